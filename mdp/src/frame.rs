@@ -1,0 +1,570 @@
+//! What an agent sees: frames, kept in columns.
+//!
+//! A group of environments at one moment and one environment over many moments are the same
+//! thing, [`Frames`]: rows of observation, the action and reward that led to it, and its place in
+//! the episode. Each fact is said once: the action taken at frame `t` is the previous action of
+//! frame `t + 1`.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::spec::{ActionSpec, Dtype, EnvSpec};
+
+/// How an episode ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Ending {
+    /// The world ended it: nothing follows, the value of what follows is zero.
+    Terminated,
+    /// It was cut off, by a time limit for one: the value of its last frame still counts.
+    Truncated,
+}
+
+/// A frame's place in its episode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum StepType {
+    /// The first frame: previous action and reward are zero, recurrent state starts afresh.
+    First,
+    /// Any frame between.
+    Mid,
+    /// The last frame. The agent sees it, but decides nothing more.
+    Last(Ending),
+}
+
+impl StepType {
+    /// Whether recurrent state starts afresh here.
+    pub fn is_first(self) -> bool {
+        self == StepType::First
+    }
+
+    /// Whether the episode is over: a decision here means nothing.
+    pub fn is_last(self) -> bool {
+        matches!(self, StepType::Last(_))
+    }
+
+    /// The discount of the value of *this* frame, seen from the one before: zero only after the
+    /// world itself ended the episode.
+    pub fn discount(self, gamma: f32) -> f32 {
+        match self {
+            StepType::Last(Ending::Terminated) => 0.0,
+            StepType::First | StepType::Mid | StepType::Last(Ending::Truncated) => gamma,
+        }
+    }
+
+    /// One byte for files and wires; the inverse of [`StepType::from_code`].
+    pub fn code(self) -> u8 {
+        match self {
+            StepType::First => 0,
+            StepType::Mid => 1,
+            StepType::Last(Ending::Terminated) => 2,
+            StepType::Last(Ending::Truncated) => 3,
+        }
+    }
+
+    /// Reads a code back; `None` for a byte that is none.
+    pub fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(StepType::First),
+            1 => Some(StepType::Mid),
+            2 => Some(StepType::Last(Ending::Terminated)),
+            3 => Some(StepType::Last(Ending::Truncated)),
+            _ => None,
+        }
+    }
+}
+
+/// Observations of many rows, one after another.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observations {
+    /// Rows of bytes.
+    U8(Vec<u8>),
+    /// Rows of floats.
+    F32(Vec<f32>),
+}
+
+/// Where an environment writes one observation.
+#[derive(Debug)]
+pub enum ObservationMut<'a> {
+    /// A row of bytes.
+    U8(&'a mut [u8]),
+    /// A row of floats.
+    F32(&'a mut [f32]),
+}
+
+impl<'a> ObservationMut<'a> {
+    /// The row as floats. Panics where the spec says bytes: that is a bug of the environment.
+    pub fn floats(self) -> &'a mut [f32] {
+        match self {
+            ObservationMut::F32(row) => row,
+            ObservationMut::U8(_) => panic!("an environment of u8 observations asked for floats"),
+        }
+    }
+
+    /// The row as bytes. Panics where the spec says floats: that is a bug of the environment.
+    pub fn bytes(self) -> &'a mut [u8] {
+        match self {
+            ObservationMut::U8(row) => row,
+            ObservationMut::F32(_) => panic!("an environment of f32 observations asked for bytes"),
+        }
+    }
+}
+
+impl Observations {
+    /// No rows yet, with room for `numbers` numbers.
+    pub fn with_capacity(dtype: Dtype, numbers: usize) -> Self {
+        match dtype {
+            Dtype::U8 => Observations::U8(Vec::with_capacity(numbers)),
+            Dtype::F32 => Observations::F32(Vec::with_capacity(numbers)),
+        }
+    }
+
+    /// Zeros.
+    pub fn zeros(dtype: Dtype, numbers: usize) -> Self {
+        match dtype {
+            Dtype::U8 => Observations::U8(vec![0; numbers]),
+            Dtype::F32 => Observations::F32(vec![0.0; numbers]),
+        }
+    }
+
+    /// The type of the numbers.
+    pub fn dtype(&self) -> Dtype {
+        match self {
+            Observations::U8(_) => Dtype::U8,
+            Observations::F32(_) => Dtype::F32,
+        }
+    }
+
+    /// Numbers held, over all rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Observations::U8(v) => v.len(),
+            Observations::F32(v) => v.len(),
+        }
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The raw memory, little-endian on every machine that Engram builds for.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Observations::U8(v) => v,
+            Observations::F32(v) => bytemuck::cast_slice(v),
+        }
+    }
+
+    /// Reads raw little-endian memory; `None` where the length is no multiple of a number's size.
+    pub fn from_bytes(dtype: Dtype, bytes: &[u8]) -> Option<Self> {
+        match dtype {
+            Dtype::U8 => Some(Observations::U8(bytes.to_vec())),
+            Dtype::F32 if bytes.len().is_multiple_of(4) => {
+                Some(Observations::F32(bytemuck::pod_collect_to_vec(bytes)))
+            }
+            Dtype::F32 => None,
+        }
+    }
+
+    /// Row `row` of rows of `len` numbers, to write into.
+    pub fn row_mut(&mut self, row: usize, len: usize) -> ObservationMut<'_> {
+        let range = row * len..(row + 1) * len;
+        match self {
+            Observations::U8(v) => ObservationMut::U8(&mut v[range]),
+            Observations::F32(v) => ObservationMut::F32(&mut v[range]),
+        }
+    }
+
+    /// Appends rows `rows` of `other`, which has the same type and rows of `len` numbers.
+    pub fn extend_rows(&mut self, other: &Self, rows: std::ops::Range<usize>, len: usize) {
+        let range = rows.start * len..rows.end * len;
+        match (self, other) {
+            (Observations::U8(to), Observations::U8(from)) => to.extend_from_slice(&from[range]),
+            (Observations::F32(to), Observations::F32(from)) => to.extend_from_slice(&from[range]),
+            (to, from) => panic!("rows of {:?} appended to {:?}", from.dtype(), to.dtype()),
+        }
+    }
+
+    fn clear(&mut self) {
+        match self {
+            Observations::U8(v) => v.clear(),
+            Observations::F32(v) => v.clear(),
+        }
+    }
+}
+
+/// Actions of many rows, one after another.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Actions {
+    /// One number per row.
+    Discrete(Vec<i32>),
+    /// `dimensions` numbers in `[-1, 1]` per row.
+    Continuous(Vec<f32>),
+}
+
+/// One action, borrowed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Action<'a> {
+    /// The number of a discrete action.
+    Discrete(usize),
+    /// A vector in `[-1, 1]^dimensions`.
+    Continuous(&'a [f32]),
+}
+
+impl Action<'_> {
+    /// The number of a discrete action. Panics on a continuous one: a bug of the environment.
+    pub fn index(self) -> usize {
+        match self {
+            Action::Discrete(index) => index,
+            Action::Continuous(_) => panic!("a discrete environment was given a continuous action"),
+        }
+    }
+}
+
+impl<'a> Action<'a> {
+    /// The vector of a continuous action. Panics on a discrete one: a bug of the environment.
+    pub fn vector(self) -> &'a [f32] {
+        match self {
+            Action::Continuous(vector) => vector,
+            Action::Discrete(_) => panic!("a continuous environment was given a discrete action"),
+        }
+    }
+}
+
+impl Actions {
+    /// No rows yet, with room for `rows`.
+    pub fn with_capacity(spec: ActionSpec, rows: usize) -> Self {
+        match spec {
+            ActionSpec::Discrete { .. } => Actions::Discrete(Vec::with_capacity(rows)),
+            ActionSpec::Continuous { dimensions } => {
+                Actions::Continuous(Vec::with_capacity(rows * dimensions))
+            }
+        }
+    }
+
+    /// Rows of zeros: what precedes a First frame.
+    pub fn zeros(spec: ActionSpec, rows: usize) -> Self {
+        match spec {
+            ActionSpec::Discrete { .. } => Actions::Discrete(vec![0; rows]),
+            ActionSpec::Continuous { dimensions } => {
+                Actions::Continuous(vec![0.0; rows * dimensions])
+            }
+        }
+    }
+
+    /// Numbers held, over all rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Actions::Discrete(v) => v.len(),
+            Actions::Continuous(v) => v.len(),
+        }
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The raw memory: i32 or f32, little-endian on every machine that Engram builds for.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Actions::Discrete(v) => bytemuck::cast_slice(v),
+            Actions::Continuous(v) => bytemuck::cast_slice(v),
+        }
+    }
+
+    /// Reads raw little-endian memory; `None` where the length is no multiple of a number's size.
+    pub fn from_bytes(spec: ActionSpec, bytes: &[u8]) -> Option<Self> {
+        if !bytes.len().is_multiple_of(4) {
+            return None;
+        }
+        Some(match spec {
+            ActionSpec::Discrete { .. } => Actions::Discrete(bytemuck::pod_collect_to_vec(bytes)),
+            ActionSpec::Continuous { .. } => {
+                Actions::Continuous(bytemuck::pod_collect_to_vec(bytes))
+            }
+        })
+    }
+
+    /// The action in row `row`, of rows of `len` numbers.
+    pub fn row(&self, row: usize, len: usize) -> Action<'_> {
+        match self {
+            Actions::Discrete(v) => Action::Discrete(v[row] as usize),
+            Actions::Continuous(v) => Action::Continuous(&v[row * len..(row + 1) * len]),
+        }
+    }
+
+    /// Overwrites row `row` with row `from_row` of `from`, or with zeros.
+    pub fn set_row(&mut self, row: usize, from: Option<(&Self, usize)>, len: usize) {
+        let range = row * len..(row + 1) * len;
+        match (self, from) {
+            (Actions::Discrete(to), Some((Actions::Discrete(from), r))) => to[row] = from[r],
+            (Actions::Continuous(to), Some((Actions::Continuous(from), r))) => {
+                to[range].copy_from_slice(&from[r * len..(r + 1) * len]);
+            }
+            (Actions::Discrete(to), None) => to[row] = 0,
+            (Actions::Continuous(to), None) => to[range].fill(0.0),
+            _ => panic!("discrete and continuous actions were mixed"),
+        }
+    }
+
+    /// Appends rows `rows` of `other`, which has the same type and rows of `len` numbers.
+    pub fn extend_rows(&mut self, other: &Self, rows: std::ops::Range<usize>, len: usize) {
+        let range = rows.start * len..rows.end * len;
+        match (self, other) {
+            (Actions::Discrete(to), Actions::Discrete(from)) => to.extend_from_slice(&from[range]),
+            (Actions::Continuous(to), Actions::Continuous(from)) => {
+                to.extend_from_slice(&from[range]);
+            }
+            _ => panic!("discrete and continuous actions were mixed"),
+        }
+    }
+
+    /// The first row that the spec does not allow: a number out of range, or not finite.
+    pub fn first_invalid_row(&self, spec: ActionSpec) -> Option<usize> {
+        match (self, spec) {
+            (Actions::Discrete(v), ActionSpec::Discrete { count }) => v
+                .iter()
+                .position(|&a| usize::try_from(a).map_or(true, |a| a >= count)),
+            (Actions::Continuous(v), ActionSpec::Continuous { dimensions }) => v
+                .iter()
+                .position(|a| !(-1.0..=1.0).contains(a))
+                .map(|i| i / dimensions),
+            _ => Some(0),
+        }
+    }
+
+    fn clear(&mut self) {
+        match self {
+            Actions::Discrete(v) => v.clear(),
+            Actions::Continuous(v) => v.clear(),
+        }
+    }
+}
+
+/// Rows of frames, in columns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frames {
+    /// What is seen.
+    pub observations: Observations,
+    /// The action that led here; zero at First frames.
+    pub previous_actions: Actions,
+    /// The reward that came with it; zero at First frames.
+    pub previous_rewards: Vec<f32>,
+    /// The place in the episode.
+    pub step_types: Vec<StepType>,
+}
+
+/// Why rows of frames cannot be what they claim to be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum FrameError {
+    /// A column has the wrong length.
+    #[error("column `{column}` holds {found} numbers; {rows} rows need {expected}")]
+    Length {
+        /// The column.
+        column: &'static str,
+        /// Rows that the message claims.
+        rows: usize,
+        /// Numbers that so many rows take.
+        expected: usize,
+        /// Numbers found.
+        found: usize,
+    },
+    /// A number is not finite.
+    #[error("column `{column}` holds a number that is not finite in row {row}")]
+    NotFinite {
+        /// The column.
+        column: &'static str,
+        /// The first such row.
+        row: usize,
+    },
+    /// An action is not one of the spec's.
+    #[error("the previous action in row {row} is outside of {spec}")]
+    Action {
+        /// The first such row.
+        row: usize,
+        /// What is allowed.
+        spec: ActionSpec,
+    },
+    /// A First frame claims that something led to it.
+    #[error("row {row} is a First frame, but its previous action or reward is not zero")]
+    FirstWithPast {
+        /// The first such row.
+        row: usize,
+    },
+}
+
+impl Frames {
+    /// No rows yet, with room for `rows`.
+    pub fn with_capacity(spec: &EnvSpec, rows: usize) -> Self {
+        let observation = &spec.observation;
+        Frames {
+            observations: Observations::with_capacity(observation.dtype, rows * observation.len()),
+            previous_actions: Actions::with_capacity(spec.action, rows),
+            previous_rewards: Vec::with_capacity(rows),
+            step_types: Vec::with_capacity(rows),
+        }
+    }
+
+    /// Rows of First frames with observations of zeros, to be written over.
+    pub fn first(spec: &EnvSpec, rows: usize) -> Self {
+        Frames {
+            observations: Observations::zeros(
+                spec.observation.dtype,
+                rows * spec.observation.len(),
+            ),
+            previous_actions: Actions::zeros(spec.action, rows),
+            previous_rewards: vec![0.0; rows],
+            step_types: vec![StepType::First; rows],
+        }
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.step_types.len()
+    }
+
+    /// Appends rows `rows` of `other`, which has the same spec.
+    pub fn extend_rows(&mut self, other: &Self, rows: std::ops::Range<usize>, spec: &EnvSpec) {
+        self.observations
+            .extend_rows(&other.observations, rows.clone(), spec.observation.len());
+        self.previous_actions
+            .extend_rows(&other.previous_actions, rows.clone(), spec.action.len());
+        self.previous_rewards
+            .extend_from_slice(&other.previous_rewards[rows.clone()]);
+        self.step_types.extend_from_slice(&other.step_types[rows]);
+    }
+
+    /// Removes all rows, keeping the memory.
+    pub fn clear(&mut self) {
+        self.observations.clear();
+        self.previous_actions.clear();
+        self.previous_rewards.clear();
+        self.step_types.clear();
+    }
+
+    /// Checks every column against the spec and the claimed number of rows.
+    pub fn check(&self, spec: &EnvSpec, rows: usize) -> Result<(), FrameError> {
+        let length = |column, expected, found| {
+            if expected == found {
+                return Ok(());
+            }
+            Err(FrameError::Length {
+                column,
+                rows,
+                expected,
+                found,
+            })
+        };
+        length(
+            "observations",
+            rows * spec.observation.len(),
+            self.observations.len(),
+        )?;
+        length(
+            "previous_actions",
+            rows * spec.action.len(),
+            self.previous_actions.len(),
+        )?;
+        length("previous_rewards", rows, self.previous_rewards.len())?;
+        length("step_types", rows, self.step_types.len())?;
+        if let Observations::F32(numbers) = &self.observations
+            && let Some(i) = numbers.iter().position(|x| !x.is_finite())
+        {
+            let row = i / spec.observation.len();
+            return Err(FrameError::NotFinite {
+                column: "observations",
+                row,
+            });
+        }
+        if let Some(row) = self.previous_rewards.iter().position(|x| !x.is_finite()) {
+            return Err(FrameError::NotFinite {
+                column: "previous_rewards",
+                row,
+            });
+        }
+        if let Some(row) = self.previous_actions.first_invalid_row(spec.action) {
+            return Err(FrameError::Action {
+                row,
+                spec: spec.action,
+            });
+        }
+        let past = |row: usize| {
+            self.previous_rewards[row] != 0.0
+                || match self.previous_actions.row(row, spec.action.len()) {
+                    Action::Discrete(index) => index != 0,
+                    Action::Continuous(vector) => vector.iter().any(|&a| a != 0.0),
+                }
+        };
+        match (0..rows).find(|&row| self.step_types[row].is_first() && past(row)) {
+            Some(row) => Err(FrameError::FirstWithPast { row }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::ObservationSpec;
+
+    fn spec() -> EnvSpec {
+        EnvSpec {
+            name: "test".into(),
+            observation: ObservationSpec {
+                dtype: Dtype::F32,
+                shape: vec![2],
+            },
+            action: ActionSpec::Continuous { dimensions: 2 },
+            action_repeat: 1,
+        }
+    }
+
+    fn frames() -> Frames {
+        Frames {
+            observations: Observations::F32(vec![1.0, 2.0, 3.0, 4.0]),
+            previous_actions: Actions::Continuous(vec![0.0, 0.0, -1.0, 1.0]),
+            previous_rewards: vec![0.0, 2.0],
+            step_types: vec![StepType::First, StepType::Mid],
+        }
+    }
+
+    #[test]
+    fn only_termination_discounts_to_zero() {
+        assert_eq!(StepType::Last(Ending::Terminated).discount(0.9), 0.0);
+        assert_eq!(StepType::Last(Ending::Truncated).discount(0.9), 0.9);
+        assert_eq!(StepType::Mid.discount(0.9), 0.9);
+    }
+
+    #[test]
+    fn codes_are_read_back() {
+        for code in 0..=255 {
+            let read = StepType::from_code(code);
+            assert_eq!(read.map(StepType::code), (code < 4).then_some(code));
+        }
+    }
+
+    #[test]
+    fn good_frames_pass() {
+        assert_eq!(frames().check(&spec(), 2), Ok(()));
+    }
+
+    #[test]
+    fn each_bad_column_is_named() {
+        let check = |change: fn(&mut Frames)| {
+            let mut bad = frames();
+            change(&mut bad);
+            bad.check(&spec(), 2).expect_err("a bad column").to_string()
+        };
+        assert!(check(|f| f.previous_rewards.push(0.0)).contains("previous_rewards"));
+        assert!(check(|f| f.previous_rewards[1] = f32::NAN).contains("not finite"));
+        assert!(check(|f| f.previous_rewards[0] = 1.0).contains("First frame"));
+        assert!(
+            check(|f| f.observations = Observations::F32(vec![f32::INFINITY; 4]))
+                .contains("observations")
+        );
+        assert!(
+            check(|f| f.previous_actions = Actions::Continuous(vec![0.0, 0.0, 0.0, 1.5]))
+                .contains("row 1 is outside of 2-dimensional")
+        );
+    }
+}

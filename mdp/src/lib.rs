@@ -1,0 +1,34 @@
+//! The vocabulary of Engram: what a world looks like ([`spec`]), what an agent sees of it
+//! ([`frame`]), what a learner is sent ([`trajectory`]), what is said of a finished episode
+//! ([`episode`]), and where randomness comes from ([`seed`]).
+//!
+//! Everything here is plain memory: no tensors, no network. Data that crosses a boundary becomes
+//! one of these types once, checked, and is trusted from then on.
+//!
+//! ```text
+//! frame      t:      0        1        2        3        4        5
+//!                  First     Mid      Mid     Last     First     Mid     T + 1 = 6 frames
+//! decision at t:     a0       a1       a2       –        a4              T = 5 decisions
+//! reward after t:    r0       r1       r2       –        r4
+//! ```
+//!
+//! A decision at a Last frame means nothing: its weight in every loss is zero, and the next frame
+//! is the First of a new episode.
+
+pub mod spec;
+
+pub mod frame;
+
+pub mod trajectory;
+
+pub mod episode;
+
+pub mod seed;
+
+pub use episode::{Episode, Finish};
+pub use frame::{
+    Action, Actions, Ending, FrameError, Frames, ObservationMut, Observations, StepType,
+};
+pub use seed::{Generator, Seed};
+pub use spec::{ActionSpec, Dtype, EnvSpec, ObservationSpec, SpecError};
+pub use trajectory::{Decision, StreamId, Trajectory, TrajectoryBuilder, TrajectoryError};
