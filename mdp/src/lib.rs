@@ -1,5 +1,5 @@
 //! The vocabulary of Engram: what a world looks like ([`spec`]), what an agent sees of it
-//! ([`frame`]), what a learner is sent ([`trajectory`]), what is said of a finished episode
+//! ([`frame`], in [`columns`]), what a learner is sent ([`trajectory`]), what is said of a finished episode
 //! ([`episode`]), and where randomness comes from ([`seed`]).
 //!
 //! Everything here is plain memory: no tensors, no network. Data that crosses a boundary becomes
@@ -17,6 +17,8 @@
 
 pub mod spec;
 
+pub mod columns;
+
 pub mod frame;
 
 pub mod trajectory;
@@ -25,10 +27,9 @@ pub mod episode;
 
 pub mod seed;
 
+pub use columns::{Action, Actions, ObservationMut, Observations};
 pub use episode::{Episode, Finish};
-pub use frame::{
-    Action, Actions, Ending, FrameError, Frames, ObservationMut, Observations, StepType,
-};
+pub use frame::{Ending, FrameError, Frames, StepType};
 pub use seed::{Generator, Seed};
 pub use spec::{ActionSpec, Dtype, EnvSpec, ObservationSpec, SpecError};
 pub use trajectory::{Decision, StreamId, Trajectory, TrajectoryBuilder, TrajectoryError};

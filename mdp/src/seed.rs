@@ -26,9 +26,7 @@ impl Seed {
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
             (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3)
         });
-        Seed(mix(
-            mix(self.0 ^ hash).wrapping_add(mix(index ^ 0xd1b5_4a32_d192_ed03))
-        ))
+        Seed(mix(mix(self.0 ^ hash).wrapping_add(mix(index ^ 0xd1b5_4a32_d192_ed03))))
     }
 
     /// A generator that starts here.

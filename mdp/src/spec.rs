@@ -140,15 +140,10 @@ impl EnvSpec {
         let shape = &self.observation.shape;
         let bytes = shape
             .iter()
-            .try_fold(self.observation.dtype.size(), |product, &side| {
-                product.checked_mul(side)
-            })
+            .try_fold(self.observation.dtype.size(), |product, &side| product.checked_mul(side))
             .unwrap_or(usize::MAX);
         if shape.is_empty() || bytes == 0 || bytes > MAX_OBSERVATION_BYTES {
-            return Err(SpecError::Observation {
-                shape: shape.clone(),
-                bytes,
-            });
+            return Err(SpecError::Observation { shape: shape.clone(), bytes });
         }
         let count = match self.action {
             ActionSpec::Discrete { count } => count,
@@ -202,10 +197,7 @@ mod tests {
     fn spec() -> EnvSpec {
         EnvSpec {
             name: "recall".into(),
-            observation: ObservationSpec {
-                dtype: Dtype::F32,
-                shape: vec![6],
-            },
+            observation: ObservationSpec { dtype: Dtype::F32, shape: vec![6] },
             action: ActionSpec::Discrete { count: 4 },
             action_repeat: 1,
         }
@@ -213,10 +205,7 @@ mod tests {
 
     #[test]
     fn a_spec_reads_like_a_sentence() {
-        assert_eq!(
-            spec().to_string(),
-            "recall: f32[6] observations, 4 discrete actions"
-        );
+        assert_eq!(spec().to_string(), "recall: f32[6] observations, 4 discrete actions");
     }
 
     #[test]

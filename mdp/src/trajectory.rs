@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-use crate::frame::{Actions, FrameError, Frames, StepType};
+use crate::columns::Actions;
+use crate::frame::{FrameError, Frames, StepType};
 use crate::spec::EnvSpec;
 
 /// One environment of one actor: the source of an ordered stream of trajectories.
@@ -108,10 +109,7 @@ impl Trajectory {
 
     /// Env steps in it: decisions at frames that were not Last.
     pub fn env_steps(&self) -> usize {
-        self.frames.step_types[..self.unroll_length()]
-            .iter()
-            .filter(|s| !s.is_last())
-            .count()
+        self.frames.step_types[..self.unroll_length()].iter().filter(|s| !s.is_last()).count()
     }
 
     /// The version of the weights that chose the first action: the oldest in it.
@@ -135,30 +133,18 @@ impl Trajectory {
         self.frames.check(spec, unroll_length + 1)?;
         let not_finite = |numbers: &[f32]| numbers.iter().any(|x| !x.is_finite());
         if not_finite(&self.log_probs) {
-            return Err(TrajectoryError::NotFinite {
-                column: "log_probs",
-            });
+            return Err(TrajectoryError::NotFinite { column: "log_probs" });
         }
         if not_finite(&self.core_state) {
-            return Err(TrajectoryError::NotFinite {
-                column: "core_state",
-            });
+            return Err(TrajectoryError::NotFinite { column: "core_state" });
         }
         for (i, pair) in self.frames.step_types.windows(2).enumerate() {
             if pair[0].is_last() != pair[1].is_first() {
                 let (before, found) = (pair[0], pair[1]);
-                return Err(TrajectoryError::Order {
-                    frame: i + 1,
-                    before,
-                    found,
-                });
+                return Err(TrajectoryError::Order { frame: i + 1, before, found });
             }
         }
-        match self
-            .policy_versions
-            .windows(2)
-            .position(|pair| pair[0] > pair[1])
-        {
+        match self.policy_versions.windows(2).position(|pair| pair[0] > pair[1]) {
             Some(i) => Err(TrajectoryError::Versions { decision: i + 1 }),
             None => Ok(self),
         }
@@ -229,10 +215,7 @@ impl TrajectoryBuilder {
 
     /// Hands over the acting policy's recurrent state before the frame that starts this unroll.
     pub fn core_state(&mut self, core_state: &[f32]) {
-        assert!(
-            self.at_unroll_start(),
-            "a core state belongs to the first frame of an unroll"
-        );
+        assert!(self.at_unroll_start(), "a core state belongs to the first frame of an unroll");
         self.core_state.clear();
         self.core_state.extend_from_slice(core_state);
     }
@@ -265,16 +248,14 @@ fn take_with_capacity<T>(column: &mut Vec<T>) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Ending, Observations};
+    use crate::columns::Observations;
+    use crate::frame::Ending;
     use crate::spec::{ActionSpec, Dtype, ObservationSpec};
 
     fn spec() -> EnvSpec {
         EnvSpec {
             name: "counting".into(),
-            observation: ObservationSpec {
-                dtype: Dtype::F32,
-                shape: vec![1],
-            },
+            observation: ObservationSpec { dtype: Dtype::F32, shape: vec![1] },
             action: ActionSpec::Discrete { count: 3 },
             action_repeat: 1,
         }
@@ -298,29 +279,19 @@ mod tests {
     }
 
     fn build(frames: std::ops::Range<usize>, builder: &mut TrajectoryBuilder) -> Vec<Trajectory> {
-        let mut done = Vec::new();
+        let mut finished = Vec::new();
         for n in frames {
-            done.extend(builder.frame(&frame(n), 0, &spec()));
+            finished.extend(builder.frame(&frame(n), 0, &spec()));
             if builder.at_unroll_start() {
                 builder.core_state(&[n as f32]);
             }
-            let log_prob = if frame(n).step_types[0].is_last() {
-                0.0
-            } else {
-                -1.0
-            };
-            builder.decision(Decision {
-                log_prob,
-                policy_version: n as u64,
-            });
+            let log_prob = if frame(n).step_types[0].is_last() { 0.0 } else { -1.0 };
+            builder.decision(Decision { log_prob, policy_version: n as u64 });
         }
-        done
+        finished
     }
 
-    const STREAM: StreamId = StreamId {
-        actor: 1,
-        env_index: 2,
-    };
+    const STREAM: StreamId = StreamId { actor: 1, env_index: 2 };
 
     #[test]
     fn trajectories_overlap_by_one_frame_and_pass_their_own_check() {
@@ -347,10 +318,7 @@ mod tests {
         let after = build(8..11, &mut builder);
         assert_eq!(after.len(), 1);
         assert_eq!(after[0].sequence, 1);
-        assert_eq!(
-            after[0].frames.observations,
-            Observations::F32(vec![8.0, 9.0, 10.0])
-        );
+        assert_eq!(after[0].frames.observations, Observations::F32(vec![8.0, 9.0, 10.0]));
         assert!(after[0].clone().checked(&spec()).is_ok());
     }
 
@@ -376,13 +344,8 @@ mod tests {
         ));
         assert!(matches!(
             refuse(|t| t.log_probs[0] = f32::NAN),
-            TrajectoryError::NotFinite {
-                column: "log_probs"
-            }
+            TrajectoryError::NotFinite { column: "log_probs" }
         ));
-        assert!(matches!(
-            refuse(|t| t.log_probs.clear()),
-            TrajectoryError::Empty
-        ));
+        assert!(matches!(refuse(|t| t.log_probs.clear()), TrajectoryError::Empty));
     }
 }

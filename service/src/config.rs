@@ -1,0 +1,313 @@
+//! Experiments made of parts: an environment, an algorithm, a sequence model.
+//!
+//! `configs/env/*.toml`, `configs/rl/*.toml` and `configs/seq/*.toml` hold complete parts.
+//! `configs/experiments/*.toml` name one of each, override single keys, and set the run's own
+//! settings:
+//!
+//! ```toml
+//! env = "recall"
+//! rl = "vtrace"
+//! seq = "lstm"
+//!
+//! [run]               # see `RunConfig`
+//! seed = 1
+//!
+//! [overrides]         # the same keys as --set
+//! "env.delay" = 20
+//! ```
+//!
+//! Later words win: parts, then the experiment's overrides, then `--set`. An override of a part
+//! that the command line has replaced was written for another part, so it is left out. The result
+//! is a [`Resolved`] configuration: complete, printable, and itself a file that can be run again.
+//!
+//! No key is ever invented: parts are complete, so setting a key that they lack is a mistake, and
+//! the error names the nearest one.
+
+mod error;
+mod explain;
+mod resolved;
+mod run;
+mod table;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use toml::{Table, Value};
+
+pub use error::ConfigError;
+pub use resolved::{Parts, Resolved};
+pub use run::RunConfig;
+
+use table::{Assignment, nearest};
+
+/// The three kinds of parts; also directories of `configs/` and sections of the result.
+pub const PARTS: [&str; 3] = ["env", "rl", "seq"];
+
+/// The directory of experiments below `configs/`.
+pub const EXPERIMENTS: &str = "experiments";
+
+/// What somebody asked to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// The name of an experiment, or the path of a `.toml` file: an experiment, or a run's
+    /// resolved `config.toml`.
+    pub experiment: String,
+    /// Another environment than the experiment's: a name, or the path of a `.toml` file.
+    pub env: Option<String>,
+    /// Another algorithm than the experiment's.
+    pub rl: Option<String>,
+    /// Another sequence model than the experiment's.
+    pub seq: Option<String>,
+    /// `key=value`, where the value is TOML or a bare string; the last one wins.
+    pub set: Vec<String>,
+    /// Where experiments and parts are found.
+    pub configs: PathBuf,
+}
+
+/// The flags that choose a configuration.
+#[derive(Args, Clone, Debug)]
+pub struct ConfigArgs {
+    /// Name of an experiment, or path of a .toml file (an experiment, or a run's config.toml)
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiment: String,
+    /// Another environment: a name from configs/env, or a .toml file
+    #[arg(long, value_name = "NAME")]
+    pub env: Option<String>,
+    /// Another algorithm: a name from configs/rl, or a .toml file
+    #[arg(long, value_name = "NAME")]
+    pub rl: Option<String>,
+    /// Another sequence model: a name from configs/seq, or a .toml file
+    #[arg(long, value_name = "NAME")]
+    pub seq: Option<String>,
+    /// Set one key, as in rl.learning_rate=3e-4; may be given many times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Where experiments and parts are found
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "ENGRAM_CONFIGS",
+        default_value = "configs"
+    )]
+    pub configs: PathBuf,
+    /// Print the resolved configuration and leave
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+impl ConfigArgs {
+    /// What was asked for.
+    pub fn selection(&self) -> Selection {
+        Selection {
+            experiment: self.experiment.clone(),
+            env: self.env.clone(),
+            rl: self.rl.clone(),
+            seq: self.seq.clone(),
+            set: self.set.clone(),
+            configs: self.configs.clone(),
+        }
+    }
+
+    /// Resolves what was asked for.
+    pub fn resolve(&self) -> Result<Resolved, ConfigError> {
+        resolve(&self.selection())
+    }
+}
+
+/// Makes one complete configuration of what was asked for.
+pub fn resolve(selection: &Selection) -> Result<Resolved, ConfigError> {
+    let source = locate(&selection.configs, EXPERIMENTS, &selection.experiment)?;
+    let document = read(&source.path)?;
+    let mut resolved = if Resolved::is_resolved(&document) {
+        let mut resolved = Resolved::from_document(document, &source.path)?;
+        for (kind, name) in replacements(selection) {
+            let (name, part) = read_part(&selection.configs, kind, name)?;
+            resolved.replace(kind, name, part);
+        }
+        resolved
+    } else {
+        compose(selection, source, document)?
+    };
+    for text in &selection.set {
+        resolved.set(text)?;
+    }
+    resolved.run()?;
+    Ok(resolved)
+}
+
+/// The names of all experiments ([`EXPERIMENTS`]) or of all parts of a kind ([`PARTS`]), sorted.
+pub fn names(configs: &Path, kind: &str) -> Result<Vec<String>, ConfigError> {
+    let directory = configs.join(kind);
+    let entries = std::fs::read_dir(&directory).map_err(|source| ConfigError::Directory {
+        directory: directory.clone(),
+        source,
+    })?;
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .map(|path| stem(&path))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// A file and the name that it goes by.
+struct Source {
+    name: String,
+    path: PathBuf,
+}
+
+fn locate(configs: &Path, kind: &'static str, name: &str) -> Result<Source, ConfigError> {
+    if Path::new(name)
+        .extension()
+        .is_some_and(|extension| extension == "toml")
+    {
+        let path = PathBuf::from(name);
+        return Ok(Source {
+            name: stem(&path),
+            path,
+        });
+    }
+    let path = configs.join(kind).join(format!("{name}.toml"));
+    let known = names(configs, kind)?;
+    if known.iter().any(|known| known == name) {
+        return Ok(Source {
+            name: name.into(),
+            path,
+        });
+    }
+    Err(ConfigError::UnknownName {
+        what: if kind == EXPERIMENTS {
+            "experiment"
+        } else {
+            kind
+        },
+        name: name.into(),
+        directory: configs.join(kind),
+        nearest: nearest(name, known.iter().map(String::as_str)).map(Into::into),
+        known,
+    })
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem()
+        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+}
+
+fn read(path: &Path) -> Result<Table, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        file: path.into(),
+        source,
+    })?;
+    table::parse(&text, path)
+}
+
+fn read_part(
+    configs: &Path,
+    kind: &'static str,
+    name: &str,
+) -> Result<(String, Table), ConfigError> {
+    let source = locate(configs, kind, name)?;
+    Ok((source.name, read(&source.path)?))
+}
+
+/// The parts that the command line puts in the place of the experiment's.
+fn replacements(selection: &Selection) -> impl Iterator<Item = (&'static str, &str)> {
+    PARTS
+        .into_iter()
+        .zip([&selection.env, &selection.rl, &selection.seq])
+        .filter_map(|(kind, name)| Some((kind, name.as_deref()?)))
+}
+
+/// Reads an experiment's parts and applies its overrides.
+fn compose(
+    selection: &Selection,
+    source: Source,
+    mut document: Table,
+) -> Result<Resolved, ConfigError> {
+    let file = &source.path;
+    check_keys(&document, file)?;
+    let mut chosen = Vec::new();
+    let mut replaced = Vec::new();
+    for kind in PARTS {
+        let named = match document.remove(kind) {
+            Some(Value::String(name)) => name,
+            Some(other) => {
+                return Err(ConfigError::BadValue {
+                    key: kind.into(),
+                    value: other.to_string(),
+                    expected: format!(
+                        "the name of a file in {}/{kind}",
+                        selection.configs.display()
+                    ),
+                });
+            }
+            None => {
+                return Err(ConfigError::MissingKey {
+                    key: kind.into(),
+                    place: place(file),
+                });
+            }
+        };
+        let wanted = replacements(selection)
+            .find(|(k, _)| *k == kind)
+            .map(|(_, name)| name);
+        if wanted.is_some_and(|wanted| wanted != named) {
+            replaced.push(kind);
+        }
+        chosen.push(read_part(
+            &selection.configs,
+            kind,
+            wanted.unwrap_or(&named),
+        )?);
+    }
+    let run = section(&mut document, "run", file)?.ok_or_else(|| ConfigError::MissingKey {
+        key: "run".into(),
+        place: place(file),
+    })?;
+    let overrides = section(&mut document, "overrides", file)?.unwrap_or_default();
+    let mut resolved = Resolved::new(source.name, run, chosen);
+    for assignment in Assignment::all_in(overrides) {
+        if replaced.iter().any(|kind| assignment.is_in(kind)) {
+            tracing::info!(
+                key = assignment.key,
+                "an override of a replaced part is left out"
+            );
+            continue;
+        }
+        resolved.assign(assignment, &format!("[overrides] of {}", file.display()))?;
+    }
+    Ok(resolved)
+}
+
+fn check_keys(document: &Table, file: &Path) -> Result<(), ConfigError> {
+    let known = ["env", "rl", "seq", "run", "overrides"];
+    match document.keys().find(|key| !known.contains(&key.as_str())) {
+        None => Ok(()),
+        Some(key) => Err(ConfigError::UnknownKey {
+            key: key.clone(),
+            place: place(file),
+            nearest: nearest(key, known.into_iter()).map(Into::into),
+            known: known.map(String::from).to_vec(),
+        }),
+    }
+}
+
+fn section(document: &mut Table, name: &str, file: &Path) -> Result<Option<Table>, ConfigError> {
+    match document.remove(name) {
+        None => Ok(None),
+        Some(Value::Table(table)) => Ok(Some(table)),
+        Some(other) => Err(ConfigError::BadValue {
+            key: name.into(),
+            value: other.to_string(),
+            expected: format!("a table, [{name}], in {}", file.display()),
+        }),
+    }
+}
+
+fn place(file: &Path) -> String {
+    file.display().to_string()
+}

@@ -1,0 +1,184 @@
+//! A complete configuration: what a run is, and all that it is.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use super::explain::explain;
+use super::table::{self, Assignment, nearest};
+use super::{ConfigError, PARTS, RunConfig};
+
+/// The names of the parts that a configuration was made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parts {
+    /// The environment.
+    pub env: String,
+    /// The algorithm.
+    pub rl: String,
+    /// The sequence model.
+    pub seq: String,
+}
+
+/// A complete configuration, in four sections: `run`, `env`, `rl`, `seq`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    experiment: String,
+    parts: Parts,
+    sections: Table,
+}
+
+/// The keys of a resolved file.
+const KEYS: [&str; 6] = ["experiment", "parts", "run", "env", "rl", "seq"];
+
+impl Resolved {
+    /// Reads what [`to_toml`](Self::to_toml) wrote.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        let file = Path::new("config.toml");
+        let resolved = Self::from_document(table::parse(text, file)?, file)?;
+        resolved.run()?;
+        Ok(resolved)
+    }
+
+    /// The resolved configuration as a file that can be run again.
+    pub fn to_toml(&self) -> String {
+        let mut document = Table::new();
+        document.insert("experiment".into(), self.experiment.clone().into());
+        let parts = Table::try_from(&self.parts).expect("three strings are a table");
+        document.insert("parts".into(), parts.into());
+        document.extend(self.sections.clone());
+        let body = toml::to_string_pretty(&document).expect("tables of TOML print as TOML");
+        let name = &self.experiment;
+        format!("# The resolved configuration of `{name}`. This file can be run again.\n\n{body}")
+    }
+
+    /// The experiment's name.
+    pub fn experiment(&self) -> &str {
+        &self.experiment
+    }
+
+    /// The names of its parts.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// A section as it stands: `run`, `env`, `rl` or `seq`. Any other name is a bug.
+    pub fn table(&self, section: &str) -> &Table {
+        self.sections
+            .get(section)
+            .and_then(Value::as_table)
+            .expect("a configuration has the sections run, env, rl and seq")
+    }
+
+    /// A section as its reader's type.
+    pub fn section<T: DeserializeOwned>(&self, section: &str) -> Result<T, ConfigError> {
+        let table = self.table(section);
+        table
+            .clone()
+            .try_into()
+            .map_err(|error| explain(section, table, &error))
+    }
+
+    /// The run's own settings, checked.
+    pub fn run(&self) -> Result<RunConfig, ConfigError> {
+        let run: RunConfig = self.section("run")?;
+        run.validate()?;
+        Ok(run)
+    }
+
+    /// Sets one key: `section.key=value`, as `--set` does.
+    pub fn set(&mut self, text: &str) -> Result<(), ConfigError> {
+        self.assign(Assignment::parse(text)?, "--set")
+    }
+
+    pub(super) fn new(experiment: String, run: Table, parts: Vec<(String, Table)>) -> Self {
+        let [env, rl, seq]: [(String, Table); 3] =
+            parts.try_into().expect("there are three kinds of parts");
+        let mut sections = Table::new();
+        sections.insert("run".into(), run.into());
+        for (kind, (_, part)) in PARTS.into_iter().zip([&env, &rl, &seq]) {
+            sections.insert(kind.into(), part.clone().into());
+        }
+        Resolved {
+            experiment,
+            parts: Parts {
+                env: env.0,
+                rl: rl.0,
+                seq: seq.0,
+            },
+            sections,
+        }
+    }
+
+    pub(super) fn assign(&mut self, what: Assignment, place: &str) -> Result<(), ConfigError> {
+        what.apply(&mut self.sections, place)
+    }
+
+    pub(super) fn replace(&mut self, kind: &'static str, name: String, part: Table) {
+        self.sections.insert(kind.into(), part.into());
+        match kind {
+            "env" => self.parts.env = name,
+            "rl" => self.parts.rl = name,
+            _ => self.parts.seq = name,
+        }
+    }
+
+    /// Whether a file is a resolved configuration rather than an experiment.
+    pub(super) fn is_resolved(document: &Table) -> bool {
+        document.contains_key("parts")
+    }
+
+    pub(super) fn from_document(mut document: Table, file: &Path) -> Result<Self, ConfigError> {
+        let place = file.display().to_string();
+        if let Some(key) = document.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            return Err(ConfigError::UnknownKey {
+                key: key.clone(),
+                place,
+                nearest: nearest(key, KEYS.into_iter()).map(Into::into),
+                known: KEYS.map(String::from).to_vec(),
+            });
+        }
+        let mut take = |key: &str| {
+            let missing = ConfigError::MissingKey {
+                key: key.into(),
+                place: place.clone(),
+            };
+            document.remove(key).ok_or(missing)
+        };
+        let experiment = match take("experiment")? {
+            Value::String(name) => name,
+            other => return Err(bad("experiment", &other, "the name of an experiment")),
+        };
+        let parts = into_table("parts", take("parts")?)?;
+        let parts = parts
+            .clone()
+            .try_into()
+            .map_err(|error| explain("parts", &parts, &error))?;
+        let mut sections = Table::new();
+        for section in ["run", "env", "rl", "seq"] {
+            sections.insert(section.into(), into_table(section, take(section)?)?.into());
+        }
+        Ok(Resolved {
+            experiment,
+            parts,
+            sections,
+        })
+    }
+}
+
+fn into_table(key: &str, value: Value) -> Result<Table, ConfigError> {
+    match value {
+        Value::Table(table) => Ok(table),
+        other => Err(bad(key, &other, "a table")),
+    }
+}
+
+fn bad(key: &str, value: &Value, expected: &str) -> ConfigError {
+    ConfigError::BadValue {
+        key: key.into(),
+        value: value.to_string(),
+        expected: expected.into(),
+    }
+}

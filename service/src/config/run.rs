@@ -1,0 +1,219 @@
+//! The run's own settings: what belongs neither to the world, nor to the algorithm, nor to the
+//! model.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+
+/// `[run]` of an experiment. The fields' words are the manual.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Every generator of the run is derived from it, by name and index.
+    pub seed: u64,
+    /// The run ends when the learner has received so many env steps (agent decisions), counted
+    /// over all actors.
+    pub env_steps: u64,
+    /// Actors that one process starts, each on a thread of its own. Where actors are processes or
+    /// containers, as many run as somebody starts.
+    pub actors: u32,
+    /// Environments of each actor. Even: they form two groups, one of which steps while the other
+    /// waits for its actions.
+    pub envs_per_actor: u32,
+    /// Decisions per trajectory (T): how far gradients reach back, and how often an environment
+    /// sends what it saw.
+    pub unroll_length: usize,
+    /// The most rows (environments) in one forward pass of the inference server. A request brings
+    /// the rows of one group; a batch closes before the request that would overfill it.
+    pub max_batch_size: usize,
+    /// How many milliseconds the oldest request of a batch that is not full waits for company.
+    /// Zero: whatever has arrived is served at once.
+    pub max_wait_ms: f64,
+    /// Trajectories that the learner's queue holds. When it is full pushes wait, and actors with
+    /// them: a longer queue smooths, and makes data older.
+    pub queue_trajectories: usize,
+    /// A trajectory whose weights are older than this many published versions is dropped, and
+    /// counted.
+    pub max_policy_lag: u64,
+    /// Seconds between checkpoints; one more is written at the end.
+    pub checkpoint_seconds: f64,
+    /// Checkpoints kept; older ones are deleted once a newer one is complete.
+    pub checkpoints_kept: usize,
+    /// Seconds between progress lines, on the terminal and in `progress.csv`.
+    pub log_seconds: f64,
+    /// Greedy episodes played by an evaluation.
+    pub eval_episodes: u32,
+}
+
+impl RunConfig {
+    /// Checks every range; the message names the key, the range and its reason.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        within(
+            "env_steps",
+            self.env_steps,
+            1..=u64::MAX >> 1,
+            "a run without env steps is none",
+        )?;
+        within(
+            "actors",
+            self.actors,
+            1..=4096,
+            "actors that one process starts",
+        )?;
+        within(
+            "envs_per_actor",
+            self.envs_per_actor,
+            2..=16_384,
+            "environments of each actor",
+        )?;
+        if !self.envs_per_actor.is_multiple_of(2) {
+            return Err(range(
+                "envs_per_actor",
+                self.envs_per_actor,
+                "even",
+                "two groups of the same size take turns",
+            ));
+        }
+        within(
+            "unroll_length",
+            self.unroll_length,
+            1..=65_536,
+            "decisions per trajectory",
+        )?;
+        let group = (self.envs_per_actor / 2) as usize;
+        if !(group..=65_536).contains(&self.max_batch_size) {
+            return Err(range(
+                "max_batch_size",
+                self.max_batch_size,
+                &format!("{group} to 65536"),
+                "one request brings envs_per_actor / 2 rows, and must fit into a batch",
+            ));
+        }
+        within(
+            "max_wait_ms",
+            self.max_wait_ms,
+            0.0..=10_000.0,
+            "milliseconds that a batch waits",
+        )?;
+        within(
+            "queue_trajectories",
+            self.queue_trajectories,
+            1..=1 << 20,
+            "trajectories that wait for the learner",
+        )?;
+        within(
+            "checkpoint_seconds",
+            self.checkpoint_seconds,
+            1.0..=1e6,
+            "between checkpoints",
+        )?;
+        within(
+            "checkpoints_kept",
+            self.checkpoints_kept,
+            1..=10_000,
+            "the newest always stays",
+        )?;
+        within(
+            "log_seconds",
+            self.log_seconds,
+            0.1..=86_400.0,
+            "between progress lines",
+        )?;
+        within(
+            "eval_episodes",
+            self.eval_episodes,
+            1..=1_000_000,
+            "episodes per evaluation",
+        )
+    }
+
+    /// [`max_wait_ms`](Self::max_wait_ms) as a duration.
+    pub fn max_wait(&self) -> Duration {
+        Duration::from_secs_f64(self.max_wait_ms / 1e3)
+    }
+
+    /// [`checkpoint_seconds`](Self::checkpoint_seconds) as a duration.
+    pub fn checkpoint_interval(&self) -> Duration {
+        Duration::from_secs_f64(self.checkpoint_seconds)
+    }
+
+    /// [`log_seconds`](Self::log_seconds) as a duration.
+    pub fn log_interval(&self) -> Duration {
+        Duration::from_secs_f64(self.log_seconds)
+    }
+}
+
+/// Refuses a number outside of `allowed`; NaN is outside of everything.
+fn within<T: PartialOrd + Display>(
+    key: &str,
+    value: T,
+    allowed: RangeInclusive<T>,
+    why: &'static str,
+) -> Result<(), ConfigError> {
+    if allowed.contains(&value) {
+        return Ok(());
+    }
+    Err(range(
+        key,
+        value,
+        &format!("{} to {}", allowed.start(), allowed.end()),
+        why,
+    ))
+}
+
+fn range(key: &str, value: impl Display, range: &str, why: &'static str) -> ConfigError {
+    ConfigError::Range {
+        key: format!("run.{key}"),
+        value: value.to_string(),
+        range: range.into(),
+        why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> RunConfig {
+        RunConfig {
+            seed: 1,
+            env_steps: 1_000_000,
+            actors: 2,
+            envs_per_actor: 32,
+            unroll_length: 20,
+            max_batch_size: 64,
+            max_wait_ms: 1.0,
+            queue_trajectories: 64,
+            max_policy_lag: 100,
+            checkpoint_seconds: 60.0,
+            checkpoints_kept: 3,
+            log_seconds: 2.0,
+            eval_episodes: 100,
+        }
+    }
+
+    #[test]
+    fn a_value_out_of_range_names_key_value_range_and_reason() {
+        good().validate().unwrap();
+        let refuse = |change: fn(&mut RunConfig)| {
+            let mut bad = good();
+            change(&mut bad);
+            bad.validate().unwrap_err().to_string()
+        };
+        assert_eq!(
+            refuse(|run| run.actors = 0),
+            "`run.actors` is 0; it must be 1 to 4096: actors that one process starts"
+        );
+        assert_eq!(
+            refuse(|run| run.envs_per_actor = 33),
+            "`run.envs_per_actor` is 33; it must be even: two groups of the same size take turns"
+        );
+        assert!(refuse(|run| run.max_batch_size = 15).contains("must be 16 to 65536"));
+        assert!(refuse(|run| run.max_wait_ms = f64::NAN).contains("`run.max_wait_ms` is NaN"));
+        assert!(refuse(|run| run.log_seconds = 0.0).contains("0.1 to 86400"));
+    }
+}

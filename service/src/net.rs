@@ -1,0 +1,107 @@
+//! How processes meet: [`Address`], [`Listener`], [`connect`], [`Backoff`].
+//!
+//! TCP, Unix sockets and in-memory pipes are one thing from here on: a service takes a bound
+//! [`Listener`] and serves its connections, a client takes an [`Address`] and gets a channel.
+//! Nothing encrypts and nothing authenticates, so only loopback, Unix sockets and pipes are open
+//! without asking; any other address needs [`Exposure::Insecure`].
+
+mod address;
+mod backoff;
+mod channel;
+mod connection;
+mod listener;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+
+pub use address::{Address, Pipe};
+pub use backoff::Backoff;
+pub use channel::{answer, connect, serve, server_builder};
+pub use connection::{Connection, Peer};
+pub use listener::{Exposure, Incoming, Listener};
+
+/// Why processes did not meet.
+#[derive(Debug, Error)]
+pub enum NetError {
+    /// Text that is no address.
+    #[error("`{text}` is no address: {why}; write host:port, http://host:port or unix:/path")]
+    Address {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Another process listens there.
+    #[error(
+        "{address} is in use: another process listens there; stop it, or choose another address \
+         (port 0 takes a free one)"
+    )]
+    InUse {
+        /// The address.
+        address: Address,
+    },
+    /// A file that is no socket stands where a socket should be.
+    #[error("{} is a file, but no socket: move it, or choose another path", .path.display())]
+    NotASocket {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Other machines could reach it.
+    #[error(
+        "{address} can be reached from other machines, and nothing here encrypts or asks for a \
+         password: bind 127.0.0.1 or a Unix socket, or pass --insecure if you trust the network"
+    )]
+    Exposed {
+        /// The address.
+        address: Address,
+    },
+    /// The system refused to listen.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: Address,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Nobody could be reached.
+    #[error("cannot reach the {peer} at {address}: {source}; is it running?")]
+    Unreachable {
+        /// Who was sought.
+        peer: &'static str,
+        /// Where.
+        address: Address,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No answer in time.
+    #[error("{peer} was silent for {} s while {doing}", .limit.as_secs_f64())]
+    Silent {
+        /// Who was asked.
+        peer: String,
+        /// For what.
+        doing: &'static str,
+        /// How long it was waited.
+        limit: Duration,
+    },
+    /// An answer, but not a good one.
+    #[error("{peer} refused while {doing}: {} ({:?})", .status.message(), .status.code())]
+    Refused {
+        /// Who was asked.
+        peer: String,
+        /// For what.
+        doing: &'static str,
+        /// What it answered.
+        status: Box<tonic::Status>,
+    },
+    /// A server that lives, but is not ready.
+    #[error("the server at {address} is not serving yet")]
+    NotServing {
+        /// The address.
+        address: Address,
+    },
+    /// A server's transport broke.
+    #[error("the server failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}

@@ -1,0 +1,186 @@
+//! Where a process listens: `host:port`, `unix:/path`, or a pipe within this process.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
+
+use super::NetError;
+
+/// Where a process listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// `host:port`.
+    Tcp {
+        /// A name or a number; IPv6 without its brackets.
+        host: String,
+        /// Zero, when bound, takes a free one.
+        port: u16,
+    },
+    /// `unix:/path`.
+    Unix(PathBuf),
+    /// Within this process: made by [`Listener::memory`](super::Listener::memory), never parsed.
+    Memory(Pipe),
+}
+
+/// The dialing end of a listener within this process.
+#[derive(Clone, Debug)]
+pub struct Pipe {
+    id: u64,
+    dial: mpsc::Sender<DuplexStream>,
+}
+
+impl Address {
+    /// A port of this machine, not reachable from others. Port 0 takes a free one.
+    pub fn loopback(port: u16) -> Self {
+        Address::Tcp {
+            host: "127.0.0.1".into(),
+            port,
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = NetError;
+
+    fn from_str(text: &str) -> Result<Self, NetError> {
+        let refuse = |why| NetError::Address {
+            text: text.into(),
+            why,
+        };
+        if let Some(path) = text.strip_prefix("unix:") {
+            // gRPC writes absolute paths with an empty authority: unix:///path.
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return match path.len() {
+                0 => Err(refuse("the path is missing")),
+                // The size of sockaddr_un's path, less its final zero.
+                108.. => Err(refuse("a socket's path has at most 107 bytes")),
+                _ => Ok(Address::Unix(path.into())),
+            };
+        }
+        if text.starts_with("https://") {
+            return Err(refuse("TLS is not spoken here"));
+        }
+        let rest = text
+            .strip_prefix("http://")
+            .unwrap_or(text)
+            .trim_end_matches('/');
+        let (host, port) = rest
+            .rsplit_once(':')
+            .ok_or_else(|| refuse("the port is missing"))?;
+        let port = port
+            .parse()
+            .map_err(|_| refuse("the port must be a number up to 65535"))?;
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        match bare.unwrap_or(host) {
+            "" => Err(refuse("the host is missing")),
+            host if bare.is_none() && host.contains(':') => {
+                Err(refuse("an IPv6 host needs brackets, as in [::1]:5000"))
+            }
+            host if host.contains(['/', ' ', '@']) => Err(refuse("the host is no name")),
+            host => Ok(Address::Tcp {
+                host: host.into(),
+                port,
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Address::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Memory(pipe) => write!(f, "memory:{}", pipe.id),
+        }
+    }
+}
+
+impl Pipe {
+    /// Connections that wait to be accepted; a dialer beyond them waits, as at a full backlog.
+    const BACKLOG: usize = 128;
+
+    /// Bytes on their way in one direction; a writer beyond them waits.
+    const CAPACITY: usize = 256 << 10;
+
+    pub(super) fn new() -> (Self, mpsc::Receiver<DuplexStream>) {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let (dial, accept) = mpsc::channel(Self::BACKLOG);
+        (
+            Pipe {
+                id: NEXT.fetch_add(1, Ordering::Relaxed),
+                dial,
+            },
+            accept,
+        )
+    }
+
+    pub(super) async fn dial(&self) -> std::io::Result<DuplexStream> {
+        let (near, far) = tokio::io::duplex(Self::CAPACITY);
+        let gone = |_| std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        self.dial.send(far).await.map_err(gone)?;
+        Ok(near)
+    }
+}
+
+impl PartialEq for Pipe {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Pipe {}
+
+impl Hash for Pipe {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_print_as_they_parse() {
+        for (text, printed) in [
+            ("127.0.0.1:5000", "127.0.0.1:5000"),
+            ("learner:5000", "learner:5000"),
+            ("http://learner:5000/", "learner:5000"),
+            ("[::1]:0", "[::1]:0"),
+            ("unix:/run/engram.sock", "unix:/run/engram.sock"),
+            ("unix:///run/engram.sock", "unix:/run/engram.sock"),
+            ("unix:engram.sock", "unix:engram.sock"),
+        ] {
+            let address: Address = text.parse().unwrap();
+            assert_eq!(address.to_string(), printed);
+            assert_eq!(printed.parse::<Address>().unwrap(), address);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_with_the_reason() {
+        for (text, why) in [
+            ("learner", "the port is missing"),
+            (":5000", "the host is missing"),
+            ("learner:70000", "the port must be a number up to 65535"),
+            ("::1:5000", "an IPv6 host needs brackets"),
+            ("https://learner:5000", "TLS is not spoken here"),
+            ("unix:", "the path is missing"),
+            (&format!("unix:/{}", "x".repeat(107)), "at most 107 bytes"),
+        ] {
+            let error = text.parse::<Address>().unwrap_err().to_string();
+            assert!(
+                error.contains(why) && error.contains("write host:port"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! A machine for tests: a checkout and a cache in a temporary folder, libtorch of a few bytes, and
+//! a pip that copies from a folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::host::Host;
+use crate::setup::libtorch::{digest, library};
+use crate::setup::wheels::Wheel;
+
+/// Python with a pip of its own: `pip download … --dest FOLDER NAME==VERSION…` copies from the
+/// folder `index` beside this script. It is always well, and the disk is never full.
+const PYTHON: &str = r#"
+case "$1 $2" in
+    "-m pip")
+        index=$(dirname "$0")/index
+        while [ $# -gt 0 ]; do
+            case "$1" in
+                --dest) dest=$2; shift ;;
+                *==*) name=${1%%==*}; name=${name%%\[*}
+                    [ -e "$dest/$name.whl" ] || cp "$index/$name.whl" "$dest" || exit 1 ;;
+            esac
+            shift
+        done ;;
+    *disk_usage*) echo 1000000000000 ;;
+    "-c import ssl"*) ;;
+    *) exec python3 "$@" ;;
+esac
+"#;
+
+/// Writes a file and the folders above it.
+pub(crate) fn write(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// A libtorch that says it is `version`.
+pub(crate) fn libtorch(version: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["torch", "torch_cpu", "c10"] {
+        write(folder.path(), &format!("lib/{}", library(name)), name);
+    }
+    write(
+        folder.path(),
+        "include/torch/csrc/api/include/torch/torch.h",
+        "",
+    );
+    write(folder.path(), "build-version", version);
+    folder
+}
+
+/// A machine with an empty checkout and cache, and nothing to fetch.
+pub(crate) fn host() -> (TempDir, Host) {
+    let folder = tempfile::tempdir().unwrap();
+    let at = fs::canonicalize(folder.path()).unwrap();
+    fs::create_dir(at.join("checkout")).unwrap();
+    write(&at, "python.sh", PYTHON);
+    let host = Host {
+        root: at.join("checkout"),
+        cache: at.join("cache"),
+        libtorch: None,
+        python: vec!["sh".into(), at.join("python.sh").into()],
+        compiler: vec!["c++".into()],
+        platform: "linux-x86_64-gnu".into(),
+        wheels: Vec::new(),
+        archive: |_| "file:///nowhere/libtorch.zip".into(),
+    };
+    (folder, host)
+}
+
+/// The same machine, with a small torch and a small CUDA to fetch.
+pub(crate) fn published() -> (TempDir, Host) {
+    let (folder, mut host) = host();
+    let index = folder.path().join("index");
+    let torch = zip(&index, "torch.whl", &members("torch"));
+    zip(
+        &index,
+        "nvidia-cudnn-cu13.whl",
+        &[("nvidia/cudnn/lib/libcudnn.so.9", "cudnn")],
+    );
+    let (size, sha256) = digest(&torch).unwrap();
+    let requirement = "torch==2.11.0".into();
+    host.wheels = vec![Wheel {
+        requirement,
+        tags: &[],
+        file: "torch.whl",
+        sha256,
+        size,
+    }];
+    (folder, host)
+}
+
+/// The official archive, in `folder`.
+pub(crate) fn archive(folder: &Path, name: &str) {
+    zip(folder, name, &members("libtorch"));
+}
+
+/// A wheel of these members, each holding its own name.
+pub(crate) fn wheel(folder: &Path, name: &str, members: &[&str]) -> PathBuf {
+    let members: Vec<_> = members.iter().map(|member| (*member, *member)).collect();
+    zip(folder, name, &members)
+}
+
+/// What torch is made of. The libraries are scripts to the linker, which stands for real ones.
+fn members(top: &str) -> Vec<(&'static str, &'static str)> {
+    let linkable = "/* GNU ld script */";
+    match top {
+        "torch" => vec![
+            ("torch/include/torch/csrc/api/include/torch/torch.h", ""),
+            ("torch/lib/libtorch.so", "needs all of CUDA"),
+            ("torch/lib/libtorch_cpu.so", linkable),
+            ("torch/lib/libtorch_cuda.so", "cuda"),
+            ("torch/lib/libc10.so", linkable),
+            (
+                "torch-2.11.0.dist-info/METADATA",
+                "Requires-Dist: nvidia-cudnn-cu13==9.19.0.56; platform_system == \"Linux\"\n",
+            ),
+        ],
+        _ => vec![
+            ("libtorch/include/torch/csrc/api/include/torch/torch.h", ""),
+            ("libtorch/lib/libtorch.so", "torch"),
+            ("libtorch/lib/libtorch_cpu.so", "cpu"),
+            ("libtorch/lib/libc10.so", "c10"),
+        ],
+    }
+}
+
+/// A zip file whose members are stored as they are: local headers and data, then the directory.
+fn zip(folder: &Path, name: &str, members: &[(&str, &str)]) -> PathBuf {
+    let (mut file, mut directory) = (Vec::new(), Vec::new());
+    for (name, text) in members {
+        let offset = u32::try_from(file.len()).unwrap();
+        let length = u32::try_from(text.len()).unwrap();
+        // Version 2.0, no flags, stored, no date; checksum, sizes, length of the name, no extra.
+        let mut common = vec![20, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        for word in [
+            crc32(text.as_bytes()),
+            length,
+            length,
+            u32::try_from(name.len()).unwrap(),
+        ] {
+            common.extend(word.to_le_bytes());
+        }
+        file.extend(
+            [
+                b"PK\x03\x04",
+                common.as_slice(),
+                name.as_bytes(),
+                text.as_bytes(),
+            ]
+            .concat(),
+        );
+        directory.extend([b"PK\x01\x02\x14\x00", common.as_slice(), &[0; 10]].concat());
+        directory.extend(offset.to_le_bytes());
+        directory.extend(name.as_bytes());
+    }
+    let count = u16::try_from(members.len()).unwrap().to_le_bytes();
+    let [size, start] =
+        [&directory, &file].map(|part| u32::try_from(part.len()).unwrap().to_le_bytes());
+    file.extend(directory);
+    file.extend(
+        [
+            b"PK\x05\x06\0\0\0\0",
+            &count[..],
+            &count,
+            &size,
+            &start,
+            &[0; 2],
+        ]
+        .concat(),
+    );
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join(name), file).unwrap();
+    folder.join(name)
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| {
+        if crc & 1 == 1 {
+            (crc >> 1) ^ 0xEDB8_8320
+        } else {
+            crc >> 1
+        }
+    };
+    !bytes
+        .iter()
+        .fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+}

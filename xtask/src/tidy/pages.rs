@@ -1,0 +1,204 @@
+//! The pages: relative links lead somewhere, files that are named exist, and every metric is in
+//! the reference.
+
+use crate::tidy::Problem;
+use crate::tidy::tree::Tree;
+
+const ARCHITECTURE: &str = "ARCHITECTURE.md";
+
+/// Every metric of ours begins like this.
+const PREFIX: &str = "\"engram_";
+
+/// Checks every Markdown file and every `metrics.rs`.
+pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
+    let pages = tree.ending(".md").flat_map(|(path, text)| {
+        [check_links(tree, path, text), check_names(tree, path, text)].concat()
+    });
+    pages.chain(check_metrics(tree)).collect()
+}
+
+fn check_links(tree: &Tree, page: &str, text: &str) -> Vec<Problem> {
+    let folder = page.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut problems = Vec::new();
+    let mut fenced = false;
+    for (index, line) in text.lines().enumerate() {
+        fenced ^= line.trim_start().starts_with("```");
+        if fenced {
+            continue;
+        }
+        for target in targets(line) {
+            let file = target.split(['#', '?']).next().unwrap_or_default();
+            let elsewhere = target.contains("://") || target.starts_with("mailto:");
+            if !elsewhere && !resolve(folder, file).is_some_and(|path| tree.contains(&path)) {
+                let message = format!("the link to {target} leads nowhere");
+                problems.push(Problem::error(page, index + 1, message));
+            }
+        }
+    }
+    problems
+}
+
+/// A file named in backticks, from the root, is there: a map must not show what is gone.
+fn check_names(tree: &Tree, page: &str, text: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        for name in line.split('`').skip(1).step_by(2) {
+            let top = name.split('/').next().unwrap_or_default();
+            let is_path = name.contains('/') && name.chars().all(is_path_character);
+            let name = name.trim_end_matches('/');
+            if is_path && !top.is_empty() && tree.contains(top) && !tree.contains(name) {
+                let message = format!("{name} does not exist");
+                problems.push(Problem::error(page, index + 1, message));
+            }
+        }
+    }
+    problems
+}
+
+fn is_path_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "/._-".contains(c)
+}
+
+/// What the links of a line point to: `[text](target)` and `[name]: target`, outside of code.
+fn targets(line: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for piece in line.split('`').step_by(2) {
+        for (at, open) in piece.match_indices("](") {
+            let rest = &piece[at + open.len()..];
+            let target = rest.split([')', ' ']).next().unwrap_or_default();
+            found.extend((!target.is_empty()).then_some(target.trim_matches(['<', '>'])));
+        }
+    }
+    if line.starts_with('[')
+        && !line.starts_with("[^")
+        && let Some((_, target)) = line.split_once("]: ")
+    {
+        found.extend(target.split_whitespace().next());
+    }
+    found
+}
+
+/// A path relative to `folder`, from the root; `None` if it leaves the project.
+fn resolve(folder: &str, target: &str) -> Option<String> {
+    if target.is_empty() {
+        return Some(String::new()); // A heading of the page itself.
+    }
+    let mut parts: Vec<&str> = match target.starts_with('/') {
+        true => Vec::new(),
+        false => folder.split('/').filter(|part| !part.is_empty()).collect(),
+    };
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+fn check_metrics(tree: &Tree) -> Vec<Problem> {
+    let page = tree.files().get(ARCHITECTURE);
+    let mut problems = Vec::new();
+    for (path, text) in tree.ending("/metrics.rs") {
+        for (index, line) in text.lines().enumerate() {
+            for name in metrics(line) {
+                if !page.is_some_and(|page| mentions(page, name)) {
+                    let message =
+                        format!("{name} is not in the metric reference of {ARCHITECTURE}");
+                    problems.push(Problem::error(path, index + 1, message));
+                }
+            }
+        }
+    }
+    problems
+}
+
+/// The metric names in a line: string literals that are nothing but a name with our prefix.
+fn metrics(line: &str) -> impl Iterator<Item = &str> {
+    line.match_indices(PREFIX).filter_map(|(at, _)| {
+        let literal = line[at + 1..].split('"').next()?;
+        let is_name = literal.len() >= PREFIX.len() && literal.chars().all(is_name_character);
+        is_name.then_some(literal)
+    })
+}
+
+/// Whether the page has the name as a whole word.
+fn mentions(page: &str, name: &str) -> bool {
+    page.match_indices(name).any(|(at, _)| {
+        let before = page[..at].chars().next_back();
+        let after = page[at + name.len()..].chars().next();
+        !before.is_some_and(is_name_character) && !after.is_some_and(is_name_character)
+    })
+}
+
+fn is_name_character(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(files: &[(&str, &str)]) -> Vec<String> {
+        check(&Tree::of(files))
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn links_that_lead_somewhere_pass() {
+        let readme = "See [the map](ARCHITECTURE.md#flow), [here](#run), [![x](a.png)](https://x.y)\n\
+            and `[not](a link)`.\n```\n[nor](this)\n```\n[style]: STYLE.md\n";
+        let deploy = "Back to [the start](../README.md) or [a folder](../deploy).";
+        let files = [
+            ("README.md", readme),
+            ("ARCHITECTURE.md", ""),
+            ("STYLE.md", ""),
+            ("a.png", ""),
+            ("deploy/README.md", deploy),
+        ];
+        assert_eq!(found(&files), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_named_with_its_line() {
+        let page =
+            "Fine.\n\nSee [this](docs/gone.md) and [that](../../outside.md).\n[x]: gone.md\n";
+        let problems = found(&[("deploy/README.md", page)]);
+        assert_eq!(problems.len(), 3);
+        assert_eq!(
+            problems[0],
+            "deploy/README.md:3: the link to docs/gone.md leads nowhere"
+        );
+        assert!(problems[2].starts_with("deploy/README.md:4: "));
+    }
+
+    #[test]
+    fn a_file_that_the_map_shows_must_exist() {
+        let map =
+            "`mdp/src/frame.rs`, `mdp/`, `mdp/src/*.rs`, `runs/x`, `a/b` and `mdp/src/gone.rs`";
+        let problems = found(&[(ARCHITECTURE, map), ("mdp/src/frame.rs", "")]);
+        assert_eq!(
+            problems,
+            ["ARCHITECTURE.md:1: mdp/src/gone.rs does not exist"]
+        );
+    }
+
+    #[test]
+    fn a_metric_that_the_reference_lacks_is_named() {
+        let metrics = "//! M.\nconst A: &str = \"engram_env_steps_total\";\n\
+            counter!(\"engram_episodes_total\");\nlet label = \"not_a_metric\";\n";
+        let page = "| `engram_env_steps_total` | env steps |\n| `engram_episodes_total_old` | |\n";
+        let problems = found(&[("actor/src/metrics.rs", metrics), (ARCHITECTURE, page)]);
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].starts_with("actor/src/metrics.rs:3: engram_episodes_total is not"));
+    }
+
+    #[test]
+    fn without_a_reference_every_metric_is_missing_from_it() {
+        let metrics = "const A: &str = \"engram_env_steps_total\";";
+        assert_eq!(found(&[("actor/src/metrics.rs", metrics)]).len(), 1);
+    }
+}

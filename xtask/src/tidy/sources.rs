@@ -1,0 +1,138 @@
+//! The Rust sources: how a file begins, how long it gets, and the words we do not use.
+
+use crate::tidy::Problem;
+use crate::tidy::text::{code_only, words};
+use crate::tidy::tree::Tree;
+
+/// More lines than this are too many for one sitting.
+const LONG_FILE: usize = 500;
+
+/// Macros of the metrics crate that only `metrics.rs` files (and tests of the exporter) may use.
+const METRIC_MACROS: [&str; 6] = [
+    "counter!",
+    "gauge!",
+    "histogram!",
+    "describe_counter!",
+    "describe_gauge!",
+    "describe_histogram!",
+];
+
+/// Checks every Rust source, and the words of the wire.
+pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
+    let rust = tree
+        .ending(".rs")
+        .flat_map(|(path, text)| check_source(path, text));
+    let proto = tree
+        .ending(".proto")
+        .flat_map(|(path, text)| check_words(path, &code_only(text)));
+    rust.chain(proto).collect()
+}
+
+fn check_source(path: &str, text: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let first = text
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or_default();
+    if !first.starts_with("//!") {
+        let message = "a file begins with a `//!` header: what it holds, and why";
+        problems.push(Problem::error(path, 1, message));
+    }
+    let lines = text.lines().count();
+    if lines > LONG_FILE {
+        let message = format!("{lines} lines: a file over {LONG_FILE} wants to be two");
+        problems.push(Problem::warning(path, lines, message));
+    }
+    let code = code_only(text);
+    problems.extend(check_words(path, &code));
+    let metrics = path.ends_with("/metrics.rs") || path.contains("/tests/");
+    for (index, line) in code.lines().enumerate() {
+        for name in ["todo!", "unimplemented!"] {
+            if uses_macro(line, name) {
+                problems.push(Problem::error(
+                    path,
+                    index + 1,
+                    format!("{name} is not finished work"),
+                ));
+            }
+        }
+        if !metrics && METRIC_MACROS.iter().any(|name| uses_macro(line, name)) {
+            let message = "metrics are named in a metrics.rs, nowhere else";
+            problems.push(Problem::error(path, index + 1, message));
+        }
+    }
+    problems
+}
+
+/// An episode ends `Terminated` or `Truncated`, or a frame is `Last`; one word for all three has
+/// cost others their bootstrap.
+fn check_words(path: &str, code: &str) -> Vec<Problem> {
+    let says = |line: &str| words(line).any(|word| ["done", "dones", "is_done"].contains(&word));
+    let lines = code.lines().enumerate().filter(|(_, line)| says(line));
+    let message = "`done` is not used: say Terminated, Truncated, Last or finished";
+    lines
+        .map(|(index, _)| Problem::error(path, index + 1, message))
+        .collect()
+}
+
+/// Whether the line calls the macro, by whatever path.
+fn uses_macro(line: &str, name: &str) -> bool {
+    line.match_indices(name).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + name.len()..].trim_start().chars().next();
+        before.is_none_or(|c| !c.is_alphanumeric() && c != '_')
+            && matches!(after, Some('(' | '[' | '{'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(path: &str, text: &str) -> Vec<String> {
+        check(&Tree::of(&[(path, text)]))
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn a_file_without_a_header_is_named() {
+        assert!(found("mdp/src/a.rs", "\n//! Words.\nfn f() {}\n").is_empty());
+        assert!(
+            found("mdp/src/a.rs", "use std::fs;\n")[0].starts_with("mdp/src/a.rs:1: a file begins")
+        );
+        assert_eq!(found("mdp/src/a.rs", "").len(), 1);
+    }
+
+    #[test]
+    fn a_long_file_is_a_warning() {
+        let text = "//! Words.\n".repeat(LONG_FILE + 1);
+        assert!(found("mdp/src/a.rs", &text)[0].contains("warning: 501 lines"));
+        assert!(found("mdp/src/a.rs", &"//! Words.\n".repeat(LONG_FILE)).is_empty());
+    }
+
+    #[test]
+    fn the_word_for_all_ends_is_refused_as_an_identifier_only() {
+        let text =
+            "//! We are done.\nlet x = frame.done;\nlet y = \"done\"; // done\nlet done_tx = 1;\n";
+        assert_eq!(found("mdp/src/a.rs", text).len(), 1);
+        assert!(found("mdp/src/a.rs", text)[0].starts_with("mdp/src/a.rs:2: `done`"));
+        assert_eq!(found("proto/a.proto", "// done\nbool done = 1;\n").len(), 1);
+    }
+
+    #[test]
+    fn unfinished_work_is_refused_where_it_is_code() {
+        let text = "//! A.\nfn f() { todo!() }\nfn g() { unimplemented!(\"x\") }\n// todo!()\n";
+        assert_eq!(found("mdp/src/a.rs", text).len(), 2);
+    }
+
+    #[test]
+    fn raw_metrics_are_at_home_in_metrics_rs_alone() {
+        let text =
+            "//! A.\nmetrics::counter!(\"x\").increment(1);\nmy_counter!(1);\nlet counter = 1;\n";
+        assert_eq!(found("actor/src/run.rs", text).len(), 1);
+        assert!(found("actor/src/metrics.rs", text).is_empty());
+        assert!(found("service/tests/net.rs", text).is_empty());
+    }
+}
