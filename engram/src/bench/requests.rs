@@ -1,0 +1,162 @@
+//! Requests per second and latency of the inference server, by number of clients.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use engram_inference_server::{BatchLimits, InferenceConfig, WeightsSource};
+use engram_mdp::{Frames, Seed};
+use engram_policy::Policy;
+use engram_proto::v1::inference_client::InferenceClient;
+use engram_proto::{Purpose, Registration, convert, v1};
+use engram_service::net::{Address, Exposure, Listener, connect};
+use engram_service::process::cpu_seconds;
+use engram_service::{Shutdown, threads};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::experiment::Experiment;
+use crate::system::Compute;
+
+const CLIENTS: [u32; 5] = [1, 4, 16, 64, 256];
+
+/// Measures every number of clients over a Unix socket and over TCP, and prints a table.
+#[expect(clippy::print_stdout, reason = "this is the command's answer")]
+pub(super) fn run(experiment: &Experiment, compute: Compute, seconds: f64) -> Result<()> {
+    let spec = experiment.env.spec();
+    println!("{spec}: one row per request, one request in flight per client");
+    println!(
+        "\n{:<6} {:>8} {:>12} {:>10} {:>10} {:>14}",
+        "over", "clients", "requests/s", "p50 µs", "p99 µs", "CPU µs/request"
+    );
+    let folder = tempfile::tempdir()?;
+    for (name, address) in [
+        ("unix", Address::Unix(folder.path().join("inference"))),
+        ("tcp", Address::loopback(0)),
+    ] {
+        let server = Server::start(experiment, compute, address)?;
+        for clients in CLIENTS {
+            let row = measure(experiment, &server.address, clients, seconds)?;
+            println!(
+                "{name:<6} {clients:>8} {:>12.0} {:>10.0} {:>10.0} {:>14.1}",
+                row.rate, row.p50, row.p99, row.cpu
+            );
+        }
+        server.stop()?;
+    }
+    Ok(())
+}
+
+/// An inference server with fixed weights, on a thread of its own.
+struct Server {
+    address: Address,
+    shutdown: Shutdown,
+    thread: std::thread::JoinHandle<Result<()>>,
+}
+
+impl Server {
+    fn start(experiment: &Experiment, compute: Compute, address: Address) -> Result<Self> {
+        let seed = Seed::new(experiment.run.seed);
+        let spec = experiment.env.spec();
+        let policy = Policy::new(&experiment.seq, &spec, seed, tch::Device::Cpu)?;
+        let config = InferenceConfig {
+            run_id: None,
+            weights: WeightsSource::Bytes(policy.save(1).into()),
+            device: compute.device,
+            threads: compute.inference_threads,
+            seed: experiment.run.seed,
+            batch: BatchLimits {
+                max_batch_size: experiment.run.max_batch_size,
+                max_wait: experiment.run.max_wait(),
+            },
+            lease: Duration::from_secs(60),
+            weights_wait: Duration::from_secs(60),
+            max_slots: 1 << 20,
+        };
+        let shutdown = Shutdown::new();
+        let (sender, bound) = std::sync::mpsc::sync_channel(1);
+        let ending = shutdown.clone();
+        let thread = threads::spawn_named("inference-io", move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let listener = Listener::bind(&address, Exposure::Local).await?;
+                sender.send(listener.address().clone())?;
+                Ok(engram_inference_server::run(config, listener, ending).await?)
+            })
+        });
+        let address = bound.recv().context("the inference server did not start")?;
+        Ok(Server { address, shutdown, thread })
+    }
+
+    fn stop(self) -> Result<()> {
+        self.shutdown.trigger();
+        self.thread.join().map_err(|_| anyhow!("the inference server panicked"))?
+    }
+}
+
+struct Row {
+    rate: f64,
+    p50: f64,
+    p99: f64,
+    cpu: f64,
+}
+
+fn measure(
+    experiment: &Experiment,
+    address: &Address,
+    clients: u32,
+    seconds: f64,
+) -> Result<Row> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let cpu = cpu_seconds();
+    let start = Instant::now();
+    let mut latencies: Vec<f64> = runtime.block_on(async {
+        let end = start + Duration::from_secs_f64(seconds);
+        let tasks: Vec<_> = (0..clients)
+            .map(|actor| tokio::spawn(client(experiment.clone(), address.clone(), actor, end)))
+            .collect();
+        let mut all = Vec::new();
+        for task in tasks {
+            all.extend(task.await??);
+        }
+        anyhow::Ok(all)
+    })?;
+    let (elapsed, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    latencies.sort_by(f64::total_cmp);
+    let quantile = |q: f64| 1e6 * latencies[((latencies.len() - 1) as f64 * q) as usize];
+    let count = latencies.len() as f64;
+    Ok(Row { rate: count / elapsed, p50: quantile(0.5), p99: quantile(0.99), cpu: 1e6 * cpu / count })
+}
+
+/// One client: asks until `end`, and returns the seconds that each answer took.
+async fn client(
+    experiment: Experiment,
+    address: Address,
+    actor: u32,
+    end: Instant,
+) -> Result<Vec<f64>> {
+    let spec = experiment.env.spec();
+    let registration = Registration {
+        run_id: None,
+        actor,
+        generation: 1 + end.elapsed().as_secs(),
+        env_indices: 0..1,
+        spec: spec.clone(),
+        purpose: Purpose::Train,
+    };
+    let (sender, requests) = mpsc::channel(2);
+    let say = |body| v1::ActRequest { body: Some(body) };
+    sender.send(say(v1::act_request::Body::Registration((&registration).into()))).await?;
+    let mut client = InferenceClient::new(connect(&address, "the inference server"));
+    let mut answers = client.act(ReceiverStream::new(requests)).await?.into_inner();
+    answers.message().await?.context("no answer to the registration")?;
+    let frames = convert::frames_to_wire(&Frames::first(&spec, 1));
+    let mut latencies = Vec::new();
+    while Instant::now() < end {
+        let asked = Instant::now();
+        let observe = v1::Observe { frames: Some(frames.clone()), unroll_start: false };
+        sender.send(say(v1::act_request::Body::Observe(observe))).await?;
+        answers.message().await?.context("the stream ended")?;
+        latencies.push(asked.elapsed().as_secs_f64());
+    }
+    Ok(latencies)
+}

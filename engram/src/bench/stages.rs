@@ -1,0 +1,202 @@
+//! The work itself, one stage at a time, without any network: worlds, forward passes, updates.
+//!
+//! Their sum is the floor of a run. CPU time is the process's, so that what libtorch's own threads
+//! do is counted as well.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use engram_envs::VectorEnv;
+use engram_learner::algorithms::Algorithm;
+use engram_mdp::{
+    ActionSpec, Actions, Decision, Frames, Generator, Seed, StreamId, Trajectory,
+    TrajectoryBuilder,
+};
+use engram_policy::{Batch, CoreState, Inputs, Policy};
+use engram_service::process::cpu_seconds;
+use tch::Device;
+
+use crate::experiment::Experiment;
+
+/// What one stage costs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    /// Env steps that were worked on.
+    pub(crate) env_steps: u64,
+    /// CPU time that it took.
+    pub(crate) cpu_seconds: f64,
+}
+
+impl Cost {
+    /// Env steps per second of CPU time.
+    pub(crate) fn rate(self) -> f64 {
+        self.env_steps as f64 / self.cpu_seconds
+    }
+
+    /// Microseconds of CPU time per env step.
+    pub(crate) fn micros(self) -> f64 {
+        1e6 * self.cpu_seconds / self.env_steps as f64
+    }
+}
+
+/// Repeats `work`, which tells how many env steps it did, for a while; once before, to warm up.
+fn measure(seconds: f64, mut work: impl FnMut() -> u64) -> Cost {
+    work();
+    let (start, cpu) = (Instant::now(), cpu_seconds());
+    let mut env_steps = 0;
+    while start.elapsed() < Duration::from_secs_f64(seconds) {
+        env_steps += work();
+    }
+    Cost { env_steps, cpu_seconds: cpu_seconds() - cpu }
+}
+
+/// Rows that are no Last frame: the ones whose step is an env step.
+fn decisions(frames: &Frames) -> u64 {
+    frames.step_types.iter().filter(|step_type| !step_type.is_last()).count() as u64
+}
+
+/// Stepping the worlds of one group, with actions drawn at random beforehand.
+pub(crate) fn stepping(experiment: &Experiment, rows: u32, seconds: f64) -> Result<Cost> {
+    let seed = Seed::new(experiment.run.seed);
+    let mut group = VectorEnv::new(&experiment.env, 0..rows, seed)?;
+    let mut generator = seed.derive("bench", 0).generator();
+    let actions: Vec<Actions> =
+        (0..64).map(|_| random(group.spec().action, rows as usize, &mut generator)).collect();
+    Ok(measure(seconds, || {
+        let mut env_steps = 0;
+        for actions in &actions {
+            env_steps += decisions(group.frames());
+            group.step(actions);
+        }
+        env_steps
+    }))
+}
+
+/// Forward passes and draws of actions for `rows` environments at once, slots and conversions
+/// left out.
+pub(crate) fn forward(experiment: &Experiment, rows: u32, seconds: f64) -> Result<Cost> {
+    let mut rollout = Rollout::new(experiment, rows)?;
+    let frames = rollout.group.frames().clone();
+    let inputs = Inputs::from_frames(&frames, rollout.policy.spec(), Device::Cpu);
+    Ok(measure(seconds, || {
+        for _ in 0..16 {
+            rollout.act(&inputs);
+        }
+        16 * u64::from(rows)
+    }))
+}
+
+/// Updates on a batch that was stored beforehand.
+pub(crate) fn updating(experiment: &Experiment, seconds: f64) -> Result<Cost> {
+    let batch_size = experiment.rl.batch_size();
+    let mut rollout = Rollout::new(experiment, u32::try_from(batch_size)?)?;
+    let trajectories = rollout.trajectories(experiment.run.unroll_length);
+    let env_steps = trajectories.iter().map(|t| t.env_steps() as u64).sum::<u64>();
+    let batch = Batch::from_trajectories(&trajectories, rollout.policy.spec(), Device::Cpu)?;
+    let mut algorithm = Algorithm::new(&experiment.rl, &rollout.policy);
+    let mut failed = None;
+    let cost = measure(seconds, || {
+        failed = algorithm.update(&rollout.policy, &batch, 0.5).err().or(failed.take());
+        env_steps
+    });
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(cost),
+    }
+}
+
+/// Trajectories of a policy that has learned nothing, for whoever needs some.
+pub(crate) fn trajectories(experiment: &Experiment, rows: u32) -> Result<Vec<Trajectory>> {
+    Ok(Rollout::new(experiment, rows)?.trajectories(experiment.run.unroll_length))
+}
+
+/// A policy on a group of worlds, with nothing between them.
+struct Rollout {
+    group: VectorEnv,
+    policy: Policy,
+    state: CoreState,
+    generator: Generator,
+}
+
+impl Rollout {
+    fn new(experiment: &Experiment, rows: u32) -> Result<Self> {
+        let seed = Seed::new(experiment.run.seed);
+        let group = VectorEnv::new(&experiment.env, 0..rows, seed)?;
+        let policy =
+            Policy::new(&experiment.seq, group.spec(), seed.derive("policy", 0), Device::Cpu)?;
+        let state = policy.initial_state(i64::from(rows));
+        let generator = seed.derive("bench", 1).generator();
+        Ok(Rollout { group, policy, state, generator })
+    }
+
+    /// One decision for every row: the actions and their log-probabilities.
+    fn act(&mut self, inputs: &Inputs) -> (tch::Tensor, tch::Tensor) {
+        let (output, state) = self.policy.step(inputs, &self.state);
+        self.state = state;
+        let noise = output.distribution.noise(&mut self.generator);
+        let action = output.distribution.sample(&noise);
+        let log_prob = output.distribution.log_prob(&action);
+        (action, log_prob)
+    }
+
+    /// One trajectory of `unroll_length` decisions per row.
+    fn trajectories(&mut self, unroll_length: usize) -> Vec<Trajectory> {
+        let spec = self.group.spec().clone();
+        let rows = self.group.frames().rows();
+        let stream = |env_index: usize| StreamId { actor: 0, env_index: env_index as u32 };
+        let mut builders: Vec<TrajectoryBuilder> = (0..rows)
+            .map(|row| TrajectoryBuilder::new(stream(row), &spec, unroll_length))
+            .collect();
+        loop {
+            let frames = self.group.frames().clone();
+            let ready: Vec<Trajectory> = builders
+                .iter_mut()
+                .enumerate()
+                .filter_map(|(row, builder)| builder.frame(&frames, row, &spec))
+                .collect();
+            if !ready.is_empty() {
+                return ready;
+            }
+            let before = self.state.flatten();
+            let inputs = Inputs::from_frames(&frames, &spec, Device::Cpu);
+            let (action, log_prob) = self.act(&inputs);
+            let actions = to_actions(spec.action, &action);
+            let log_probs = Vec::<f32>::try_from(log_prob).expect("a row of floats");
+            for (row, builder) in builders.iter_mut().enumerate() {
+                if builder.at_unroll_start() {
+                    let state = Vec::<f32>::try_from(before.get(row as i64));
+                    builder.core_state(&state.expect("a row of floats"));
+                }
+                let last = frames.step_types[row].is_last();
+                let log_prob = if last { 0.0 } else { log_probs[row] };
+                builder.decision(Decision { log_prob, policy_version: 1 });
+            }
+            self.group.step(&actions);
+        }
+    }
+}
+
+fn to_actions(spec: ActionSpec, action: &tch::Tensor) -> Actions {
+    match spec {
+        ActionSpec::Discrete { .. } => {
+            let indices = Vec::<i64>::try_from(action).expect("a row of indices");
+            Actions::Discrete(indices.into_iter().map(|index| index as i32).collect())
+        }
+        ActionSpec::Continuous { .. } => {
+            let flat = action.reshape([-1]);
+            Actions::Continuous(Vec::<f32>::try_from(flat).expect("floats"))
+        }
+    }
+}
+
+fn random(spec: ActionSpec, rows: usize, generator: &mut Generator) -> Actions {
+    use rand::RngExt;
+    match spec {
+        ActionSpec::Discrete { count } => {
+            Actions::Discrete((0..rows).map(|_| generator.random_range(0..count as i32)).collect())
+        }
+        ActionSpec::Continuous { dimensions } => Actions::Continuous(
+            (0..rows * dimensions).map(|_| generator.random_range(-1.0..=1.0)).collect(),
+        ),
+    }
+}

@@ -1,0 +1,131 @@
+//! The stages alone, the whole together, and what lies between them.
+
+use anyhow::{Context, Result};
+use engram_service::process::cpu_seconds;
+use engram_service::progress::ProgressLine;
+use engram_service::{Shutdown, metrics};
+use std::time::Instant;
+use tokio::sync::watch;
+
+use super::stages::{self, Cost};
+use crate::experiment::Experiment;
+use crate::system::{self, Compute, Trained};
+
+/// The share of a run that is not measured: connections, first batches.
+const WARM_UP: f64 = 0.2;
+
+/// Measures and prints.
+#[expect(clippy::print_stdout, reason = "this is the command's answer")]
+pub(super) fn run(
+    experiment: &Experiment,
+    compute: Compute,
+    seconds: f64,
+    shutdown: &Shutdown,
+) -> Result<()> {
+    tch::set_num_threads(i32::try_from(compute.learner_threads)?);
+    let (whole, wall, trained) = together(experiment, compute, shutdown)?;
+    let text = metrics::snapshot();
+    let batch = mean(&text, "engram_inference_batch_size").unwrap_or(f64::NAN);
+    let lag = mean(&text, "engram_policy_lag").unwrap_or(f64::NAN);
+    let group = experiment.run.envs_per_actor / 2;
+    let rows = if batch.is_finite() { batch.round() as u32 } else { group };
+
+    let stepping = stages::stepping(experiment, group, seconds)?;
+    let forward = stages::forward(experiment, rows, seconds)?;
+    let updating = stages::updating(experiment, seconds)?;
+    let sum = stepping.micros() + forward.micros() + updating.micros();
+
+    let parts = experiment.resolved.parts();
+    println!("{}: {} with {}, unroll {}, batch of {}, {} actors × {} environments",
+        experiment.env.spec(), parts.seq, parts.rl, experiment.run.unroll_length,
+        experiment.rl.batch_size(), experiment.run.actors, experiment.run.envs_per_actor);
+    println!("\n{:<36} {:>16} {:>14}", "stage", "steps/CPU-second", "µs/env step");
+    let row = |name: &str, cost: Cost| {
+        println!("{name:<36} {:>16.0} {:>14.2}", cost.rate(), cost.micros());
+    };
+    row(&format!("stepping {group} worlds"), stepping);
+    row(&format!("forward passes, {rows} rows"), forward);
+    row("updates on stored trajectories", updating);
+    println!("{:<36} {:>16.0} {:>14.2}", "sum of the three", 1e6 / sum, sum);
+    row("the whole, training", whole);
+    println!("\nwhole / sum      {:.2}", whole.micros() / sum);
+    println!("wall clock       {wall:.0} env steps/s");
+    println!("batch size       {batch:.1} rows on average");
+    println!("policy lag       {lag:.1} versions on average");
+    println!("bottleneck       {}", crate::train::held_up(&trained.summary.shares));
+    Ok(())
+}
+
+/// The whole system, training; the warm-up is not counted.
+fn together(
+    experiment: &Experiment,
+    compute: Compute,
+    shutdown: &Shutdown,
+) -> Result<(Cost, f64, Trained)> {
+    metrics::install();
+    let (sender, receiver) = watch::channel(ProgressLine::default());
+    let warm = (WARM_UP * experiment.run.env_steps as f64) as u64;
+    let observer = std::thread::spawn(move || observe(receiver, warm));
+    let trained = system::train(experiment, "bench", None, compute, sender, shutdown)?;
+    let (from, to) = observer
+        .join()
+        .ok()
+        .flatten()
+        .context("the run ended before it was warm; ask for more --env-steps")?;
+    let env_steps = to.env_steps - from.env_steps;
+    let cost = Cost { env_steps, cpu_seconds: to.cpu - from.cpu };
+    let wall = env_steps as f64 / (to.time - from.time).as_secs_f64();
+    Ok((cost, wall, trained))
+}
+
+#[derive(Clone, Copy)]
+struct Moment {
+    env_steps: u64,
+    cpu: f64,
+    time: Instant,
+}
+
+/// The first moment after the warm-up, and the last.
+fn observe(mut lines: watch::Receiver<ProgressLine>, warm: u64) -> Option<(Moment, Moment)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
+    runtime.block_on(async {
+        let (mut first, mut last) = (None, None);
+        while lines.changed().await.is_ok() {
+            let env_steps = lines.borrow_and_update().env_steps;
+            if env_steps >= warm {
+                let now = Moment { env_steps, cpu: cpu_seconds(), time: Instant::now() };
+                first = first.or(Some(now));
+                last = Some(now);
+            }
+        }
+        first.zip(last).filter(|(first, last)| last.env_steps > first.env_steps)
+    })
+}
+
+/// The mean of a histogram in Prometheus text, over all label sets.
+fn mean(text: &str, name: &str) -> Option<f64> {
+    let total = |suffix: &str| {
+        let series = format!("{name}{suffix}");
+        text.lines()
+            .filter(|line| {
+                line.strip_prefix(&series).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            })
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum::<f64>()
+    };
+    let count = total("_count");
+    (count > 0.0).then(|| total("_sum") / count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_of_a_histogram_is_taken_over_its_labels() {
+        let text = "# TYPE x histogram\nx_sum{a=\"1\"} 6\nx_count{a=\"1\"} 2\nx_sum 4\nx_count 3\n\
+                    x_summary_sum 100\n";
+        assert_eq!(mean(text, "x"), Some(2.0));
+        assert_eq!(mean(text, "y"), None);
+    }
+}

@@ -1,0 +1,33 @@
+//! The flags that say where networks compute.
+
+use anyhow::Result;
+use clap::Args;
+use engram_inference_server::Device;
+
+use crate::system::Compute;
+
+/// Flags of every command that runs a network.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ComputeArgs {
+    /// Where networks compute: cpu, cuda, or cuda:N
+    #[arg(long, env = "ENGRAM_DEVICE", default_value = "cpu")]
+    device: Device,
+    /// Threads of one tensor operation in the learner
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    learner_threads: usize,
+    /// Threads of one tensor operation in the inference server
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    inference_threads: usize,
+}
+
+impl ComputeArgs {
+    /// The flags as the system wants them; an accelerator that is not there is an error.
+    pub(crate) fn compute(&self) -> Result<Compute> {
+        self.device.ready()?;
+        Ok(Compute {
+            device: self.device,
+            learner_threads: self.learner_threads,
+            inference_threads: self.inference_threads,
+        })
+    }
+}

@@ -1,0 +1,171 @@
+//! `engram eval`: greedy episodes with what a run has learned.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use engram_actor::ActorSummary;
+use engram_inference_server::WeightsSource;
+use engram_mdp::Finish;
+use engram_service::Shutdown;
+use engram_service::config::{Selection, resolve};
+
+use crate::compute::ComputeArgs;
+use crate::experiment::Experiment;
+use crate::system;
+
+/// Flags of `engram eval`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct EvalArgs {
+    /// A run's folder
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Episodes to play [default: the run's eval_episodes]
+    #[arg(long, value_name = "N")]
+    episodes: Option<u32>,
+    /// Set one key of the run's configuration, as in env.delay=40 or run.seed=2
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+/// What an evaluation found.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Score {
+    episodes: usize,
+    mean_return: f64,
+    standard_deviation: f64,
+    mean_length: f64,
+    success: Option<f64>,
+    optimum: Option<f32>,
+}
+
+impl Score {
+    /// Of the episodes that an actor played.
+    pub(crate) fn new(played: &ActorSummary, optimum: Option<f32>) -> Result<Self> {
+        let ended: Vec<_> =
+            played.episodes.iter().filter(|e| e.finish != Finish::Interrupted).collect();
+        if ended.is_empty() {
+            bail!("the evaluation was stopped before an episode ended");
+        }
+        let mean = |numbers: &dyn Fn(usize) -> f64| {
+            (0..ended.len()).map(numbers).sum::<f64>() / ended.len() as f64
+        };
+        let returned = |i: usize| f64::from(ended[i].episode_return);
+        let mean_return = mean(&returned);
+        let variance = mean(&|i| (returned(i) - mean_return).powi(2));
+        let solved: Option<Vec<bool>> = ended.iter().map(|e| e.success).collect();
+        Ok(Score {
+            episodes: ended.len(),
+            mean_return,
+            standard_deviation: variance.sqrt(),
+            mean_length: mean(&|i| f64::from(ended[i].env_steps)),
+            success: solved.map(|s| s.iter().filter(|&&s| s).count() as f64 / s.len() as f64),
+            optimum,
+        })
+    }
+}
+
+impl std::fmt::Display for Score {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (mean, deviation) = (self.mean_return, self.standard_deviation);
+        write!(f, "{} greedy episodes: return {mean:.3} ± {deviation:.3}", self.episodes)?;
+        if let Some(optimum) = self.optimum {
+            write!(f, " (optimum {optimum})")?;
+        }
+        if let Some(success) = self.success {
+            write!(f, ", solved {:.0}%", 100.0 * success)?;
+        }
+        write!(f, ", length {:.1}", self.mean_length)
+    }
+}
+
+/// Evaluates the newest checkpoint of a run, and prints the score.
+#[expect(clippy::print_stdout, reason = "this is the command's answer")]
+pub(crate) fn run(args: &EvalArgs, shutdown: &Shutdown) -> Result<()> {
+    let resolved = resolve(&Selection {
+        experiment: args.run.join("config.toml").display().to_string(),
+        env: None,
+        rl: None,
+        seq: None,
+        set: args.set.clone(),
+        configs: PathBuf::from("configs"),
+    })
+    .with_context(|| format!("{} is not a run", args.run.display()))?;
+    let experiment = Experiment::new(resolved)?;
+    let episodes = args.episodes.unwrap_or(experiment.run.eval_episodes);
+    println!("{}", score(&experiment, &args.run, episodes, args.compute.compute()?, shutdown)?);
+    Ok(())
+}
+
+/// Plays greedy episodes with the newest checkpoint in `folder`.
+pub(crate) fn score(
+    experiment: &Experiment,
+    folder: &Path,
+    episodes: u32,
+    compute: system::Compute,
+    shutdown: &Shutdown,
+) -> Result<Score> {
+    let checkpoints = folder.join("checkpoints");
+    let store = engram_learner::checkpoint::Store::new(checkpoints, usize::MAX);
+    let Some((_, checkpoint)) = store.newest()? else {
+        bail!("{} holds no complete checkpoint yet", folder.display());
+    };
+    let weights = WeightsSource::Bytes(checkpoint.weights);
+    let (env, run) = (&experiment.env, &experiment.run);
+    let played = system::evaluate(env, run, weights, episodes, compute, shutdown)?;
+    Score::new(&played, experiment.env.optimum())
+}
+
+#[cfg(test)]
+mod tests {
+    use engram_actor::Leave;
+    use engram_mdp::{Ending, Episode};
+
+    use super::*;
+
+    fn played(returns: &[(f32, Option<bool>, Finish)]) -> ActorSummary {
+        let episode = |&(episode_return, success, finish)| Episode {
+            env_index: 0,
+            env_steps: 10,
+            episode_return,
+            success,
+            finish,
+        };
+        ActorSummary {
+            reason: Leave::Evaluated,
+            run_id: None,
+            env_steps: 0,
+            episodes_ended: 0,
+            interruptions: 0,
+            stepping: std::time::Duration::ZERO,
+            waiting_on_inference: std::time::Duration::ZERO,
+            waiting_on_learner: std::time::Duration::ZERO,
+            episodes: returns.iter().map(episode).collect(),
+        }
+    }
+
+    const ENDED: Finish = Finish::Ended(Ending::Terminated);
+
+    #[test]
+    fn a_score_leaves_interrupted_episodes_out_and_reads_like_a_sentence() {
+        let played = played(&[
+            (1.0, Some(true), ENDED),
+            (0.0, Some(false), ENDED),
+            (9.0, None, Finish::Interrupted),
+        ]);
+        let score = Score::new(&played, Some(1.0)).unwrap();
+        assert_eq!(
+            score.to_string(),
+            "2 greedy episodes: return 0.500 ± 0.500 (optimum 1), solved 50%, length 10.0"
+        );
+    }
+
+    #[test]
+    fn a_world_that_cannot_tell_success_has_none() {
+        let score = Score::new(&played(&[(3.0, None, ENDED)]), None).unwrap();
+        assert_eq!(score.to_string(), "1 greedy episodes: return 3.000 ± 0.000, length 10.0");
+        assert!(Score::new(&played(&[]), None).is_err());
+    }
+}

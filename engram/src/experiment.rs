@@ -1,0 +1,135 @@
+//! An experiment as the whole system reads it: every section as its owner's type, checked.
+
+use anyhow::{Context, Result};
+use engram_envs::EnvConfig;
+use engram_learner::RlConfig;
+use engram_policy::PolicyConfig;
+use engram_service::config::{ConfigArgs, Resolved, RunConfig};
+
+/// A complete, checked experiment.
+#[derive(Clone, Debug)]
+pub(crate) struct Experiment {
+    /// The text that it was read from, for the run's folder.
+    pub(crate) resolved: Resolved,
+    /// The run's own settings.
+    pub(crate) run: RunConfig,
+    /// The world.
+    pub(crate) env: EnvConfig,
+    /// The algorithm.
+    pub(crate) rl: RlConfig,
+    /// The sequence model.
+    pub(crate) seq: PolicyConfig,
+}
+
+impl Experiment {
+    /// Reads every section, and checks it.
+    pub(crate) fn new(resolved: Resolved) -> Result<Self> {
+        let env = EnvConfig::from_table(resolved.table("env").clone()).context("in [env]")?;
+        env.validate().context("in [env]")?;
+        let rl: RlConfig = resolved.section("rl")?;
+        rl.validate()?;
+        let seq: PolicyConfig = resolved.section("seq")?;
+        seq.validate().context("in [seq]")?;
+        Ok(Experiment { run: resolved.run()?, resolved, env, rl, seq })
+    }
+
+    /// What the command line asked for.
+    pub(crate) fn from_args(args: &ConfigArgs) -> Result<Self> {
+        Self::new(args.resolve()?)
+    }
+
+    /// A name for a run: the experiment, what was replaced in it, and the seed.
+    pub(crate) fn run_name(&self, args: &ConfigArgs) -> String {
+        let experiment = self.resolved.experiment();
+        let parts = [&args.env, &args.rl, &args.seq].into_iter().flatten();
+        let names = parts.map(|part| {
+            let stem = std::path::Path::new(part).file_stem().unwrap_or_default();
+            format!("-{}", stem.to_string_lossy())
+        });
+        format!("{experiment}{}-seed{}", names.collect::<String>(), self.run.seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use engram_mdp::Seed;
+    use engram_policy::Policy;
+
+    use super::*;
+
+    fn configs() -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../configs")
+    }
+
+    fn args(experiment: &str, set: &[&str]) -> ConfigArgs {
+        ConfigArgs {
+            experiment: experiment.into(),
+            env: None,
+            rl: None,
+            seq: None,
+            set: set.iter().map(ToString::to_string).collect(),
+            configs: configs(),
+            print_config: false,
+        }
+    }
+
+    fn names(kind: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(configs().join(kind)).unwrap();
+        let stem = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()
+        };
+        entries.map(stem).collect()
+    }
+
+    #[test]
+    fn every_experiment_loads_and_its_network_fits_its_world() {
+        let experiments = names("experiments");
+        assert!(experiments.contains(&"main".to_string()));
+        for name in experiments {
+            let experiment = Experiment::from_args(&args(&name, &[]))
+                .unwrap_or_else(|error| panic!("{name}: {error:#}"));
+            let spec = experiment.env.spec();
+            Policy::new(&experiment.seq, &spec, Seed::new(1), tch::Device::Cpu)
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+
+    #[test]
+    fn every_part_fits_the_main_experiment() {
+        for kind in ["env", "rl", "seq"] {
+            for name in names(kind) {
+                let mut args = args("main", &[]);
+                match kind {
+                    "env" => args.env = Some(name.clone()),
+                    "rl" => args.rl = Some(name.clone()),
+                    _ => args.seq = Some(name.clone()),
+                }
+                Experiment::from_args(&args)
+                    .unwrap_or_else(|error| panic!("{kind}/{name}: {error:#}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_is_named_after_what_makes_it_different() {
+        let mut args = args("main", &["run.seed=7"]);
+        args.seq = Some("feedforward".into());
+        let experiment = Experiment::from_args(&args).unwrap();
+        assert_eq!(experiment.run_name(&args), "main-feedforward-seed7");
+    }
+
+    #[test]
+    fn mistakes_are_named_with_what_would_be_right() {
+        let refuse = |experiment: &str, set: &[&str]| {
+            format!("{:#}", Experiment::from_args(&args(experiment, set)).unwrap_err())
+        };
+        assert!(refuse("mian", &[]).contains("`main`"));
+        assert!(refuse("main", &["rl.learning_rat=1"]).contains("learning_rate"));
+        assert!(refuse("main", &["rl.discount=1.5"]).contains("rl.discount"));
+        assert!(refuse("main", &["env.delay=-3"]).contains("delay"));
+        assert!(refuse("main", &["env.name=recal"]).contains("recall"));
+        assert!(refuse("main", &["seq.memory.hidden=0"]).contains("hidden"));
+    }
+}

@@ -1,0 +1,92 @@
+//! `engram`: train, evaluate, plot, measure, and check an installation, from one command line.
+//!
+//! In reading order: [`experiment`] is what is trained; [`system`] starts the learner, the
+//! inference server and the actors in this process; [`train`], [`eval`], [`plot`], [`bench`] and
+//! [`doctor`] are the commands; [`curves`] draws.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod experiment;
+
+mod system;
+
+mod compute;
+
+mod train;
+
+mod eval;
+
+mod plot;
+
+mod curves;
+
+mod bench;
+
+mod doctor;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use engram_service::args::LogArgs;
+use engram_service::{Shutdown, allocator};
+
+/// Engram trains agents that must remember: many actors, one inference server, one learner.
+#[derive(Debug, Parser)]
+#[command(name = "engram", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    logs: LogArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train an agent, all in one process; a run that exists is resumed
+    Train(Box<train::TrainArgs>),
+    /// Play greedy episodes with what a run has learned
+    Eval(eval::EvalArgs),
+    /// Draw the learning curves of runs
+    Plot(plot::PlotArgs),
+    /// Measure the stages of a run and the whole, in ratios
+    Bench(bench::BenchArgs),
+    /// Check the installation, and say how to mend it
+    Doctor(doctor::DoctorArgs),
+}
+
+#[expect(clippy::print_stderr, reason = "the error is the command's answer")]
+fn main() -> ExitCode {
+    allocator::keep_big_blocks();
+    let cli = Cli::parse();
+    cli.logs.init();
+    match run(&cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<()> {
+    // Signals need a runtime that listens while the command works.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("signals")
+        .enable_all()
+        .build()?;
+    let _inside = runtime.enter();
+    let shutdown = Shutdown::on_signals()?;
+    match command {
+        Command::Train(args) => {
+            let _metrics = train::serve_metrics(args, &shutdown)?;
+            train::run(args, &shutdown)
+        }
+        Command::Eval(args) => eval::run(args, &shutdown),
+        Command::Plot(args) => plot::run(args),
+        Command::Bench(args) => bench::run(args, &shutdown),
+        Command::Doctor(args) => runtime.block_on(doctor::run(args)),
+    }
+}

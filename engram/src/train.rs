@@ -1,0 +1,158 @@
+//! `engram train`: the whole system in one process, then an evaluation and a picture.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use engram_learner::{Ended, Shares, Summary};
+use engram_service::args::{ExposureArgs, MetricsArgs};
+use engram_service::config::ConfigArgs;
+use engram_service::progress::{Progress, ProgressLine};
+use engram_service::{RunConfig, Shutdown};
+use tokio::sync::watch;
+
+use crate::compute::ComputeArgs;
+use crate::curves::{Curve, draw};
+use crate::experiment::Experiment;
+use crate::{eval, system};
+
+/// Flags of `engram train`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Actors, instead of the experiment's number
+    #[arg(long, value_name = "N")]
+    actors: Option<u32>,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    /// The run's name; a run of that name that exists is resumed [default: experiment and seed]
+    #[arg(long, value_name = "NAME")]
+    run_name: Option<String>,
+    /// Where runs are stored
+    #[arg(long, value_name = "DIR", env = "ENGRAM_RUNS", default_value = "runs")]
+    runs: PathBuf,
+    /// Play so many greedy episodes when training ends
+    #[arg(long, value_name = "N")]
+    evaluate: Option<u32>,
+    /// Draw the learning curve when training ends
+    #[arg(long)]
+    plot: bool,
+    #[command(flatten)]
+    metrics: MetricsArgs,
+    #[command(flatten)]
+    exposure: ExposureArgs,
+}
+
+/// Trains, and says what came of it.
+#[expect(clippy::print_stdout, reason = "this is the command's answer")]
+pub(crate) fn run(args: &TrainArgs, shutdown: &Shutdown) -> Result<()> {
+    let mut resolved = args.config.resolve()?;
+    if let Some(actors) = args.actors {
+        resolved.set(&format!("run.actors={actors}"))?;
+    }
+    let experiment = Experiment::new(resolved)?;
+    if args.config.print_config {
+        print!("{}", experiment.resolved.to_toml());
+        return Ok(());
+    }
+    let run_id = args.run_name.clone().unwrap_or_else(|| experiment.run_name(&args.config));
+    let folder = args.runs.join(&run_id);
+    println!("{}", introduction(&experiment, &run_id));
+
+    let (sender, receiver) = watch::channel(ProgressLine::default());
+    let bar = std::thread::spawn({
+        let run = experiment.run.clone();
+        move || show(receiver, &run)
+    });
+    let compute = args.compute.compute()?;
+    let trained =
+        system::train(&experiment, &run_id, Some(&folder), compute, sender, shutdown)?;
+    bar.join().ok();
+    println!("{}", conclusion(&trained.summary));
+
+    if let Some(episodes) = args.evaluate
+        && trained.summary.ended == Ended::Finished
+    {
+        println!("{}", eval::score(&experiment, &folder, episodes, compute, shutdown)?);
+    }
+    println!("run        {}", folder.display());
+    if args.plot {
+        let curve = Curve::read(&folder)?;
+        let paths = draw(&[curve], &run_id, &folder.join("plots/learning-curve"))?;
+        println!("plot       {}", paths[0].display());
+    }
+    Ok(())
+}
+
+/// What will be trained on what.
+fn introduction(experiment: &Experiment, run_id: &str) -> String {
+    let parts = experiment.resolved.parts();
+    let run = &experiment.run;
+    format!(
+        "{run_id}: {} with {} on {}\n{} env steps, {} actors × {} environments, seed {}",
+        parts.seq,
+        parts.rl,
+        experiment.env.spec(),
+        run.env_steps,
+        run.actors,
+        run.envs_per_actor,
+        run.seed,
+    )
+}
+
+/// What was trained, how fast, and what held it up.
+fn conclusion(summary: &Summary) -> String {
+    let ended = match summary.ended {
+        Ended::Finished => "finished",
+        Ended::Stopped => "stopped",
+    };
+    format!(
+        "{ended}   {} env steps, {} updates, {} episodes, {:.0} env steps/s\nbottleneck {}",
+        summary.env_steps,
+        summary.updates,
+        summary.episodes,
+        summary.env_steps_per_second,
+        held_up(&summary.shares),
+    )
+}
+
+/// What held the learner up, and how much of its time it waited.
+pub(crate) fn held_up(shares: &Shares) -> String {
+    format!("{} (the learner waited {:.0}% of its time)", shares.bottleneck(), 100.0 * shares.data_wait)
+}
+
+/// Draws the bar until the learner hangs up.
+fn show(mut lines: watch::Receiver<ProgressLine>, run: &RunConfig) {
+    let mut progress = Progress::new(run.log_interval());
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
+        return;
+    };
+    runtime.block_on(async {
+        while lines.changed().await.is_ok() {
+            let line = *lines.borrow_and_update();
+            progress.update(&line);
+        }
+    });
+    let line = *lines.borrow();
+    progress.finish(&line);
+}
+
+/// Serves the metrics of the whole process for as long as the returned runtime lives.
+pub(crate) fn serve_metrics(
+    args: &TrainArgs,
+    shutdown: &Shutdown,
+) -> Result<Option<tokio::runtime::Runtime>> {
+    if args.config.print_config {
+        return Ok(None);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("metrics")
+        .enable_all()
+        .build()?;
+    runtime
+        .block_on(args.metrics.serve(args.exposure.exposure(), shutdown))
+        .context("cannot serve metrics")?;
+    Ok(Some(runtime))
+}

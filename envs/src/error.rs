@@ -1,0 +1,103 @@
+//! What can be wrong with an `[env]` section.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+use thiserror::Error;
+
+/// What is wrong with an `[env]` section, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum EnvError {
+    /// No world is named.
+    #[error("[env] names no environment; set `name` to one of: {}", known.join(", "))]
+    Nameless {
+        /// The worlds there are.
+        known: &'static [&'static str],
+    },
+    /// No world has this name.
+    #[error("unknown environment `{found}`{}", suggestion(found, known))]
+    UnknownName {
+        /// The name as given.
+        found: String,
+        /// The worlds there are.
+        known: &'static [&'static str],
+    },
+    /// The world has no such parameter.
+    #[error(
+        "environment `{world}` has no key `{found}`{}",
+        suggestion(found, known)
+    )]
+    UnknownKey {
+        /// The world.
+        world: String,
+        /// The key as given.
+        found: String,
+        /// The keys it has.
+        known: &'static [&'static str],
+    },
+    /// A parameter is missing: an experiment has no hidden defaults.
+    #[error("environment `{world}` needs the key `{key}`")]
+    MissingKey {
+        /// The world.
+        world: String,
+        /// The key.
+        key: String,
+    },
+    /// A parameter's value has the wrong type, or is no known choice.
+    #[error("`{key}` of environment `{world}`: {reason}")]
+    Value {
+        /// The world.
+        world: String,
+        /// The key.
+        key: String,
+        /// What was found, and what was expected.
+        reason: String,
+    },
+    /// A parameter's value is out of range.
+    #[error("`{key}` of environment `{world}` is {found}; it must be {range}")]
+    Range {
+        /// The world.
+        world: &'static str,
+        /// The key.
+        key: &'static str,
+        /// The value.
+        found: String,
+        /// What it may be.
+        range: String,
+    },
+}
+
+/// Checks that a parameter lies in a range.
+pub(crate) fn within<T: PartialOrd + Display>(
+    world: &'static str,
+    key: &'static str,
+    value: T,
+    range: RangeInclusive<T>,
+) -> Result<(), EnvError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let range = format!("{} to {}", range.start(), range.end());
+    Err(EnvError::Range {
+        world,
+        key,
+        found: value.to_string(),
+        range,
+    })
+}
+
+/// The known name that `found` probably stands for.
+fn nearest(found: &str, known: &[&'static str]) -> Option<&'static str> {
+    let distance = |name: &str| strsim::damerau_levenshtein(found, name);
+    let name = known.iter().copied().min_by_key(|name| distance(name))?;
+    (distance(name) <= 1 + name.len() / 3).then_some(name)
+}
+
+/// The end of a message about an unknown name: the nearest known one, and all of them.
+pub(crate) fn suggestion(found: &str, known: &[&'static str]) -> String {
+    let known_names = known.join(", ");
+    match nearest(found, known) {
+        Some(name) => format!("; did you mean `{name}`? known: {known_names}"),
+        None => format!("; known: {known_names}"),
+    }
+}

@@ -1,0 +1,47 @@
+//! Worlds: what an agent acts in.
+//!
+//! An [`Environment`] is one world. [`EnvConfig`] is the `[env]` part of an experiment: it names
+//! a world, checks its parameters, and makes it. [`VectorEnv`] steps a group of them in columns,
+//! resets what has ended, and records every frame, the Last ones too.
+//!
+//! | world | solved by | after |
+//! |---|---|---|
+//! | [`counting`], [`bandit`], [`delayed_reward`], [`truncation`] | probes: each fails for one reason | – |
+//! | [`recall`] | remembering one cue | – |
+//! | [`catch`] | a reaction | bsuite |
+//! | [`cartpole`], [`pendulum`] | control, from positions or velocities alone if asked | Gymnasium |
+//! | [`tmaze`] | memory (passive), memory and credit (active) | Ni et al. 2023 |
+//! | [`hopper`] | locomotion, the first of a family ([`locomotion`]) | PyBullet |
+//!
+//! A new world is one file with a `Config` that implements [`World`], and one arm of [`EnvConfig`].
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod environment;
+
+mod config;
+mod error;
+mod parse;
+
+mod vector;
+
+mod observe;
+
+mod probe;
+
+pub mod cartpole;
+pub mod catch;
+pub mod hopper;
+pub mod locomotion;
+pub mod pendulum;
+pub mod tmaze;
+
+#[cfg(test)]
+mod goldens;
+
+pub use config::EnvConfig;
+pub use environment::{Environment, Outcome, World};
+pub use error::EnvError;
+pub use observe::Observe;
+pub use probe::{bandit, counting, delayed_reward, recall, truncation};
+pub use vector::VectorEnv;

@@ -1,0 +1,332 @@
+//! Robots that walk, hop or run to the right, after the PyBullet locomotion worlds (Ellenberger
+//! 2018, themselves after Roboschool), on the physics of rapier.
+//!
+//! A robot is data, a `Robot`: capsules, hinges, torques, and when it counts as fallen. What all
+//! robots share is here: the `Locomotion` environment with the observation and the reward of the
+//! original, and in `locomotion/body.rs` the physical body in its world.
+//!
+//! | observation | |
+//! |---|---|
+//! | 0 | height of the torso above its start |
+//! | 1, 2 | sine and cosine of the angle to the target |
+//! | 3, 4, 5 | 0.3 × velocity of the torso, in its own heading |
+//! | 6, 7 | roll and pitch of the torso |
+//! | 8 + 2i, 9 + 2i | position of joint i within its limits, -1 to 1; 0.1 × its velocity |
+//! | then | one flag per foot: it touched the floor *before* this step, as in the original |
+//!
+//! The reward is 1 for being up (-1 for having fallen), plus the progress towards a target far to
+//! the right in meters per second, minus the cost of torque and of joints at their limits. What the
+//! original measures is kept to the letter where it shapes the reward: positions are those before
+//! the last substep, and progress is that of the mean of all parts, the floor among them, so a
+//! hopper is paid 10/11 of its speed. How near the physics come: `examples/hopper_table.rs`.
+
+mod body;
+
+use engram_mdp::{
+    Action, ActionSpec, Dtype, EnvSpec, Generator, ObservationMut, ObservationSpec, Seed,
+};
+use rand::RngExt;
+use rapier3d::math::{Rotation, Vector};
+
+use crate::environment::{Environment, Outcome};
+use body::{Body, Poses};
+
+/// Seconds between two decisions.
+pub const TIME_STEP: f32 = 0.0165;
+/// How far to the right the target is, in meters.
+const TARGET: f32 = 1000.0;
+/// Weight of the mean product of action and joint velocity.
+const ELECTRICITY_COST: f32 = 2.0;
+/// Weight of the mean squared action.
+const STALL_TORQUE_COST: f32 = 0.1;
+/// Cost of every joint at its limit.
+const LIMIT_COST: f32 = 0.1;
+/// From here on a joint counts as being at its limit.
+const AT_LIMIT: f32 = 0.99;
+/// The range of every number of an observation.
+const CLIP: f32 = 5.0;
+/// Numbers of an observation before the joints'.
+const TORSO_NUMBERS: usize = 8;
+
+/// A robot: all numbers in meters, kilograms, newton meters, radians, in the pose of rest.
+#[derive(Debug)]
+pub(crate) struct Robot {
+    /// Its name in the registry.
+    pub(crate) name: &'static str,
+    /// The body whose height and pitch are watched. It slides and turns in the plane y = 0, around
+    /// an axis through the origin.
+    pub(crate) torso: Capsule,
+    /// The other links, each after its parent.
+    pub(crate) limbs: &'static [Limb],
+    /// Friction of every link; the floor's is 0.8, and the two are multiplied.
+    pub(crate) friction: f32,
+    /// Massless parts of the original at the root, which count in the mean of all parts.
+    pub(crate) root_parts: usize,
+    /// Below this height of the torso the robot has fallen.
+    pub(crate) min_height: f32,
+    /// Beyond this pitch of the torso the robot has fallen.
+    pub(crate) max_pitch: f32,
+}
+
+/// A link below the torso, and the hinge it hangs on.
+#[derive(Debug)]
+pub(crate) struct Limb {
+    /// The link above: the torso, or a limb before this one.
+    pub(crate) parent: Parent,
+    /// Where the hinge is.
+    pub(crate) hinge: [f32; 3],
+    /// The axis it turns around.
+    pub(crate) axis: [f32; 3],
+    /// The angles it can take.
+    pub(crate) limits: [f32; 2],
+    /// The torque of an action of 1.
+    pub(crate) torque: f32,
+    /// Its shape.
+    pub(crate) capsule: Capsule,
+    /// Whether its contact with the floor is observed.
+    pub(crate) ground_contact: GroundContact,
+}
+
+/// What a limb hangs on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Parent {
+    Torso,
+    Limb(usize),
+}
+
+/// Whether a limb's contact with the floor is part of the observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GroundContact {
+    Hidden,
+    Observed,
+}
+
+/// A rod with round ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Capsule {
+    pub(crate) from: [f32; 3],
+    pub(crate) to: [f32; 3],
+    pub(crate) radius: f32,
+}
+
+impl Robot {
+    /// Numbers of the full observation.
+    pub(crate) fn observation_len(&self) -> usize {
+        TORSO_NUMBERS + 2 * self.limbs.len() + self.feet().count()
+    }
+
+    /// The limbs whose contact with the floor is observed.
+    fn feet(&self) -> impl Iterator<Item = usize> {
+        let limbs = self.limbs.iter().enumerate();
+        limbs
+            .filter(|(_, limb)| limb.ground_contact == GroundContact::Observed)
+            .map(|(i, _)| i)
+    }
+
+    fn has_fallen(&self, height: f32, pitch: f32) -> bool {
+        height <= self.min_height || pitch.abs() >= self.max_pitch
+    }
+}
+
+/// What an experiment may choose about a robot.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The indices of the full observation that are shown.
+    pub(crate) shown: &'static [usize],
+    /// How the choice is called in the spec's name.
+    pub(crate) observe: crate::Observe,
+    /// Decisions after which an episode is cut off.
+    pub(crate) max_steps: u32,
+    /// Every joint starts at an angle drawn from plus or minus this.
+    pub(crate) reset_noise: f32,
+}
+
+impl Settings {
+    pub(crate) fn spec(&self, robot: &Robot) -> EnvSpec {
+        EnvSpec {
+            name: format!("{}(observe={})", robot.name, self.observe),
+            observation: ObservationSpec {
+                dtype: Dtype::F32,
+                shape: vec![self.shown.len()],
+            },
+            action: ActionSpec::Continuous {
+                dimensions: robot.limbs.len(),
+            },
+            action_repeat: 1,
+        }
+    }
+}
+
+/// The environment that all robots share.
+pub(crate) struct Locomotion {
+    robot: &'static Robot,
+    settings: Settings,
+    spec: EnvSpec,
+    generator: Generator,
+    body: Body,
+    /// The full observation.
+    full: Vec<f32>,
+    angles: Vec<f32>,
+    initial_height: f32,
+    distance: f32,
+    time: u32,
+}
+
+/// What one look at the body tells, beside the observation.
+struct Look {
+    height: f32,
+    pitch: f32,
+    distance: f32,
+    joints_at_limit: usize,
+    finite: bool,
+}
+
+impl Locomotion {
+    pub(crate) fn new(robot: &'static Robot, settings: Settings, seed: Seed) -> Self {
+        Locomotion {
+            robot,
+            spec: settings.spec(robot),
+            generator: seed.generator(),
+            body: Body::new(robot, &vec![0.0; robot.limbs.len()]),
+            full: vec![0.0; robot.observation_len()],
+            angles: vec![0.0; robot.limbs.len()],
+            initial_height: 0.0,
+            distance: 0.0,
+            time: 0,
+            settings,
+        }
+    }
+
+    /// Looks at the body, and writes all of the full observation but the feet.
+    fn look(&mut self) -> Look {
+        let Poses {
+            torso,
+            mean_of_parts: center,
+        } = self.body.seen();
+        let (roll, pitch, yaw) = euler_angles(torso.rotation);
+        let height = torso.translation.z;
+        let to_target = Vector::new(TARGET - center.x, -center.y, 0.0);
+        let angle = to_target.y.atan2(to_target.x) - yaw;
+        let velocity = Rotation::from_rotation_z(-yaw) * self.body.velocity() * 0.3;
+
+        let torso_numbers = [
+            height - self.initial_height,
+            angle.sin(),
+            angle.cos(),
+            velocity.x,
+            velocity.y,
+            velocity.z,
+            roll,
+            pitch,
+        ];
+        self.full[..TORSO_NUMBERS].copy_from_slice(&torso_numbers);
+        let mut joints_at_limit = 0;
+        for (i, limb) in self.robot.limbs.iter().enumerate() {
+            let (angle, velocity) = self.body.joint(i);
+            let [low, high] = limb.limits;
+            let relative = (2.0 * angle - (low + high)) / (high - low);
+            joints_at_limit += usize::from(relative.abs() > AT_LIMIT);
+            self.full[TORSO_NUMBERS + 2 * i] = relative;
+            self.full[TORSO_NUMBERS + 2 * i + 1] = 0.1 * velocity;
+        }
+        Look {
+            height,
+            pitch,
+            distance: to_target.length(),
+            joints_at_limit,
+            finite: self.full.iter().all(|number| number.is_finite()),
+        }
+    }
+
+    /// Writes which feet touch the floor, for the next observation.
+    fn feel(&mut self) {
+        let flags = &mut self.full[TORSO_NUMBERS + 2 * self.robot.limbs.len()..];
+        for (flag, foot) in flags.iter_mut().zip(self.robot.feet()) {
+            *flag = f32::from(u8::from(self.body.touches_floor(foot)));
+        }
+    }
+
+    fn show(&self, observation: ObservationMut<'_>) {
+        let row = observation.floats();
+        for (to, &index) in row.iter_mut().zip(self.settings.shown) {
+            *to = self.full[index].clamp(-CLIP, CLIP);
+        }
+    }
+
+    /// What the action cost: torque times velocity, torque alone, and joints at their limits.
+    fn cost(&self, action: &[f32], joints_at_limit: usize) -> f32 {
+        let joints = action.len() as f32;
+        let velocities = self.full[TORSO_NUMBERS + 1..].iter().step_by(2);
+        let power: f32 = action
+            .iter()
+            .zip(velocities)
+            .map(|(a, v)| (a * v).abs())
+            .sum();
+        let squares: f32 = action.iter().map(|a| a * a).sum();
+        ELECTRICITY_COST * power / joints
+            + STALL_TORQUE_COST * squares / joints
+            + LIMIT_COST * joints_at_limit as f32
+    }
+}
+
+impl Environment for Locomotion {
+    fn spec(&self) -> &EnvSpec {
+        &self.spec
+    }
+
+    fn reset(&mut self, observation: ObservationMut<'_>) {
+        let noise = self.settings.reset_noise;
+        self.angles
+            .fill_with(|| self.generator.random_range(-noise..=noise));
+        self.body = Body::new(self.robot, &self.angles);
+        self.initial_height = self.body.seen().torso.translation.z;
+        self.time = 0;
+        self.full.fill(0.0);
+        self.distance = self.look().distance;
+        self.show(observation);
+    }
+
+    fn step(&mut self, action: Action<'_>, observation: ObservationMut<'_>) -> Outcome {
+        let action = action.vector();
+        self.body.step(self.robot, action);
+        let look = self.look();
+        self.time += 1;
+        if !look.finite {
+            // The physics broke. The original ends the episode; a frame must hold numbers.
+            self.full.fill(0.0);
+            self.show(observation);
+            return Outcome::terminated(-1.0);
+        }
+        self.show(observation);
+        let progress = (self.distance - look.distance) / TIME_STEP;
+        self.distance = look.distance;
+        let cost = self.cost(action, look.joints_at_limit);
+        self.feel();
+        if self.robot.has_fallen(look.height, look.pitch) {
+            Outcome::terminated(-1.0 + progress - cost)
+        } else if self.time >= self.settings.max_steps {
+            Outcome::truncated(1.0 + progress - cost)
+        } else {
+            Outcome::goes_on(1.0 + progress - cost)
+        }
+    }
+}
+
+/// Roll, pitch and yaw: turns around the fixed axes x, then y, then z.
+fn euler_angles(rotation: Rotation) -> (f32, f32, f32) {
+    let Rotation { x, y, z, w } = rotation;
+    let roll = (2.0 * (w * x + y * z)).atan2(1.0 - 2.0 * (x * x + y * y));
+    let pitch = (2.0 * (w * y - z * x)).clamp(-1.0, 1.0).asin();
+    let yaw = (2.0 * (w * z + x * y)).atan2(1.0 - 2.0 * (y * y + z * z));
+    (roll, pitch, yaw)
+}
+
+/// How far the center of mass of a robot falls and drifts forward under constant actions, from rest.
+#[cfg(test)]
+pub(crate) fn flight(robot: &Robot, action: &[f32], steps: usize) -> (f32, f32) {
+    let mut body = Body::new(robot, &vec![0.0; robot.limbs.len()]);
+    let start = body.center_of_mass();
+    (0..steps).for_each(|_| body.step(robot, action));
+    let moved = body.center_of_mass() - start;
+    (-moved.z, moved.x)
+}

@@ -1,0 +1,62 @@
+//! Which part of a physical world is shown: all of it, or positions or velocities alone.
+//!
+//! Hiding half of the state turns a control task into a memory task: an agent that sees only
+//! positions must estimate velocities, and one that sees only velocities must integrate them
+//! (Han et al. 2020; Ni et al. 2022, <https://arxiv.org/abs/2110.05038>).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What is shown of a physical world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Observe {
+    /// Everything.
+    Full,
+    /// Positions only; `p` for short.
+    #[serde(alias = "p")]
+    Positions,
+    /// Velocities only; `v` for short.
+    #[serde(alias = "v")]
+    Velocities,
+}
+
+/// Where the numbers of a full observation belong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    /// Every index.
+    pub(crate) full: &'static [usize],
+    /// The indices that remain under [`Observe::Positions`].
+    pub(crate) positions: &'static [usize],
+    /// The indices that remain under [`Observe::Velocities`].
+    pub(crate) velocities: &'static [usize],
+}
+
+impl Layout {
+    /// The indices that are shown.
+    pub(crate) fn shown(&self, observe: Observe) -> &'static [usize] {
+        match observe {
+            Observe::Full => self.full,
+            Observe::Positions => self.positions,
+            Observe::Velocities => self.velocities,
+        }
+    }
+}
+
+/// Copies the shown part of a full observation.
+pub(crate) fn show(full: &[f32], shown: &[usize], row: &mut [f32]) {
+    for (to, &index) in row.iter_mut().zip(shown) {
+        *to = full[index];
+    }
+}
+
+impl fmt::Display for Observe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Observe::Full => "full",
+            Observe::Positions => "positions",
+            Observe::Velocities => "velocities",
+        })
+    }
+}

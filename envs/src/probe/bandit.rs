@@ -1,0 +1,74 @@
+//! One decision, one good arm: the least that a learner must be able to do.
+
+use engram_mdp::{Action, ActionSpec, Dtype, EnvSpec, ObservationMut, ObservationSpec, Seed};
+use serde::{Deserialize, Serialize};
+
+use crate::environment::{Environment, Outcome, World};
+use crate::error::{EnvError, within};
+
+/// The parameters of the bandit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// How many arms there are.
+    pub arms: usize,
+    /// The arm that pays 1; the others pay nothing.
+    pub best: usize,
+}
+
+impl World for Config {
+    fn validate(&self) -> Result<(), EnvError> {
+        within("bandit", "arms", self.arms, 2..=4096)?;
+        within("bandit", "best", self.best, 0..=self.arms - 1)
+    }
+
+    fn spec(&self) -> EnvSpec {
+        EnvSpec {
+            name: format!("bandit(arms={})", self.arms),
+            observation: ObservationSpec {
+                dtype: Dtype::F32,
+                shape: vec![1],
+            },
+            action: ActionSpec::Discrete { count: self.arms },
+            action_repeat: 1,
+        }
+    }
+
+    fn make(&self, _seed: Seed) -> Box<dyn Environment> {
+        Box::new(Bandit {
+            config: self.clone(),
+            spec: self.spec(),
+            success: false,
+        })
+    }
+
+    fn optimum(&self) -> Option<f32> {
+        Some(1.0)
+    }
+}
+
+struct Bandit {
+    config: Config,
+    spec: EnvSpec,
+    success: bool,
+}
+
+impl Environment for Bandit {
+    fn spec(&self) -> &EnvSpec {
+        &self.spec
+    }
+
+    fn reset(&mut self, observation: ObservationMut<'_>) {
+        observation.floats().fill(1.0);
+    }
+
+    fn step(&mut self, action: Action<'_>, observation: ObservationMut<'_>) -> Outcome {
+        observation.floats().fill(1.0);
+        self.success = action.index() == self.config.best;
+        Outcome::terminated(f32::from(u8::from(self.success)))
+    }
+
+    fn success(&self) -> Option<bool> {
+        Some(self.success)
+    }
+}

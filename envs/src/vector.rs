@@ -1,0 +1,176 @@
+//! A group of environments in columns, with automatic reset.
+//!
+//! ```text
+//! step       frames of one row       its action
+//! (new)      First                   a0
+//! 1          Mid     after a0        a1
+//! 2          Last    after a1        ignored
+//! 3          First   of the next     a3
+//! ```
+//!
+//! Nothing is thrown away at a reset: the Last frame is shown like any other, and the First one of
+//! the next episode takes a step of its own. The step loop does not allocate.
+
+use std::ops::Range;
+
+use engram_mdp::{Action, ActionSpec, Actions, EnvSpec, Episode, Finish, Frames, Seed, StepType};
+
+use crate::config::EnvConfig;
+use crate::environment::Environment;
+use crate::error::EnvError;
+
+/// A group of environments that are stepped together.
+pub struct VectorEnv {
+    spec: EnvSpec,
+    observation_len: usize,
+    environments: Vec<Box<dyn Environment>>,
+    /// What every environment shows now, one row each.
+    frames: Frames,
+    /// The episodes in progress, one per row.
+    progress: Vec<Progress>,
+    /// The episodes that ended in the last call.
+    episodes: Vec<Episode>,
+}
+
+/// An episode in progress.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    env_index: u32,
+    env_steps: u32,
+    episode_return: f64,
+}
+
+impl VectorEnv {
+    /// Makes the environments numbered `indices`, and starts an episode in each. Number `i` draws
+    /// from `seed.derive("env", i)`, whatever group it is in.
+    pub fn new(config: &EnvConfig, indices: Range<u32>, seed: Seed) -> Result<Self, EnvError> {
+        config.validate()?;
+        let spec = config.spec();
+        let make = |index: u32| config.make(seed.derive("env", u64::from(index)));
+        let environments = indices.clone().map(make).collect::<Result<Vec<_>, _>>()?;
+        let rows = environments.len();
+        let start = |env_index| Progress {
+            env_index,
+            env_steps: 0,
+            episode_return: 0.0,
+        };
+        let mut group = VectorEnv {
+            observation_len: spec.observation.len(),
+            frames: Frames::first(&spec, rows),
+            spec,
+            environments,
+            progress: indices.map(start).collect(),
+            episodes: Vec::with_capacity(rows),
+        };
+        (0..rows).for_each(|row| group.reset(row));
+        Ok(group)
+    }
+
+    /// What every environment of the group shows and accepts.
+    pub fn spec(&self) -> &EnvSpec {
+        &self.spec
+    }
+
+    /// What every environment shows now, one row each.
+    pub fn frames(&self) -> &Frames {
+        &self.frames
+    }
+
+    /// Steps every environment, and returns the episodes that this ended. A row at a Last frame
+    /// ignores its action and shows the First frame of a new episode. Continuous actions are
+    /// clamped to `[-1, 1]`, and recorded so.
+    pub fn step(&mut self, actions: &Actions) -> &[Episode] {
+        let rows = self.environments.len();
+        assert_eq!(
+            actions.len(),
+            rows * self.spec.action.len(),
+            "one action per environment"
+        );
+        self.episodes.clear();
+        for row in 0..rows {
+            if self.frames.step_types[row].is_last() {
+                self.reset(row);
+            } else {
+                self.advance(row, actions);
+            }
+        }
+        &self.episodes
+    }
+
+    /// Resets every environment: the agent was cut off from its policy. Returns the episodes in
+    /// which it had taken a decision and which had not ended.
+    pub fn interrupt(&mut self) -> &[Episode] {
+        self.episodes.clear();
+        for row in 0..self.environments.len() {
+            if self.progress[row].env_steps > 0 && !self.frames.step_types[row].is_last() {
+                self.episodes
+                    .push(self.progress[row].episode(None, Finish::Interrupted));
+            }
+            self.reset(row);
+        }
+        &self.episodes
+    }
+
+    fn reset(&mut self, row: usize) {
+        let frames = &mut self.frames;
+        self.environments[row].reset(frames.observations.row_mut(row, self.observation_len));
+        frames
+            .previous_actions
+            .set_row(row, None, self.spec.action.len());
+        frames.previous_rewards[row] = 0.0;
+        frames.step_types[row] = StepType::First;
+        self.progress[row].env_steps = 0;
+        self.progress[row].episode_return = 0.0;
+    }
+
+    fn advance(&mut self, row: usize, actions: &Actions) {
+        let frames = &mut self.frames;
+        let action = record(&mut frames.previous_actions, row, actions, self.spec.action);
+        let observation = frames.observations.row_mut(row, self.observation_len);
+        let outcome = self.environments[row].step(action, observation);
+        frames.previous_rewards[row] = outcome.reward;
+        frames.step_types[row] = outcome.ending.map_or(StepType::Mid, StepType::Last);
+
+        let progress = &mut self.progress[row];
+        progress.env_steps += 1;
+        progress.episode_return += f64::from(outcome.reward);
+        if let Some(ending) = outcome.ending {
+            let success = self.environments[row].success();
+            self.episodes
+                .push(progress.episode(success, Finish::Ended(ending)));
+        }
+    }
+}
+
+impl Progress {
+    fn episode(self, success: Option<bool>, finish: Finish) -> Episode {
+        Episode {
+            env_index: self.env_index,
+            env_steps: self.env_steps,
+            episode_return: self.episode_return as f32,
+            success,
+            finish,
+        }
+    }
+}
+
+/// Writes the action of one row where the next frame shows it, clamped; returns it.
+fn record<'a>(to: &'a mut Actions, row: usize, from: &Actions, spec: ActionSpec) -> Action<'a> {
+    to.set_row(row, Some((from, row)), spec.len());
+    match (to, spec) {
+        (Actions::Discrete(indices), ActionSpec::Discrete { count }) => {
+            let index = indices[row] as usize;
+            assert!(index < count, "action {} is none of {spec}", indices[row]);
+            Action::Discrete(index)
+        }
+        (Actions::Continuous(numbers), ActionSpec::Continuous { dimensions }) => {
+            let vector = &mut numbers[row * dimensions..(row + 1) * dimensions];
+            for number in vector.iter_mut() {
+                assert!(!number.is_nan(), "an action is not a number");
+                *number = number.clamp(-1.0, 1.0);
+            }
+            Action::Continuous(vector)
+        }
+        _ => unreachable!("the column was made for the spec"),
+    }
+}

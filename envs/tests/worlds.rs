@@ -1,0 +1,226 @@
+//! What holds for every world in `configs/env`: it is what its spec says, it is deterministic, and
+//! a group of it shows frames in order.
+
+use std::fs;
+use std::path::PathBuf;
+
+use engram_envs::{EnvConfig, VectorEnv};
+use engram_mdp::{ActionSpec, Actions, Finish, Frames, Generator, Seed, StepType};
+use proptest::prelude::*;
+use rand::RngExt;
+
+/// Every file in `configs/env`, by name.
+fn configs() -> Vec<(String, EnvConfig)> {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../configs/env");
+    let files = fs::read_dir(directory)
+        .expect("the configurations")
+        .map(|file| {
+            let path = file.expect("a file").path();
+            let text = fs::read_to_string(&path).expect("text");
+            assert!(
+                text.starts_with("# "),
+                "{} does not start with what it is",
+                path.display()
+            );
+            let config = EnvConfig::from_table(text.parse().expect("TOML"));
+            let name = path
+                .file_stem()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
+            (
+                name,
+                config.unwrap_or_else(|error| panic!("{}: {error}", path.display())),
+            )
+        });
+    let mut configs: Vec<_> = files.collect();
+    configs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    configs
+}
+
+fn config(name: &str) -> EnvConfig {
+    let found = configs().into_iter().find(|(found, _)| found == name);
+    found.unwrap_or_else(|| panic!("configs/env/{name}.toml")).1
+}
+
+/// Random actions; continuous ones reach beyond the range, and are clamped.
+fn random_actions(spec: ActionSpec, rows: usize, generator: &mut Generator) -> Actions {
+    match spec {
+        ActionSpec::Discrete { count } => {
+            let draw = |_| generator.random_range(0..count) as i32;
+            Actions::Discrete((0..rows).map(draw).collect())
+        }
+        ActionSpec::Continuous { dimensions } => {
+            let draw = |_| generator.random_range(-1.5..1.5);
+            Actions::Continuous((0..rows * dimensions).map(draw).collect())
+        }
+    }
+}
+
+/// The frames of `steps` random steps, one after another.
+fn frames(
+    config: &EnvConfig,
+    indices: std::ops::Range<u32>,
+    seed: u64,
+    steps: usize,
+) -> Vec<Frames> {
+    let mut group = VectorEnv::new(config, indices, Seed::new(seed)).expect("a valid world");
+    let mut generator = Seed::new(seed).derive("test", 0).generator();
+    let rows = group.frames().rows();
+    let mut all = vec![group.frames().clone()];
+    for _ in 0..steps {
+        group.step(&random_actions(group.spec().action, rows, &mut generator));
+        all.push(group.frames().clone());
+    }
+    all
+}
+
+#[test]
+fn every_world_shows_what_its_spec_says() {
+    for (name, config) in configs() {
+        let spec = config.spec();
+        assert_eq!(
+            config.make(Seed::new(0)).expect("a world").spec(),
+            &spec,
+            "{name}"
+        );
+        for (step, frames) in frames(&config, 0..3, 7, 300).iter().enumerate() {
+            let checked = frames.check(&spec, 3);
+            assert_eq!(checked, Ok(()), "{name} at step {step}");
+        }
+    }
+}
+
+#[test]
+fn every_world_has_a_configuration() {
+    let configs = configs();
+    for name in EnvConfig::names() {
+        let named = configs.iter().any(|(_, config)| {
+            let table = toml::Table::try_from(config).expect("a table");
+            table["name"].as_str() == Some(name)
+        });
+        assert!(named, "no file in configs/env makes `{name}`");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_episodes() {
+    for (name, config) in configs() {
+        let [once, again] = [0, 1].map(|_| frames(&config, 0..2, 3, 100));
+        assert!(once == again, "{name} is not deterministic");
+    }
+}
+
+#[test]
+fn an_environment_depends_on_its_index_and_not_on_its_group() {
+    for name in ["recall", "cartpole", "pendulum", "hopper"] {
+        let config = config(name);
+        let first = |indices| frames(&config, indices, 3, 0).remove(0);
+        let (spec, together) = (config.spec(), first(0..4));
+        let mut apart = Frames::with_capacity(&spec, 4);
+        for row in 0..4 {
+            apart.extend_rows(&first(row..row + 1), 0..1, &spec);
+        }
+        assert!(
+            together == apart,
+            "{name}: an environment changed with its group"
+        );
+        if name != "recall" {
+            let mut other = Frames::with_capacity(&spec, 4);
+            (0..4).for_each(|_| other.extend_rows(&together, 0..1, &spec));
+            assert!(
+                together != other,
+                "{name}: environments 0 to 3 are all alike"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_episode_is_reported_once_and_never_one_that_had_not_begun() {
+    let config = config("counting");
+    let mut group = VectorEnv::new(&config, 4..6, Seed::new(0)).expect("a valid world");
+    assert!(group.interrupt().is_empty(), "no decision was taken");
+    let actions = Actions::Discrete(vec![1, 2]);
+    group.step(&actions);
+    group.step(&actions);
+    let episodes = group.interrupt().to_vec();
+    assert_eq!(
+        episodes
+            .iter()
+            .map(|episode| episode.env_index)
+            .collect::<Vec<_>>(),
+        [4, 5]
+    );
+    assert!(
+        episodes
+            .iter()
+            .all(|e| e.env_steps == 2 && e.finish == Finish::Interrupted)
+    );
+    assert!(
+        group
+            .frames()
+            .step_types
+            .iter()
+            .all(|step_type| step_type.is_first())
+    );
+    for _ in 0..7 {
+        group.step(&actions);
+    }
+    assert!(
+        group
+            .frames()
+            .step_types
+            .iter()
+            .all(|step_type| step_type.is_last())
+    );
+    assert!(group.interrupt().is_empty(), "the episodes had ended");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn frames_come_in_order_and_episodes_add_up(
+        world in prop::sample::select(vec![
+            "recall", "catch", "cartpole", "counting", "bandit", "tmaze-active", "pendulum-p",
+        ]),
+        rows in 1_u32..4,
+        seed in any::<u64>(),
+        steps in 1_usize..250,
+    ) {
+        let config = config(world);
+        let mut group = VectorEnv::new(&config, 0..rows, Seed::new(seed)).expect("a valid world");
+        let mut generator = Seed::new(seed).generator();
+        let mut sums = vec![(0.0_f64, 0_u32); rows as usize];
+        let mut before = group.frames().step_types.clone();
+        prop_assert!(before.iter().all(|step_type| step_type.is_first()));
+        for _ in 0..steps {
+            let actions = random_actions(group.spec().action, rows as usize, &mut generator);
+            let episodes = group.step(&actions).to_vec();
+            let frames = group.frames();
+            let mut ended = Vec::new();
+            for row in 0..rows as usize {
+                let now = frames.step_types[row];
+                prop_assert_eq!(before[row].is_last(), now.is_first(), "First follows Last only");
+                if now.is_first() {
+                    prop_assert_eq!(frames.previous_rewards[row], 0.0);
+                    sums[row] = (0.0, 0);
+                } else {
+                    sums[row].0 += f64::from(frames.previous_rewards[row]);
+                    sums[row].1 += 1;
+                }
+                if let StepType::Last(ending) = now {
+                    let finish = Finish::Ended(ending);
+                    ended.push((row as u32, sums[row].1, sums[row].0 as f32, finish));
+                }
+            }
+            let told: Vec<_> = episodes
+                .iter()
+                .map(|e| (e.env_index, e.env_steps, e.episode_return, e.finish))
+                .collect();
+            prop_assert_eq!(told, ended);
+            before.clone_from(&frames.step_types);
+        }
+    }
+}
