@@ -1,0 +1,192 @@
+//! Trajectories side by side, as tensors: what a learner computes losses from.
+//!
+//! Every column is assembled time-major in one pass over plain memory and becomes one tensor.
+
+use engram_mdp::{Actions, Ending, EnvSpec, Observations, StepType, Trajectory};
+use tch::{Device, Tensor};
+
+use crate::error::PolicyError;
+use crate::inputs::{self, Inputs};
+
+/// B trajectories of T decisions.
+#[derive(Debug)]
+pub struct Batch {
+    /// The frames, `[T + 1, B, ..]`.
+    pub inputs: Inputs,
+    /// The actions taken at frames 0..T: i64 `[T, B]` when discrete, else f32 `[T, B, A]`.
+    pub actions: Tensor,
+    /// What the acting policies said about them, f32 `[T, B]`.
+    pub behavior_log_probs: Tensor,
+    /// The rewards that followed them, f32 `[T, B]`.
+    pub rewards: Tensor,
+    /// f32 `[T, B]`: 0 where frame t is Last and its action means nothing, else 1.
+    pub weights: Tensor,
+    /// f32 `[T, B]`: 1 where frame t + 1 is Last because the world ended the episode, else 0: the
+    /// value of what follows is zero there.
+    pub terminated: Tensor,
+    /// The acting policies' state before frame 0, flat, f32 `[B, S]`; S is 0 where the memory
+    /// exports none. See `Policy::core_state`.
+    pub core_state: Tensor,
+}
+
+impl Batch {
+    /// Puts trajectories side by side, which were checked against `spec`.
+    pub fn from_trajectories(
+        trajectories: &[Trajectory],
+        spec: &EnvSpec,
+        device: Device,
+    ) -> Result<Self, PolicyError> {
+        let first = trajectories.first().ok_or(PolicyError::EmptyBatch)?;
+        let (time, width) = (first.unroll_length(), first.core_state.len());
+        for (index, trajectory) in trajectories.iter().enumerate() {
+            let even = |column, expected, found| match expected == found {
+                true => Ok(()),
+                false => Err(PolicyError::UnevenBatch { index, column, expected, found }),
+            };
+            even("unroll length", time, trajectory.unroll_length())?;
+            even("core state width", width, trajectory.core_state.len())?;
+        }
+        let decisions = [time as i64, trajectories.len() as i64];
+        let column = |row: fn(&Trajectory, usize) -> f32| {
+            let numbers: Vec<f32> =
+                rows(time).flat_map(|t| trajectories.iter().map(move |x| row(x, t))).collect();
+            Tensor::from_slice(&numbers).view(decisions).to_device(device)
+        };
+        let inputs = frames(trajectories, time + 1, spec, device);
+        // The action at frame t is the previous action of frame t + 1, a row of zeros where that
+        // one is First.
+        let actions = inputs.previous_action.narrow(0, 1, time as i64);
+        let states: Vec<f32> = trajectories.iter().flat_map(|x| &x.core_state).copied().collect();
+        Ok(Batch {
+            actions,
+            behavior_log_probs: column(|x, t| x.log_probs[t]),
+            rewards: column(|x, t| x.rewards()[t]),
+            weights: column(|x, t| f32::from(!x.frames.step_types[t].is_last())),
+            terminated: column(|x, t| {
+                f32::from(x.frames.step_types[t + 1] == StepType::Last(Ending::Terminated))
+            }),
+            core_state: Tensor::from_slice(&states)
+                .view([decisions[1], width as i64])
+                .to_device(device),
+            inputs,
+        })
+    }
+
+    /// T.
+    pub fn unroll_length(&self) -> i64 {
+        self.rewards.size()[0]
+    }
+
+    /// B.
+    pub fn batch(&self) -> i64 {
+        self.rewards.size()[1]
+    }
+}
+
+fn rows(time: usize) -> std::ops::Range<usize> {
+    0..time
+}
+
+/// The frames of `trajectories` as inputs `[time, B, ..]`.
+fn frames(trajectories: &[Trajectory], time: usize, spec: &EnvSpec, device: Device) -> Inputs {
+    let moments = || rows(time).flat_map(|t| trajectories.iter().map(move |x| (&x.frames, t)));
+    let leading = [time as i64, trajectories.len() as i64];
+    let count = time * trajectories.len();
+    let length = spec.observation.len();
+    let mut observations = Observations::with_capacity(spec.observation.dtype, count * length);
+    let mut actions = Actions::with_capacity(spec.action, count);
+    for (frames, t) in moments() {
+        observations.extend_rows(&frames.observations, t..t + 1, length);
+        actions.extend_rows(&frames.previous_actions, t..t + 1, spec.action.len());
+    }
+    let rewards: Vec<f32> = moments().map(|(frames, t)| frames.previous_rewards[t]).collect();
+    Inputs::new(
+        inputs::observations(&observations, &leading, spec).to_device(device),
+        inputs::actions(&actions, &leading, spec.action).to_device(device),
+        Tensor::from_slice(&rewards).view(leading).to_device(device),
+        moments().map(|(frames, t)| frames.step_types[t].is_first()).collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use engram_mdp::{ActionSpec, Decision, Dtype, Frames, ObservationSpec};
+    use engram_mdp::{StreamId, TrajectoryBuilder};
+
+    use super::*;
+
+    fn spec() -> EnvSpec {
+        EnvSpec {
+            name: "numbered".into(),
+            observation: ObservationSpec { dtype: Dtype::F32, shape: vec![2] },
+            action: ActionSpec::Discrete { count: 9 },
+            action_repeat: 1,
+        }
+    }
+
+    /// Frames First, Mid, Last, and so on, numbered; terminated, then truncated in turns.
+    fn trajectory(env_index: u32, unroll_length: usize) -> Trajectory {
+        let stream = StreamId { actor: 0, env_index };
+        let mut builder = TrajectoryBuilder::new(stream, &spec(), unroll_length);
+        for n in 0.. {
+            let step_type = match (n as u32 + env_index) % 6 {
+                0 | 3 => StepType::First,
+                1 | 4 => StepType::Mid,
+                2 => StepType::Last(Ending::Terminated),
+                _ => StepType::Last(Ending::Truncated),
+            };
+            let past = i32::from(!step_type.is_first());
+            let frame = Frames {
+                observations: Observations::F32(vec![n as f32, env_index as f32]),
+                previous_actions: Actions::Discrete(vec![past * (n % 9)]),
+                previous_rewards: vec![(past * n) as f32],
+                step_types: vec![step_type],
+            };
+            if let Some(trajectory) = builder.frame(&frame, 0, &spec()) {
+                return trajectory.checked(&spec()).unwrap();
+            }
+            if builder.at_unroll_start() {
+                builder.core_state(&[env_index as f32; 3]);
+            }
+            builder.decision(Decision { log_prob: -(n as f32), policy_version: 0 });
+        }
+        unreachable!()
+    }
+
+    fn numbers(x: &Tensor) -> Vec<f64> {
+        Vec::<f64>::try_from(x.to_kind(tch::Kind::Double).flatten(0, -1)).unwrap()
+    }
+
+    #[test]
+    fn every_number_of_a_batch_stands_at_its_time_and_row() {
+        let trajectories = [trajectory(0, 4), trajectory(1, 4)];
+        let batch = Batch::from_trajectories(&trajectories, &spec(), Device::Cpu).unwrap();
+        assert_eq!((batch.unroll_length(), batch.batch()), (4, 2));
+        let inputs = &batch.inputs;
+        assert_eq!(inputs.observation.size(), [5, 2, 2]);
+        let time = [0., 0., 1., 1., 2., 2., 3., 3., 4., 4.];
+        assert_eq!(numbers(&inputs.observation.select(2, 0)), time);
+        assert_eq!(numbers(&inputs.observation.select(2, 1)), [0., 1.].repeat(5));
+        // Row 0: First Mid Last(terminated) First Mid; row 1: Mid Last(terminated) First Mid Last.
+        assert_eq!(numbers(&inputs.is_first), [1., 0., 0., 0., 0., 1., 1., 0., 0., 0.]);
+        assert_eq!(numbers(&inputs.previous_reward), [0., 0., 1., 1., 2., 0., 0., 3., 4., 4.]);
+        assert_eq!(numbers(&batch.actions), [1., 1., 2., 0., 0., 3., 4., 4.]);
+        assert_eq!(numbers(&batch.rewards), [1., 1., 2., 0., 0., 3., 4., 4.]);
+        assert_eq!(numbers(&batch.behavior_log_probs), [0., 0., -1., -1., -2., -2., -3., -3.]);
+        assert_eq!(numbers(&batch.weights), [1., 1., 1., 0., 0., 1., 1., 1.]);
+        assert_eq!(numbers(&batch.terminated), [0., 1., 1., 0., 0., 0., 0., 0.]);
+        assert_eq!(numbers(&batch.core_state), [0., 0., 0., 1., 1., 1.]);
+    }
+
+    #[test]
+    fn trajectories_of_different_lengths_are_refused() {
+        let uneven = [trajectory(0, 4), trajectory(1, 5)];
+        let message = Batch::from_trajectories(&uneven, &spec(), Device::Cpu).unwrap_err();
+        assert!(message.to_string().contains("trajectory 1"), "{message}");
+        let mut stateless = [trajectory(0, 4), trajectory(1, 4)];
+        stateless[1].core_state.clear();
+        let message = Batch::from_trajectories(&stateless, &spec(), Device::Cpu).unwrap_err();
+        assert!(message.to_string().contains("core state width 0"), "{message}");
+        assert!(Batch::from_trajectories(&[], &spec(), Device::Cpu).is_err());
+    }
+}

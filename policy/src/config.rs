@@ -1,0 +1,253 @@
+//! The `[seq]` part of an experiment: the sequence model.
+//!
+//! Nothing has a default: two experiments differ exactly where their files differ.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::PolicyError;
+
+/// The widest layer that a configuration may ask for.
+pub const MAX_WIDTH: i64 = 65_536;
+
+/// A sequence model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// What the memory is fed, each thing at most once; the observation always.
+    pub inputs: Vec<MemoryInput>,
+    /// Turns an observation into features.
+    pub torso: TorsoConfig,
+    /// Remembers.
+    pub memory: MemoryConfig,
+    /// Turns what is remembered into actions and values.
+    pub head: HeadConfig,
+}
+
+/// One of the things that a memory may be fed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryInput {
+    /// The torso's features.
+    Observation,
+    /// The action that led here: one-hot when discrete, as it is when continuous, zeros at First
+    /// frames.
+    PreviousAction,
+    /// The reward that came with it, as the world gave it; zero at First frames.
+    PreviousReward,
+}
+
+/// From an observation to features. Bytes are divided by 255 first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TorsoConfig {
+    /// The observation itself, flat.
+    Identity {},
+    /// Fully connected layers, each followed by the activation. Images are flattened.
+    Mlp {
+        /// Their widths.
+        hidden: Vec<i64>,
+        /// What follows each.
+        activation: Activation,
+    },
+    /// Convolutions, each followed by a ReLU, then one linear layer without activation: the small
+    /// network of Ni et al. 2023, <https://arxiv.org/abs/2307.03864>. Needs observations of shape
+    /// `[channels, height, width]`.
+    Cnn {
+        /// The convolutions, without padding.
+        convolutions: Vec<Convolution>,
+        /// The width of the linear layer.
+        features: i64,
+    },
+}
+
+/// One convolution, without padding.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Convolution {
+    /// Output channels.
+    pub channels: i64,
+    /// Side of the square kernel.
+    pub kernel: i64,
+    /// Step between its places.
+    pub stride: i64,
+}
+
+/// What remembers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
+pub enum MemoryConfig {
+    /// Nothing does: a feed-forward policy.
+    None {},
+    /// Long short-term memory, one layer on another.
+    Lstm {
+        /// Cells of each layer.
+        hidden: i64,
+        /// Layers.
+        layers: i64,
+    },
+    /// The LSTM with elementwise recurrence of Irie et al. 2023.
+    Elstm {
+        /// Cells.
+        hidden: i64,
+        /// How its gradient is found.
+        gradient: Gradient,
+        /// Added to the bias of the forget gate at the start; larger remembers longer.
+        forget_bias: f64,
+    },
+}
+
+/// How the gradient of a recurrence is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gradient {
+    /// Backpropagation through time, truncated at the unroll's start.
+    Tbptt,
+}
+
+/// The policy's and the value's heads: fully connected layers of their own, then a linear one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadConfig {
+    /// Widths of the hidden layers; may be empty.
+    pub hidden: Vec<i64>,
+    /// What follows each of them.
+    pub activation: Activation,
+}
+
+/// What follows a linear layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// max(x, 0).
+    Relu,
+    /// Hyperbolic tangent.
+    Tanh,
+}
+
+impl PolicyConfig {
+    /// Whether the memory is fed `input`.
+    pub fn sees(&self, input: MemoryInput) -> bool {
+        self.inputs.contains(&input)
+    }
+
+    /// Checks everything that needs no world to be known.
+    pub fn validate(&self) -> Result<(), PolicyError> {
+        let repeated = self.inputs.iter().enumerate().any(|(i, x)| self.inputs[..i].contains(x));
+        if repeated || !self.sees(MemoryInput::Observation) {
+            return Err(PolicyError::Config {
+                key: "inputs",
+                found: format!("{:?}", self.inputs),
+                expected: "a list with \"observation\", and without repetition".into(),
+            });
+        }
+        self.torso.validate()?;
+        self.memory.validate()?;
+        self.head.hidden.iter().try_for_each(|&width| in_range("head.hidden", width, MAX_WIDTH))
+    }
+}
+
+/// One line of JSON.
+impl fmt::Display for PolicyConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).expect("a configuration is JSON"))
+    }
+}
+
+impl TorsoConfig {
+    fn validate(&self) -> Result<(), PolicyError> {
+        match self {
+            TorsoConfig::Identity {} => Ok(()),
+            TorsoConfig::Mlp { hidden, activation: _ } => {
+                in_range("number of torso.hidden", hidden.len() as i64, 64)?;
+                hidden.iter().try_for_each(|&width| in_range("torso.hidden", width, MAX_WIDTH))
+            }
+            TorsoConfig::Cnn { convolutions, features } => {
+                in_range("number of torso.convolutions", convolutions.len() as i64, 64)?;
+                for convolution in convolutions {
+                    in_range("torso.convolutions.channels", convolution.channels, MAX_WIDTH)?;
+                    in_range("torso.convolutions.kernel", convolution.kernel, 64)?;
+                    in_range("torso.convolutions.stride", convolution.stride, 64)?;
+                }
+                in_range("torso.features", *features, MAX_WIDTH)
+            }
+        }
+    }
+}
+
+impl MemoryConfig {
+    fn validate(&self) -> Result<(), PolicyError> {
+        match *self {
+            MemoryConfig::None {} => Ok(()),
+            MemoryConfig::Lstm { hidden, layers } => {
+                in_range("memory.hidden", hidden, MAX_WIDTH)?;
+                in_range("memory.layers", layers, 64)
+            }
+            MemoryConfig::Elstm { hidden, gradient: _, forget_bias } => {
+                in_range("memory.hidden", hidden, MAX_WIDTH)?;
+                if (-100.0..=100.0).contains(&forget_bias) {
+                    return Ok(());
+                }
+                Err(PolicyError::Config {
+                    key: "memory.forget_bias",
+                    found: forget_bias.to_string(),
+                    expected: "between -100 and 100".into(),
+                })
+            }
+        }
+    }
+}
+
+fn in_range(key: &'static str, found: i64, largest: i64) -> Result<(), PolicyError> {
+    if (1..=largest).contains(&found) {
+        return Ok(());
+    }
+    let (found, expected) = (found.to_string(), format!("between 1 and {largest}"));
+    Err(PolicyError::Config { key, found, expected })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn elstm(gradient: &str, extra: &str) -> Result<PolicyConfig, toml::de::Error> {
+        toml::from_str(&format!(
+            "inputs = [\"observation\", \"previous_action\"]\n{extra}\n\
+             [torso]\nname = \"identity\"\n\
+             [memory]\nname = \"elstm\"\nhidden = 8\ngradient = \"{gradient}\"\nforget_bias = 0.0\n\
+             [head]\nhidden = []\nactivation = \"relu\"\n"
+        ))
+    }
+
+    #[test]
+    fn a_gradient_that_does_not_exist_is_refused_by_naming_those_that_do() {
+        assert!(elstm("tbptt", "").is_ok());
+        let message = elstm("rtrl", "").unwrap_err().to_string();
+        assert!(message.contains("rtrl") && message.contains("tbptt"), "{message}");
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_everywhere_even_in_parts_without_settings() {
+        assert!(elstm("tbptt", "layers = 2").unwrap_err().to_string().contains("layers"));
+        let torso: Result<TorsoConfig, _> = toml::from_str("name = \"identity\"\nhidden = [3]");
+        assert!(torso.unwrap_err().to_string().contains("hidden"));
+        let memory: Result<MemoryConfig, _> = toml::from_str("name = \"none\"\nhidden = 3");
+        assert!(memory.unwrap_err().to_string().contains("hidden"));
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_with_the_range() {
+        let refuse = |change: fn(&mut PolicyConfig)| {
+            let mut config = elstm("tbptt", "").unwrap();
+            assert!(config.validate().is_ok());
+            change(&mut config);
+            config.validate().unwrap_err().to_string()
+        };
+        let no_cells = refuse(|c| c.memory = MemoryConfig::Lstm { hidden: 0, layers: 1 });
+        assert!(no_cells.contains("`memory.hidden`") && no_cells.contains("65536"), "{no_cells}");
+        assert!(refuse(|c| c.inputs = vec![MemoryInput::PreviousReward]).contains("inputs"));
+        assert!(refuse(|c| c.inputs.push(MemoryInput::Observation)).contains("repetition"));
+        assert!(refuse(|c| c.head.hidden = vec![4, -1]).contains("head.hidden"));
+    }
+}

@@ -1,0 +1,83 @@
+//! What can be wrong with a configuration, with weights, or with a batch.
+
+use engram_mdp::{EnvSpec, SpecError};
+use thiserror::Error;
+
+/// Why a policy cannot be built, loaded or fed.
+#[derive(Debug, Error)]
+pub enum PolicyError {
+    /// A setting of the sequence model is out of its range.
+    #[error("`{key}` of the sequence model is {found}; it must be {expected}")]
+    Config {
+        /// The setting, as in the file.
+        key: &'static str,
+        /// What it is.
+        found: String,
+        /// What it may be.
+        expected: String,
+    },
+    /// The world announces something that no policy can work with.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// Bytes are no safetensors.
+    #[error("these bytes are no safetensors: {0}")]
+    Format(#[from] safetensors::SafeTensorError),
+    /// A safetensors file without a policy's description.
+    #[error("these weights do not describe themselves as a policy's: {0}")]
+    Metadata(String),
+    /// Weights of a policy for another world.
+    #[error("these weights are for another world\n  expected {expected}\n     found {found}")]
+    OtherSpec {
+        /// The policy's own world.
+        expected: Box<EnvSpec>,
+        /// The world that the weights are for.
+        found: Box<EnvSpec>,
+    },
+    /// Weights of another network.
+    #[error("these weights are of another network\n  expected {expected}\n     found {found}")]
+    OtherConfig {
+        /// The policy's own configuration.
+        expected: String,
+        /// The configuration that the weights were saved with.
+        found: String,
+    },
+    /// A tensor is missing, left over, or of another shape or type.
+    #[error("the weights' tensor `{name}` is {found}; the policy needs {expected}")]
+    Tensor {
+        /// Its name.
+        name: String,
+        /// What the policy needs.
+        expected: String,
+        /// What was found.
+        found: String,
+    },
+    /// A flat core state does not fit the memory.
+    #[error(
+        "a core state of {found} numbers does not fit this policy, which exports {expected} \
+         (0: none at all)"
+    )]
+    CoreState {
+        /// Numbers that the policy exports.
+        expected: usize,
+        /// Numbers found.
+        found: usize,
+    },
+    /// Trajectories that cannot stand side by side.
+    #[error(
+        "trajectory {index} of a batch has {column} {found}, but the first one has {expected}: \
+         every actor of a run needs the same unroll length and policy"
+    )]
+    UnevenBatch {
+        /// Which trajectory.
+        index: usize,
+        /// What differs.
+        column: &'static str,
+        /// What the first one has.
+        expected: usize,
+        /// What this one has.
+        found: usize,
+    },
+    /// A batch needs at least one trajectory.
+    #[error("a batch needs at least one trajectory")]
+    EmptyBatch,
+}

@@ -1,0 +1,57 @@
+//! Networks: from what an agent sees to what it does.
+//!
+//! ```text
+//! observation ──▶ torso ──┐
+//! previous action ────────┼──▶ memory ──▶ heads ──▶ distribution of actions, value
+//! previous reward ────────┘      ▲ │
+//!                       core state └─┘
+//! ```
+//!
+//! In reading order: [`config`] is the `[seq]` part of an experiment; [`policy`] is the whole
+//! network; [`inputs`] is what it is fed, and `resets` where episodes begin in it; `torso`,
+//! `memory` (one file per layer) and `heads` are its parts, [`distribution`] what comes out,
+//! and [`state`] what is remembered between steps. [`batch`] turns trajectories into tensors, `weights`
+//! a policy into bytes that describe themselves. `parameters` holds the trainable tensors, and
+//! `random` makes the numbers that they start from.
+//!
+//! Shapes are time-major: T time, B batch, O observation, D features, H hidden, A action. Wrong
+//! shapes are bugs and panic; wrong files and configurations are [`PolicyError`]s.
+//!
+//! A new memory layer is a file in `memory/` and an arm of [`MemoryConfig`].
+
+#![deny(missing_docs)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod config;
+mod error;
+
+pub mod policy;
+
+pub mod inputs;
+mod resets;
+
+mod heads;
+mod memory;
+mod torso;
+
+pub mod distribution;
+pub mod state;
+
+pub mod batch;
+mod weights;
+
+mod mlp;
+mod parameters;
+mod random;
+
+pub use batch::Batch;
+pub use config::{
+    Activation, Convolution, Gradient, HeadConfig, MemoryConfig, MemoryInput, PolicyConfig,
+    TorsoConfig,
+};
+pub use distribution::Distribution;
+pub use error::PolicyError;
+pub use inputs::Inputs;
+pub use policy::{Output, Policy};
+pub use resets::Resets;
+pub use state::CoreState;

@@ -1,0 +1,73 @@
+//! Linear layers, and stacks of them.
+//!
+//! They start as PyTorch's do: weights and biases uniform in `±1/√inputs`.
+
+use tch::Tensor;
+
+use crate::config::Activation;
+use crate::parameters::Parameters;
+
+/// `y = x Wᵀ + b`.
+pub(crate) struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    pub(crate) fn new(p: &mut Parameters, name: &str, inputs: i64, outputs: i64) -> Self {
+        let bound = 1.0 / (inputs as f64).sqrt();
+        Linear {
+            weight: p.uniform(format!("{name}.weight"), &[outputs, inputs], bound),
+            bias: p.uniform(format!("{name}.bias"), &[outputs], bound),
+        }
+    }
+
+    /// `[.., inputs]` to `[.., outputs]`.
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight, Some(&self.bias))
+    }
+}
+
+/// Linear layers, each followed by the activation.
+pub(crate) struct Mlp {
+    layers: Vec<Linear>,
+    activation: Activation,
+    outputs: i64,
+}
+
+impl Mlp {
+    pub(crate) fn new(
+        p: &mut Parameters,
+        name: &str,
+        inputs: i64,
+        hidden: &[i64],
+        activation: Activation,
+    ) -> Self {
+        let mut outputs = inputs;
+        let mut layers = Vec::with_capacity(hidden.len());
+        for (i, &width) in hidden.iter().enumerate() {
+            layers.push(Linear::new(p, &format!("{name}.{i}"), outputs, width));
+            outputs = width;
+        }
+        Mlp { layers, activation, outputs }
+    }
+
+    /// The width of what comes out.
+    pub(crate) fn outputs(&self) -> i64 {
+        self.outputs
+    }
+
+    /// `[.., inputs]` to `[.., outputs]`.
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        let mut x = x.shallow_clone();
+        for layer in &self.layers {
+            // In place: nothing else looks at the linear layer's output.
+            let mut y = layer.forward(&x);
+            x = match self.activation {
+                Activation::Relu => y.relu_(),
+                Activation::Tanh => y.tanh_(),
+            };
+        }
+        x
+    }
+}

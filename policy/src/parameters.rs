@@ -1,0 +1,53 @@
+//! The trainable tensors of a network, by name, in the order in which its parts ask for them.
+
+use engram_mdp::{Generator, Seed};
+use tch::{Device, Kind, Tensor};
+
+use crate::random;
+
+/// Makes and names parameters while a network is built.
+pub(crate) struct Parameters {
+    generator: Generator,
+    kind: Kind,
+    device: Device,
+    named: Vec<(String, Tensor)>,
+}
+
+impl Parameters {
+    /// None yet. All numbers follow from the seed.
+    pub(crate) fn new(seed: Seed, kind: Kind, device: Device) -> Self {
+        Parameters { generator: seed.generator(), kind, device, named: Vec::new() }
+    }
+
+    /// Uniform in `±bound`.
+    pub(crate) fn uniform(&mut self, name: String, shape: &[i64], bound: f64) -> Tensor {
+        let numbers = random::uniform(&mut self.generator, shape) * (2.0 * bound) - bound;
+        self.add(name, &numbers)
+    }
+
+    /// Normal with mean `mean` and standard deviation `std`.
+    pub(crate) fn normal(&mut self, name: String, shape: &[i64], mean: f64, std: f64) -> Tensor {
+        let numbers = random::normal(&mut self.generator, shape) * std + mean;
+        self.add(name, &numbers)
+    }
+
+    /// `value` everywhere.
+    pub(crate) fn constant(&mut self, name: String, shape: &[i64], value: f64) -> Tensor {
+        self.add(name, &Tensor::full(shape, value, (Kind::Float, Device::Cpu)))
+    }
+
+    /// Gives `initial` a name and returns the parameter that starts from it.
+    pub(crate) fn add(&mut self, name: String, initial: &Tensor) -> Tensor {
+        assert!(self.named.iter().all(|(n, _)| *n != name), "two parameters are called {name}");
+        // A copy, so that the parameter shares its memory with nothing.
+        let tensor = initial.to_kind(self.kind).to_device(self.device).copy();
+        let tensor = tensor.set_requires_grad(true);
+        self.named.push((name, tensor.shallow_clone()));
+        tensor
+    }
+
+    /// All of them.
+    pub(crate) fn into_named(self) -> Vec<(String, Tensor)> {
+        self.named
+    }
+}

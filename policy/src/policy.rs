@@ -1,0 +1,228 @@
+//! A whole policy: torso, memory and heads, with their weights.
+
+use engram_mdp::{ActionSpec, EnvSpec, Seed};
+use tch::{Device, Kind, Tensor};
+
+use crate::config::{MemoryInput, PolicyConfig};
+use crate::distribution::Distribution;
+use crate::error::PolicyError;
+use crate::heads::Heads;
+use crate::inputs::Inputs;
+use crate::memory::{self, Memory};
+use crate::parameters::Parameters;
+use crate::state::CoreState;
+use crate::torso::Torso;
+use crate::weights::{self, About};
+
+/// A network that belongs to one thread at a time.
+pub struct Policy {
+    config: PolicyConfig,
+    spec: EnvSpec,
+    kind: Kind,
+    device: Device,
+    torso: Torso,
+    memory: Box<dyn Memory>,
+    heads: Heads,
+    named: Vec<(String, Tensor)>,
+}
+
+/// What a policy says about frames `[..]`: `[B]` or `[T, B]`.
+#[derive(Debug)]
+pub struct Output {
+    /// Over the actions at these frames.
+    pub distribution: Distribution,
+    /// The value of the frames, `[..]`.
+    pub value: Tensor,
+}
+
+impl Policy {
+    /// A fresh policy, whose weights follow from the seed alone.
+    pub fn new(
+        config: &PolicyConfig,
+        spec: &EnvSpec,
+        seed: Seed,
+        device: Device,
+    ) -> Result<Self, PolicyError> {
+        Policy::of_kind(Kind::Float, config, spec, seed, device)
+    }
+
+    /// Like [`new`](Self::new), computing in `kind`: `Kind::Double` lets checks of gradients and
+    /// of equalities be strict. Its inputs are those of any policy.
+    pub fn of_kind(
+        kind: Kind,
+        config: &PolicyConfig,
+        spec: &EnvSpec,
+        seed: Seed,
+        device: Device,
+    ) -> Result<Self, PolicyError> {
+        config.validate()?;
+        let spec = spec.clone().checked()?;
+        let mut parameters = Parameters::new(seed, kind, device);
+        let torso = Torso::new(&config.torso, &spec.observation, &mut parameters)?;
+        let inputs = memory_inputs(config, &spec, torso.outputs());
+        let memory = memory::build(&config.memory, inputs, &mut parameters);
+        let heads = Heads::new(&config.head, memory.outputs(), spec.action, &mut parameters);
+        let named = parameters.into_named();
+        Ok(Policy { config: config.clone(), spec, kind, device, torso, memory, heads, named })
+    }
+
+    /// The policy that [`save`](Self::save) wrote, in single precision.
+    pub fn from_weights(bytes: &[u8], device: Device) -> Result<Self, PolicyError> {
+        let About { config, spec, version: _ } = weights::about(bytes)?;
+        let policy = Policy::new(&config, &spec, Seed::new(0), device)?;
+        weights::read(bytes, &policy.named)?;
+        Ok(policy)
+    }
+
+    /// Takes over weights that [`save`](Self::save) wrote and returns their version. When they
+    /// are of another world or network, or torn, the policy stays as it was.
+    pub fn load(&mut self, bytes: &[u8]) -> Result<u64, PolicyError> {
+        let About { config, spec, version } = weights::about(bytes)?;
+        if spec != self.spec {
+            let (expected, found) = (Box::new(self.spec.clone()), Box::new(spec));
+            return Err(PolicyError::OtherSpec { expected, found });
+        }
+        if config != self.config {
+            let (expected, found) = (self.config.to_string(), config.to_string());
+            return Err(PolicyError::OtherConfig { expected, found });
+        }
+        weights::read(bytes, &self.named)?;
+        Ok(version)
+    }
+
+    /// Safetensors that hold the weights and describe them: configuration, spec and `version`.
+    pub fn save(&self, version: u64) -> Vec<u8> {
+        let (config, spec) = (self.config.clone(), self.spec.clone());
+        weights::write(&About { config, spec, version }, &self.named)
+    }
+
+    /// The configuration it was built from.
+    pub fn config(&self) -> &PolicyConfig {
+        &self.config
+    }
+
+    /// The world it acts in.
+    pub fn spec(&self) -> &EnvSpec {
+        &self.spec
+    }
+
+    /// Where its weights live.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Handles on all weights that learn, by name; writing to them changes the policy.
+    pub fn trainable(&self) -> Vec<(String, Tensor)> {
+        self.named.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+    }
+
+    /// Numbers that learn.
+    pub fn parameter_count(&self) -> usize {
+        self.named.iter().map(|(_, tensor)| tensor.numel()).sum()
+    }
+
+    /// The state at the beginning of `batch` episodes: zeros.
+    pub fn initial_state(&self, batch: i64) -> CoreState {
+        self.memory.initial_state(batch)
+    }
+
+    /// Numbers per environment in a state that travels with trajectories; `None` where the
+    /// memory's state stays at home, or there is none.
+    pub fn exported_state_width(&self) -> Option<usize> {
+        self.memory.exports_state().then(|| self.initial_state(1).width())
+    }
+
+    /// The state whose flat form, `[B, S]`, came with trajectories. S is
+    /// [`exported_state_width`](Self::exported_state_width), or 0 where that is `None`, and the
+    /// state is then that of beginning episodes.
+    pub fn core_state(&self, flat: &Tensor) -> Result<CoreState, PolicyError> {
+        let (batch, found) = flat.size2().expect("a flat core state has shape [B, S]");
+        match self.exported_state_width() {
+            Some(_) => self.initial_state(1).unflatten(flat),
+            None if found == 0 => Ok(self.initial_state(batch)),
+            None => Err(PolicyError::CoreState { expected: 0, found: found as usize }),
+        }
+    }
+
+    /// Acts: frames of B environments at one moment, and the state before them. Returns outputs
+    /// `[B, ..]` and the state after them, both without gradients.
+    pub fn step(&self, inputs: &Inputs, state: &CoreState) -> (Output, CoreState) {
+        let leading = inputs.leading();
+        assert_eq!(leading, [state.batch()], "step takes frames [B] and a state of B environments");
+        tch::no_grad(|| {
+            let x = self.memory_input(inputs);
+            let (y, state) = self.memory.step(&x, state, inputs.resets());
+            (self.output(&y), state)
+        })
+    }
+
+    /// Trains: frames of B environments at T moments, and the state before the first of them.
+    /// Returns outputs `[T, B, ..]` and the state after the last one.
+    pub fn unroll(&self, inputs: &Inputs, state: &CoreState) -> (Output, CoreState) {
+        let leading = inputs.leading();
+        let &[time, batch] = leading.as_slice() else {
+            panic!("unroll takes frames [T, B], not {leading:?}");
+        };
+        assert_eq!(batch, state.batch(), "the frames and the state are of as many environments");
+        let x = self.memory_input(inputs).view([time, batch, -1]);
+        let (y, state) = self.memory.unroll(&x, state, inputs.resets());
+        (self.output(&y), state)
+    }
+
+    /// Frames `[..]` to `[N, D]`, N rows in all: features, one-hot action, reward.
+    fn memory_input(&self, inputs: &Inputs) -> Tensor {
+        let leading = inputs.leading();
+        let rows: i64 = leading.iter().product();
+        let shape = self.spec.observation.shape.iter().map(|&side| side as i64);
+        let shape: Vec<i64> = std::iter::once(rows).chain(shape).collect();
+        assert_eq!(
+            inputs.observation.size()[leading.len()..],
+            shape[1..],
+            "observations have the spec's shape"
+        );
+        let observation = inputs.observation.reshape(&shape);
+        let mut parts = vec![self.torso.forward(&observation, self.kind)];
+        if self.config.sees(MemoryInput::PreviousAction) {
+            parts.push(self.previous_action(inputs, rows));
+        }
+        if self.config.sees(MemoryInput::PreviousReward) {
+            parts.push(inputs.previous_reward.reshape([rows, 1]).to_kind(self.kind));
+        }
+        match parts.len() {
+            1 => parts.remove(0),
+            _ => Tensor::cat(&parts, 1),
+        }
+    }
+
+    /// The actions before N frames, `[N, A]`: one-hot when discrete; zeros at First frames.
+    fn previous_action(&self, inputs: &Inputs, rows: i64) -> Tensor {
+        match self.spec.action {
+            ActionSpec::Discrete { count } => {
+                let index = inputs.previous_action.reshape([rows, 1]);
+                let hot = inputs.is_first.reshape([rows, 1]).logical_not().to_kind(self.kind);
+                let zeros = Tensor::zeros([rows, count as i64], (self.kind, self.device));
+                zeros.scatter(1, &index, &hot)
+            }
+            ActionSpec::Continuous { dimensions } => {
+                let vector = inputs.previous_action.reshape([rows, dimensions as i64]);
+                vector.to_kind(self.kind)
+            }
+        }
+    }
+
+    fn output(&self, y: &Tensor) -> Output {
+        let (distribution, value) = self.heads.forward(y);
+        Output { distribution, value }
+    }
+}
+
+/// D: what the memory is fed, beside `features` of the torso.
+fn memory_inputs(config: &PolicyConfig, spec: &EnvSpec, features: i64) -> i64 {
+    let action = match spec.action {
+        ActionSpec::Discrete { count } => count as i64,
+        ActionSpec::Continuous { dimensions } => dimensions as i64,
+    };
+    features
+        + if config.sees(MemoryInput::PreviousAction) { action } else { 0 }
+        + i64::from(config.sees(MemoryInput::PreviousReward))
+}

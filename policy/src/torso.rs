@@ -1,0 +1,209 @@
+//! From raw observations to features.
+
+use engram_mdp::{Dtype, ObservationSpec};
+use tch::{Kind, Tensor};
+
+use crate::config::{Convolution, TorsoConfig};
+use crate::error::PolicyError;
+use crate::mlp::{Linear, Mlp};
+use crate::parameters::Parameters;
+
+/// Turns observations `[N, O..]` into features `[N, D]`.
+pub(crate) struct Torso {
+    dtype: Dtype,
+    network: Network,
+    outputs: i64,
+}
+
+enum Network {
+    Identity,
+    Mlp(Mlp),
+    Cnn { convolutions: Vec<ConvolutionLayer>, linear: Linear },
+}
+
+struct ConvolutionLayer {
+    weight: Tensor,
+    bias: Tensor,
+    stride: i64,
+}
+
+impl Torso {
+    pub(crate) fn new(
+        config: &TorsoConfig,
+        observation: &ObservationSpec,
+        p: &mut Parameters,
+    ) -> Result<Self, PolicyError> {
+        let inputs = observation.len() as i64;
+        let (network, outputs) = match config {
+            TorsoConfig::Identity {} => (Network::Identity, inputs),
+            TorsoConfig::Mlp { hidden, activation } => {
+                let mlp = Mlp::new(p, "torso", inputs, hidden, *activation);
+                let outputs = mlp.outputs();
+                (Network::Mlp(mlp), outputs)
+            }
+            TorsoConfig::Cnn { convolutions, features } => {
+                (cnn(convolutions, *features, observation, p)?, *features)
+            }
+        };
+        Ok(Torso { dtype: observation.dtype, network, outputs })
+    }
+
+    /// D: features of one observation.
+    pub(crate) fn outputs(&self) -> i64 {
+        self.outputs
+    }
+
+    /// Raw observations `[N, O..]` to features `[N, D]` of type `kind`.
+    pub(crate) fn forward(&self, observation: &Tensor, kind: Kind) -> Tensor {
+        match &self.network {
+            Network::Identity => self.scaled(&observation.flatten(1, -1), kind),
+            Network::Mlp(mlp) => mlp.forward(&self.scaled(&observation.flatten(1, -1), kind)),
+            Network::Cnn { convolutions, linear } => {
+                // Channels last in memory (the logical shape stays [N, C, H, W]): convolutions on
+                // a CPU are several times faster so.
+                let image = observation.permute([0, 2, 3, 1]).contiguous();
+                let mut x = self.scaled(&image, kind).permute([0, 3, 1, 2]);
+                for layer in convolutions {
+                    let stride = [layer.stride; 2];
+                    x = x
+                        .conv2d(&layer.weight, Some(&layer.bias), stride, [0, 0], [1, 1], 1)
+                        .relu_();
+                }
+                linear.forward(&x.flatten(1, -1))
+            }
+        }
+    }
+
+    fn scaled(&self, raw: &Tensor, kind: Kind) -> Tensor {
+        match self.dtype {
+            Dtype::F32 => raw.to_kind(kind),
+            Dtype::U8 => raw.to_kind(kind).g_div_scalar_(255.0),
+        }
+    }
+}
+
+fn cnn(
+    convolutions: &[Convolution],
+    features: i64,
+    observation: &ObservationSpec,
+    p: &mut Parameters,
+) -> Result<Network, PolicyError> {
+    let &[channels, height, width] = observation.shape.as_slice() else {
+        return Err(PolicyError::Config {
+            key: "torso.name",
+            found: "\"cnn\"".into(),
+            expected: format!(
+                "another torso, \"mlp\" for one, because the world shows {observation} and not \
+                 images [channels, height, width]"
+            ),
+        });
+    };
+    let (mut channels, mut sides) = (channels as i64, [height as i64, width as i64]);
+    let mut layers = Vec::with_capacity(convolutions.len());
+    for (i, convolution) in convolutions.iter().enumerate() {
+        let Convolution { channels: outputs, kernel, stride } = *convolution;
+        if sides.iter().any(|&side| side < kernel) {
+            return Err(PolicyError::Config {
+                key: "torso.convolutions.kernel",
+                found: format!("{kernel} in layer {i}"),
+                expected: format!("at most {sides:?}, the image's size there"),
+            });
+        }
+        let bound = 1.0 / ((channels * kernel * kernel) as f64).sqrt();
+        let shape = [outputs, channels, kernel, kernel];
+        layers.push(ConvolutionLayer {
+            weight: p.uniform(format!("torso.{i}.weight"), &shape, bound),
+            bias: p.uniform(format!("torso.{i}.bias"), &[outputs], bound),
+            stride,
+        });
+        channels = outputs;
+        sides = sides.map(|side| (side - kernel) / stride + 1);
+    }
+    let flat = channels * sides[0] * sides[1];
+    let linear = Linear::new(p, &format!("torso.{}", layers.len()), flat, features);
+    Ok(Network::Cnn { convolutions: layers, linear })
+}
+
+#[cfg(test)]
+mod tests {
+    use engram_mdp::Seed;
+    use tch::{Device, IndexOp};
+
+    use super::*;
+
+    fn images(shape: &[usize]) -> ObservationSpec {
+        ObservationSpec { dtype: Dtype::U8, shape: shape.to_vec() }
+    }
+
+    fn small_cnn() -> TorsoConfig {
+        let convolution = |channels| Convolution { channels, kernel: 2, stride: 1 };
+        TorsoConfig::Cnn { convolutions: vec![convolution(8), convolution(16)], features: 100 }
+    }
+
+    fn parameters() -> Parameters {
+        Parameters::new(Seed::new(1), Kind::Double, Device::Cpu)
+    }
+
+    #[test]
+    fn bytes_are_divided_by_255_and_images_flattened() {
+        let torso =
+            Torso::new(&TorsoConfig::Identity {}, &images(&[1, 2, 2]), &mut parameters()).unwrap();
+        let x = torso
+            .forward(&Tensor::from_slice(&[0u8, 51, 102, 255]).view([1, 1, 2, 2]), Kind::Double);
+        assert_eq!(Vec::<f64>::try_from(x.i(0)).unwrap(), [0.0, 0.2, 0.4, 1.0]);
+    }
+
+    #[test]
+    fn the_convolutional_torso_equals_a_loop_over_pixels() {
+        let mut p = parameters();
+        let torso = Torso::new(&small_cnn(), &images(&[3, 5, 5]), &mut p).unwrap();
+        assert_eq!(torso.outputs(), 100);
+        let named = p.into_named();
+        let weights = |name: &str| {
+            let (_, tensor) = named.iter().find(|(n, _)| n == name).unwrap();
+            Vec::<f64>::try_from(tensor.flatten(0, -1)).unwrap()
+        };
+        let pixels: Vec<u8> = (0..75).map(|i| (i * 7 % 256) as u8).collect();
+        let mut x: Vec<f64> = pixels.iter().map(|&v| f64::from(v) / 255.0).collect();
+        let (mut channels, mut side) = (3, 5);
+        for (layer, outputs) in [(0, 8), (1, 16)] {
+            let (w, b) = (
+                weights(&format!("torso.{layer}.weight")),
+                weights(&format!("torso.{layer}.bias")),
+            );
+            let mut y = vec![];
+            for o in 0..outputs {
+                for row in 0..side - 1 {
+                    for column in 0..side - 1 {
+                        let mut sum = b[o];
+                        for c in 0..channels {
+                            for (i, j) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                                sum += w[((o * channels + c) * 2 + i) * 2 + j]
+                                    * x[(c * side + row + i) * side + column + j];
+                            }
+                        }
+                        y.push(sum.max(0.0));
+                    }
+                }
+            }
+            (x, channels, side) = (y, outputs, side - 1);
+        }
+        let (w, b) = (weights("torso.2.weight"), weights("torso.2.bias"));
+        let image = Tensor::from_slice(&pixels).view([1, 3, 5, 5]);
+        let found = Vec::<f64>::try_from(torso.forward(&image, Kind::Double).i(0)).unwrap();
+        assert_eq!((x.len(), found.len()), (144, 100));
+        for (o, found) in found.iter().enumerate() {
+            let expected: f64 = b[o] + (0..144).map(|i| w[o * 144 + i] * x[i]).sum::<f64>();
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn a_world_without_images_is_refused_by_convolutions() {
+        let refuse = |shape: &[usize]| {
+            Torso::new(&small_cnn(), &images(shape), &mut parameters()).err().unwrap().to_string()
+        };
+        assert!(refuse(&[25]).contains("\"mlp\" for one"));
+        assert!(refuse(&[3, 2, 2]).contains("at most [1, 1]"));
+    }
+}

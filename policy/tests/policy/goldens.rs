@@ -1,0 +1,163 @@
+//! Layers against numbers that `tests/goldens.py` computed from the papers' equations.
+
+use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
+use engram_policy::{
+    Activation, Distribution, Gradient, HeadConfig, Inputs, MemoryConfig, MemoryInput, Policy,
+    PolicyConfig, TorsoConfig,
+};
+use tch::{Device, Kind, Tensor};
+
+use super::{DISCRETE, difference, frames_with, policy};
+
+const DOUBLE: (Kind, Device) = (Kind::Double, Device::Cpu);
+
+/// The numbers of `goldens.py`'s `wave`.
+fn wave(k: i64, shape: &[i64]) -> Tensor {
+    let count: i64 = shape.iter().product();
+    let numbers: Vec<f64> =
+        (0..count).map(|i| 0.6 * (1.0 + k as f64 + 0.37 * i as f64).sin()).collect();
+    Tensor::from_slice(&numbers).view(shape)
+}
+
+/// Inputs of 3 numbers straight into the memory, 4 cells straight into the logits.
+fn transparent(memory: MemoryConfig) -> Policy {
+    let config = PolicyConfig {
+        inputs: vec![MemoryInput::Observation],
+        torso: TorsoConfig::Identity {},
+        memory,
+        head: HeadConfig { hidden: vec![], activation: Activation::Relu },
+    };
+    let spec = EnvSpec {
+        name: "golden".into(),
+        observation: ObservationSpec { dtype: Dtype::F32, shape: vec![3] },
+        action: ActionSpec::Discrete { count: 4 },
+        action_repeat: 1,
+    };
+    let policy = Policy::of_kind(Kind::Double, &config, &spec, Seed::new(0), Device::Cpu).unwrap();
+    tch::no_grad(|| {
+        let mut memory = 0;
+        for (name, mut tensor) in policy.trainable() {
+            let values = match name.as_str() {
+                "policy.0.weight" => Tensor::eye(4, DOUBLE),
+                name if name.starts_with("memory.") => {
+                    memory += 1;
+                    wave(memory - 1, &tensor.size())
+                }
+                _ => tensor.zeros_like(),
+            };
+            tensor.copy_(&values);
+        }
+    });
+    policy
+}
+
+fn check(name: &str, memory: MemoryConfig) {
+    let goldens: serde_json::Value = serde_json::from_str(include_str!("../goldens.json")).unwrap();
+    let numbers = |key: &str, shape: &[i64]| {
+        let mut flat = vec![];
+        let mut stack = vec![&goldens[name][key]];
+        while let Some(value) = stack.pop() {
+            match value.as_array() {
+                Some(values) => stack.extend(values.iter().rev()),
+                None => flat.push(value.as_f64().unwrap()),
+            }
+        }
+        Tensor::from_slice(&flat).view(shape)
+    };
+    let policy = transparent(memory);
+    let first = [[0, 1], [0, 0], [1, 0], [0, 1], [0, 1]].concat();
+    // Doubles where a policy in use has floats: the goldens' inputs are no floats.
+    let inputs = Inputs::new(
+        wave(50, &[5, 2, 3]),
+        Tensor::zeros([5, 2], (Kind::Int64, Device::Cpu)),
+        Tensor::zeros([5, 2], DOUBLE),
+        first.iter().map(|&first| first == 1).collect(),
+    );
+    let state = policy.initial_state(1);
+    let width = state.width() as i64;
+    let (output, end) = policy.unroll(&inputs, &state.unflatten(&wave(60, &[2, width])).unwrap());
+    let Distribution::Categorical { logits } = output.distribution else { panic!("logits") };
+    assert!(difference(&logits, &numbers("outputs", &[5, 2, 4])) < 1e-12);
+    let end = Tensor::cat(end.tensors(), 1);
+    assert!(difference(&end, &numbers("state", &[2, width])) < 1e-12);
+}
+
+#[test]
+fn the_lstm_computes_its_equations() {
+    check("lstm", MemoryConfig::Lstm { hidden: 4, layers: 1 });
+    check("lstm_2", MemoryConfig::Lstm { hidden: 4, layers: 2 });
+}
+
+#[test]
+fn the_elstm_computes_its_equations() {
+    check("elstm", MemoryConfig::Elstm { hidden: 4, gradient: Gradient::Tbptt, forget_bias: 0.0 });
+}
+
+#[test]
+fn the_lstm_equals_libtorchs_own_on_the_two_sides_of_a_reset() {
+    let policy = transparent(MemoryConfig::Lstm { hidden: 4, layers: 2 });
+    let weights: Vec<Tensor> = policy
+        .trainable()
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("memory."))
+        .map(|(_, tensor)| tensor)
+        .collect();
+    let first = (0..9).map(|t| t == 0 || t == 4).collect();
+    let inputs = frames_with(&mut Seed::new(3).generator(), 9, 1, DISCRETE, first);
+    let (output, _) = policy.unroll(&inputs, &policy.initial_state(1));
+    let Distribution::Categorical { logits } = output.distribution else { panic!("logits") };
+    let zeros = Tensor::zeros([2, 1, 4], DOUBLE);
+    let own = |start, length| {
+        let x = inputs.observation.narrow(0, start, length).to_kind(Kind::Double);
+        x.lstm(
+            &[&zeros, &zeros],
+            &weights.iter().collect::<Vec<_>>(),
+            true,
+            2,
+            0.0,
+            false,
+            false,
+            false,
+        )
+        .0
+    };
+    let expected = Tensor::cat(&[own(0, 4), own(4, 5)], 0);
+    assert!(difference(&logits, &expected) < 1e-12);
+}
+
+#[test]
+fn parameters_are_as_many_as_the_equations_say() {
+    // Torso 3 -> 5, then 5 + 4 actions + 1 reward = 10 inputs, 6 cells, 4 logits and a value.
+    let (torso, heads) = (3 * 5 + 5, |hidden: usize| (hidden + 1) * (4 + 1));
+    let counts = [
+        torso + heads(10),
+        torso + heads(6) + 4 * 6 * (10 + 6 + 2),
+        torso + heads(6) + 4 * 6 * (10 + 6 + 2) + 4 * 6 * (6 + 6 + 2),
+        torso + heads(6) + 2 * 6 * (10 + 1 + 1) + 6 * (10 + 6 + 1),
+    ];
+    for (memory, count) in super::memories(6).into_iter().zip(counts) {
+        assert_eq!(policy(Kind::Float, memory, DISCRETE).parameter_count(), count);
+    }
+}
+
+#[test]
+fn the_elstms_parameters_start_where_its_authors_start_them() {
+    let memory = MemoryConfig::Elstm { hidden: 512, gradient: Gradient::Tbptt, forget_bias: 2.0 };
+    let named = policy(Kind::Float, memory, DISCRETE).trainable();
+    let tensor = |name: &str| {
+        let (_, tensor) = named.iter().find(|(n, _)| n == name).unwrap();
+        tensor.to_kind(Kind::Double)
+    };
+    let moments =
+        |x: &Tensor| (x.mean(Kind::Double).double_value(&[]), x.std(false).double_value(&[]));
+    let (mean, std) = moments(&tensor("memory.input_weight"));
+    assert!(mean.abs() < 0.005 && (std - 0.1).abs() < 0.005);
+    let bias = tensor("memory.bias");
+    let (mean, std) = moments(&bias.narrow(0, 0, 512));
+    assert!(mean.abs() < 0.02 && (std - 0.1).abs() < 0.01);
+    let (mean, std) = moments(&bias.narrow(0, 512, 512));
+    assert!((mean - 2.0).abs() < 0.02 && (std - 0.1).abs() < 0.01);
+    let bound = 1.0 / (512.0f64 + 10.0).sqrt();
+    let largest = tensor("memory.output_gate.weight").abs().max().double_value(&[]);
+    assert!(largest <= bound && largest > 0.99 * bound);
+}

@@ -1,0 +1,133 @@
+//! The policy crate through its public door: every memory layer steps and unrolls alike, computes
+//! what its paper says, has the right gradients, and survives its own weights file.
+
+#![allow(clippy::unwrap_used)]
+
+mod configs;
+mod goldens;
+mod gradients;
+mod memories;
+mod weights;
+
+use engram_mdp::{ActionSpec, Dtype, EnvSpec, Generator, ObservationSpec, Seed};
+use engram_policy::{
+    Activation, Distribution, Gradient, HeadConfig, Inputs, MemoryConfig, MemoryInput, Output,
+    Policy, PolicyConfig, TorsoConfig,
+};
+use rand::RngExt;
+use tch::{Device, Kind, Tensor};
+
+/// One of every layer. `hidden` cells.
+fn memories(hidden: i64) -> Vec<MemoryConfig> {
+    vec![
+        MemoryConfig::None {},
+        MemoryConfig::Lstm { hidden, layers: 1 },
+        MemoryConfig::Lstm { hidden, layers: 2 },
+        MemoryConfig::Elstm { hidden, gradient: Gradient::Tbptt, forget_bias: 0.5 },
+    ]
+}
+
+fn config(memory: MemoryConfig) -> PolicyConfig {
+    PolicyConfig {
+        inputs: vec![
+            MemoryInput::Observation,
+            MemoryInput::PreviousAction,
+            MemoryInput::PreviousReward,
+        ],
+        torso: TorsoConfig::Mlp { hidden: vec![5], activation: Activation::Tanh },
+        memory,
+        head: HeadConfig { hidden: vec![], activation: Activation::Relu },
+    }
+}
+
+fn spec(action: ActionSpec) -> EnvSpec {
+    EnvSpec {
+        name: "toy".into(),
+        observation: ObservationSpec { dtype: Dtype::F32, shape: vec![3] },
+        action,
+        action_repeat: 1,
+    }
+}
+
+const DISCRETE: ActionSpec = ActionSpec::Discrete { count: 4 };
+const CONTINUOUS: ActionSpec = ActionSpec::Continuous { dimensions: 2 };
+
+fn policy(kind: Kind, memory: MemoryConfig, action: ActionSpec) -> Policy {
+    Policy::of_kind(kind, &config(memory), &spec(action), Seed::new(1), Device::Cpu).unwrap()
+}
+
+/// Random numbers, f32, so that they mean the same to policies of any kind.
+fn random(generator: &mut Generator, shape: &[i64]) -> Tensor {
+    let numbers: Vec<f32> =
+        (0..shape.iter().product()).map(|_| generator.random_range(-1.0..1.0)).collect();
+    Tensor::from_slice(&numbers).view(shape)
+}
+
+/// Random frames `[T, B]` of which about every third is a First one.
+fn frames(generator: &mut Generator, time: i64, batch: i64, action: ActionSpec) -> Inputs {
+    let first: Vec<bool> = (0..time * batch).map(|_| generator.random_bool(0.3)).collect();
+    frames_with(generator, time, batch, action, first)
+}
+
+fn frames_with(
+    generator: &mut Generator,
+    time: i64,
+    batch: i64,
+    action: ActionSpec,
+    first: Vec<bool>,
+) -> Inputs {
+    let kept: Vec<f32> = first.iter().map(|&first| f32::from(!first)).collect();
+    let kept = Tensor::from_slice(&kept).view([time, batch]);
+    let previous_action = match action {
+        ActionSpec::Discrete { count } => {
+            let uniform = random(generator, &[time, batch]).abs() * (count as f64) * &kept;
+            uniform.floor().to_kind(Kind::Int64).clamp_max(count as i64 - 1)
+        }
+        ActionSpec::Continuous { dimensions } => {
+            random(generator, &[time, batch, dimensions as i64]) * kept.unsqueeze(-1)
+        }
+    };
+    Inputs::new(
+        random(generator, &[time, batch, 3]),
+        previous_action,
+        random(generator, &[time, batch]) * kept,
+        first,
+    )
+}
+
+/// Frames `start..start + length` of `inputs` `[T, B]`.
+fn moments(inputs: &Inputs, start: i64, length: i64) -> Inputs {
+    let cut = |tensor: &Tensor| tensor.narrow(0, start, length);
+    let first = start as usize..(start + length) as usize;
+    Inputs::new(
+        cut(&inputs.observation),
+        cut(&inputs.previous_action),
+        cut(&inputs.previous_reward),
+        first.flat_map(|t| inputs.resets().at(t).to_vec()).collect(),
+    )
+}
+
+/// Frame `t` of `inputs` `[T, B]`, as `[B]`.
+fn moment(inputs: &Inputs, t: i64) -> Inputs {
+    Inputs::new(
+        inputs.observation.get(t),
+        inputs.previous_action.get(t),
+        inputs.previous_reward.get(t),
+        inputs.resets().at(t as usize).to_vec(),
+    )
+}
+
+/// Everything an output says, `[.., n]`.
+fn numbers(output: &Output) -> Tensor {
+    let policy = match &output.distribution {
+        Distribution::Categorical { logits } => logits.shallow_clone(),
+        Distribution::Gaussian { mean, log_std } => Tensor::cat(&[mean, log_std], -1),
+    };
+    Tensor::cat(&[policy, output.value.unsqueeze(-1)], -1)
+}
+
+/// The largest difference between two tensors of one shape.
+fn difference(a: &Tensor, b: &Tensor) -> f64 {
+    assert_eq!(a.size(), b.size());
+    if a.numel() == 0 { 0.0 } else { (a - b).abs().max().double_value(&[]) }
+}
