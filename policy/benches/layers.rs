@@ -34,7 +34,7 @@ fn main() {
 fn memory(name: &str) -> MemoryConfig {
     match name {
         "none" => MemoryConfig::None {},
-        "lstm" => MemoryConfig::Lstm { hidden: HIDDEN, layers: 1 },
+        "lstm" => MemoryConfig::Lstm { hidden: HIDDEN, layers: 1, forget_bias: 0.0 },
         _ => MemoryConfig::Elstm { hidden: HIDDEN, gradient: Gradient::Tbptt, forget_bias: 2.0 },
     }
 }

@@ -86,6 +86,8 @@ pub enum MemoryConfig {
         hidden: i64,
         /// Layers.
         layers: i64,
+        /// Added to the bias of the forget gates at the start; larger remembers longer.
+        forget_bias: f64,
     },
     /// The LSTM with elementwise recurrence of Irie et al. 2023.
     Elstm {
@@ -180,23 +182,25 @@ impl MemoryConfig {
     fn validate(&self) -> Result<(), PolicyError> {
         match *self {
             MemoryConfig::None {} => Ok(()),
-            MemoryConfig::Lstm { hidden, layers } => {
+            MemoryConfig::Lstm { hidden, layers, forget_bias } => {
                 in_range("memory.hidden", hidden, MAX_WIDTH)?;
-                in_range("memory.layers", layers, 64)
+                in_range("memory.layers", layers, 64)?;
+                forget_bias_in_range(forget_bias)
             }
             MemoryConfig::Elstm { hidden, gradient: _, forget_bias } => {
                 in_range("memory.hidden", hidden, MAX_WIDTH)?;
-                if (-100.0..=100.0).contains(&forget_bias) {
-                    return Ok(());
-                }
-                Err(PolicyError::Config {
-                    key: "memory.forget_bias",
-                    found: forget_bias.to_string(),
-                    expected: "between -100 and 100".into(),
-                })
+                forget_bias_in_range(forget_bias)
             }
         }
     }
+}
+
+fn forget_bias_in_range(found: f64) -> Result<(), PolicyError> {
+    if (-100.0..=100.0).contains(&found) {
+        return Ok(());
+    }
+    let (found, expected) = (found.to_string(), "between -100 and 100".into());
+    Err(PolicyError::Config { key: "memory.forget_bias", found, expected })
 }
 
 fn in_range(key: &'static str, found: i64, largest: i64) -> Result<(), PolicyError> {
@@ -244,7 +248,7 @@ mod tests {
             change(&mut config);
             config.validate().unwrap_err().to_string()
         };
-        let no_cells = refuse(|c| c.memory = MemoryConfig::Lstm { hidden: 0, layers: 1 });
+        let no_cells = refuse(|c| c.memory = MemoryConfig::Lstm { hidden: 0, layers: 1, forget_bias: 0.0 });
         assert!(no_cells.contains("`memory.hidden`") && no_cells.contains("65536"), "{no_cells}");
         assert!(refuse(|c| c.inputs = vec![MemoryInput::PreviousReward]).contains("inputs"));
         assert!(refuse(|c| c.inputs.push(MemoryInput::Observation)).contains("repetition"));

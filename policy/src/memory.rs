@@ -38,8 +38,8 @@ pub(crate) trait Memory: Send {
 pub(crate) fn build(config: &MemoryConfig, inputs: i64, p: &mut Parameters) -> Box<dyn Memory> {
     match *config {
         MemoryConfig::None {} => Box::new(none::None::new(inputs)),
-        MemoryConfig::Lstm { hidden, layers } => {
-            Box::new(lstm::Lstm::new(inputs, hidden, layers, p))
+        MemoryConfig::Lstm { hidden, layers, forget_bias } => {
+            Box::new(lstm::Lstm::new(inputs, hidden, layers, forget_bias, p))
         }
         MemoryConfig::Elstm { hidden, gradient, forget_bias } => {
             Box::new(elstm::Elstm::new(inputs, hidden, gradient, forget_bias, p))

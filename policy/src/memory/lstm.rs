@@ -7,7 +7,10 @@
 //! h_t = σ(o) ⊙ tanh(c_t)
 //! ```
 //!
-//! All parameters start uniform in `±1/√H`, PyTorch's default, which is also TorchBeast's.
+//! All parameters start uniform in `±1/√H`, PyTorch's default, which is also TorchBeast's; one of
+//! the forget gate's biases then around `forget_bias`, since gates that start half shut forget
+//! within a few steps, and gradients with them (Jozefowicz et al. 2015,
+//! <https://proceedings.mlr.press/v37/jozefowicz15.html>).
 //!
 //! Unrolling runs libtorch's fused kernels (oneDNN on a CPU, cuDNN on CUDA) over the sequences of
 //! [`Resets::spread`]. Clear and hold steps act through two more input columns whose weights are
@@ -49,8 +52,14 @@ struct Layer {
 }
 
 impl Lstm {
-    pub(crate) fn new(inputs: i64, hidden: i64, layers: i64, p: &mut Parameters) -> Self {
-        let layer = |l| Layer::new(if l == 0 { inputs } else { hidden }, hidden, l, p);
+    pub(crate) fn new(
+        inputs: i64,
+        hidden: i64,
+        layers: i64,
+        forget_bias: f64,
+        p: &mut Parameters,
+    ) -> Self {
+        let layer = |l| Layer::new(if l == 0 { inputs } else { hidden }, hidden, l, forget_bias, p);
         Lstm { layers: (0..layers).map(layer).collect(), hidden }
     }
 }
@@ -119,7 +128,7 @@ impl Memory for Lstm {
 }
 
 impl Layer {
-    fn new(inputs: i64, hidden: i64, layer: i64, p: &mut Parameters) -> Self {
+    fn new(inputs: i64, hidden: i64, layer: i64, forget_bias: f64, p: &mut Parameters) -> Self {
         let bound = 1.0 / (hidden as f64).sqrt();
         let mut parameter =
             |name: &str, shape: &[i64]| p.uniform(format!("memory.{name}_l{layer}"), shape, bound);
@@ -132,9 +141,14 @@ impl Layer {
             .reshape([4 * hidden, 2])
             .to_kind(weight_ih.kind())
             .to_device(weight_ih.device());
+        let weight_hh = parameter("weight_hh", &[4 * hidden, hidden]);
+        let bias_ih = parameter("bias_ih", &[4 * hidden]);
+        tch::no_grad(|| {
+            let _ = bias_ih.narrow(0, hidden, hidden).g_add_scalar_(forget_bias);
+        });
         Layer {
-            weight_hh: parameter("weight_hh", &[4 * hidden, hidden]),
-            bias_ih: parameter("bias_ih", &[4 * hidden]),
+            weight_hh,
+            bias_ih,
             bias_hh: parameter("bias_hh", &[4 * hidden]),
             weight_ih,
             control,

@@ -84,8 +84,8 @@ fn check(name: &str, memory: MemoryConfig) {
 
 #[test]
 fn the_lstm_computes_its_equations() {
-    check("lstm", MemoryConfig::Lstm { hidden: 4, layers: 1 });
-    check("lstm_2", MemoryConfig::Lstm { hidden: 4, layers: 2 });
+    check("lstm", MemoryConfig::Lstm { hidden: 4, layers: 1, forget_bias: 0.0 });
+    check("lstm_2", MemoryConfig::Lstm { hidden: 4, layers: 2, forget_bias: 0.0 });
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn the_elstm_computes_its_equations() {
 
 #[test]
 fn the_lstm_equals_libtorchs_own_on_the_two_sides_of_a_reset() {
-    let policy = transparent(MemoryConfig::Lstm { hidden: 4, layers: 2 });
+    let policy = transparent(MemoryConfig::Lstm { hidden: 4, layers: 2, forget_bias: 0.0 });
     let weights: Vec<Tensor> = policy
         .trainable()
         .into_iter()

@@ -21,8 +21,8 @@ use tch::{Device, Kind, Tensor};
 fn memories(hidden: i64) -> Vec<MemoryConfig> {
     vec![
         MemoryConfig::None {},
-        MemoryConfig::Lstm { hidden, layers: 1 },
-        MemoryConfig::Lstm { hidden, layers: 2 },
+        MemoryConfig::Lstm { hidden, layers: 1, forget_bias: 0.0 },
+        MemoryConfig::Lstm { hidden, layers: 2, forget_bias: 0.0 },
         MemoryConfig::Elstm { hidden, gradient: Gradient::Tbptt, forget_bias: 0.5 },
     ]
 }

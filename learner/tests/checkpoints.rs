@@ -1,0 +1,201 @@
+//! What a killed run finds when it comes back.
+
+#[allow(unreachable_pub)]
+mod fixtures;
+
+use std::fs;
+use std::path::Path;
+
+use engram_learner::checkpoint::{Checkpoint, CheckpointError, Store};
+use engram_learner::episodes::Episodes;
+use engram_learner::learner::{Learner, Recipe};
+use engram_learner::metrics::Metrics;
+use engram_learner::streams::Streams;
+use engram_learner::writer::Writer;
+use engram_mdp::{Seed, Trajectory};
+use engram_policy::Batch;
+use fixtures::{resolved, spec, stream, trajectory};
+use tch::Device;
+
+fn recipe() -> Recipe {
+    let resolved = resolved(&[]);
+    Recipe {
+        run_id: fixtures::RUN.into(),
+        config: resolved.to_toml(),
+        rl: resolved.section("rl").unwrap(),
+        policy: resolved.section("seq").unwrap(),
+        seed: Seed::new(1),
+        budget: 1_000,
+        device: Device::Cpu,
+    }
+}
+
+/// The `number`-th batch of a fixed list.
+fn batch(number: u64) -> (Batch, u64) {
+    let pair: Vec<Trajectory> = [0, 1].map(|env_index| trajectory(env_index, number)).into();
+    let env_steps = pair.iter().map(|t| t.env_steps() as u64).sum();
+    (Batch::from_trajectories(&pair, &spec(), Device::Cpu).unwrap(), env_steps)
+}
+
+fn learn(learner: &mut Learner, batches: std::ops::Range<u64>) {
+    for number in batches {
+        let (batch, env_steps) = batch(number);
+        learner.update(&batch, env_steps).unwrap();
+        learner.next_weights();
+    }
+}
+
+fn streams() -> Streams {
+    let mut streams = Streams::default();
+    streams.register(&[stream(0), stream(1)], 5).unwrap();
+    streams.accept(stream(0), 5, 3).unwrap();
+    streams
+}
+
+fn save(learner: &Learner) -> Checkpoint {
+    learner.checkpoint(streams(), Episodes::default())
+}
+
+/// A checkpoint after so many updates.
+fn after(updates: u64) -> Checkpoint {
+    let mut learner = Learner::new(recipe(), spec()).unwrap();
+    learn(&mut learner, 0..updates);
+    save(&learner)
+}
+
+#[test]
+fn a_resumed_learner_goes_on_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path().into(), 1);
+    let mut uninterrupted = Learner::new(recipe(), spec()).unwrap();
+    learn(&mut uninterrupted, 0..3);
+    store.write(&save(&uninterrupted)).unwrap();
+    learn(&mut uninterrupted, 3..6);
+
+    let (path, checkpoint) = store.newest().unwrap().unwrap();
+    let mut resumed = Learner::resume(recipe(), &path, &checkpoint).unwrap();
+    learn(&mut resumed, 3..6);
+    assert_eq!(resumed.counters(), uninterrupted.counters());
+    assert_eq!(resumed.counters().env_steps, 48);
+    assert_eq!(resumed.weights(), uninterrupted.weights());
+    assert_eq!(save(&resumed), save(&uninterrupted));
+    assert_ne!(save(&resumed).weights, checkpoint.weights, "nothing was learned");
+}
+
+#[test]
+fn everything_in_a_checkpoint_is_read_back_generators_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path().into(), 1);
+    let mut checkpoint = after(1);
+    let generator = Seed::new(3).derive("replay", 0).generator();
+    checkpoint.state.generators.insert("replay".into(), generator);
+    checkpoint.state.counters.seconds = 0.1 + 0.2;
+    let path = store.write(&checkpoint).unwrap();
+    assert!(path.ends_with("000000000008"), "{}", path.display());
+    assert_eq!(store.newest().unwrap(), Some((path.clone(), checkpoint.clone())));
+    let resumed = Learner::resume(recipe(), &path, &checkpoint).unwrap();
+    assert_eq!(save(&resumed).state.generators, checkpoint.state.generators);
+}
+
+#[test]
+fn a_torn_checkpoint_is_skipped_for_the_one_before() {
+    let tear: [fn(&Path); 5] = [
+        |path| fs::remove_file(path.join("optimizer.safetensors")).unwrap(),
+        |path| fs::write(path.join("weights.safetensors"), b"half").unwrap(),
+        |path| fs::write(path.join("state.json"), b"{\"format\": 1, \"sha").unwrap(),
+        |path| fs::remove_file(path.join("state.json")).unwrap(),
+        |path| {
+            fs::remove_dir_all(path).unwrap();
+            fs::create_dir(path).unwrap();
+        },
+    ];
+    for tear in tear {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().into(), 2);
+        let good = store.write(&after(1)).unwrap();
+        let torn = store.write(&after(2)).unwrap();
+        tear(&torn);
+        let (found, checkpoint) = store.newest().unwrap().unwrap();
+        assert_eq!(found, good);
+        assert_eq!(checkpoint.state.counters.updates, 1);
+        // Getting there again replaces it.
+        assert_eq!(store.write(&after(2)).unwrap(), torn);
+        assert_eq!(store.newest().unwrap().unwrap().0, torn);
+    }
+}
+
+#[test]
+fn only_the_newest_are_kept_and_a_torn_one_is_not_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path().into(), 2);
+    fs::create_dir(folder.path().join("000000000999")).unwrap();
+    for updates in 1..=4 {
+        store.write(&after(updates)).unwrap();
+    }
+    let mut names: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["000000000024", "000000000032", "000000000999"]);
+}
+
+#[test]
+fn a_run_without_checkpoints_starts_afresh() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(Store::new(folder.path().join("none"), 1).newest().unwrap(), None);
+}
+
+#[test]
+fn another_format_is_refused_and_not_taken_for_torn() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path().into(), 1);
+    let path = store.write(&after(1)).unwrap();
+    let state = fs::read_to_string(path.join("state.json")).unwrap();
+    fs::write(path.join("state.json"), state.replace("\"format\": 1", "\"format\": 2")).unwrap();
+    let refused = store.newest().unwrap_err();
+    assert!(matches!(refused, CheckpointError::Format { found: 2, .. }), "{refused}");
+}
+
+#[test]
+fn another_experiment_is_refused_with_both_values_and_a_longer_one_is_not() {
+    let state = after(1).state;
+    let check = |changes: &[&str]| state.check_config(Path::new("here"), &resolved(changes));
+    check(&["run.env_steps=5000000", "run.log_seconds=9.0", "run.actors=3"]).unwrap();
+    let message = check(&["rl.learning_rate=0.5", "seq.memory.hidden=9"]).unwrap_err().to_string();
+    assert!(message.contains("rl.learning_rate was 0.01, and is 0.5 now"), "{message}");
+    assert!(message.contains("seq.memory.hidden was 8, and is 9 now"), "{message}");
+    assert!(check(&["run.seed=2"]).unwrap_err().to_string().contains("run.seed was 1"));
+}
+
+#[test]
+fn weights_of_another_network_are_refused() {
+    let other = Recipe { policy: resolved(&["seq.memory.hidden=9"]).section("seq").unwrap(), ..recipe() };
+    let refused = Learner::resume(other, Path::new("here"), &after(1)).unwrap_err();
+    assert!(matches!(refused, CheckpointError::Tensors { .. }), "{refused}");
+}
+
+#[test]
+fn a_disk_that_refuses_leaves_the_last_checkpoint_and_no_debris() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoints");
+    let store = Store::new(path.clone(), 3);
+    let good = store.write(&after(1)).unwrap();
+    // The place of the next one's files cannot be made.
+    fs::write(path.join(".000000000016"), b"in the way").unwrap();
+    let refused = store.write(&after(2)).unwrap_err();
+    assert!(matches!(refused, CheckpointError::Disk { .. }), "{refused}");
+    assert_eq!(store.newest().unwrap().unwrap().0, good);
+}
+
+#[test]
+fn the_writer_outlives_a_disk_that_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoints");
+    fs::write(&path, b"a file where a directory should be").unwrap();
+    let writer = Writer::start(Store::new(path.clone(), 3), Metrics::new());
+    assert!(writer.offer(after(1)));
+    assert_eq!(writer.finish(None), None);
+
+    fs::remove_file(&path).unwrap();
+    let writer = Writer::start(Store::new(path.clone(), 3), Metrics::new());
+    assert_eq!(writer.finish(Some(after(2))), Some(path.join("000000000016")));
+}

@@ -1,0 +1,72 @@
+//! The `[rl]` part: what loads, and what is refused with which words.
+
+use engram_learner::config::{OptimizerConfig, Reduction, RewardClip, RlConfig, VtraceConfig};
+
+const VTRACE: &str = include_str!("../../configs/rl/vtrace.toml");
+const IMPALA: &str = include_str!("../../configs/rl/impala.toml");
+
+fn vtrace(text: &str) -> VtraceConfig {
+    let RlConfig::Vtrace(config) = toml::from_str(text).expect("it loads");
+    config
+}
+
+#[test]
+fn every_config_that_we_ship_loads_and_validates_and_says_what_it_is() {
+    for text in [VTRACE, IMPALA] {
+        let config: RlConfig = toml::from_str(text).expect("it loads");
+        config.validate().expect("its values are in range");
+        assert!(text.starts_with("# "), "the first line is a comment");
+        let again = toml::to_string(&config).expect("it can be written");
+        assert_eq!(config, toml::from_str(&again).expect("and read back"));
+    }
+}
+
+#[test]
+fn the_recipe_of_impala_is_that_of_the_paper() {
+    let config = vtrace(IMPALA);
+    assert_eq!(config.reduction, Reduction::Sum);
+    assert_eq!(config.reward_clip, RewardClip::AbsOne);
+    assert_eq!((config.learning_rate, config.max_grad_norm), (6e-4, 40.0));
+    assert_eq!((config.entropy_cost, config.baseline_cost), (0.01, 0.5));
+    let expected = OptimizerConfig::Rmsprop { alpha: 0.99, epsilon: 0.01, momentum: 0.0 };
+    assert_eq!(config.optimizer, expected);
+}
+
+#[test]
+fn unknown_and_missing_keys_are_errors_that_name_them() {
+    let refuse = |text: &str| toml::from_str::<RlConfig>(text).expect_err("refused").to_string();
+    let unknown = refuse(&VTRACE.replace("discount =", "gamma ="));
+    assert!(unknown.contains("`gamma`") && unknown.contains("`discount`"), "{unknown}");
+    let in_optimizer = refuse(&format!("{VTRACE}\nbeta3 = 0.5\n"));
+    assert!(in_optimizer.contains("`beta3`") && in_optimizer.contains("`beta2`"), "{in_optimizer}");
+    let missing = refuse(&VTRACE.replace("lambda =", "# lambda ="));
+    assert!(missing.contains("`lambda`"), "{missing}");
+    let algorithm = refuse(&VTRACE.replace("\"vtrace\"", "\"ppo\""));
+    assert!(algorithm.contains("`ppo`") && algorithm.contains("`vtrace`"), "{algorithm}");
+}
+
+#[test]
+fn values_out_of_range_are_refused_with_the_range() {
+    let refuse = |change: &dyn Fn(&mut VtraceConfig)| {
+        let mut config = vtrace(VTRACE);
+        change(&mut config);
+        RlConfig::Vtrace(config).validate().expect_err("refused").to_string()
+    };
+    assert_eq!(refuse(&|c| c.discount = 1.5), "rl.discount is 1.5; it must be between 0 and 1");
+    assert!(refuse(&|c| c.discount = f64::NAN).contains("rl.discount is NaN"));
+    assert!(refuse(&|c| c.batch_size = 0).contains("rl.batch_size"));
+    assert!(refuse(&|c| c.c_clip = 2.0 * c.rho_clip).contains("at most rl.rho_clip"));
+    assert!(refuse(&|c| c.learning_rate = 0.0).contains("rl.learning_rate"));
+    assert!(refuse(&|c| c.entropy_cost = f64::INFINITY).contains("rl.entropy_cost"));
+    assert!(refuse(&|c| c.max_grad_norm = -1.0).contains("inf for no limit"));
+    assert!(refuse(&|c| c.max_non_finite_updates = 0).contains("at least 1"));
+    let frozen = OptimizerConfig::Adam { beta1: 1.0, beta2: 0.9, epsilon: 0.1 };
+    assert!(refuse(&|c| c.optimizer = frozen).contains("rl.optimizer.beta1"));
+}
+
+#[test]
+fn inf_switches_a_limit_off() {
+    let mut config = vtrace(VTRACE);
+    (config.rho_clip, config.max_grad_norm) = (f64::INFINITY, f64::INFINITY);
+    RlConfig::Vtrace(config).validate().expect("no limit is a limit too");
+}

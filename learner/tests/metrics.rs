@@ -1,0 +1,50 @@
+//! What graphs show. The recorder belongs to the process, so this is alone in its own.
+
+#[allow(unreachable_pub)]
+mod fixtures;
+
+use engram_learner::LearnerConfig;
+use engram_service::progress::ProgressLine;
+use engram_service::{Listener, Shutdown, metrics, net};
+use fixtures::*;
+use tokio::sync::watch;
+
+#[tokio::test]
+async fn every_trajectory_is_accounted_for() {
+    metrics::install();
+    let config =
+        LearnerConfig::new(resolved(&[]), RUN.into(), None, tch::Device::Cpu, 1).unwrap();
+    let listener = Listener::memory();
+    let channel = net::connect(listener.address(), "learner");
+    let shutdown = Shutdown::new();
+    let (sender, mut progress) = watch::channel(ProgressLine::default());
+    let run = tokio::spawn(engram_learner::run(config, listener, sender, shutdown.clone()));
+    let mut actor = Actor::register(&channel).await;
+    // One repeat, one gap, one malformed.
+    actor.send(push(&[trajectory(0, 0), trajectory(0, 0), trajectory(0, 3)])).await;
+    assert_eq!(actor.hear().await.unwrap(), Some(acknowledged(1)));
+    progress.wait_for(|line| line.updates == 1).await.unwrap();
+    let page = metrics::snapshot();
+    assert!(page.contains("engram_actors 1"), "{page}");
+    actor.send(push(&[trajectory(9, 0)])).await;
+    actor.hear().await.unwrap_err();
+    shutdown.trigger();
+    run.await.unwrap().unwrap();
+    let page = metrics::snapshot();
+    for line in [
+        "engram_trajectories_received_total 2",
+        "engram_trajectories_dropped_total{reason=\"repeat\"} 1",
+        "engram_trajectories_dropped_total{reason=\"invalid\"} 1",
+        "engram_stream_gaps_total 1",
+        "engram_actors 0",
+        "engram_policy_version{role=\"learner\"} 2",
+        "engram_policy_lag_count 2",
+        "engram_learner_updates_total 1",
+        "engram_learner_env_steps_total 8",
+        "engram_learner_update_seconds_count{phase=\"forward\"} 1",
+        "engram_weights_published_total 2",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} in\n{page}");
+    }
+    assert!(page.contains("engram_learner_wait_seconds_total{on=\"data\"}"), "{page}");
+}
