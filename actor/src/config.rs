@@ -1,0 +1,117 @@
+//! What one actor is told.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use engram_envs::EnvConfig;
+use engram_mdp::Seed;
+use engram_proto::limits::{MAX_ENVS_PER_STREAM, MAX_UNROLL_LENGTH};
+use engram_service::Address;
+
+use crate::error::ActorError;
+
+/// How many messages programs leave unacknowledged: each group has one under way, and one more.
+pub const MAX_UNACKNOWLEDGED: usize = 4;
+
+/// What one actor is told. The fields' words are the manual.
+#[derive(Clone, Debug)]
+pub struct ActorConfig {
+    /// Its number within the run. Two actors of a run must not share one.
+    pub actor: u32,
+    /// Which incarnation of that number it is; see [`generation_now`].
+    pub generation: u64,
+    /// The run it belongs to; `None` means whichever the first peer to answer serves.
+    pub run_id: Option<String>,
+    /// The world.
+    pub env: EnvConfig,
+    /// How many environments it steps, in two groups (one, where there is one environment).
+    pub envs: u32,
+    /// The experiment's seed: the actor's worlds are derived from it by the actor's number.
+    pub seed: Seed,
+    /// Inference servers. The groups spread over them, and fail over from one to the next.
+    pub inference: Vec<Address>,
+    /// What it is there for.
+    pub purpose: Purpose,
+    /// How long it waits for others.
+    pub patience: Patience,
+}
+
+/// What an actor is there for.
+#[derive(Clone, Debug)]
+pub enum Purpose {
+    /// It samples actions, and sends the learner what it sees.
+    Train {
+        /// Where trajectories and reports go.
+        learner: Address,
+        /// Decisions per trajectory (T); the learner expects the same number.
+        unroll_length: usize,
+        /// `Trajectories` messages (of up to 1 MiB) that may be under way to the learner without
+        /// its acknowledgement. When so many are, the worlds stop: more of them smooth, and make
+        /// data older.
+        max_unacknowledged: usize,
+    },
+    /// It takes the most likely actions for a number of episodes. No learner is needed.
+    Evaluate {
+        /// Episodes to play, the same number in every environment (one more in the first ones,
+        /// where that does not come out even).
+        episodes: u32,
+    },
+}
+
+/// How long an actor waits for others. Not part of an experiment: no result depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// A server that owes an answer for so long is taken for dead: a registration, actions, or
+    /// the receipt of a report. Acknowledgements of trajectories have no such limit, for a busy
+    /// learner makes its actors wait; there the connection's keepalive tells.
+    pub answer: Duration,
+    /// Between reports of finished episodes.
+    pub report: Duration,
+    /// What the last report may take when the actor leaves.
+    pub farewell: Duration,
+}
+
+impl Patience {
+    /// What programs use; tests are less patient.
+    pub const STANDARD: Patience = Patience {
+        answer: Duration::from_secs(20),
+        report: Duration::from_secs(1),
+        farewell: Duration::from_secs(2),
+    };
+}
+
+/// A generation for an actor that starts now: milliseconds since 1970. It is an identity, which
+/// has to grow from one process to the next, and no seed: nothing random depends on it.
+pub fn generation_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl ActorConfig {
+    /// Checks every setting; the message names it, its value, and what would be right.
+    pub fn validate(&self) -> Result<(), ActorError> {
+        self.env.validate()?;
+        within("envs", u64::from(self.envs), 1, u64::from(MAX_ENVS_PER_STREAM))?;
+        if self.inference.is_empty() {
+            return Err(ActorError::Setting {
+                setting: "inference",
+                found: "empty".into(),
+                expected: "the address of at least one inference server".into(),
+            });
+        }
+        match self.purpose {
+            Purpose::Train { unroll_length, max_unacknowledged, .. } => {
+                within("unroll_length", unroll_length as u64, 1, MAX_UNROLL_LENGTH as u64)?;
+                within("max_unacknowledged", max_unacknowledged as u64, 1, 1024)
+            }
+            Purpose::Evaluate { episodes } => within("episodes", u64::from(episodes), 1, 1 << 20),
+        }
+    }
+}
+
+fn within(setting: &'static str, value: u64, from: u64, to: u64) -> Result<(), ActorError> {
+    if (from..=to).contains(&value) {
+        return Ok(());
+    }
+    let (found, expected) = (value.to_string(), format!("{from} to {to}"));
+    Err(ActorError::Setting { setting, found, expected })
+}

@@ -1,0 +1,66 @@
+//! What ends an actor. Whatever a new connection may mend is not here: that is retried.
+
+use engram_envs::EnvError;
+use engram_service::NetError;
+use thiserror::Error;
+
+/// Why an actor cannot go on.
+#[derive(Debug, Error)]
+pub enum ActorError {
+    /// A setting cannot be worked with.
+    #[error("{setting} is {found}; it must be {expected}")]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// What it is.
+        found: String,
+        /// What it must be.
+        expected: String,
+    },
+    /// The world cannot be made.
+    #[error(transparent)]
+    Env(#[from] EnvError),
+    /// A peer will not work with this actor, now or later.
+    #[error("{0}")]
+    Refused(NetError),
+    /// The peers serve different runs.
+    #[error(
+        "this actor belongs to run `{expected}`, but {peer} serves run `{found}`; point all \
+         addresses at one run"
+    )]
+    Run {
+        /// Who serves another run.
+        peer: String,
+        /// The run that the actor was told of, or learned of first.
+        expected: String,
+        /// The other one.
+        found: String,
+    },
+    /// The learner wants trajectories of another length.
+    #[error(
+        "{peer} expects an unroll_length of {expected}, but this actor was started with \
+         {found}; give both the same experiment"
+    )]
+    UnrollLength {
+        /// The learner.
+        peer: String,
+        /// What it expects.
+        expected: usize,
+        /// What the actor was started with.
+        found: usize,
+    },
+    /// One trajectory does not fit into a message.
+    #[error(
+        "a trajectory of {found} bytes does not fit into a message, whose limit is {limit}; \
+         shorten unroll_length"
+    )]
+    Oversized {
+        /// The trajectory's bytes.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The system has no room for the actor's event loop.
+    #[error("the actor's event loop could not be started: {0}")]
+    Runtime(#[from] std::io::Error),
+}

@@ -1,0 +1,286 @@
+//! Sends the learner what the worlds showed: one stream per actor.
+//!
+//! ```text
+//! groups ──▶ inbox ──▶ unacknowledged ──▶ learner
+//!                            ▲ └── sent again on every new stream
+//!                            └── shortened by acknowledgements
+//! ```
+//!
+//! Both queues are bounded. When the learner does not acknowledge, they fill, and the groups wait;
+//! that may take long and is no fault. A learner that is dead rather than busy is noticed by the
+//! connection's keepalive, and waited for: it may be on its way back from a checkpoint.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engram_mdp::Trajectory;
+use engram_proto::convert::trajectory_to_wire;
+use engram_proto::limits::MAX_MESSAGE_BYTES;
+use engram_proto::v1::experience_client::ExperienceClient;
+use engram_proto::v1::{self, push_request, push_response};
+use engram_service::{NetError, Shutdown, net};
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use crate::error::ActorError;
+use crate::identity::Identity;
+use crate::metrics::Unacknowledged;
+use crate::peer::{End, Peer};
+
+/// Trajectories that complete together share messages of up to so many bytes.
+const MESSAGE_BYTES: usize = 1 << 20;
+
+/// Bytes that surround a trajectory in its message: tags and lengths.
+const ENVELOPE_BYTES: usize = 64;
+
+/// Messages that wait for room among the unacknowledged ones; a group beyond them waits itself.
+pub(crate) const INBOX: usize = 1;
+
+/// The stream of one actor's trajectories.
+pub(crate) struct Experience {
+    peer: Peer,
+    identity: Arc<Identity>,
+    terms: Terms,
+    inbox: mpsc::Receiver<v1::Trajectories>,
+    /// Sent, but not acknowledged: sent again on the next stream.
+    unacknowledged: VecDeque<v1::Trajectories>,
+    gauge: Unacknowledged,
+}
+
+/// What an actor and its learner agree on.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    /// All environments of the actor.
+    pub(crate) env_indices: Range<u32>,
+    /// Decisions per trajectory.
+    pub(crate) unroll_length: usize,
+    /// The most messages without an acknowledgement.
+    pub(crate) max_unacknowledged: usize,
+    /// How long the learner may take to answer a registration.
+    pub(crate) answer_within: Duration,
+}
+
+/// A registered stream.
+struct Stream {
+    peer: String,
+    /// Has room for everything that may be unacknowledged.
+    requests: mpsc::Sender<v1::PushRequest>,
+    responses: Streaming<v1::PushResponse>,
+    /// Messages sent on this stream, and how many of them were acknowledged.
+    sent: u64,
+    acknowledged: u64,
+}
+
+impl Experience {
+    pub(crate) fn new(
+        peer: Peer,
+        identity: Arc<Identity>,
+        terms: Terms,
+        inbox: mpsc::Receiver<v1::Trajectories>,
+    ) -> Self {
+        let unacknowledged = VecDeque::with_capacity(terms.max_unacknowledged);
+        Experience { peer, identity, terms, inbox, unacknowledged, gauge: Unacknowledged::new() }
+    }
+
+    /// Sends whatever comes, until the learner says that the run is over, or until `leave` is
+    /// triggered.
+    pub(crate) async fn run(mut self, leave: Shutdown) -> Result<(), ActorError> {
+        tokio::select! {
+            biased;
+            () = leave.triggered() => Ok(()),
+            sent = self.send_all() => sent,
+        }
+    }
+
+    async fn send_all(&mut self) -> Result<(), ActorError> {
+        loop {
+            let end = match self.register().await {
+                Ok(stream) => self.push(stream).await,
+                Err(end) => end,
+            };
+            match end {
+                End::Over => return Ok(()),
+                End::Lost(reason) => self.peer.retreat(&reason).await,
+                End::Fatal(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One attempt to get a registered stream.
+    async fn register(&self) -> Result<Stream, End> {
+        let peer = self.peer.name();
+        let mut client = ExperienceClient::new(self.peer.channel());
+        let (requests, stream) = mpsc::channel(self.terms.max_unacknowledged + 1);
+        let registration = self.identity.registration(self.terms.env_indices.clone());
+        send(&requests, push_request::Body::Registration(registration))?;
+        let opened = async {
+            let mut responses = client.push(ReceiverStream::new(stream)).await?.into_inner();
+            let greeting = responses.message().await?;
+            Ok((responses, greeting))
+        };
+        let (responses, greeting) =
+            net::answer(&peer, "registering", self.terms.answer_within, opened).await?;
+        let registered = match greeting.and_then(|greeting| greeting.body) {
+            Some(push_response::Body::Registered(registered)) => registered,
+            Some(push_response::Body::Finished(_)) => return Err(End::Over),
+            _ => return Err(End::Lost("the stream did not begin with `registered`".into())),
+        };
+        self.identity.check_run(&peer, registered.run_id).map_err(End::Fatal)?;
+        let expected = registered.unroll_length as usize;
+        if expected != self.terms.unroll_length {
+            let found = self.terms.unroll_length;
+            return Err(End::Fatal(ActorError::UnrollLength { peer, expected, found }));
+        }
+        tracing::info!(run = self.identity.run_id(), "registered with {peer}");
+        Ok(Stream { peer, requests, responses, sent: 0, acknowledged: 0 })
+    }
+
+    /// Sends on one stream for as long as it lasts: first what earlier streams left
+    /// unacknowledged, then what comes.
+    async fn push(&mut self, mut stream: Stream) -> End {
+        for message in &self.unacknowledged {
+            stream.send(message.clone());
+        }
+        loop {
+            self.gauge.set(self.unacknowledged.len());
+            let room = self.unacknowledged.len() < self.terms.max_unacknowledged;
+            tokio::select! {
+                answer = stream.answer() => match answer {
+                    Ok(newly) => {
+                        self.unacknowledged.drain(..newly);
+                        self.peer.served();
+                    }
+                    Err(end) => return end,
+                },
+                message = self.inbox.recv(), if room => match message {
+                    Some(message) => {
+                        self.unacknowledged.push_back(message.clone());
+                        stream.send(message);
+                    }
+                    None => return End::Over,
+                },
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// Sends a message. If the stream has ended, its [`answer`](Self::answer) says so.
+    fn send(&mut self, message: v1::Trajectories) {
+        self.sent += 1;
+        let _ = send(&self.requests, push_request::Body::Trajectories(message));
+    }
+
+    /// Awaits an acknowledgement, and returns how many messages it adds. May be dropped.
+    async fn answer(&mut self) -> Result<usize, End> {
+        let refused = |status| NetError::Refused {
+            peer: self.peer.clone(),
+            doing: "sending trajectories",
+            status: Box::new(status),
+        };
+        let response = self.responses.message().await.map_err(refused)?;
+        match response.and_then(|response| response.body) {
+            Some(push_response::Body::Acknowledged(count)) => {
+                if !(self.acknowledged..=self.sent).contains(&count) {
+                    let (acknowledged, sent) = (self.acknowledged, self.sent);
+                    return Err(End::Lost(format!(
+                        "it acknowledged {count} messages after {acknowledged}, but {sent} were sent"
+                    )));
+                }
+                let newly = count - self.acknowledged;
+                self.acknowledged = count;
+                Ok(newly as usize)
+            }
+            Some(push_response::Body::Finished(_)) => Err(End::Over),
+            Some(push_response::Body::Registered(_)) => {
+                Err(End::Lost("it registered the stream twice".into()))
+            }
+            None => Err(End::Lost("it closed the stream".into())),
+        }
+    }
+}
+
+fn send(requests: &mpsc::Sender<v1::PushRequest>, body: push_request::Body) -> Result<(), End> {
+    requests
+        .try_send(v1::PushRequest { body: Some(body) })
+        .map_err(|_| End::Lost("it closed the stream".into()))
+}
+
+/// The messages that carry trajectories which were completed together, in order.
+pub(crate) fn messages(trajectories: &[Trajectory]) -> Result<Vec<v1::Trajectories>, ActorError> {
+    let mut messages = Vec::with_capacity(1);
+    let mut message = v1::Trajectories { trajectories: Vec::with_capacity(trajectories.len()) };
+    let mut bytes = 0;
+    for trajectory in trajectories {
+        let trajectory = trajectory_to_wire(trajectory);
+        let len = trajectory.encoded_len() + ENVELOPE_BYTES;
+        if len > MAX_MESSAGE_BYTES {
+            return Err(ActorError::Oversized { found: len, limit: MAX_MESSAGE_BYTES });
+        }
+        if bytes + len > MESSAGE_BYTES && !message.trajectories.is_empty() {
+            messages.push(std::mem::take(&mut message));
+            bytes = 0;
+        }
+        bytes += len;
+        message.trajectories.push(trajectory);
+    }
+    messages.push(message);
+    Ok(messages)
+}
+
+#[cfg(test)]
+mod tests {
+    use engram_mdp::{Actions, Frames, Observations, StepType, StreamId};
+
+    use super::*;
+
+    fn trajectory(env_index: u32, observation_bytes: usize) -> Trajectory {
+        Trajectory {
+            stream: StreamId { actor: 0, env_index },
+            sequence: 0,
+            frames: Frames {
+                observations: Observations::U8(vec![0; 2 * observation_bytes]),
+                previous_actions: Actions::Discrete(vec![0, 0]),
+                previous_rewards: vec![0.0, 0.0],
+                step_types: vec![StepType::First, StepType::Mid],
+            },
+            log_probs: vec![0.0],
+            policy_versions: vec![0],
+            core_state: Vec::new(),
+        }
+    }
+
+    fn env_indices(message: &v1::Trajectories) -> Vec<u32> {
+        message.trajectories.iter().map(|trajectory| trajectory.env_index).collect()
+    }
+
+    #[test]
+    fn trajectories_share_messages_of_a_mebibyte_and_keep_their_order() {
+        let small: Vec<_> = (0..32).map(|env_index| trajectory(env_index, 100)).collect();
+        let together = messages(&small).unwrap();
+        assert_eq!(together.len(), 1);
+        assert_eq!(env_indices(&together[0]), (0..32).collect::<Vec<_>>());
+
+        let images: Vec<_> = (0..8).map(|env_index| trajectory(env_index, 200 << 10)).collect();
+        let split = messages(&images).unwrap();
+        assert_eq!(
+            split.iter().flat_map(env_indices).collect::<Vec<_>>(),
+            [0, 1, 2, 3, 4, 5, 6, 7]
+        );
+        assert!(split.iter().all(|message| message.encoded_len() <= MESSAGE_BYTES));
+        assert_eq!(split.len(), 4);
+    }
+
+    #[test]
+    fn a_trajectory_beyond_a_mebibyte_travels_alone_and_one_beyond_the_limit_not_at_all() {
+        let mixed = [trajectory(0, 10), trajectory(1, 1 << 20), trajectory(2, 10)];
+        let split: Vec<_> = messages(&mixed).unwrap().iter().map(env_indices).collect();
+        assert_eq!(split, [[0], [1], [2]]);
+        let error = messages(&[trajectory(0, MAX_MESSAGE_BYTES / 2)]).unwrap_err();
+        assert!(error.to_string().contains("shorten unroll_length"), "{error}");
+    }
+}

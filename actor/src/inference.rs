@@ -1,0 +1,206 @@
+//! Asks an inference server for actions: one stream per group of environments.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engram_mdp::{Actions, EnvSpec, Frames};
+use engram_proto::WireError;
+use engram_proto::convert::{actions_from_wire, floats_from_wire, frames_to_wire};
+use engram_proto::limits::MAX_MESSAGE_BYTES;
+use engram_proto::v1::inference_client::InferenceClient;
+use engram_proto::v1::{self, act_request, act_response};
+use engram_service::net;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use crate::error::ActorError;
+use crate::identity::Identity;
+use crate::peer::{End, Peer};
+
+/// What the policy said about the frames of a group.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Answer {
+    /// One action per row.
+    pub(crate) actions: Actions,
+    /// The log-probability of each.
+    pub(crate) log_probs: Vec<f32>,
+    /// The version of the weights that chose them.
+    pub(crate) policy_version: u64,
+    /// Each row's recurrent state before its frame, one after another; empty where it was not
+    /// asked for, and where the memory layer exports none.
+    pub(crate) core_states: Vec<f32>,
+}
+
+/// Whoever serves the policy to one group of environments.
+#[derive(Debug)]
+pub(crate) struct Inference {
+    peer: Peer,
+    identity: Arc<Identity>,
+    env_indices: Range<u32>,
+    answer_within: Duration,
+}
+
+/// A registered stream to the policy.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    peer: String,
+    /// Holds the one request under way, and the registration before the first.
+    requests: mpsc::Sender<v1::ActRequest>,
+    responses: Streaming<v1::ActResponse>,
+    spec: EnvSpec,
+    rows: usize,
+    answer_within: Duration,
+    /// The newest weights that have answered on this stream.
+    policy_version: u64,
+}
+
+impl Inference {
+    pub(crate) fn new(
+        peer: Peer,
+        identity: Arc<Identity>,
+        env_indices: Range<u32>,
+        answer_within: Duration,
+    ) -> Self {
+        Inference { peer, identity, env_indices, answer_within }
+    }
+
+    /// A registered stream, however long it takes to get one.
+    pub(crate) async fn connect(&mut self) -> Result<Policy, ActorError> {
+        loop {
+            match self.register().await {
+                Ok(policy) => return Ok(policy),
+                Err(End::Fatal(error)) => return Err(error),
+                Err(End::Lost(reason)) => self.peer.retreat(&reason).await,
+                Err(End::Over) => unreachable!("an inference server does not end a run"),
+            }
+        }
+    }
+
+    /// The stream was lost: waits before the next attempt.
+    pub(crate) async fn retreat(&mut self, reason: &str) {
+        self.peer.retreat(reason).await;
+    }
+
+    /// The stream has answered.
+    pub(crate) fn served(&mut self) {
+        self.peer.served();
+    }
+
+    async fn register(&self) -> Result<Policy, End> {
+        let peer = self.peer.name();
+        let mut client =
+            InferenceClient::new(self.peer.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let (requests, stream) = mpsc::channel(2);
+        let registration = self.identity.registration(self.env_indices.clone());
+        send(&requests, act_request::Body::Registration(registration))?;
+        let opened = async {
+            let mut responses = client.act(ReceiverStream::new(stream)).await?.into_inner();
+            let greeting = responses.message().await?;
+            Ok((responses, greeting))
+        };
+        let (responses, greeting) =
+            net::answer(&peer, "registering", self.answer_within, opened).await?;
+        let Some(act_response::Body::Registered(registered)) = greeting.and_then(|g| g.body) else {
+            return Err(End::Lost("the stream did not begin with `registered`".into()));
+        };
+        self.identity.check_run(&peer, registered.run_id).map_err(End::Fatal)?;
+        tracing::debug!(peer, environments = ?self.env_indices, "registered");
+        Ok(Policy {
+            peer,
+            requests,
+            responses,
+            spec: self.identity.spec.clone(),
+            rows: self.env_indices.len(),
+            answer_within: self.answer_within,
+            policy_version: 0,
+        })
+    }
+}
+
+impl Policy {
+    /// Shows `frames` and awaits what to do. `unroll_start` asks for the recurrent states before
+    /// them, too.
+    pub(crate) async fn ask(&mut self, frames: &Frames, unroll_start: bool) -> Result<Answer, End> {
+        let frames = Some(frames_to_wire(frames));
+        let observe = v1::Observe { frames, unroll_start };
+        if send(&self.requests, act_request::Body::Observe(observe)).is_err() {
+            // The call is over; its status says why.
+            return Err(self.status().await);
+        }
+        let response = self.responses.message();
+        let response =
+            net::answer(&self.peer, "asking for actions", self.answer_within, response).await?;
+        let act = match response.and_then(|response| response.body) {
+            Some(act_response::Body::Act(act)) => act,
+            Some(act_response::Body::Registered(_)) => {
+                return Err(End::Lost("it registered the stream twice".into()));
+            }
+            None => return Err(End::Lost("it closed the stream".into())),
+        };
+        let answer = answer(act, &self.spec, self.rows, unroll_start)
+            .map_err(|error| End::Lost(error.to_string()))?;
+        // Within an unroll versions only grow. They shrink when the learner was restarted from a
+        // checkpoint; then the unroll must not go on.
+        if answer.policy_version < self.policy_version {
+            let (from, to) = (self.policy_version, answer.policy_version);
+            return Err(End::Lost(format!("the policy went back from version {from} to {to}")));
+        }
+        self.policy_version = answer.policy_version;
+        Ok(answer)
+    }
+
+    async fn status(&mut self) -> End {
+        let status = self.responses.message();
+        match net::answer(&self.peer, "asking for actions", self.answer_within, status).await {
+            Ok(_) => End::Lost("it closed the stream".into()),
+            Err(error) => error.into(),
+        }
+    }
+}
+
+fn send(requests: &mpsc::Sender<v1::ActRequest>, body: act_request::Body) -> Result<(), End> {
+    // Never full: at most a registration and one request are under way.
+    requests
+        .try_send(v1::ActRequest { body: Some(body) })
+        .map_err(|_| End::Lost("it closed the stream".into()))
+}
+
+/// Why an answer cannot be acted upon.
+#[derive(Debug, PartialEq, Error)]
+enum AnswerError {
+    #[error("it sent bad actions: {0}")]
+    Wire(#[from] WireError),
+    #[error("it sent `{0}` that are not finite")]
+    NotFinite(&'static str),
+    #[error("it sent {found} numbers of core states for {rows} environments")]
+    CoreStates { rows: usize, found: usize },
+}
+
+/// A checked answer for `rows` environments.
+fn answer(
+    act: v1::Act,
+    spec: &EnvSpec,
+    rows: usize,
+    unroll_start: bool,
+) -> Result<Answer, AnswerError> {
+    let actions = actions_from_wire(&act.actions, spec.action, rows)?;
+    let log_probs = floats_from_wire("log_probs", &act.log_probs)?;
+    if log_probs.len() != rows {
+        let (column, found) = ("log_probs", log_probs.len());
+        return Err(WireError::Length { column, expected: rows, found }.into());
+    }
+    let core_states = floats_from_wire("core_states", &act.core_states)?;
+    let found = core_states.len();
+    if !found.is_multiple_of(rows) || (found > 0 && !unroll_start) {
+        return Err(AnswerError::CoreStates { rows, found });
+    }
+    for (column, numbers) in [("log_probs", &log_probs), ("core_states", &core_states)] {
+        if numbers.iter().any(|number| !number.is_finite()) {
+            return Err(AnswerError::NotFinite(column));
+        }
+    }
+    Ok(Answer { actions, log_probs, policy_version: act.policy_version, core_states })
+}

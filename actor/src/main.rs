@@ -1,0 +1,173 @@
+//! The program `engram-actor`: one actor as a process.
+
+use clap::Parser;
+use engram_actor::{
+    ActorConfig, ActorSummary, MAX_UNACKNOWLEDGED, Patience, Purpose, generation_now, spawn,
+};
+use engram_envs::EnvConfig;
+use engram_mdp::Seed;
+use engram_service::args::{ExposureArgs, LogArgs, MetricsArgs};
+use engram_service::{Address, ConfigArgs, Resolved, Shutdown};
+
+/// Steps worlds for a learner, with the actions of an inference server.
+#[derive(Debug, Parser)]
+#[command(name = "engram-actor", version)]
+struct Program {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Where trajectories go
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "ENGRAM_LEARNER",
+        required_unless_present_any = ["evaluate", "print_config"]
+    )]
+    learner: Option<Address>,
+    /// Where actions come from; several addresses, separated by commas, share the load and stand in
+    /// for one another
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "ENGRAM_INFERENCE",
+        value_delimiter = ',',
+        required_unless_present = "print_config"
+    )]
+    inference: Vec<Address>,
+    /// This actor's number, which no other actor of the run may have. Worlds are derived from the
+    /// experiment's seed by it. By default a number that is different at every start
+    #[arg(long, value_name = "N", env = "ENGRAM_ACTOR")]
+    actor: Option<u32>,
+    /// Environments that it steps, in two groups; by default run.envs_per_actor
+    #[arg(long, value_name = "N", env = "ENGRAM_ENVS")]
+    envs: Option<u32>,
+    /// The run it belongs to; by default whichever is being served
+    #[arg(long, value_name = "NAME", env = "ENGRAM_RUN")]
+    run: Option<String>,
+    /// Play so many greedy episodes and leave, instead of training
+    #[arg(long, value_name = "EPISODES")]
+    evaluate: Option<u32>,
+    #[command(flatten)]
+    metrics: MetricsArgs,
+    #[command(flatten)]
+    exposure: ExposureArgs,
+    #[command(flatten)]
+    logs: LogArgs,
+}
+
+// The actor has a thread of its own; this one has the signals and the metrics.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let program = Program::parse();
+    program.logs.init();
+    let resolved = program.config.resolve()?;
+    if program.config.print_config {
+        #[expect(clippy::print_stdout, reason = "the flag asks for it")]
+        {
+            print!("{}", resolved.to_toml());
+        }
+        return Ok(());
+    }
+    let config = program.actor_config(&resolved)?;
+    let shutdown = Shutdown::on_signals()?;
+    let metrics = program.metrics.serve(program.exposure.exposure(), &shutdown).await?;
+    tracing::info!(actor = config.actor, envs = config.envs, world = %config.env.spec(), "starting");
+
+    let actor = spawn(config, shutdown.clone());
+    let joined = tokio::task::spawn_blocking(move || actor.join()).await?;
+    // Metrics are shown to the end, and not beyond.
+    shutdown.trigger();
+    if let Some(metrics) = metrics {
+        metrics.await?;
+    }
+    let summary = joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    tell(&summary);
+    Ok(())
+}
+
+impl Program {
+    fn actor_config(&self, resolved: &Resolved) -> anyhow::Result<ActorConfig> {
+        let run = resolved.run()?;
+        let generation = generation_now();
+        let purpose = match (self.evaluate, &self.learner) {
+            (Some(episodes), _) => Purpose::Evaluate { episodes },
+            (None, Some(learner)) => Purpose::Train {
+                learner: learner.clone(),
+                unroll_length: run.unroll_length,
+                max_unacknowledged: MAX_UNACKNOWLEDGED,
+            },
+            (None, None) => anyhow::bail!("training needs --learner ADDR"),
+        };
+        let config = ActorConfig {
+            actor: self.actor.unwrap_or_else(|| any_number(generation)),
+            generation,
+            run_id: self.run.clone(),
+            env: EnvConfig::from_table(resolved.table("env").clone())?,
+            envs: self.envs.unwrap_or(run.envs_per_actor),
+            seed: Seed::new(run.seed),
+            inference: self.inference.clone(),
+            purpose,
+            patience: Patience::STANDARD,
+        };
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+/// A number for an actor that was given none, unlike that of any other that starts now: its
+/// host, its process and the time are mixed. It is an identity; runs that must be repeatable give
+/// their actors numbers.
+fn any_number(generation: u64) -> u32 {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let mixed = Seed::new(generation).derive(host.trim(), std::process::id().into()).number();
+    (mixed >> 32) as u32
+}
+
+fn tell(summary: &ActorSummary) {
+    let episodes = &summary.episodes;
+    if episodes.is_empty() {
+        tracing::info!(
+            reason = ?summary.reason,
+            env_steps = summary.env_steps,
+            episodes = summary.episodes_ended,
+            interruptions = summary.interruptions,
+            "left"
+        );
+        return;
+    }
+    let count = episodes.len() as f64;
+    let mean = episodes.iter().map(|e| f64::from(e.episode_return)).sum::<f64>() / count;
+    let successes = episodes.iter().filter(|e| e.success == Some(true)).count();
+    let knows_success = episodes.iter().any(|e| e.success.is_some());
+    tracing::info!(
+        episodes = episodes.len(),
+        mean_return = mean,
+        success_rate = knows_success.then(|| successes as f64 / count),
+        "evaluated"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Program, clap::Error> {
+        Program::try_parse_from(line.split_ascii_whitespace())
+    }
+
+    #[test]
+    fn training_needs_a_learner_and_evaluating_does_not() {
+        let error = parse("engram-actor recall --inference a:1").unwrap_err().to_string();
+        assert!(error.contains("--learner"), "{error}");
+        let program =
+            parse("engram-actor recall --inference a:1,unix:/b --learner c:2 --actor 3").unwrap();
+        assert_eq!(program.inference.len(), 2);
+        assert_eq!(program.actor, Some(3));
+        assert!(parse("engram-actor recall --inference a:1 --evaluate 100").is_ok());
+        assert!(parse("engram-actor recall --learner a:1").is_err());
+    }
+
+    #[test]
+    fn a_number_that_was_not_given_differs_from_start_to_start() {
+        assert_ne!(any_number(1), any_number(2));
+    }
+}

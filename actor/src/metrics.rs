@@ -1,0 +1,155 @@
+//! The metrics of actors: names, units, help.
+//!
+//! A group adds up what it does in a [`Tally`] and tells of it once per unroll, never per step.
+
+#![allow(clippy::disallowed_macros)]
+
+use std::sync::Once;
+use std::time::Duration;
+
+use ::metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
+use engram_mdp::Episode;
+
+const ENV_STEPS: &str = "engram_env_steps_total";
+const ENV_FRAMES: &str = "engram_env_frames_total";
+const EPISODES: &str = "engram_episodes_total";
+const EPISODE_RETURN: &str = "engram_episode_return";
+const STEP_SECONDS: &str = "engram_actor_step_seconds";
+const WAIT_SECONDS: &str = "engram_actor_wait_seconds";
+const INTERRUPTIONS: &str = "engram_actor_interruptions_total";
+const RECONNECTS: &str = "engram_actor_reconnects_total";
+const UNACKNOWLEDGED: &str = "engram_actor_unacknowledged";
+const UNREPORTED: &str = "engram_actor_episodes_unreported_total";
+
+/// Says what the metrics mean.
+pub(crate) fn describe() {
+    static DESCRIBED: Once = Once::new();
+    DESCRIBED.call_once(|| {
+        describe_counter!(ENV_STEPS, "Decisions that environments have acted upon.");
+        describe_counter!(ENV_FRAMES, "Emulator frames: env steps times action repeat.");
+        describe_counter!(EPISODES, "Episodes that have ended; interrupted ones are not counted.");
+        describe_histogram!(EPISODE_RETURN, "Undiscounted returns of the episodes that ended.");
+        describe_histogram!(
+            STEP_SECONDS,
+            Unit::Seconds,
+            "Time that a group's environments took to step through one unroll."
+        );
+        describe_histogram!(
+            WAIT_SECONDS,
+            Unit::Seconds,
+            "Time that a group waited during one unroll, for the peer in the label `on`."
+        );
+        describe_counter!(INTERRUPTIONS, "Times that a group lost its policy and was reset.");
+        describe_counter!(RECONNECTS, "Attempts to come back to the peer in the label `peer`.");
+        describe_gauge!(UNACKNOWLEDGED, "Messages that the learner has not acknowledged yet.");
+        describe_counter!(UNREPORTED, "Episodes dropped, because no learner took their report.");
+    });
+}
+
+/// What a group has done, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Tally {
+    pub(crate) env_steps: u64,
+    pub(crate) episodes: u64,
+    pub(crate) interruptions: u64,
+    pub(crate) stepping: Duration,
+    pub(crate) waiting_on_inference: Duration,
+    pub(crate) waiting_on_learner: Duration,
+}
+
+impl Tally {
+    /// Adds what another tally says.
+    pub(crate) fn add(&mut self, other: &Tally) {
+        self.env_steps += other.env_steps;
+        self.episodes += other.episodes;
+        self.interruptions += other.interruptions;
+        self.stepping += other.stepping;
+        self.waiting_on_inference += other.waiting_on_inference;
+        self.waiting_on_learner += other.waiting_on_learner;
+    }
+}
+
+/// Where a group tells what it did.
+pub(crate) struct GroupMeters {
+    env_steps: Counter,
+    frames: Option<Counter>,
+    action_repeat: u64,
+    episodes: Counter,
+    episode_return: Histogram,
+    step_seconds: Histogram,
+    wait_on_inference: Histogram,
+    wait_on_learner: Histogram,
+    interruptions: Counter,
+}
+
+impl GroupMeters {
+    /// For a world with this action repeat; frames are counted only where they are not env steps.
+    pub(crate) fn new(action_repeat: u32) -> Self {
+        GroupMeters {
+            env_steps: counter!(ENV_STEPS),
+            frames: (action_repeat != 1).then(|| counter!(ENV_FRAMES)),
+            action_repeat: action_repeat.into(),
+            episodes: counter!(EPISODES),
+            episode_return: histogram!(EPISODE_RETURN),
+            step_seconds: histogram!(STEP_SECONDS),
+            wait_on_inference: histogram!(WAIT_SECONDS, "on" => "inference"),
+            wait_on_learner: histogram!(WAIT_SECONDS, "on" => "learner"),
+            interruptions: counter!(INTERRUPTIONS),
+        }
+    }
+
+    /// Tells what a group did.
+    pub(crate) fn tell(&self, tally: &Tally) {
+        self.env_steps.increment(tally.env_steps);
+        if let Some(frames) = &self.frames {
+            frames.increment(tally.env_steps * self.action_repeat);
+        }
+        self.episodes.increment(tally.episodes);
+        self.interruptions.increment(tally.interruptions);
+        self.step_seconds.record(tally.stepping);
+        self.wait_on_inference.record(tally.waiting_on_inference);
+        self.wait_on_learner.record(tally.waiting_on_learner);
+    }
+
+    /// Tells of an episode that has ended.
+    pub(crate) fn tell_episode(&self, episode: &Episode) {
+        self.episode_return.record(f64::from(episode.episode_return));
+    }
+}
+
+/// How many messages wait for the learner's acknowledgement. Several actors of one process share
+/// the gauge, so each adds its own changes, and takes its share away when it leaves.
+pub(crate) struct Unacknowledged {
+    gauge: Gauge,
+    now: usize,
+}
+
+impl Unacknowledged {
+    pub(crate) fn new() -> Self {
+        Unacknowledged { gauge: gauge!(UNACKNOWLEDGED), now: 0 }
+    }
+
+    pub(crate) fn set(&mut self, now: usize) {
+        self.gauge.increment(now as f64 - self.now as f64);
+        self.now = now;
+    }
+}
+
+impl Drop for Unacknowledged {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+/// An attempt to come back to a peer.
+pub(crate) fn reconnects(peer: &'static str) {
+    counter!(RECONNECTS, "peer" => peer).increment(1);
+}
+
+/// Episodes that nobody will hear of.
+pub(crate) fn unreported(episodes: usize) {
+    counter!(UNREPORTED).increment(episodes as u64);
+}
