@@ -1,10 +1,12 @@
 //! `engram train`: the whole system in one process, then an evaluation and a picture.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use engram_learner::{Ended, Shares, Summary};
+use engram_actor::ActorSummary;
+use engram_learner::Ended;
 use engram_service::args::{ExposureArgs, MetricsArgs};
 use engram_service::config::ConfigArgs;
 use engram_service::progress::{Progress, ProgressLine};
@@ -14,7 +16,8 @@ use tokio::sync::watch;
 use crate::compute::ComputeArgs;
 use crate::curves::{Curve, draw};
 use crate::experiment::Experiment;
-use crate::{eval, system};
+use crate::system::{self, Trained};
+use crate::eval;
 
 /// Flags of `engram train`.
 #[derive(Args, Clone, Debug)]
@@ -69,7 +72,7 @@ pub(crate) fn run(args: &TrainArgs, shutdown: &Shutdown) -> Result<()> {
     let trained =
         system::train(&experiment, &run_id, Some(&folder), compute, sender, shutdown)?;
     bar.join().ok();
-    println!("{}", conclusion(&trained.summary));
+    println!("{}", conclusion(&trained));
 
     if let Some(episodes) = args.evaluate
         && trained.summary.ended == Ended::Finished
@@ -102,10 +105,11 @@ fn introduction(experiment: &Experiment, run_id: &str) -> String {
 }
 
 /// What was trained, how fast, and what held it up.
-fn conclusion(summary: &Summary) -> String {
+fn conclusion(trained: &Trained) -> String {
+    let summary = &trained.summary;
     let ended = match summary.ended {
         Ended::Finished => "finished",
-        Ended::Stopped => "stopped",
+        Ended::Stopped => "stopped ",
     };
     format!(
         "{ended}   {} env steps, {} updates, {} episodes, {:.0} env steps/s\nbottleneck {}",
@@ -113,13 +117,28 @@ fn conclusion(summary: &Summary) -> String {
         summary.updates,
         summary.episodes,
         summary.env_steps_per_second,
-        held_up(&summary.shares),
+        held_up(trained),
     )
 }
 
-/// What held the learner up, and how much of its time it waited.
-pub(crate) fn held_up(shares: &Shares) -> String {
-    format!("{} (the learner waited {:.0}% of its time)", shares.bottleneck(), 100.0 * shares.data_wait)
+/// What held the run up, and who waited for whom.
+pub(crate) fn held_up(trained: &Trained) -> String {
+    let shares = &trained.summary.shares;
+    let total = |time: fn(&ActorSummary) -> Duration| {
+        trained.actors.iter().map(time).sum::<Duration>().as_secs_f64()
+    };
+    let stepping = total(|actor| actor.stepping);
+    let inference = total(|actor| actor.waiting_on_inference);
+    let learner = total(|actor| actor.waiting_on_learner);
+    let percent = |time: f64| 100.0 * time / (stepping + inference + learner).max(1e-9);
+    format!(
+        "{}; the learner waited {:.0}% of its time, actors {:.0}% for actions and {:.0}% for the \
+         learner",
+        shares.bottleneck(),
+        100.0 * shares.data_wait,
+        percent(inference),
+        percent(learner),
+    )
 }
 
 /// Draws the bar until the learner hangs up.

@@ -80,7 +80,7 @@ pub(crate) fn forward(experiment: &Experiment, rows: u32, seconds: f64) -> Resul
     let inputs = Inputs::from_frames(&frames, rollout.policy.spec(), Device::Cpu);
     Ok(measure(seconds, || {
         for _ in 0..16 {
-            rollout.act(&inputs);
+            let _ = rollout.act(&inputs);
         }
         16 * u64::from(rows)
     }))

@@ -1,10 +1,11 @@
 //! The stages alone, the whole together, and what lies between them.
 
+use std::time::Instant;
+
 use anyhow::{Context, Result};
 use engram_service::process::cpu_seconds;
 use engram_service::progress::ProgressLine;
 use engram_service::{Shutdown, metrics};
-use std::time::Instant;
 use tokio::sync::watch;
 
 use super::stages::{self, Cost};
@@ -52,7 +53,7 @@ pub(super) fn run(
     println!("wall clock       {wall:.0} env steps/s");
     println!("batch size       {batch:.1} rows on average");
     println!("policy lag       {lag:.1} versions on average");
-    println!("bottleneck       {}", crate::train::held_up(&trained.summary.shares));
+    println!("bottleneck       {}", crate::train::held_up(&trained));
     Ok(())
 }
 

@@ -1,0 +1,178 @@
+//! The three programs as real processes: they learn together, and survive one another.
+
+mod support;
+
+use std::path::Path;
+
+use support::{Program, configs, progress, scrape, wait_for};
+
+/// Recall over two blank frames: small, and impossible without memory.
+const WORLD: [&str; 6] = [
+    "--set", "env.delay=2", "--set", "env.choices=2", "--set", "run.unroll_length=10",
+];
+
+/// A small system on Unix sockets or TCP.
+struct System {
+    learner_at: String,
+    inference_at: String,
+    runs: String,
+    env_steps: u64,
+}
+
+impl System {
+    fn learner(&self) -> Program {
+        let budget = format!("run.env_steps={}", self.env_steps);
+        let configs = configs();
+        let mut args = vec![
+            "main", "--configs", &configs, "--runs", &self.runs, "--run-name", "run",
+            "--listen", &self.learner_at, "--metrics", "127.0.0.1:0", "--set", &budget,
+            "--set", "run.checkpoint_seconds=1.0", "--set", "run.log_seconds=0.5",
+            "--set", "run.queue_trajectories=64", "--set", "rl.batch_size=16",
+        ];
+        args.extend(WORLD);
+        Program::start("learner", &args)
+    }
+
+    fn inference(&self) -> Program {
+        Program::start("inference-server", &[
+            "--listen", &self.inference_at, "--learner", &self.learner_at,
+            "--metrics", "127.0.0.1:0",
+        ])
+    }
+
+    fn actor(&self, number: u32) -> Program {
+        let (number, configs) = (number.to_string(), configs());
+        let mut args = vec![
+            "main", "--configs", &configs, "--learner", &self.learner_at,
+            "--inference", &self.inference_at, "--actor", &number, "--envs", "16",
+            "--metrics", "127.0.0.1:0",
+        ];
+        args.extend(WORLD);
+        Program::start("actor", &args)
+    }
+}
+
+fn unix(folder: &Path, env_steps: u64) -> System {
+    let socket = |name: &str| format!("unix:{}", folder.join(name).display());
+    System {
+        learner_at: socket("learner"),
+        inference_at: socket("inference"),
+        runs: folder.join("runs").display().to_string(),
+        env_steps,
+    }
+}
+
+/// The address that a program says it serves at.
+fn address(line: &str) -> String {
+    let rest = line.split("address=").nth(1).expect("the line names an address");
+    rest.split_whitespace().next().expect("an address").to_string()
+}
+
+#[test]
+fn a_learner_an_inference_server_and_four_actors_learn_over_tcp() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut system = unix(folder.path(), 150_000);
+    system.learner_at = "127.0.0.1:0".into();
+    system.inference_at = "127.0.0.1:0".into();
+    let mut learner = system.learner();
+    let learner_metrics = learner.metrics();
+    system.learner_at = address(&learner.line("serving"));
+    let mut inference = system.inference();
+    system.inference_at = address(&inference.line("listens"));
+    let inference_metrics = inference.metrics();
+    let mut actors: Vec<Program> = (0..4).map(|number| system.actor(number)).collect();
+    let actor_metrics = actors[0].metrics();
+
+    wait_for(&learner_metrics, "engram_learner_updates_total", |n| n >= 50.0);
+    wait_for(&learner_metrics, "engram_actors", |n| n == 4.0);
+    wait_for(&learner_metrics, "engram_policy_lag_count", |n| n > 0.0);
+    wait_for(&inference_metrics, "engram_inference_batch_size_count", |n| n > 50.0);
+    wait_for(&inference_metrics, "engram_inference_slots", |n| n == 64.0);
+    wait_for(&inference_metrics, "engram_policy_version", |version| version > 10.0);
+    wait_for(&actor_metrics, "engram_env_steps_total", |n| n > 1000.0);
+    let text = scrape(&learner_metrics);
+    assert!(text.contains("process_resident_memory_bytes"), "{text}");
+
+    assert!(learner.ended().success(), "{}", learner.log());
+    for actor in &mut actors {
+        assert!(actor.ended().success(), "{}", actor.log());
+    }
+    inference.terminate();
+    assert!(inference.ended().success(), "{}", inference.log());
+    let returns = progress(&folder.path().join("runs/run"), "episode_return");
+    let last = returns.last().expect("episodes have ended");
+    assert!(*last > 0.95, "the optimum is 1, chance is 0.5: {returns:?}");
+}
+
+#[test]
+fn each_program_can_be_killed_and_the_run_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let system = unix(folder.path(), 1_000_000_000);
+    let mut learner = system.learner();
+    let mut learner_metrics = learner.metrics();
+    let mut inference = system.inference();
+    let mut actors: Vec<Program> = (0..2).map(|number| system.actor(number)).collect();
+    let steps = "engram_learner_env_steps_total";
+    wait_for(&learner_metrics, steps, |n| n > 0.0);
+
+    // An actor: the other one goes on, and a new one takes its number at once.
+    actors[0].kill();
+    wait_for(&learner_metrics, "engram_actors", |n| n == 1.0);
+    actors[0] = system.actor(0);
+    wait_for(&learner_metrics, "engram_actors", |n| n == 2.0);
+
+    // The inference server: its actors find the new one by themselves.
+    inference.kill();
+    inference = system.inference();
+    let before = wait_for(&learner_metrics, steps, |_| true);
+    wait_for(&learner_metrics, steps, |n| n > before + 20_000.0);
+
+    // The learner: it resumes, and nobody else is started again.
+    wait_for(&learner_metrics, "engram_checkpoint_last_success_timestamp_seconds", |n| n > 0.0);
+    learner.kill();
+    learner = system.learner();
+    learner_metrics = learner.metrics();
+    let resumed = learner.line("the run goes on");
+    assert!(!resumed.contains("env_steps=0"), "{resumed}");
+    wait_for(&learner_metrics, "engram_actors", |n| n == 2.0);
+    wait_for(&learner_metrics, "engram_learner_updates_total", |n| n > 20.0);
+
+    // Everybody leaves in peace when asked to.
+    for program in actors.iter_mut().chain([&mut inference, &mut learner]) {
+        program.terminate();
+        assert!(program.ended().success(), "{}", program.log());
+    }
+    let env_steps = progress(&folder.path().join("runs/run"), "env_steps");
+    assert!(env_steps.is_sorted(), "the curve goes back: {env_steps:?}");
+}
+
+#[test]
+fn an_actor_of_another_world_is_refused_and_the_run_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let system = unix(folder.path(), 1_000_000_000);
+    let mut learner = system.learner();
+    let learner_metrics = learner.metrics();
+    let _inference = system.inference();
+    let _actor = system.actor(0);
+    wait_for(&learner_metrics, "engram_learner_updates_total", |n| n > 0.0);
+
+    let configs = configs();
+    let mut stranger = Program::start("actor", &[
+        "catch", "--configs", &configs, "--learner", &system.learner_at,
+        "--inference", &system.inference_at, "--actor", "9", "--envs", "2",
+    ]);
+    assert!(!stranger.ended().success());
+    let log = stranger.log();
+    assert!(log.contains("recall(choices=2)") && log.contains("catch"), "{log}");
+    let before = wait_for(&learner_metrics, "engram_learner_updates_total", |_| true);
+    wait_for(&learner_metrics, "engram_learner_updates_total", |n| n > before);
+}
+
+#[test]
+fn the_actor_does_not_link_libtorch() {
+    let actor = Path::new(env!("CARGO_BIN_EXE_engram")).with_file_name("engram-actor");
+    let bytes = std::fs::read(&actor).expect("the actor is built beside this test");
+    let holds = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+    assert!(!holds(b"libtorch_cpu.so") && !holds(b"libc10.so"));
+    assert!(holds(b"engram"), "the search finds what is there");
+}

@@ -1,0 +1,184 @@
+//! Real programs on loopback: started, watched through their logs and metrics, killed.
+
+#![allow(dead_code, reason = "each test uses its own part of this")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+/// How long anything here may take before the test fails; machines of tests are slow.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A running program, killed when dropped.
+pub(crate) struct Program {
+    name: String,
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Program {
+    /// Starts `engram-<role>` of this build with `args`.
+    pub(crate) fn start(role: &str, args: &[&str]) -> Program {
+        let program = binary(&format!("engram-{role}"));
+        let mut child = Command::new(&program)
+            .args(args)
+            .env("RUST_LOG", "info")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("{}: {error}; run `cargo build --workspace` first", program.display())
+            });
+        let stderr = child.stderr.take().expect("stderr is piped");
+        // Room for far more than a test's programs say; a full channel only delays them.
+        let (sender, lines) = sync_channel(100_000);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Program { name: role.into(), child, lines, seen: Vec::new() }
+    }
+
+    /// Waits for a line that holds `text`, unless one came already, and returns it.
+    pub(crate) fn line(&mut self, text: &str) -> String {
+        if let Some(line) = self.seen.iter().find(|line| line.contains(text)) {
+            return line.clone();
+        }
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.fail(&format!("never said `{text}`")),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.fail(&format!("ended before it said `{text}`"))
+                }
+            }
+        }
+    }
+
+    /// The address of its metrics, from its log.
+    pub(crate) fn metrics(&mut self) -> String {
+        let line = self.line("metrics at http://");
+        let url = line.split("http://").nth(1).expect("an address");
+        url.trim_end_matches("/metrics").to_string()
+    }
+
+    /// Kills it as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a running program can be killed");
+        self.child.wait().expect("a killed program ends");
+    }
+
+    /// Asks it to leave, as `kill` and docker do.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").arg(&pid).status().expect("kill is installed");
+        assert!(status.success());
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                return status;
+            }
+            if Instant::now() > end {
+                self.fail("did not end");
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// Everything it has said so far.
+    pub(crate) fn log(&mut self) -> String {
+        self.seen.extend(self.lines.try_iter());
+        self.seen.join("\n")
+    }
+
+    fn fail(&mut self, what: &str) -> ! {
+        let (name, log) = (self.name.clone(), self.log());
+        panic!("{name} {what}; its log:\n{log}");
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let (name, log) = (self.name.clone(), self.log());
+            eprintln!("--- log of {name}\n{log}");
+        }
+    }
+}
+
+/// A program of this build: all of them lie beside one another.
+fn binary(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_engram")).with_file_name(name)
+}
+
+/// Where experiments are found.
+pub(crate) fn configs() -> String {
+    format!("{}/../configs", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What a process shows at `/metrics`.
+pub(crate) fn scrape(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the metrics are served");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("a request can be sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer comes");
+    answer
+}
+
+/// The sum of a metric over its labels; `None` where it is not there.
+pub(crate) fn metric(text: &str, name: &str) -> Option<f64> {
+    let values: Vec<f64> = text
+        .lines()
+        .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
+        .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+        .collect();
+    (!values.is_empty()).then(|| values.iter().sum())
+}
+
+/// Scrapes until `enough` holds of a metric, and returns it.
+pub(crate) fn wait_for(address: &str, name: &str, enough: impl Fn(f64) -> bool) -> f64 {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let text = scrape(address);
+        if let Some(value) = metric(&text, name).filter(|&value| enough(value)) {
+            return value;
+        }
+        assert!(Instant::now() < end, "{name} is {:?}:\n{text}", metric(&text, name));
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// A row of `progress.csv` as numbers, by column.
+pub(crate) fn progress(folder: &Path, column: &str) -> Vec<f64> {
+    let file = folder.join("progress.csv");
+    let mut reader = csv::Reader::from_path(&file).expect("a run leaves progress.csv");
+    let place = reader.headers().expect("headers").iter().position(|header| header == column);
+    let place = place.unwrap_or_else(|| panic!("no column {column}"));
+    reader
+        .records()
+        .filter_map(|record| record.expect("a whole row").get(place)?.parse().ok())
+        .collect()
+}

@@ -1,0 +1,221 @@
+//! Batches the requests of all actors through one policy, and keeps what the policy remembers.
+//!
+//! ```text
+//! stream ──Act──▶ service ──▶ queue ──▶ model ──▶ policy
+//!   ▲                         │   ▲       │
+//!   └───────── answer ────────┼───┼───────┘
+//!                     batcher ┘   └── weights ◀── learner
+//!                     slots
+//! ```
+//!
+//! In reading order: [`service`] speaks with one group of environments; [`queue`] is where streams
+//! and the model thread meet; [`batcher`] decides when waiting requests become a batch, and
+//! [`slots`] who holds which rows of recurrent state, which lie on the device in [`states`];
+//! [`model`] is the thread that owns the policy; [`weights`] follows the learner; [`device`] finds
+//! the accelerator. [`run`] is the whole life of the server.
+
+#![deny(missing_docs)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod service;
+
+pub mod queue;
+
+pub mod batcher;
+
+pub mod slots;
+
+pub mod model;
+
+pub mod states;
+
+pub mod weights;
+
+pub mod device;
+
+mod metrics;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use engram_mdp::Seed;
+use engram_proto::limits::MAX_MESSAGE_BYTES;
+use engram_proto::v1::inference_server::InferenceServer;
+use engram_service::health::{Health, health};
+use engram_service::net::{self, Listener, NetError};
+use engram_service::{Shutdown, threads};
+use thiserror::Error;
+use tokio::sync::{oneshot, watch};
+
+pub use crate::batcher::BatchLimits;
+pub use crate::device::{Device, DeviceError};
+pub use crate::weights::{WeightsError, WeightsSource};
+
+use crate::queue::Queue;
+use crate::service::{InferenceService, StreamSettings};
+use crate::weights::Serving;
+
+/// How an inference server serves.
+#[derive(Clone, Debug)]
+pub struct InferenceConfig {
+    /// The run that is served; `None` takes the learner's, whichever it is.
+    pub run_id: Option<String>,
+    /// Where weights come from.
+    pub weights: WeightsSource,
+    /// Where the policy runs.
+    pub device: Device,
+    /// Threads that one operation of the policy may use on the processor, at least 1.
+    pub threads: usize,
+    /// The experiment's seed: what actions are drawn with is derived from it.
+    pub seed: u64,
+    /// When a batch closes.
+    pub batch: BatchLimits,
+    /// How long a stream may be silent before its slots are taken back.
+    pub lease: Duration,
+    /// How long a registration waits for the first weights before it is refused.
+    pub weights_wait: Duration,
+    /// Slots of recurrent state, one per environment, that may be leased at once.
+    pub max_slots: usize,
+}
+
+/// The longest that a request may be told to wait for others.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// Why an inference server ended.
+#[derive(Debug, Error)]
+pub enum InferenceError {
+    /// A setting is out of its range.
+    #[error("`{key}` is {found}; it must be {expected}")]
+    Config {
+        /// The setting.
+        key: &'static str,
+        /// What it is.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// The policy cannot run where it should.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// There is nothing to serve.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The transport broke.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// A bug.
+    #[error("the model thread panicked: {0}")]
+    Model(String),
+}
+
+impl InferenceConfig {
+    /// Checks every setting.
+    pub fn validate(&self) -> Result<(), InferenceError> {
+        let positive = |key, found: usize| match found {
+            0 => Err(InferenceError::Config { key, found: "0".into(), expected: "at least 1" }),
+            _ => Ok(()),
+        };
+        positive("threads", self.threads)?;
+        positive("max_batch_size", self.batch.max_batch_size)?;
+        positive("max_slots", self.max_slots)?;
+        if self.batch.max_wait > LONGEST_WAIT {
+            let (key, found) = ("max_wait", format!("{:?}", self.batch.max_wait));
+            return Err(InferenceError::Config { key, found, expected: "at most an hour" });
+        }
+        for (key, found) in [("lease", self.lease), ("weights_wait", self.weights_wait)] {
+            if found.is_zero() {
+                let found = "0".into();
+                return Err(InferenceError::Config { key, found, expected: "longer than nothing" });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Serves until shutdown, or until it cannot.
+pub async fn run(
+    config: InferenceConfig,
+    listener: Listener,
+    shutdown: Shutdown,
+) -> Result<(), InferenceError> {
+    config.validate()?;
+    let device = config.device.ready()?;
+    metrics::describe();
+    let seed = Seed::new(config.seed).derive("inference", 0);
+    let queue = Queue::new(config.batch, config.max_slots);
+    let nothing = Serving::Nothing("nobody has sent any so far".into());
+    let serving = Arc::new(watch::channel(nothing).0);
+    let (model, model_ended) = start_model(&queue, &serving, device, config.threads);
+
+    let settings = StreamSettings { lease: config.lease, weights_wait: config.weights_wait, seed };
+    let closing = Shutdown::new();
+    let (health, health_service) = health().await;
+    let service =
+        InferenceService::new(queue.clone(), serving.subscribe(), settings, closing.clone());
+    let router = net::server_builder()
+        .add_service(health_service)
+        .add_service(InferenceServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    tracing::info!(address = %listener.address(), ?device, "the inference server listens");
+    let mut server = std::pin::pin!(net::serve(router, listener, closing.clone()));
+
+    let (ended, served) = tokio::select! {
+        () = shutdown.triggered() => (Ok(()), None),
+        served = &mut server => (Ok(()), Some(served)),
+        error = follow(config, seed, &queue, &serving) => (Err(error), None),
+        never = announce(&health, serving.subscribe()) => match never {},
+        _ = model_ended => (Ok(()), None), // It panicked; joining it tells why.
+    };
+    health.not_serving().await;
+    closing.trigger();
+    queue.close();
+    let served = match served {
+        Some(served) => served,
+        None => server.await,
+    };
+    let joined = tokio::task::spawn_blocking(|| model.join()).await.expect("joining is no work");
+    joined.map_err(|panic| InferenceError::Model(threads::reason(&*panic).into()))?;
+    tracing::info!("the inference server has ended");
+    ended.and(served.map_err(InferenceError::from))
+}
+
+/// Starts the thread that owns the policy; the receiver hears when it ends.
+fn start_model(
+    queue: &Arc<Queue>,
+    serving: &Arc<watch::Sender<Serving>>,
+    device: tch::Device,
+    threads: usize,
+) -> (JoinHandle<()>, oneshot::Receiver<()>) {
+    let (alive, ended) = oneshot::channel();
+    let (queue, serving) = (queue.clone(), serving.clone());
+    let thread = threads::spawn_named("engram-model", move || {
+        let _alive: oneshot::Sender<()> = alive;
+        model::run(&queue, &serving, device, threads);
+    });
+    (thread, ended)
+}
+
+/// Follows the source of weights; returns only if that is of no use.
+async fn follow(
+    config: InferenceConfig,
+    seed: Seed,
+    queue: &Queue,
+    serving: &watch::Sender<Serving>,
+) -> InferenceError {
+    match weights::follow(config.weights, config.run_id, seed, queue, serving).await {
+        Ok(()) => std::future::pending().await,
+        Err(error) => error.into(),
+    }
+}
+
+/// Tells the world once there is a policy.
+async fn announce(
+    health: &Health,
+    mut serving: watch::Receiver<Serving>,
+) -> std::convert::Infallible {
+    // The senders end with the server.
+    if serving.wait_for(|serving| matches!(serving, Serving::Policy { .. })).await.is_ok() {
+        health.serving().await;
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,172 @@
+//! The inference server as a program. Where to run is flags and environment variables, never
+//! part of an experiment.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use engram_inference_server::{BatchLimits, Device, InferenceConfig, WeightsSource, run};
+use engram_service::args::{ExposureArgs, LogArgs, MetricsArgs};
+use engram_service::{Address, Listener, Shutdown, allocator, health};
+
+/// Answers the actors of a run with actions, batching all of them through one policy
+#[derive(Debug, Parser)]
+#[command(name = "engram-inference-server", version)]
+struct Args {
+    /// Where to listen: host:port or unix:/path
+    #[arg(long, value_name = "ADDR", env = "ENGRAM_LISTEN", default_value = "127.0.0.1:7002")]
+    listen: Address,
+    /// The learner to take weights from, and every newer version
+    #[arg(
+        long, value_name = "ADDR", env = "ENGRAM_LEARNER",
+        required_unless_present_any = ["weights", "healthcheck"]
+    )]
+    learner: Option<Address>,
+    /// Serve the weights in this file instead
+    #[arg(long, value_name = "FILE", conflicts_with = "learner")]
+    weights: Option<PathBuf>,
+    /// Where the policy runs: cpu, cuda or cuda:n
+    #[arg(long, env = "ENGRAM_DEVICE", default_value = "cpu")]
+    device: Device,
+    /// Threads that one operation of the policy may use on the processor
+    #[arg(long, value_name = "N", env = "ENGRAM_THREADS", default_value_t = 1)]
+    threads: usize,
+    /// Rows that fill a batch
+    #[arg(long, value_name = "N", env = "ENGRAM_MAX_BATCH_SIZE", default_value_t = 256)]
+    max_batch_size: usize,
+    /// Milliseconds that a request waits for others; 0 takes whatever is there
+    #[arg(long, value_name = "MS", env = "ENGRAM_MAX_WAIT_MS", default_value_t = 0.0)]
+    max_wait_ms: f64,
+    /// The run to serve; otherwise the learner's, whichever it is
+    #[arg(long, value_name = "ID", env = "ENGRAM_RUN")]
+    run: Option<String>,
+    /// The experiment's seed
+    #[arg(long, env = "ENGRAM_SEED", default_value_t = 0)]
+    seed: u64,
+    /// Seconds that a stream may be silent before its slots are taken back
+    #[arg(long, value_name = "S", env = "ENGRAM_LEASE", default_value_t = 60.0)]
+    lease: f64,
+    /// Seconds that a registration waits for the first weights
+    #[arg(long, value_name = "S", env = "ENGRAM_WEIGHTS_WAIT", default_value_t = 10.0)]
+    weights_wait: f64,
+    /// Environments that may be served at once
+    #[arg(long, value_name = "N", env = "ENGRAM_MAX_SLOTS", default_value_t = 16_384)]
+    max_slots: usize,
+    /// Ask the server at --listen whether it serves, and exit with 0 if so
+    #[arg(long)]
+    healthcheck: bool,
+    #[command(flatten)]
+    exposure: ExposureArgs,
+    #[command(flatten)]
+    metrics: MetricsArgs,
+    #[command(flatten)]
+    logs: LogArgs,
+}
+
+fn main() -> ExitCode {
+    allocator::keep_big_blocks();
+    let args = Args::parse();
+    args.logs.init();
+    let runtime = tokio::runtime::Runtime::new().expect("the system has room for threads");
+    match runtime.block_on(serve(args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(args: Args) -> anyhow::Result<()> {
+    if args.healthcheck {
+        return Ok(health::check(&args.listen).await?);
+    }
+    let config = args.config()?;
+    config.validate()?;
+    let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
+    let exposure = args.exposure.exposure();
+    let listener = Listener::bind(&args.listen, exposure).await?;
+    let metrics = args.metrics.serve(exposure, &shutdown).await?;
+    let ended = run(config, listener, shutdown.clone()).await;
+    shutdown.trigger();
+    if let Some(metrics) = metrics {
+        metrics.await.context("serving metrics")?;
+    }
+    Ok(ended?)
+}
+
+impl Args {
+    fn config(&self) -> anyhow::Result<InferenceConfig> {
+        let seconds = |flag, number| {
+            Duration::try_from_secs_f64(number).with_context(|| format!("{flag} is {number}"))
+        };
+        Ok(InferenceConfig {
+            run_id: self.run.clone(),
+            weights: match (&self.learner, &self.weights) {
+                (_, Some(path)) => WeightsSource::File(path.clone()),
+                (Some(address), None) => WeightsSource::Learner(address.clone()),
+                (None, None) => bail!("a server needs --learner or --weights"),
+            },
+            device: self.device,
+            threads: self.threads,
+            seed: self.seed,
+            batch: BatchLimits {
+                max_batch_size: self.max_batch_size,
+                max_wait: seconds("--max-wait-ms", self.max_wait_ms / 1e3)?,
+            },
+            lease: seconds("--lease", self.lease)?,
+            weights_wait: seconds("--weights-wait", self.weights_wait)?,
+            max_slots: self.max_slots,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(line: &str) -> String {
+        let line = std::iter::once("engram-inference-server").chain(line.split_ascii_whitespace());
+        match Args::try_parse_from(line) {
+            Err(error) => error.to_string(),
+            Ok(args) => match args.config() {
+                Err(error) => format!("{error:#}"),
+                Ok(config) => config.validate().unwrap_err().to_string(),
+            },
+        }
+    }
+
+    #[test]
+    fn flags_become_a_configuration() {
+        let line = "engram-inference-server --learner learner:7001 --max-wait-ms 1.5 --run r";
+        let args = Args::try_parse_from(line.split_ascii_whitespace()).unwrap();
+        let config = args.config().unwrap();
+        config.validate().unwrap();
+        assert_eq!(config.batch.max_wait, Duration::from_micros(1500));
+        assert_eq!(config.run_id.as_deref(), Some("r"));
+        assert!(matches!(config.weights, WeightsSource::Learner(Address::Tcp { port: 7001, .. })));
+    }
+
+    #[test]
+    fn wrong_flags_are_refused_with_what_would_be_right() {
+        for (line, message) in [
+            ("", "--learner <ADDR>"),
+            ("--learner l:1 --weights w", "cannot be used with"),
+            ("--learner l:1 --device tpu", "write cpu, cuda or cuda:0"),
+            ("--learner l:1 --threads 0", "`threads` is 0; it must be at least 1"),
+            ("--learner l:1 --max-wait-ms=-1", "--max-wait-ms is -"),
+            (
+                "--learner l:1 --max-wait-ms 1e8",
+                "`max_wait` is 100000s; it must be at most an hour",
+            ),
+            ("--learner l:1 --lease 0", "`lease` is 0"),
+        ] {
+            let refusal = refusal(line);
+            assert!(refusal.contains(message), "{line}: {refusal}");
+        }
+    }
+}

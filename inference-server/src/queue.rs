@@ -1,0 +1,263 @@
+//! Where streams and the model thread meet: one lock around the requests that wait, the slots that
+//! are leased, and the newest weights.
+//!
+//! Streams [`register`](Queue::register) and [`ask`](Lease::ask); the model thread takes what is
+//! [`next`](Queue::next): newer weights before anything else, so that they are swapped between
+//! batches, then the batch that is due. The lock is held for bookkeeping only, never while a
+//! policy runs or across an `.await`. A request wakes the model thread only if that changes when
+//! the next batch is due.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Instant;
+
+use bytes::Bytes;
+use engram_mdp::{Frames, Seed};
+use engram_proto::{Purpose, Registration, v1};
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use crate::batcher::{Batch, BatchLimits, Batcher, Due, PushError, StreamKey};
+use crate::metrics;
+use crate::slots::{LeaseError, SlotTable};
+
+/// One group of environments that wants actions.
+#[derive(Debug)]
+pub struct Request {
+    /// The slot of each row.
+    pub slots: Arc<[i64]>,
+    /// Whether this is the stream's first request: its slots hold what their last holder left.
+    pub fresh: bool,
+    /// What the environments show; checked against the spec.
+    pub frames: Frames,
+    /// Whether the answer must hold the states before these frames.
+    pub unroll_start: bool,
+    /// Whether actions are drawn or are the likeliest ones.
+    pub purpose: Purpose,
+    /// Where the randomness of this answer comes from.
+    pub seed: Seed,
+    /// Where the answer goes. The stream may have left: then nobody minds.
+    pub reply: oneshot::Sender<v1::Act>,
+}
+
+/// Weights that have arrived whole.
+#[derive(Debug)]
+pub struct NewWeights {
+    /// The run they belong to, where their source knows.
+    pub run_id: Option<String>,
+    /// Safetensors, as [`engram_policy`] writes them.
+    pub bytes: Bytes,
+    /// Told the version once they are in use, or why they are not. Closed without a word if newer
+    /// weights came first.
+    pub outcome: oneshot::Sender<Result<u64, String>>,
+}
+
+/// What the model thread does next.
+#[derive(Debug)]
+pub enum Work {
+    /// Swap the weights.
+    Weights(NewWeights),
+    /// Answer these.
+    Batch(Batch<Request>),
+    /// End.
+    Closed,
+}
+
+/// Why a stream is ended by the server.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StreamEnd {
+    /// Its environments are spoken for by another stream.
+    #[error(
+        "generation {generation} of actor {actor} has registered the same environments on another \
+         stream, which takes the place of this one"
+    )]
+    Evicted {
+        /// The actor.
+        actor: u32,
+        /// The generation that took over.
+        generation: u64,
+    },
+    /// The server ends.
+    #[error("the inference server is shutting down")]
+    ShuttingDown,
+}
+
+/// A stream cannot be registered.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RegisterError {
+    /// There are no slots for it.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// The server ends.
+    #[error(transparent)]
+    End(#[from] StreamEnd),
+}
+
+/// The meeting point.
+#[derive(Debug)]
+pub struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    batcher: Batcher<Request>,
+    slots: SlotTable,
+    /// How to tell each registered stream that it is over.
+    streams: HashMap<StreamKey, oneshot::Sender<StreamEnd>>,
+    next_key: u64,
+    /// The newest weights, until the model thread takes them.
+    weights: Option<NewWeights>,
+    closed: bool,
+    /// When the model thread will look again by itself, if it sleeps.
+    asleep: Option<Due>,
+}
+
+impl Queue {
+    /// A queue without streams, whose slots number at most `max_slots`.
+    pub fn new(limits: BatchLimits, max_slots: usize) -> Arc<Self> {
+        Arc::new(Queue {
+            state: Mutex::new(State {
+                batcher: Batcher::new(limits),
+                slots: SlotTable::new(max_slots),
+                streams: HashMap::new(),
+                next_key: 0,
+                weights: None,
+                closed: false,
+                asleep: None,
+            }),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// Leases slots to a new stream. Streams that it replaces end.
+    pub fn register(self: &Arc<Self>, registration: &Registration) -> Result<Lease, RegisterError> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(StreamEnd::ShuttingDown.into());
+        }
+        let key = StreamKey(state.next_key);
+        let leased = state.slots.lease(registration, key)?;
+        state.next_key += 1;
+        for &evicted in &leased.evicted {
+            let (actor, generation) = (registration.actor, registration.generation);
+            state.end(evicted, StreamEnd::Evicted { actor, generation });
+        }
+        let (sender, ended) = oneshot::channel();
+        state.streams.insert(key, sender);
+        state.batcher.join(key);
+        metrics::evicted(leased.evicted.len());
+        metrics::streams(state.streams.len(), state.slots.leased());
+        self.wake(&state);
+        Ok(Lease { queue: self.clone(), key, slots: leased.slots.into(), ended })
+    }
+
+    /// Puts newer weights in place of those that still wait.
+    pub fn offer(&self, weights: NewWeights) {
+        let mut state = self.lock();
+        state.weights = Some(weights);
+        self.wake(&state);
+    }
+
+    /// Ends all streams and the model thread; nobody can register any more.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.weights = None;
+        let keys: Vec<StreamKey> = state.streams.keys().copied().collect();
+        keys.into_iter().for_each(|key| state.end(key, StreamEnd::ShuttingDown));
+        metrics::streams(state.streams.len(), state.slots.leased());
+        self.wake(&state);
+    }
+
+    /// Waits for the model thread's next work.
+    pub fn next(&self) -> Work {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return Work::Closed;
+            }
+            if let Some(weights) = state.weights.take() {
+                return Work::Weights(weights);
+            }
+            let now = Instant::now();
+            if let Some(batch) = state.batcher.take(now) {
+                return Work::Batch(batch);
+            }
+            let due = state.batcher.due(now);
+            state.asleep = Some(due);
+            state = match due {
+                Due::At(then) => {
+                    let wait = self.changed.wait_timeout(state, then - now);
+                    wait.expect("no panic while locked").0
+                }
+                Due::Never | Due::Now => self.changed.wait(state).expect("no panic while locked"),
+            };
+            state.asleep = None;
+        }
+    }
+
+    /// Wakes the model thread if it sleeps longer than it should.
+    fn wake(&self, state: &State) {
+        let Some(until) = state.asleep else { return };
+        let due = state.batcher.due(Instant::now());
+        if due != until || state.closed || state.weights.is_some() {
+            self.changed.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while locked")
+    }
+}
+
+impl State {
+    /// Takes everything back from a stream, and tells it why.
+    fn end(&mut self, key: StreamKey, why: StreamEnd) {
+        self.release(key);
+        if let Some(stream) = self.streams.remove(&key) {
+            // It may be leaving by itself at this moment.
+            let _ = stream.send(why);
+        }
+    }
+
+    fn release(&mut self, key: StreamKey) {
+        self.batcher.leave(key);
+        self.slots.free(key);
+    }
+}
+
+/// A registered stream's right to ask. Dropping it frees its slots.
+#[derive(Debug)]
+pub struct Lease {
+    queue: Arc<Queue>,
+    key: StreamKey,
+    /// One slot per environment.
+    pub slots: Arc<[i64]>,
+    /// Told when the server ends the stream.
+    pub ended: oneshot::Receiver<StreamEnd>,
+}
+
+impl Lease {
+    /// Puts a request into the queue.
+    pub fn ask(&self, request: Request) -> Result<(), PushError> {
+        let mut state = self.queue.lock();
+        let rows = request.slots.len();
+        state.batcher.push(self.key, rows, request, Instant::now())?;
+        self.queue.wake(&state);
+        Ok(())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock();
+        if state.streams.remove(&self.key).is_none() {
+            return; // The server ended it, and has taken everything back.
+        }
+        state.release(self.key);
+        metrics::streams(state.streams.len(), state.slots.leased());
+        self.queue.wake(&state);
+    }
+}

@@ -1,0 +1,395 @@
+//! Where weights come from, and how they reach the model thread.
+//!
+//! A subscription to the learner lasts as long as the server: it is opened again, after a pause
+//! that grows and is never in step with others', however often it breaks. Pieces are put together
+//! here; what they say is checked by the model thread, which really loads them. Broken weights are
+//! refused and counted, and those in use stay.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use engram_mdp::{EnvSpec, Seed};
+use engram_proto::limits::{MAX_MESSAGE_BYTES, MAX_WEIGHTS_BYTES, WEIGHTS_CHUNK_BYTES};
+use engram_proto::v1::weights_client::WeightsClient;
+use engram_proto::{PROTOCOL_VERSION, v1};
+use engram_service::net::{self, Address, Backoff, NetError};
+use thiserror::Error;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+use tonic::{Status, Streaming};
+
+use crate::metrics;
+use crate::queue::{NewWeights, Queue};
+
+/// Where weights come from.
+#[derive(Clone, Debug)]
+pub enum WeightsSource {
+    /// A learner, which sends every newer version.
+    Learner(Address),
+    /// A file, read once.
+    File(PathBuf),
+    /// Memory.
+    Bytes(Bytes),
+}
+
+/// What is known of the policy.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Serving {
+    /// There is none yet; why, for those who ask.
+    Nothing(String),
+    /// There is one.
+    Policy {
+        /// The run, where the source knows.
+        run_id: Option<String>,
+        /// The world that the policy is for.
+        spec: EnvSpec,
+    },
+}
+
+/// What went wrong with weights.
+#[derive(Debug, Error)]
+pub enum WeightsError {
+    /// The file cannot be read.
+    #[error("cannot read the weights in {}: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// They are no weights of this policy.
+    #[error("{source_name} sent weights that cannot be used: {reason}")]
+    Refused {
+        /// Whose they are.
+        source_name: String,
+        /// Why.
+        reason: String,
+    },
+    /// The pieces do not make a whole.
+    #[error("the learner's pieces of weights do not fit: {0}")]
+    Pieces(#[from] PieceError),
+    /// They are of another run.
+    #[error(
+        "the learner trains run `{found}`, but this server serves run `{served}`; start a server \
+         of its own for it"
+    )]
+    Run {
+        /// The run that is served.
+        served: String,
+        /// The learner's.
+        found: String,
+    },
+    /// The learner cannot be reached.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The learner ended the subscription.
+    #[error("the learner ended the subscription: {}", .0.message())]
+    Ended(Box<Status>),
+    /// The learner closed the subscription.
+    #[error("the learner closed the subscription")]
+    Closed,
+    /// The rest of some weights does not come.
+    #[error("the rest of the weights has not come within {} s", PIECE_LIMIT.as_secs())]
+    Silent,
+}
+
+/// Why a piece of weights is not the next one.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PieceError {
+    /// The whole is empty or too large.
+    #[error("version {policy_version} has {total} bytes; 1 to {MAX_WEIGHTS_BYTES} are allowed")]
+    Total {
+        /// Its version.
+        policy_version: u64,
+        /// Its bytes.
+        total: u64,
+    },
+    /// The piece is empty, too large, or goes beyond the whole.
+    #[error(
+        "a piece of {found} bytes came where 1 to {limit} of version {policy_version} were expected"
+    )]
+    Size {
+        /// Its version.
+        policy_version: u64,
+        /// Its bytes.
+        found: usize,
+        /// The most it could have had.
+        limit: u64,
+    },
+    /// The piece is another one than the next.
+    #[error("{found} came where {expected} was expected")]
+    Order {
+        /// What should have come.
+        expected: Place,
+        /// What came.
+        found: Place,
+    },
+}
+
+/// A place in some version's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The version.
+    pub policy_version: u64,
+    /// Its bytes.
+    pub total: u64,
+    /// The place.
+    pub offset: u64,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Place { policy_version, total, offset } = self;
+        write!(f, "byte {offset} of {total} of version {policy_version}")
+    }
+}
+
+/// How long the learner may take to answer, and to send the next piece of weights that it began
+/// to send.
+const PIECE_LIMIT: Duration = Duration::from_secs(30);
+
+/// The most memory that is set aside for weights before they come.
+const RESERVE: u64 = 64 << 20;
+
+/// Hands the source's weights to the model thread, for as long as it has newer ones. Ends for a
+/// source that holds only one version; fails if that one cannot be used.
+pub(crate) async fn follow(
+    source: WeightsSource,
+    run_id: Option<String>,
+    seed: Seed,
+    queue: &Queue,
+    serving: &watch::Sender<Serving>,
+) -> Result<(), WeightsError> {
+    let (name, bytes) = match source {
+        WeightsSource::Learner(address) => {
+            match subscribe(&address, run_id, seed, queue, serving).await {}
+        }
+        WeightsSource::File(path) => {
+            let read = tokio::fs::read(&path).await;
+            let name = path.display().to_string();
+            (name, read.map_err(|source| WeightsError::Read { path, source })?.into())
+        }
+        WeightsSource::Bytes(bytes) => ("the program".into(), bytes),
+    };
+    hand_over(name, run_id, bytes, queue).await
+}
+
+/// Never returns: breaks are told and mended.
+async fn subscribe(
+    address: &Address,
+    run_id: Option<String>,
+    seed: Seed,
+    queue: &Queue,
+    serving: &watch::Sender<Serving>,
+) -> Infallible {
+    let mut subscription = Subscription {
+        client: WeightsClient::new(net::connect(address, "learner"))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        learner: format!("the learner at {address}"),
+        run_id,
+        backoff: Backoff::new(seed.derive("weights", 0).number()),
+    };
+    loop {
+        let Err(error) = subscription.run(queue).await;
+        tracing::warn!(%error, %address, "no weights for now; trying again");
+        serving.send_if_modified(|serving| {
+            let nothing = matches!(serving, Serving::Nothing(_));
+            if nothing {
+                *serving = Serving::Nothing(error.to_string());
+            }
+            nothing
+        });
+        subscription.backoff.wait().await;
+    }
+}
+
+struct Subscription {
+    client: WeightsClient<tonic::transport::Channel>,
+    learner: String,
+    /// The run that is served; until the first weights tell, perhaps unknown.
+    run_id: Option<String>,
+    backoff: Backoff,
+}
+
+impl Subscription {
+    /// One subscription, until it breaks.
+    async fn run(&mut self, queue: &Queue) -> Result<Infallible, WeightsError> {
+        let request = v1::SubscribeRequest {
+            protocol_version: PROTOCOL_VERSION,
+            run_id: self.run_id.clone().unwrap_or_default(),
+        };
+        let call = self.client.subscribe(request);
+        let mut pieces = net::answer(&self.learner, "subscribing to weights", PIECE_LIMIT, call)
+            .await?
+            .into_inner();
+        let mut assembler = Assembler::default();
+        loop {
+            let piece = next_piece(&mut pieces, &assembler).await?;
+            self.check_run(&piece.run_id)?;
+            let whole = assembler.push(piece).inspect_err(|_| metrics::weights_refused())?;
+            let Some(bytes) = whole else { continue };
+            self.backoff.reset();
+            match hand_over(self.learner.clone(), self.run_id.clone(), bytes, queue).await {
+                Ok(()) => {}
+                Err(error) => tracing::error!(%error, "the weights in use stay"),
+            }
+        }
+    }
+
+    /// The first weights tell which run is served; others are refused.
+    fn check_run(&mut self, found: &str) -> Result<(), WeightsError> {
+        let served = self.run_id.get_or_insert_with(|| found.into());
+        if served == found {
+            return Ok(());
+        }
+        metrics::weights_refused();
+        Err(WeightsError::Run { served: served.clone(), found: found.into() })
+    }
+}
+
+/// The next piece. The first one of a version may take forever, the others may not.
+async fn next_piece(
+    pieces: &mut Streaming<v1::WeightsChunk>,
+    assembler: &Assembler,
+) -> Result<v1::WeightsChunk, WeightsError> {
+    let next = pieces.message();
+    let next = match assembler.is_empty() {
+        true => next.await,
+        false => timeout(PIECE_LIMIT, next).await.map_err(|_| WeightsError::Silent)?,
+    };
+    next.map_err(|status| WeightsError::Ended(Box::new(status)))?.ok_or(WeightsError::Closed)
+}
+
+/// Hands weights to the model thread and waits until it has tried them.
+async fn hand_over(
+    source_name: String,
+    run_id: Option<String>,
+    bytes: Bytes,
+    queue: &Queue,
+) -> Result<(), WeightsError> {
+    metrics::weights_received();
+    let (outcome, tried) = oneshot::channel();
+    queue.offer(NewWeights { run_id, bytes, outcome });
+    match tried.await {
+        Ok(Ok(policy_version)) => {
+            tracing::debug!(policy_version, "weights loaded");
+            Ok(())
+        }
+        Ok(Err(reason)) => {
+            metrics::weights_refused();
+            Err(WeightsError::Refused { source_name, reason })
+        }
+        // Shutting down: nobody tries them any more.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Puts pieces together.
+#[derive(Debug, Default)]
+pub struct Assembler {
+    begun: Option<Begun>,
+}
+
+#[derive(Debug)]
+struct Begun {
+    next: Place,
+    bytes: Vec<u8>,
+}
+
+impl Assembler {
+    /// Whether no version has been begun.
+    pub fn is_empty(&self) -> bool {
+        self.begun.is_none()
+    }
+
+    /// Adds a piece; the last one completes its version. After an error the version that was
+    /// begun is gone.
+    pub fn push(&mut self, piece: v1::WeightsChunk) -> Result<Option<Bytes>, PieceError> {
+        let v1::WeightsChunk { policy_version, total_bytes: total, offset, data, .. } = piece;
+        let found = Place { policy_version, total, offset };
+        let begun = self.begun.take();
+        let expected = match &begun {
+            Some(begun) => begun.next,
+            None => Place { offset: 0, ..found },
+        };
+        if found != expected {
+            return Err(PieceError::Order { expected, found });
+        }
+        if !(1..=MAX_WEIGHTS_BYTES).contains(&total) {
+            return Err(PieceError::Total { policy_version, total });
+        }
+        let limit = (total - offset).min(WEIGHTS_CHUNK_BYTES as u64);
+        if !(1..=limit).contains(&(data.len() as u64)) {
+            return Err(PieceError::Size { policy_version, found: data.len(), limit });
+        }
+        let mut bytes = match begun {
+            Some(begun) => begun.bytes,
+            None if data.len() as u64 == total => return Ok(Some(data)),
+            None => Vec::with_capacity(total.min(RESERVE) as usize),
+        };
+        bytes.extend_from_slice(&data);
+        let offset = bytes.len() as u64;
+        if offset == total {
+            return Ok(Some(bytes.into()));
+        }
+        self.begun = Some(Begun { next: Place { offset, ..found }, bytes });
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(policy_version: u64, total: u64, offset: u64, data: &[u8]) -> v1::WeightsChunk {
+        v1::WeightsChunk {
+            run_id: "run".into(),
+            policy_version,
+            total_bytes: total,
+            offset,
+            data: Bytes::copy_from_slice(data),
+        }
+    }
+
+    #[test]
+    fn pieces_in_order_make_a_whole_and_the_next_version_starts_afresh() {
+        let mut assembler = Assembler::default();
+        assert_eq!(assembler.push(piece(3, 5, 0, b"ab")), Ok(None));
+        assert_eq!(assembler.push(piece(3, 5, 2, b"c")), Ok(None));
+        assert!(!assembler.is_empty());
+        assert_eq!(assembler.push(piece(3, 5, 3, b"de")), Ok(Some("abcde".into())));
+        assert_eq!(assembler.push(piece(4, 2, 0, b"fg")), Ok(Some("fg".into())));
+        assert!(assembler.is_empty());
+    }
+
+    #[test]
+    fn pieces_that_do_not_fit_are_refused() {
+        let after_one = |second| {
+            let mut assembler = Assembler::default();
+            assembler.push(piece(3, 5, 0, b"ab")).expect("a good first piece");
+            assembler.push(second).expect_err("a bad second piece").to_string()
+        };
+        let lost = after_one(piece(3, 5, 3, b"de"));
+        assert_eq!(
+            lost,
+            "byte 3 of 5 of version 3 came where byte 2 of 5 of version 3 was expected"
+        );
+        assert!(after_one(piece(4, 5, 0, b"ab")).contains("byte 0 of 5 of version 4 came"));
+        assert!(after_one(piece(3, 6, 2, b"c")).contains("byte 2 of 6"));
+        assert!(after_one(piece(3, 5, 2, b"cdef")).contains("a piece of 4 bytes"));
+        assert!(after_one(piece(3, 5, 2, b"")).contains("a piece of 0 bytes"));
+    }
+
+    #[test]
+    fn wholes_that_are_empty_or_too_large_are_refused_before_memory_is_taken() {
+        for total in [0, MAX_WEIGHTS_BYTES + 1] {
+            let refused = Assembler::default().push(piece(1, total, 0, b"a"));
+            assert_eq!(refused, Err(PieceError::Total { policy_version: 1, total }));
+        }
+        let huge = vec![0; WEIGHTS_CHUNK_BYTES + 1];
+        let refused = Assembler::default().push(piece(1, 1 << 30, 0, &huge));
+        assert!(matches!(refused, Err(PieceError::Size { .. })));
+    }
+}

@@ -1,0 +1,192 @@
+//! Weights come and go, streams are replaced or fall silent, the server ends.
+
+use std::time::Duration;
+
+use crate::support::*;
+use bytes::Bytes;
+use engram_inference_server::{InferenceConfig, WeightsSource};
+use engram_proto::{PROTOCOL_VERSION, Registration};
+use tonic::Code;
+
+/// A server that follows a learner of ours.
+fn following() -> (Server, Learner) {
+    let learner = Learner::start();
+    let weights = WeightsSource::Learner(learner.address.clone());
+    (Server::start(InferenceConfig { weights, ..config() }), learner)
+}
+
+/// Asks until the answer is of `version`: weights are swapped between batches, not at once.
+async fn ask_until(stream: &mut Client, version: u64) {
+    loop {
+        let act = stream.ask(&frames(0..2, 1, &spec()), false).await.expect("an answer");
+        if act.policy_version == version {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_registration_waits_for_the_first_weights_and_later_ones_are_swapped_in() {
+    let (server, mut learner) = following();
+    let subscription = learner.subscription().await;
+    assert_eq!(subscription.request.protocol_version, PROTOCOL_VERSION);
+    assert_eq!(subscription.request.run_id, "run");
+    assert!(!server.healthy().await);
+    let (actor, first) = (registration(0, 0..2), weights(1, 3));
+    let (stream, ()) = tokio::join!(server.client(&actor), subscription.publish(&first, 3, 1000),);
+    let mut stream = stream.expect("registered");
+    let act = stream.ask(&frames(0..2, 0, &spec()), false).await.expect("an answer");
+    assert_eq!(act.policy_version, 3);
+    subscription.publish(&weights(2, 4), 4, 1 << 20).await;
+    ask_until(&mut stream, 4).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_is_healthy_once_it_has_weights() {
+    let server = Server::start(config());
+    server.client(&registration(0, 0..1)).await.expect("registered");
+    // The registration was answered after the weights came; health is told by another task.
+    while !server.healthy().await {}
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn broken_weights_are_refused_and_those_in_use_stay() {
+    let (server, mut learner) = following();
+    let subscription = learner.subscription().await;
+    subscription.publish(&weights(1, 3), 3, 1 << 20).await;
+    let mut stream = server.client(&registration(0, 0..2)).await.expect("registered");
+    let other_world = policy(&continuous(), 1).save(4).into();
+    let torn = weights(2, 5).slice(..1000);
+    for broken in [Bytes::from_static(b"no weights at all"), other_world, torn] {
+        subscription.publish(&broken, 4, 1 << 20).await;
+    }
+    let act = stream.ask(&frames(0..2, 0, &spec()), false).await.expect("an answer");
+    assert_eq!(act.policy_version, 3);
+    subscription.publish(&weights(2, 6), 6, 1 << 20).await;
+    ask_until(&mut stream, 6).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_breaks_is_opened_again() {
+    let (server, mut learner) = following();
+    let first = learner.subscription().await;
+    let piece = |run_id: &str, offset| engram_proto::v1::WeightsChunk {
+        run_id: run_id.into(),
+        policy_version: 3,
+        total_bytes: 100,
+        offset,
+        data: Bytes::from_static(b"some"),
+    };
+    // Closed; then pieces out of order; then another run; then all is well.
+    drop(first);
+    let second = learner.subscription().await;
+    second.pieces.send(Ok(piece("run", 50))).await.expect("the server listens");
+    let third = learner.subscription().await;
+    third.pieces.send(Ok(piece("theirs", 0))).await.expect("the server listens");
+    let fourth = learner.subscription().await;
+    fourth.publish(&weights(1, 3), 3, 1 << 20).await;
+    server.client(&registration(0, 0..2)).await.expect("registered");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_newer_generation_takes_over_and_the_older_one_is_told() {
+    let server = Server::start(config());
+    let mut older = server.client(&registration(0, 0..2)).await.expect("registered");
+    older.ask(&frames(0..2, 0, &spec()), false).await.expect("an answer");
+    let newer = Registration { generation: 2, ..registration(0, 0..2) };
+    let mut newer = server.client(&newer).await.expect("registered");
+    let status = older.answer().await.expect_err("evicted");
+    assert_eq!(status.code(), Code::Aborted);
+    assert!(status.message().contains("generation 2 of actor 0"), "{status}");
+    let status = server.client(&registration(0, 0..2)).await.err().expect("refused");
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert!(status.message().contains("generation 1"), "{status}");
+    newer.ask(&frames(0..2, 0, &spec()), false).await.expect("an answer");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_is_evicted_while_its_request_waits() {
+    let mut patient = config();
+    patient.batch.max_wait = Duration::from_secs(600);
+    let server = Server::start(patient);
+    let _keeps_waiting = server.client(&registration(9, 0..2)).await.expect("registered");
+    let mut older = server.client(&registration(0, 0..2)).await.expect("registered");
+    older.send(observe(&frames(0..2, 0, &spec()), false));
+    let _newer = server.client(&registration(0, 0..2)).await.expect("registered");
+    assert_eq!(older.answer().await.expect_err("evicted").code(), Code::Aborted);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_stream_loses_its_slots() {
+    let server = Server::start(InferenceConfig { max_slots: 2, ..config() });
+    let mut silent = server.client(&registration(0, 0..2)).await.expect("registered");
+    // From here on time jumps to the next deadline whenever everybody waits.
+    tokio::time::pause();
+    let status = silent.answer().await.expect_err("silent");
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(status.message().contains("silent for 600 s"), "{status}");
+    server.client(&registration(1, 0..2)).await.expect("registered");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn shutdown_tells_every_stream_and_joins_everything() {
+    let mut patient = config();
+    patient.batch.max_wait = Duration::from_secs(600);
+    let server = Server::start(patient);
+    let mut idle = server.client(&registration(0, 0..2)).await.expect("registered");
+    let mut waiting = server.client(&registration(1, 0..2)).await.expect("registered");
+    waiting.send(observe(&frames(0..2, 0, &spec()), false));
+    let Server { shutdown, task, .. } = server;
+    shutdown.trigger();
+    for stream in [&mut idle, &mut waiting] {
+        let status = stream.answer().await.expect_err("the server ends");
+        assert_eq!(status.code(), Code::Unavailable);
+        assert!(status.message().contains("shutting down"), "{status}");
+    }
+    task.await.expect("no panic").expect("a good end");
+}
+
+#[tokio::test]
+async fn weights_are_served_from_a_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("weights.safetensors");
+    std::fs::write(&path, weights(1, 12)).expect("room on disk");
+    let weights = WeightsSource::File(path);
+    let server = Server::start(InferenceConfig { weights, run_id: None, ..config() });
+    let mut stream = server.client(&registration(0, 0..2)).await.expect("registered");
+    let act = stream.ask(&frames(0..2, 0, &spec()), false).await.expect("an answer");
+    assert_eq!((act.policy_version, stream.registered.run_id.as_str()), (12, "run"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn graphs_show_requests_batches_slots_and_the_version() {
+    engram_service::metrics::install();
+    let server = Server::start(config());
+    let mut stream = server.client(&registration(0, 0..2)).await.expect("registered");
+    stream.ask(&frames(0..2, 0, &spec()), false).await.expect("an answer");
+    // Other tests of this process count too: values are theirs as well.
+    let page = engram_service::metrics::snapshot();
+    for metric in [
+        "engram_inference_requests_total",
+        "engram_inference_rows_total",
+        "engram_inference_batch_size_bucket",
+        "engram_inference_queue_seconds_bucket",
+        "engram_inference_forward_seconds_bucket",
+        "engram_inference_streams",
+        "engram_inference_slots",
+        "engram_inference_evictions_total",
+        "engram_policy_version{role=\"inference\"}",
+        "engram_weights_received_total",
+    ] {
+        assert!(page.lines().any(|line| line.starts_with(metric)), "{metric} in\n{page}");
+    }
+    server.stop().await;
+}
