@@ -1,8 +1,6 @@
 //! The V-trace actor-critic: its loss and gradients against a slow transcription, and what an
 //! update may and may not change.
 
-#![allow(dead_code, reason = "the support module serves several tests")]
-
 mod support;
 
 use engram_learner::algorithms::{ActorCritic, Algorithm};

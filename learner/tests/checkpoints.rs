@@ -1,5 +1,7 @@
 //! What a killed run finds when it comes back.
 
+#![allow(clippy::unwrap_used)]
+
 #[allow(unreachable_pub)]
 mod fixtures;
 
@@ -168,7 +170,8 @@ fn another_experiment_is_refused_with_both_values_and_a_longer_one_is_not() {
 
 #[test]
 fn weights_of_another_network_are_refused() {
-    let other = Recipe { policy: resolved(&["seq.memory.hidden=9"]).section("seq").unwrap(), ..recipe() };
+    let other =
+        Recipe { policy: resolved(&["seq.memory.hidden=9"]).section("seq").unwrap(), ..recipe() };
     let refused = Learner::resume(other, Path::new("here"), &after(1)).unwrap_err();
     assert!(matches!(refused, CheckpointError::Tensors { .. }), "{refused}");
 }

@@ -1,7 +1,5 @@
 //! Learning itself, without services: an actor and a learner take turns in one thread.
 
-#![allow(dead_code, reason = "the support module serves several tests")]
-
 mod support;
 
 use engram_learner::algorithms::Algorithm;

@@ -1,5 +1,7 @@
 //! What graphs show. The recorder belongs to the process, so this is alone in its own.
 
+#![allow(clippy::unwrap_used)]
+
 #[allow(unreachable_pub)]
 mod fixtures;
 
@@ -12,8 +14,7 @@ use tokio::sync::watch;
 #[tokio::test]
 async fn every_trajectory_is_accounted_for() {
     metrics::install();
-    let config =
-        LearnerConfig::new(resolved(&[]), RUN.into(), None, tch::Device::Cpu, 1).unwrap();
+    let config = LearnerConfig::new(resolved(&[]), RUN.into(), None, tch::Device::Cpu, 1).unwrap();
     let listener = Listener::memory();
     let channel = net::connect(listener.address(), "learner");
     let shutdown = Shutdown::new();

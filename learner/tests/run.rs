@@ -1,5 +1,7 @@
 //! Whole runs with fake actors: from the first registration to the last checkpoint.
 
+#![allow(clippy::unwrap_used)]
+
 #[allow(unreachable_pub)]
 mod fixtures;
 
@@ -28,8 +30,7 @@ struct Run {
 impl Run {
     fn start(folder: Option<PathBuf>, changes: &[&str]) -> Self {
         let resolved = resolved(changes);
-        let config =
-            LearnerConfig::new(resolved, RUN.into(), folder, tch::Device::Cpu, 1).unwrap();
+        let config = LearnerConfig::new(resolved, RUN.into(), folder, tch::Device::Cpu, 1).unwrap();
         let listener = Listener::memory();
         let channel = net::connect(listener.address(), "learner");
         let shutdown = Shutdown::new();
@@ -123,7 +124,7 @@ async fn a_stopped_run_goes_on_where_it_was() {
     let mut run = Run::start(Some(folder.clone()), &[]);
     let first = run.weights().await.message().await.unwrap().unwrap();
     assert_eq!(first.policy_version, stopped.policy_version, "the checkpoint's own weights");
-    let mut actor = Actor::register(&run.channel).await;
+    let actor = Actor::register(&run.channel).await;
     actor.send(push(&pair(0))).await;
     actor.send(push(&pair(1))).await;
     run.updates(2).await;
@@ -173,10 +174,27 @@ async fn a_resumed_run_refuses_actors_of_another_world() {
     run.stop().await;
 }
 
+/// The second of two worlds, offered while the learner looked at the first, was once never
+/// answered: nobody listened any more, and nobody had hung up.
+#[tokio::test]
+async fn actors_that_come_in_the_same_instant_are_all_admitted() {
+    let run = Run::start(None, &[]);
+    let actors = tokio::join!(
+        Actor::register(&run.channel),
+        Actor::register(&run.channel),
+        Actor::register(&run.channel)
+    );
+    run.stop().await;
+    drop(actors);
+}
+
 #[tokio::test]
 async fn a_world_that_the_policy_cannot_see_is_refused_and_the_next_one_taken() {
-    let run = Run::start(None, &["seq.torso={ name = \"cnn\", features = 8, convolutions = \
-                                 [{ channels = 4, kernel = 3, stride = 2 }] }"]);
+    let run = Run::start(
+        None,
+        &["seq.torso={ name = \"cnn\", features = 8, convolutions = \
+                                 [{ channels = 4, kernel = 3, stride = 2 }] }"],
+    );
     let mut blind = Actor::connect(&run.channel).await;
     blind.send(register(registration())).await;
     let status = blind.hear().await.unwrap_err();

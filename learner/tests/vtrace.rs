@@ -7,12 +7,8 @@ use tch::{Device, Kind, Tensor};
 
 const GAMMA: f64 = 0.9375;
 
-const ON_POLICY: VtraceOptions = VtraceOptions {
-    rho_clip: 1.0,
-    c_clip: 1.0,
-    pg_rho_clip: 1.0,
-    lambda: 1.0,
-};
+const ON_POLICY: VtraceOptions =
+    VtraceOptions { rho_clip: 1.0, c_clip: 1.0, pg_rho_clip: 1.0, lambda: 1.0 };
 
 /// One environment's unroll: T + 1 frames and T decisions, in plain numbers.
 #[derive(Clone, Debug)]
@@ -74,12 +70,9 @@ struct Columns {
 
 fn run(unrolls: &[Unroll], options: VtraceOptions, kind: Kind) -> Columns {
     let column = |f: &dyn Fn(&Unroll, usize) -> f64, rows: usize| {
-        let numbers: Vec<f64> = (0..rows)
-            .flat_map(|t| unrolls.iter().map(move |u| f(u, t)))
-            .collect();
-        Tensor::from_slice(&numbers)
-            .view([rows as i64, unrolls.len() as i64])
-            .to_kind(kind)
+        let numbers: Vec<f64> =
+            (0..rows).flat_map(|t| unrolls.iter().map(move |u| f(u, t))).collect();
+        Tensor::from_slice(&numbers).view([rows as i64, unrolls.len() as i64]).to_kind(kind)
     };
     let rows = unrolls[0].unroll_length();
     let discount = |u: &Unroll, t: usize| f64::from(u.step_types[t + 1].discount(GAMMA as f32));
@@ -95,20 +88,13 @@ fn run(unrolls: &[Unroll], options: VtraceOptions, kind: Kind) -> Columns {
         },
         options,
     );
-    let VtraceReturns {
-        targets,
-        advantages,
-        ..
-    } = returns;
+    let VtraceReturns { targets, advantages, .. } = returns;
     assert_eq!(targets.kind(), kind);
     assert_eq!(targets.device(), Device::Cpu);
     let by_column = |tensor: Tensor| {
         Vec::<Vec<f64>>::try_from(tensor.tr().to_kind(Kind::Double)).expect("two dimensions")
     };
-    Columns {
-        targets: by_column(targets),
-        advantages: by_column(advantages),
-    }
+    Columns { targets: by_column(targets), advantages: by_column(advantages) }
 }
 
 /// The paper's sum for one episode (or what the unroll shows of it), frames `s ..= end`: nothing
@@ -138,9 +124,8 @@ fn paper(u: &Unroll, o: VtraceOptions) -> (Vec<f64>, Vec<f64>) {
             advantages.push(0.0);
             continue;
         }
-        let end = (s + 1..unroll_length)
-            .find(|&t| u.step_types[t].is_last())
-            .unwrap_or(unroll_length);
+        let end =
+            (s + 1..unroll_length).find(|&t| u.step_types[t].is_last()).unwrap_or(unroll_length);
         targets.push(paper_target(u, s, end, o));
         let next = match u.step_types[s + 1] {
             StepType::Last(Ending::Terminated) => 0.0,
@@ -165,9 +150,7 @@ fn assert_close(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
 fn targets_and_advantages_equal_the_sum_of_the_paper() {
     let mut rng = Seed::new(1).derive("vtrace", 0).generator();
     let unroll_length = 9;
-    let unrolls: Vec<Unroll> = (0..300)
-        .map(|_| Unroll::random(&mut rng, unroll_length))
-        .collect();
+    let unrolls: Vec<Unroll> = (0..300).map(|_| Unroll::random(&mut rng, unroll_length)).collect();
     for frame in [0, 4, unroll_length - 1, unroll_length] {
         for ending in [Ending::Terminated, Ending::Truncated] {
             let last = StepType::Last(ending);
@@ -175,18 +158,10 @@ fn targets_and_advantages_equal_the_sum_of_the_paper() {
             assert!(seen, "no {ending:?} episode ends at frame {frame}");
         }
     }
-    let every_clip = [
-        (1.0, 1.0, 1.0, 1.0),
-        (2.0, 1.5, 1.25, 0.9),
-        (f64::INFINITY, 1.0, f64::INFINITY, 0.5),
-    ];
+    let every_clip =
+        [(1.0, 1.0, 1.0, 1.0), (2.0, 1.5, 1.25, 0.9), (f64::INFINITY, 1.0, f64::INFINITY, 0.5)];
     for (rho_clip, c_clip, pg_rho_clip, lambda) in every_clip {
-        let options = VtraceOptions {
-            rho_clip,
-            c_clip,
-            pg_rho_clip,
-            lambda,
-        };
+        let options = VtraceOptions { rho_clip, c_clip, pg_rho_clip, lambda };
         for (kind, tolerance) in [(Kind::Double, 1e-12), (Kind::Float, 1e-5)] {
             let found = run(&unrolls, options, kind);
             for (b, u) in unrolls.iter().enumerate() {
@@ -207,9 +182,7 @@ fn on_policy_a_target_is_the_n_step_bellman_target() {
     let found = run(&[u.clone()], ON_POLICY, Kind::Double);
     let bellman: Vec<f64> = (0..7)
         .map(|s| {
-            let rewards: f64 = (s..7)
-                .map(|t| GAMMA.powi((t - s) as i32) * u.rewards[t])
-                .sum();
+            let rewards: f64 = (s..7).map(|t| GAMMA.powi((t - s) as i32) * u.rewards[t]).sum();
             rewards + GAMMA.powi((7 - s) as i32) * u.values[7]
         })
         .collect();
@@ -235,11 +208,7 @@ fn short_episode(ending: Ending) -> Unroll {
 
 #[test]
 fn a_truncated_episode_keeps_its_bootstrap() {
-    let found = run(
-        &[short_episode(Ending::Truncated)],
-        ON_POLICY,
-        Kind::Double,
-    );
+    let found = run(&[short_episode(Ending::Truncated)], ON_POLICY, Kind::Double);
     let last = 3.0 + GAMMA * 40.0;
     let expected = [GAMMA * last, last, 40.0, GAMMA * 6000.0];
     assert_close(&found.targets[0], &expected, 1e-12, "target");
@@ -253,11 +222,7 @@ fn a_truncated_episode_keeps_its_bootstrap() {
 
 #[test]
 fn a_terminated_episode_has_no_bootstrap() {
-    let found = run(
-        &[short_episode(Ending::Terminated)],
-        ON_POLICY,
-        Kind::Double,
-    );
+    let found = run(&[short_episode(Ending::Terminated)], ON_POLICY, Kind::Double);
     let expected = [GAMMA * 3.0, 3.0, 40.0, GAMMA * 6000.0];
     assert_close(&found.targets[0], &expected, 1e-12, "target");
 }
@@ -265,11 +230,7 @@ fn a_terminated_episode_has_no_bootstrap() {
 #[test]
 fn two_episodes_packed_in_one_unroll_equal_the_two_apart() {
     let mut rng = Seed::new(3).derive("vtrace", 0).generator();
-    let options = VtraceOptions {
-        rho_clip: 1.5,
-        lambda: 0.9,
-        ..ON_POLICY
-    };
+    let options = VtraceOptions { rho_clip: 1.5, lambda: 0.9, ..ON_POLICY };
     for ending in [Ending::Terminated, Ending::Truncated] {
         let mut packed = Unroll::random(&mut rng, 8);
         packed.step_types = vec![StepType::Mid; 9];

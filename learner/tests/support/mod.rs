@@ -3,6 +3,12 @@
 //! The world is recall: a cue at the first frame, blank frames, a question, and a reward if the
 //! answer equals the cue.
 
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "several tests and a bench share this, none all of it"
+)]
+
 use engram_learner::config::RlConfig;
 use engram_mdp::{
     ActionSpec, Actions, Decision, Dtype, Ending, EnvSpec, Frames, Generator, ObservationMut,

@@ -1,0 +1,161 @@
+//! The actor-critic of IMPALA: policy gradients and values, both corrected by V-trace for the
+//! policy that acted being some versions old.
+//!
+//! Espeholt et al. 2018, section 4.2, <https://arxiv.org/abs/1802.01561>.
+//!
+//! ```text
+//! batch ─▶ unroll the policy over T + 1 frames ─▶ log π, V, entropy
+//!       ─▶ V-trace ─▶ targets v, advantages A (both constants)
+//!       ─▶ loss ─▶ gradient ─▶ clip ─▶ optimizer
+//! ```
+
+use std::time::Instant;
+
+use engram_policy::{Batch, Policy};
+use tch::{Device, Kind, Tensor};
+
+use super::{NonFinite, Phases, UpdateStats};
+use crate::config::{Reduction, RewardClip, VtraceConfig};
+use crate::optimizer::{Optimizer, StateError, clip_factor, global_norm};
+use crate::vtrace::{VtraceInput, VtraceSummary, vtrace};
+
+/// The algorithm, between two updates.
+#[derive(Debug)]
+pub struct ActorCritic {
+    config: VtraceConfig,
+    optimizer: Optimizer,
+}
+
+/// What an unroll costs. Scalars; the parts are sums over decisions, without their weights.
+#[derive(Debug)]
+pub struct Loss {
+    /// What is minimized.
+    pub total: Tensor,
+    /// Σ −log π · A.
+    pub policy: Tensor,
+    /// ½ Σ (v − V)².
+    pub value: Tensor,
+    /// The policy's entropy, summed.
+    pub entropy: Tensor,
+    /// What V-trace saw on the way.
+    pub summary: VtraceSummary,
+}
+
+impl ActorCritic {
+    /// An actor-critic that has made no update yet.
+    pub fn new(config: &VtraceConfig, policy: &Policy) -> Self {
+        ActorCritic {
+            config: config.clone(),
+            optimizer: Optimizer::new(&config.optimizer, &policy.trainable()),
+        }
+    }
+
+    /// One step of gradient descent, or none at all if a number is not finite.
+    pub fn update(
+        &mut self,
+        policy: &Policy,
+        batch: &Batch,
+        progress: f64,
+    ) -> Result<UpdateStats, NonFinite> {
+        let started = Instant::now();
+        let loss = self.loss(policy, batch);
+        let forward_ended = Instant::now();
+
+        let weights = policy.trainable();
+        let mut gradient = self.optimizer.gradient(&loss.total, &weights);
+        let mut stats = read_back(&loss, &global_norm(&gradient));
+        NonFinite::check("loss", stats.loss)?;
+        NonFinite::check("gradient's length", stats.grad_norm)?;
+        let backward_ended = Instant::now();
+
+        let factor = clip_factor(stats.grad_norm, self.config.max_grad_norm);
+        if factor < 1.0 {
+            gradient = gradient.g_mul_scalar_(factor);
+        }
+        stats.learning_rate = self.config.learning_rate * self.config.schedule.factor(progress);
+        self.optimizer.step(&weights, &gradient, stats.learning_rate);
+        stats.phases = Phases {
+            forward: forward_ended - started,
+            backward: backward_ended - forward_ended,
+            optimizer: backward_ended.elapsed(),
+        };
+        Ok(stats)
+    }
+
+    /// The loss of `policy` on `batch`.
+    pub fn loss(&self, policy: &Policy, batch: &Batch) -> Loss {
+        let config = &self.config;
+        let unroll_length = batch.unroll_length();
+        let core_state = policy.core_state(&batch.core_state);
+        let core_state = core_state.expect("core states are checked where trajectories enter");
+        let (output, _) = policy.unroll(&batch.inputs, &core_state);
+        // The last frame is there for its value alone.
+        let decisions = output.distribution.narrow(0, unroll_length);
+        let log_probs = decisions.log_prob(&batch.actions);
+        let kind = log_probs.kind();
+        let going_on = 1.0 - batch.terminated.to_kind(kind);
+        let returns = vtrace(
+            &VtraceInput {
+                target_log_probs: &log_probs,
+                behavior_log_probs: &batch.behavior_log_probs,
+                rewards: &self.clipped(&batch.rewards),
+                discounts: &(going_on * config.discount),
+                weights: &batch.weights,
+                values: &output.value,
+            },
+            config.vtrace_options(),
+        );
+
+        // Where a frame is Last its advantage is 0 and its target its own value, so only the
+        // entropy must be told to leave it out.
+        let errors = returns.targets - output.value.narrow(0, 0, unroll_length);
+        let policy = -(log_probs * returns.advantages).sum(kind);
+        let value = errors.square().sum(kind) * 0.5;
+        let entropy = (decisions.entropy() * &batch.weights).sum(kind);
+        let sum = &policy + &value * config.baseline_cost - &entropy * config.entropy_cost;
+        let total = match config.reduction {
+            Reduction::Sum => sum,
+            Reduction::Mean => sum / returns.summary.decisions.max(1.0),
+        };
+        Loss { total, policy, value, entropy, summary: returns.summary }
+    }
+
+    /// Everything it remembers between updates.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        self.optimizer.state()
+    }
+
+    /// Goes on from what [`state`](Self::state) said; untouched if that does not fit.
+    pub fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), StateError> {
+        self.optimizer.load_state(state)
+    }
+
+    fn clipped(&self, rewards: &Tensor) -> Tensor {
+        match self.config.reward_clip {
+            RewardClip::None => rewards.shallow_clone(),
+            RewardClip::AbsOne => rewards.clamp(-1.0, 1.0),
+        }
+    }
+}
+
+/// Brings everything that is reported to the host, in one copy.
+fn read_back(loss: &Loss, grad_norm: &Tensor) -> UpdateStats {
+    let scalars = [&loss.total, &loss.policy, &loss.value, &loss.entropy, grad_norm];
+    let scalars = scalars.map(|scalar| scalar.detach().to_kind(Kind::Double));
+    let host = Tensor::stack(&scalars, 0).to_device(Device::Cpu);
+    let mut numbers = [0.0; 5];
+    host.copy_data(&mut numbers, 5);
+    let [total, policy, value, entropy, grad_norm] = numbers;
+    let decisions = loss.summary.decisions.max(1.0);
+    UpdateStats {
+        loss: total,
+        policy_loss: policy / decisions,
+        value_loss: value / decisions,
+        entropy: entropy / decisions,
+        grad_norm,
+        mean_value: loss.summary.mean_value,
+        mean_rho: loss.summary.mean_rho,
+        explained_variance: loss.summary.explained_variance,
+        ..UpdateStats::default()
+    }
+}

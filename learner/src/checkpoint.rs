@@ -1,0 +1,333 @@
+//! Checkpoints: directories that are either complete or recognized as torn.
+//!
+//! ```text
+//! checkpoints/000000640000/          named by env steps
+//!     weights.safetensors            as published: they describe themselves
+//!     optimizer.safetensors
+//!     state.json                     counters, generators, streams; checksums of the other two
+//! ```
+//!
+//! One is written beside its place, synced to the disk, and renamed, so a process killed at any
+//! moment leaves the earlier ones whole. Bytes are made by whoever owns the tensors; the disk is
+//! waited for on a thread of its own.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use engram_mdp::{EnvSpec, Generator};
+use engram_service::Resolved;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::counters::Counters;
+use crate::episodes::Episodes;
+use crate::streams::Streams;
+
+/// The layout of a checkpoint; it changes whenever an older build would misread a newer one.
+pub const FORMAT: u32 = 1;
+
+const WEIGHTS: &str = "weights.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const STATE: &str = "state.json";
+
+/// Everything that a killed run needs to go on as if nothing had happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// What is not a tensor.
+    pub state: State,
+    /// The policy, as published.
+    pub weights: Bytes,
+    /// What the optimizer remembers, as safetensors.
+    pub optimizer: Bytes,
+}
+
+/// What is not a tensor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// The run.
+    pub run_id: String,
+    /// Its resolved configuration, as TOML.
+    pub config: String,
+    /// Its world.
+    pub spec: EnvSpec,
+    /// How far it is.
+    pub counters: Counters,
+    /// Every generator that the learner draws from, by name. On-policy training draws nothing
+    /// here: its data comes in the order in which actors send it.
+    pub generators: BTreeMap<String, Generator>,
+    /// Where every stream of trajectories stands.
+    pub streams: Streams,
+    /// Episodes so far.
+    pub episodes: Episodes,
+}
+
+/// Why there is no checkpoint, or why it cannot be used.
+#[derive(Debug, Error)]
+pub enum CheckpointError {
+    /// The disk.
+    #[error("cannot {what} {}: {source}", .path.display())]
+    Disk {
+        /// What was tried.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// It was not completely written, or it was changed since.
+    #[error("checkpoint {} is torn: {why}", .path.display())]
+    Torn {
+        /// The directory.
+        path: PathBuf,
+        /// What is missing or wrong.
+        why: String,
+    },
+    /// Another build wrote it.
+    #[error(
+        "checkpoint {} has format {found}, this build reads {FORMAT}; go on with the release \
+         that wrote it, or start a run under another name",
+        .path.display()
+    )]
+    Format {
+        /// The directory.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// It belongs to another experiment.
+    #[error(
+        "checkpoint {} was made by another experiment: {}; set these back, or start a run under \
+         another name",
+        .path.display(), .differences.join("; ")
+    )]
+    Config {
+        /// The directory.
+        path: PathBuf,
+        /// Each setting that differs, with both values.
+        differences: Vec<String>,
+    },
+    /// Its tensors do not fit the policy or the optimizer.
+    #[error("checkpoint {} does not fit this build: {why}", .path.display())]
+    Tensors {
+        /// The directory.
+        path: PathBuf,
+        /// What does not fit.
+        why: String,
+    },
+}
+
+/// The directory of a run's checkpoints.
+#[derive(Clone, Debug)]
+pub struct Store {
+    folder: PathBuf,
+    kept: usize,
+}
+
+/// `state.json`: the state, and what proves that the rest is whole.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    format: u32,
+    sha256: BTreeMap<String, String>,
+    state: State,
+}
+
+/// The part of a manifest that every format has.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
+impl Store {
+    /// Checkpoints in `folder`, of which the newest `kept` stay.
+    pub fn new(folder: PathBuf, kept: usize) -> Self {
+        assert!(kept > 0, "the newest checkpoint always stays");
+        Store { folder, kept }
+    }
+
+    /// The newest complete checkpoint and where it lies; torn ones are skipped with a warning.
+    pub fn newest(&self) -> Result<Option<(PathBuf, Checkpoint)>, CheckpointError> {
+        for path in self.all()?.into_iter().rev() {
+            match read(&path) {
+                Ok(checkpoint) => return Ok(Some((path, checkpoint))),
+                Err(torn @ CheckpointError::Torn { .. }) => {
+                    tracing::warn!("{torn}; an older one is tried");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes a checkpoint and returns its directory; older ones beyond the number kept go.
+    pub fn write(&self, checkpoint: &Checkpoint) -> Result<PathBuf, CheckpointError> {
+        let name = format!("{:012}", checkpoint.state.counters.env_steps);
+        let (place, beside) = (self.folder.join(&name), self.folder.join(format!(".{name}")));
+        let written =
+            write_beside(&beside, checkpoint).and_then(|()| put_in_place(&beside, &place));
+        if let Err(error) = written {
+            // The half-written directory takes room that a full disk does not have.
+            let _ = fs::remove_dir_all(&beside);
+            return Err(error);
+        }
+        sync_directory(&self.folder)?;
+        self.prune(&place);
+        Ok(place)
+    }
+
+    /// Every checkpoint, the oldest first, complete or not.
+    fn all(&self) -> Result<Vec<PathBuf>, CheckpointError> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(disk("list", &self.folder)(error)),
+        };
+        let mut all: Vec<(u64, PathBuf)> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter_map(|path| Some((path.file_name()?.to_str()?.parse().ok()?, path)))
+            .collect();
+        all.sort_unstable();
+        Ok(all.into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// Deletes what is older than the newest `kept` up to `newest`. What sorts after it was torn
+    /// when the run was resumed, and is replaced when the run gets there again.
+    fn prune(&self, newest: &Path) {
+        let mut all = self.all().unwrap_or_default();
+        all.retain(|path| path.as_path() <= newest);
+        for path in &all[..all.len().saturating_sub(self.kept)] {
+            if let Err(error) = fs::remove_dir_all(path) {
+                tracing::warn!(path = %path.display(), %error, "an old checkpoint stays");
+            }
+        }
+    }
+}
+
+impl State {
+    /// Refuses another experiment. What only says how long or how often may differ: such a run
+    /// may be prolonged.
+    pub fn check_config(&self, path: &Path, config: &Resolved) -> Result<(), CheckpointError> {
+        let stored = Resolved::from_toml(&self.config).map_err(|error| torn(path, error))?;
+        let mut differences = Vec::new();
+        for section in ["env", "rl", "seq", "run"] {
+            differ(section, stored.table(section), config.table(section), &mut differences);
+        }
+        let may_differ = |line: &String| {
+            line.starts_with("run.")
+                && !["run.seed ", "run.unroll_length "].iter().any(|key| line.starts_with(key))
+        };
+        differences.retain(|line| !may_differ(line));
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(CheckpointError::Config { path: path.into(), differences })
+    }
+}
+
+/// Adds a line for every key that differs, `section.key` by `section.key`.
+fn differ(prefix: &str, stored: &toml::Table, now: &toml::Table, lines: &mut Vec<String>) {
+    let mut keys: Vec<&String> = stored.keys().chain(now.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    for key in keys {
+        let name = format!("{prefix}.{key}");
+        match (stored.get(key), now.get(key)) {
+            (Some(toml::Value::Table(stored)), Some(toml::Value::Table(now))) => {
+                differ(&name, stored, now, lines);
+            }
+            (stored, now) if stored == now => {}
+            (stored, now) => {
+                let show = |value: Option<&toml::Value>| {
+                    value.map_or_else(|| "nothing".into(), toml::Value::to_string)
+                };
+                let (stored, now) = (show(stored), show(now));
+                lines.push(format!("{name} was {stored}, and is {now} now"));
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    let text = read_file(path, STATE)?;
+    let version: Version = serde_json::from_slice(&text).map_err(|error| torn(path, error))?;
+    if version.format != FORMAT {
+        return Err(CheckpointError::Format { path: path.into(), found: version.format });
+    }
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| torn(path, error))?;
+    let whole = |name: &str| {
+        let bytes = read_file(path, name)?;
+        match manifest.sha256.get(name) {
+            Some(expected) if *expected == sha256(&bytes) => Ok(Bytes::from(bytes)),
+            _ => Err(torn(path, format!("{name} has another checksum than state.json says"))),
+        }
+    };
+    let (weights, optimizer) = (whole(WEIGHTS)?, whole(OPTIMIZER)?);
+    Ok(Checkpoint { state: manifest.state, weights, optimizer })
+}
+
+fn read_file(path: &Path, name: &str) -> Result<Vec<u8>, CheckpointError> {
+    fs::read(path.join(name)).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            torn(path, format!("{name} is missing"))
+        }
+        _ => disk("read", &path.join(name))(error),
+    })
+}
+
+fn write_beside(beside: &Path, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+    if beside.exists() {
+        fs::remove_dir_all(beside).map_err(disk("replace", beside))?;
+    }
+    fs::create_dir_all(beside).map_err(disk("create", beside))?;
+    let tensors = [(WEIGHTS, &checkpoint.weights), (OPTIMIZER, &checkpoint.optimizer)];
+    for (name, bytes) in tensors {
+        write_synced(&beside.join(name), bytes)?;
+    }
+    let manifest = Manifest {
+        format: FORMAT,
+        sha256: tensors.iter().map(|(name, bytes)| ((*name).into(), sha256(bytes))).collect(),
+        state: checkpoint.state.clone(),
+    };
+    let text = serde_json::to_vec_pretty(&manifest).expect("numbers and strings make JSON");
+    write_synced(&beside.join(STATE), &text)?;
+    sync_directory(beside)
+}
+
+fn put_in_place(beside: &Path, place: &Path) -> Result<(), CheckpointError> {
+    if place.exists() {
+        // Only a torn one, or this very one, can have the same name.
+        fs::remove_dir_all(place).map_err(disk("replace", place))?;
+    }
+    fs::rename(beside, place).map_err(disk("rename", beside))
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+    File::create(path)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .map_err(disk("write", path))
+}
+
+fn sync_directory(path: &Path) -> Result<(), CheckpointError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(disk("sync", path))
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn disk(what: &'static str, path: &Path) -> impl Fn(io::Error) -> CheckpointError + use<> {
+    let path = path.to_path_buf();
+    move |source| CheckpointError::Disk { what, path: path.clone(), source }
+}
+
+fn torn(path: &Path, why: impl ToString) -> CheckpointError {
+    CheckpointError::Torn { path: path.into(), why: why.to_string() }
+}

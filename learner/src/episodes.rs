@@ -1,0 +1,179 @@
+//! What actors report of finished episodes: totals, and the mean of the latest.
+
+use std::collections::{HashMap, VecDeque};
+
+use engram_mdp::{Episode, Finish};
+use serde::{Deserialize, Serialize};
+
+/// Returns shown to people are means over this many episodes.
+pub const WINDOW: usize = 100;
+
+/// The most actors whose reports are told apart: a bound on memory, far above any real run.
+pub const MAX_ACTORS: usize = 1 << 16;
+
+/// Who reports, and which of its reports this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReportId {
+    /// The actor.
+    pub actor: u32,
+    /// Its incarnation.
+    pub generation: u64,
+    /// Counts the reports of that incarnation.
+    pub sequence: u64,
+}
+
+/// All episodes of the run so far, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Episodes {
+    total: u64,
+    interrupted: u64,
+    latest: VecDeque<Played>,
+    reports: HashMap<u32, Reported>,
+}
+
+/// Means over some episodes; `None` where there were none to take the mean of.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Means {
+    /// The undiscounted return.
+    pub episode_return: Option<f64>,
+    /// Decisions per episode.
+    pub episode_length: Option<f64>,
+    /// The share of episodes solved, among those whose world can tell.
+    pub success: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Played {
+    env_steps: u32,
+    episode_return: f32,
+    success: Option<bool>,
+}
+
+/// The newest report of an actor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reported {
+    generation: u64,
+    sequence: u64,
+}
+
+impl Episodes {
+    /// Takes a report, once: a repeat, or one of an actor that was replaced, changes nothing and
+    /// is `false`. So is the first one of an actor beyond [`MAX_ACTORS`].
+    pub fn report(&mut self, id: ReportId, episodes: &[Episode]) -> bool {
+        let (generation, sequence) = (id.generation, id.sequence);
+        let new = Reported { generation, sequence };
+        match self.reports.get(&id.actor) {
+            Some(last) if (generation, sequence) <= (last.generation, last.sequence) => {
+                return false;
+            }
+            None if self.reports.len() == MAX_ACTORS => return false,
+            _ => {}
+        }
+        self.reports.insert(id.actor, new);
+        for episode in episodes {
+            self.add(episode);
+        }
+        true
+    }
+
+    /// Episodes that ended by themselves.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Episodes that were cut off when their actor lost its policy; in no mean.
+    pub fn interrupted(&self) -> u64 {
+        self.interrupted
+    }
+
+    /// Means over the latest `count` episodes, at most [`WINDOW`].
+    pub fn latest(&self, count: usize) -> Means {
+        let latest = || self.latest.iter().rev().take(count);
+        let success = latest().filter_map(|e| e.success);
+        Means {
+            episode_return: mean(latest().map(|e| f64::from(e.episode_return))),
+            episode_length: mean(latest().map(|e| f64::from(e.env_steps))),
+            success: mean(success.map(|solved| f64::from(u8::from(solved)))),
+        }
+    }
+
+    fn add(&mut self, episode: &Episode) {
+        if episode.finish == Finish::Interrupted {
+            self.interrupted += 1;
+            return;
+        }
+        self.total += 1;
+        if self.latest.len() == WINDOW {
+            self.latest.pop_front();
+        }
+        self.latest.push_back(Played {
+            env_steps: episode.env_steps,
+            episode_return: episode.episode_return,
+            success: episode.success,
+        });
+    }
+}
+
+fn mean(numbers: impl Iterator<Item = f64>) -> Option<f64> {
+    let (count, sum) = numbers.fold((0_u32, 0.0), |(count, sum), x| (count + 1, sum + x));
+    (count > 0).then(|| sum / f64::from(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use engram_mdp::Ending;
+
+    use super::*;
+
+    fn episode(episode_return: f32, success: Option<bool>) -> Episode {
+        Episode {
+            env_index: 0,
+            env_steps: 4,
+            episode_return,
+            success,
+            finish: Finish::Ended(Ending::Terminated),
+        }
+    }
+
+    fn id(generation: u64, sequence: u64) -> ReportId {
+        ReportId { actor: 1, generation, sequence }
+    }
+
+    #[test]
+    fn a_report_counts_once_per_incarnation() {
+        let mut episodes = Episodes::default();
+        let one = [episode(1.0, None)];
+        assert!(episodes.report(id(5, 0), &one));
+        assert!(!episodes.report(id(5, 0), &one));
+        assert!(episodes.report(id(6, 0), &one));
+        assert!(!episodes.report(id(5, 1), &one));
+        assert_eq!(episodes.total(), 2);
+    }
+
+    #[test]
+    fn means_are_over_the_latest_episodes_that_ended_by_themselves() {
+        let mut episodes = Episodes::default();
+        let mut interrupted = episode(1000.0, Some(true));
+        interrupted.finish = Finish::Interrupted;
+        let mut many = vec![episode(-50.0, Some(false)); WINDOW];
+        many.push(interrupted);
+        many.extend([episode(1.0, Some(true)), episode(3.0, Some(false))]);
+        episodes.report(id(1, 0), &many);
+        assert_eq!(episodes.latest(2).episode_return, Some(2.0));
+        assert_eq!(episodes.latest(2).success, Some(0.5));
+        let all = (4.0 - 98.0 * 50.0) / 100.0;
+        assert_eq!(episodes.latest(WINDOW).episode_return, Some(all));
+        assert_eq!((episodes.total(), episodes.interrupted()), (102, 1));
+    }
+
+    #[test]
+    fn there_is_no_mean_of_nothing() {
+        assert_eq!(Episodes::default().latest(WINDOW), Means::default());
+        let mut silent = Episodes::default();
+        silent.report(id(1, 0), &[episode(1.0, None)]);
+        assert_eq!(silent.latest(1).success, None);
+    }
+}

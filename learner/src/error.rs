@@ -1,0 +1,66 @@
+//! What can end a run.
+
+use std::io;
+use std::path::PathBuf;
+
+use engram_policy::PolicyError;
+use engram_service::{ConfigError, NetError};
+use thiserror::Error;
+
+use crate::algorithms::NonFinite;
+use crate::checkpoint::CheckpointError;
+use crate::config::OutOfRange;
+use crate::run_folder::RunFolderError;
+
+/// Why a learner could not start, or could not go on.
+#[derive(Debug, Error)]
+pub enum LearnerError {
+    /// The configuration cannot be read.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A setting of the algorithm is out of its range.
+    #[error(transparent)]
+    Rl(#[from] OutOfRange),
+    /// A setting of the policy is out of its range.
+    #[error(transparent)]
+    Policy(PolicyError),
+    /// The run's folder cannot be used.
+    #[error(transparent)]
+    RunFolder(#[from] RunFolderError),
+    /// The newest checkpoint cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The learning curves cannot be opened.
+    #[error("cannot open the learning curves in {}: {source}", .folder.display())]
+    Curves {
+        /// The run's folder.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The server's transport broke.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// Checked trajectories did not make a batch.
+    #[error("checked trajectories did not make a batch: {0}")]
+    Batch(PolicyError),
+    /// Training has diverged.
+    #[error(
+        "{in_a_row} updates in a row were not finite ({last}); the weights of the last checkpoint \
+         are good: go on from there with a smaller rl.learning_rate or rl.max_grad_norm"
+    )]
+    NonFinite {
+        /// How many.
+        in_a_row: u32,
+        /// The last one.
+        last: NonFinite,
+    },
+    /// A thread panicked: a bug.
+    #[error("the {thread} thread panicked: {reason}")]
+    Panicked {
+        /// Which one.
+        thread: &'static str,
+        /// What it said.
+        reason: String,
+    },
+}

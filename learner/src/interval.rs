@@ -1,0 +1,205 @@
+//! What happened since the last row of the learning curves, and the row that tells it.
+
+use std::time::{Duration, Instant};
+
+use crate::algorithms::UpdateStats;
+use crate::counters::Counters;
+use crate::curves::Row;
+use crate::episodes::{Episodes, WINDOW};
+use crate::meter::Meter;
+use crate::metrics::Phase;
+
+/// The time since the last row.
+#[derive(Clone, Debug)]
+pub struct Interval {
+    started: Instant,
+    env_steps: u64,
+    episodes: u64,
+    meter: Meter,
+    lags: Sum,
+    stale: u64,
+    stats: [Sum; STATS],
+}
+
+/// A mean in the making.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    sum: f64,
+    count: u64,
+}
+
+const STATS: usize = 9;
+
+impl Interval {
+    /// An interval that starts now, where the run is this far.
+    pub fn start(now: Instant, counters: &Counters, episodes: &Episodes) -> Self {
+        Interval {
+            started: now,
+            env_steps: counters.env_steps,
+            episodes: episodes.total(),
+            meter: Meter::default(),
+            lags: Sum::default(),
+            stale: 0,
+            stats: [Sum::default(); STATS],
+        }
+    }
+
+    /// Adds an update.
+    pub fn updated(&mut self, stats: &UpdateStats) {
+        let phases = &stats.phases;
+        self.meter.spent(Phase::Forward, phases.forward);
+        self.meter.spent(Phase::Backward, phases.backward);
+        self.meter.spent(Phase::Optimizer, phases.optimizer);
+        for (sum, (_, value)) in self.stats.iter_mut().zip(named(stats)) {
+            sum.add(value);
+        }
+    }
+
+    /// Adds a trajectory's policy lag.
+    pub fn lag(&mut self, versions: u64) {
+        self.lags.add(versions as f64);
+    }
+
+    /// Adds trajectories dropped because they were stale.
+    pub fn stale(&mut self, trajectories: u64) {
+        self.stale += trajectories;
+    }
+
+    /// Where the time goes.
+    pub fn meter(&mut self) -> &mut Meter {
+        &mut self.meter
+    }
+
+    /// How long it has lasted.
+    pub fn elapsed(&self, now: Instant) -> Duration {
+        now.duration_since(self.started)
+    }
+
+    /// Whether the run went on in it.
+    pub fn has_env_steps(&self, counters: &Counters) -> bool {
+        counters.env_steps > self.env_steps
+    }
+
+    /// Env steps per second in it.
+    pub fn rate(&self, now: Instant, counters: &Counters) -> f64 {
+        let elapsed = self.elapsed(now).as_secs_f64();
+        if elapsed == 0.0 {
+            return 0.0;
+        }
+        (counters.env_steps - self.env_steps) as f64 / elapsed
+    }
+
+    /// The mean policy lag in it.
+    pub fn mean_lag(&self) -> Option<f64> {
+        self.lags.mean()
+    }
+
+    /// Its row. Returns are means over the episodes that ended in it, at most [`WINDOW`] of them.
+    pub fn row(&self, now: Instant, counters: &Counters, episodes: &Episodes) -> Row {
+        let ended = episodes.total().saturating_sub(self.episodes);
+        let means = episodes.latest(usize::try_from(ended).map_or(WINDOW, |n| n.min(WINDOW)));
+        let shares = self.meter.shares(self.elapsed(now));
+        let mut row: Row = vec![
+            ("env_steps", Some(counters.env_steps as f64)),
+            ("updates", Some(counters.updates as f64)),
+            ("policy_version", Some(counters.policy_version as f64)),
+            ("seconds", Some(counters.seconds)),
+            ("env_steps_per_second", Some(self.rate(now, counters))),
+            ("episodes", Some(episodes.total() as f64)),
+            ("episode_return", means.episode_return),
+            ("success", means.success),
+            ("episode_length", means.episode_length),
+            ("policy_lag", self.mean_lag()),
+            ("stale_trajectories", Some(self.stale as f64)),
+            ("non_finite_updates", Some(counters.non_finite_updates as f64)),
+        ];
+        let names = named(&UpdateStats::default()).map(|(name, _)| name);
+        row.extend(names.into_iter().zip(self.stats).map(|(name, sum)| (name, sum.mean())));
+        row.push(("data_wait_share", Some(shares.data_wait)));
+        row.extend(Phase::ALL.map(|phase| (share_name(phase), Some(shares.of(phase)))));
+        row
+    }
+}
+
+impl Sum {
+    fn add(&mut self, value: f64) {
+        self.sum += value;
+        self.count += 1;
+    }
+
+    fn mean(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
+    }
+}
+
+/// The columns that an update fills.
+fn named(stats: &UpdateStats) -> [(&'static str, f64); STATS] {
+    [
+        ("loss", stats.loss),
+        ("policy_loss", stats.policy_loss),
+        ("value_loss", stats.value_loss),
+        ("entropy", stats.entropy),
+        ("grad_norm", stats.grad_norm),
+        ("learning_rate", stats.learning_rate),
+        ("mean_value", stats.mean_value),
+        ("mean_rho", stats.mean_rho),
+        ("explained_variance", stats.explained_variance),
+    ]
+}
+
+fn share_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Assemble => "assemble_share",
+        Phase::Forward => "forward_share",
+        Phase::Backward => "backward_share",
+        Phase::Optimizer => "optimizer_share",
+        Phase::Publish => "publish_share",
+        Phase::Checkpoint => "checkpoint_share",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engram_mdp::{Ending, Episode, Finish};
+
+    use super::*;
+    use crate::episodes::ReportId;
+
+    fn report(episodes: &mut Episodes, sequence: u64, returns: &[f32]) {
+        let played: Vec<Episode> = returns
+            .iter()
+            .map(|&episode_return| Episode {
+                env_index: 0,
+                env_steps: 10,
+                episode_return,
+                success: None,
+                finish: Finish::Ended(Ending::Truncated),
+            })
+            .collect();
+        episodes.report(ReportId { actor: 0, generation: 1, sequence }, &played);
+    }
+
+    #[test]
+    fn a_row_tells_of_its_own_interval_and_of_nothing_before() {
+        let (start, mut episodes) = (Instant::now(), Episodes::default());
+        report(&mut episodes, 0, &[100.0]);
+        let mut counters = Counters { env_steps: 1_000, ..Counters::default() };
+        let mut interval = Interval::start(start, &counters, &episodes);
+        report(&mut episodes, 1, &[1.0, 2.0]);
+        counters.env_steps = 1_500;
+        for loss in [1.0, 3.0] {
+            interval.updated(&UpdateStats { loss, ..UpdateStats::default() });
+        }
+        interval.lag(0);
+        interval.lag(3);
+        let row = interval.row(start + Duration::from_secs(2), &counters, &episodes);
+        let value = |name| row.iter().find(|(found, _)| *found == name).unwrap().1;
+        assert_eq!(row[0], ("env_steps", Some(1_500.0)));
+        assert_eq!(value("env_steps_per_second"), Some(250.0));
+        assert_eq!(value("episode_return"), Some(1.5));
+        assert_eq!(value("success"), None);
+        assert_eq!(value("policy_lag"), Some(1.5));
+        assert_eq!(value("loss"), Some(2.0));
+        assert_eq!(value("data_wait_share"), Some(0.0));
+    }
+}

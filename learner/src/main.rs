@@ -1,0 +1,129 @@
+//! `engram-learner`: turns the trajectories of actors into weights.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Parser;
+use engram_learner::{LearnerConfig, LearnerError, Summary};
+use engram_service::args::{ExposureArgs, LogArgs, MetricsArgs};
+use engram_service::progress::{Progress, ProgressLine};
+use engram_service::{Address, ConfigArgs, Listener, Shutdown, health};
+use tch::Device;
+use tokio::sync::watch;
+
+/// Turns the trajectories of actors into weights, and sends them to inference servers.
+///
+/// Killed and started again with the same run name, it goes on from the last checkpoint.
+#[derive(Debug, Parser)]
+#[command(name = "engram-learner", version)]
+struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Where actors and inference servers find it: host:port or unix:/path
+    #[arg(long, value_name = "ADDR", env = "ENGRAM_LISTEN", default_value = "127.0.0.1:7001")]
+    listen: Address,
+    /// The run's name, which is also its folder's; the experiment's name, if not given
+    #[arg(long, value_name = "NAME", env = "ENGRAM_RUN_NAME")]
+    run_name: Option<String>,
+    /// Where runs leave their folders
+    #[arg(long, value_name = "DIR", env = "ENGRAM_RUNS", default_value = "runs")]
+    runs: PathBuf,
+    /// Where the policy computes: cpu, cuda or cuda:N
+    #[arg(long, env = "ENGRAM_DEVICE", default_value = "cpu", value_parser = device)]
+    device: Device,
+    /// Threads of tensor operations on the CPU
+    #[arg(long, value_name = "N", env = "ENGRAM_THREADS", default_value_t = 1,
+          value_parser = clap::value_parser!(i32).range(1..=1024))]
+    threads: i32,
+    /// Ask the learner at --listen whether it is serving, and leave
+    #[arg(long)]
+    healthcheck: bool,
+    #[command(flatten)]
+    metrics: MetricsArgs,
+    #[command(flatten)]
+    exposure: ExposureArgs,
+    #[command(flatten)]
+    logs: LogArgs,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    arguments.logs.init();
+    if arguments.healthcheck {
+        return health::check(&arguments.listen).await.context("the learner is not healthy");
+    }
+    let resolved = arguments.config.resolve()?;
+    if arguments.config.print_config {
+        print_config(&resolved.to_toml());
+        return Ok(());
+    }
+    let name = arguments.run_name.clone().unwrap_or_else(|| resolved.experiment().to_owned());
+    let folder = Some(arguments.runs.join(&name));
+    let config = LearnerConfig::new(resolved, name, folder, arguments.device, arguments.threads)?;
+    let shutdown = Shutdown::on_signals().context("cannot hear signals")?;
+    let exposure = arguments.exposure.exposure();
+    let metrics = arguments.metrics.serve(exposure, &shutdown).await?;
+    let listener = Listener::bind(&arguments.listen, exposure).await?;
+    let summary = learn(config, listener, shutdown.clone()).await?;
+    // The metrics are served as long as there is something to measure.
+    shutdown.trigger();
+    if let Some(metrics) = metrics {
+        metrics.await.context("the metrics panicked")?;
+    }
+    tell(&summary);
+    Ok(())
+}
+
+/// Learns, and shows how far it is.
+async fn learn(
+    config: LearnerConfig,
+    listener: Listener,
+    shutdown: Shutdown,
+) -> Result<Summary, LearnerError> {
+    let mut shown = Progress::new(config.run.log_interval());
+    let (progress, mut news) = watch::channel(ProgressLine::default());
+    let show = async {
+        while news.changed().await.is_ok() {
+            shown.update(&news.borrow_and_update());
+        }
+        let last = *news.borrow();
+        // A run that never began has nothing to show.
+        if last.budget > 0 {
+            shown.finish(&last);
+        }
+    };
+    let learning = engram_learner::run(config, listener, progress, shutdown);
+    tokio::join!(learning, show).0
+}
+
+fn tell(summary: &Summary) {
+    let checkpoint = summary.checkpoint.as_ref().map(|path| path.display().to_string());
+    tracing::info!(
+        ended = ?summary.ended,
+        env_steps = summary.env_steps,
+        updates = summary.updates,
+        episodes = summary.episodes,
+        mean_return = summary.means.episode_return,
+        success = summary.means.success,
+        env_steps_per_second = summary.env_steps_per_second.round(),
+        checkpoint,
+        "the learner leaves"
+    );
+}
+
+#[expect(clippy::print_stdout, reason = "the configuration is what was asked for")]
+fn print_config(text: &str) {
+    print!("{text}");
+}
+
+fn device(text: &str) -> Result<Device, String> {
+    match text.split_once(':') {
+        None if text == "cpu" => Ok(Device::Cpu),
+        None if text == "cuda" => Ok(Device::Cuda(0)),
+        Some(("cuda", number)) => {
+            number.parse().map(Device::Cuda).map_err(|_| format!("`{number}` is no number"))
+        }
+        _ => Err("a device is cpu, cuda or cuda:N".into()),
+    }
+}

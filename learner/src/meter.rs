@@ -1,0 +1,111 @@
+//! Where the learner's time goes, and what holds it up.
+
+use std::time::Duration;
+
+use crate::metrics::Phase;
+
+/// Time by phase, and time spent waiting for data.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Meter {
+    waited: Duration,
+    phases: [Duration; Phase::ALL.len()],
+}
+
+/// What holds the learner up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bottleneck {
+    /// The learner waits for trajectories: actors or the inference server are slower.
+    Data,
+    /// The learner waits for the assembler.
+    Assembly,
+    /// The updates themselves.
+    Updates,
+}
+
+/// Shares of the learner's time. The assembler works beside it, so its share is of its own time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Shares {
+    /// Waiting for a batch.
+    pub data_wait: f64,
+    /// By phase, in the order of [`Phase::ALL`].
+    pub phases: [f64; Phase::ALL.len()],
+}
+
+impl Meter {
+    /// Adds a wait for data.
+    pub fn waited(&mut self, time: Duration) {
+        self.waited += time;
+    }
+
+    /// Adds a phase's time.
+    pub fn spent(&mut self, phase: Phase, time: Duration) {
+        self.phases[phase as usize] += time;
+    }
+
+    /// Adds another meter's times.
+    pub fn add(&mut self, other: &Meter) {
+        self.waited += other.waited;
+        for (sum, time) in self.phases.iter_mut().zip(other.phases) {
+            *sum += time;
+        }
+    }
+
+    /// Shares of `elapsed`.
+    pub fn shares(&self, elapsed: Duration) -> Shares {
+        let share = |time: Duration| match elapsed.as_secs_f64() {
+            0.0 => 0.0,
+            elapsed => time.as_secs_f64() / elapsed,
+        };
+        Shares { data_wait: share(self.waited), phases: self.phases.map(share) }
+    }
+}
+
+impl Shares {
+    /// A phase's share.
+    pub fn of(&self, phase: Phase) -> f64 {
+        self.phases[phase as usize]
+    }
+
+    /// What holds the learner up: where it waits for less than half of its time, itself.
+    pub fn bottleneck(&self) -> Bottleneck {
+        match self.data_wait {
+            ..0.5 => Bottleneck::Updates,
+            _ if self.of(Phase::Assemble) > 0.5 => Bottleneck::Assembly,
+            _ => Bottleneck::Data,
+        }
+    }
+}
+
+impl std::fmt::Display for Bottleneck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Bottleneck::Data => "data (actors or inference)",
+            Bottleneck::Assembly => "batch assembly",
+            Bottleneck::Updates => "updates",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_learner_that_waits_is_held_up_by_whom_it_waits_for() {
+        let mut meter = Meter::default();
+        meter.spent(Phase::Forward, SECOND);
+        assert_eq!(meter.shares(SECOND * 2).bottleneck(), Bottleneck::Updates);
+        meter.waited(SECOND * 9);
+        assert_eq!(meter.shares(SECOND * 10).bottleneck(), Bottleneck::Data);
+        meter.spent(Phase::Assemble, SECOND * 8);
+        assert_eq!(meter.shares(SECOND * 10).bottleneck(), Bottleneck::Assembly);
+        assert_eq!(meter.shares(SECOND * 10).of(Phase::Forward), 0.1);
+    }
+
+    #[test]
+    fn no_time_at_all_has_no_shares() {
+        assert_eq!(Meter::default().shares(Duration::ZERO), Shares::default());
+    }
+}

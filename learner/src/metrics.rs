@@ -1,0 +1,261 @@
+//! What graphs show of the learner: the only place that knows the metrics' names.
+//!
+//! Handles are made once, so that the path of a trajectory pays one atomic addition per number.
+
+#![allow(clippy::disallowed_macros, reason = "this is the place where metrics are named")]
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use metrics::{Counter, Gauge, Histogram, Unit};
+
+const TRAJECTORIES_RECEIVED: &str = "engram_trajectories_received_total";
+const TRAJECTORIES_DROPPED: &str = "engram_trajectories_dropped_total";
+const STREAM_GAPS: &str = "engram_stream_gaps_total";
+const ACTORS: &str = "engram_actors";
+const QUEUE_DEPTH: &str = "engram_queue_depth";
+const POLICY_VERSION: &str = "engram_policy_version";
+const POLICY_LAG: &str = "engram_policy_lag";
+const ENV_STEPS: &str = "engram_learner_env_steps_total";
+const EPISODES: &str = "engram_learner_episodes_total";
+const EPISODE_RETURN: &str = "engram_learner_episode_return";
+const EPISODE_SUCCESS: &str = "engram_learner_episode_success";
+const UPDATES: &str = "engram_learner_updates_total";
+const UPDATE_SECONDS: &str = "engram_learner_update_seconds";
+const WAIT_SECONDS: &str = "engram_learner_wait_seconds_total";
+const NON_FINITE: &str = "engram_non_finite_updates_total";
+const WEIGHTS_PUBLISHED: &str = "engram_weights_published_total";
+const WEIGHTS_BYTES: &str = "engram_weights_bytes_total";
+const CHECKPOINT_SECONDS: &str = "engram_checkpoint_seconds";
+const CHECKPOINT_SUCCESS: &str = "engram_checkpoint_last_success_timestamp_seconds";
+const CHECKPOINT_FAILURES: &str = "engram_checkpoint_failures_total";
+
+/// Where an update's time goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Trajectories become tensors, on the assembler's thread.
+    Assemble,
+    /// From a batch to a loss.
+    Forward,
+    /// From a loss to a gradient.
+    Backward,
+    /// From a gradient to new weights.
+    Optimizer,
+    /// The weights become bytes.
+    Publish,
+    /// Everything becomes a checkpoint's bytes; the disk is waited for elsewhere.
+    Checkpoint,
+}
+
+impl Phase {
+    /// All of them, in order.
+    pub const ALL: [Phase; 6] = [
+        Phase::Assemble,
+        Phase::Forward,
+        Phase::Backward,
+        Phase::Optimizer,
+        Phase::Publish,
+        Phase::Checkpoint,
+    ];
+
+    /// Its name in graphs, tables and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Assemble => "assemble",
+            Phase::Forward => "forward",
+            Phase::Backward => "backward",
+            Phase::Optimizer => "optimizer",
+            Phase::Publish => "publish",
+            Phase::Checkpoint => "checkpoint",
+        }
+    }
+}
+
+/// Why a trajectory was not learned from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// Its weights are older than `run.max_policy_lag` versions.
+    Stale,
+    /// It came a second time.
+    Repeat,
+    /// It was malformed.
+    Invalid,
+}
+
+/// The learner's metrics.
+#[derive(Clone)]
+pub struct Metrics {
+    received: Counter,
+    dropped: [Counter; 3],
+    stream_gaps: Counter,
+    actors: Gauge,
+    queue_depth: Gauge,
+    policy_version: Gauge,
+    policy_lag: Histogram,
+    env_steps: Counter,
+    episodes: Counter,
+    episode_return: Gauge,
+    episode_success: Gauge,
+    updates: Counter,
+    phases: [Histogram; 6],
+    data_wait: Gauge,
+    non_finite: Counter,
+    weights_published: Counter,
+    weights_bytes: Counter,
+    checkpoint_seconds: Histogram,
+    checkpoint_success: Gauge,
+    checkpoint_failures: Counter,
+}
+
+impl Metrics {
+    /// Handles to all of them, in the recorder that the process has by now.
+    pub fn new() -> Self {
+        describe();
+        let dropped =
+            |reason: &'static str| metrics::counter!(TRAJECTORIES_DROPPED, "reason" => reason);
+        Metrics {
+            received: metrics::counter!(TRAJECTORIES_RECEIVED),
+            dropped: ["stale", "repeat", "invalid"].map(dropped),
+            stream_gaps: metrics::counter!(STREAM_GAPS),
+            actors: metrics::gauge!(ACTORS),
+            queue_depth: metrics::gauge!(QUEUE_DEPTH),
+            policy_version: metrics::gauge!(POLICY_VERSION, "role" => "learner"),
+            policy_lag: metrics::histogram!(POLICY_LAG),
+            env_steps: metrics::counter!(ENV_STEPS),
+            episodes: metrics::counter!(EPISODES),
+            episode_return: metrics::gauge!(EPISODE_RETURN),
+            episode_success: metrics::gauge!(EPISODE_SUCCESS),
+            updates: metrics::counter!(UPDATES),
+            phases: Phase::ALL
+                .map(|phase| metrics::histogram!(UPDATE_SECONDS, "phase" => phase.name())),
+            data_wait: metrics::gauge!(WAIT_SECONDS, "on" => "data"),
+            non_finite: metrics::counter!(NON_FINITE),
+            weights_published: metrics::counter!(WEIGHTS_PUBLISHED),
+            weights_bytes: metrics::counter!(WEIGHTS_BYTES),
+            checkpoint_seconds: metrics::histogram!(CHECKPOINT_SECONDS),
+            checkpoint_success: metrics::gauge!(CHECKPOINT_SUCCESS),
+            checkpoint_failures: metrics::counter!(CHECKPOINT_FAILURES),
+        }
+    }
+
+    /// An actor opened its stream of trajectories.
+    pub fn actor_came(&self) {
+        self.actors.increment(1.0);
+    }
+
+    /// Its stream ended.
+    pub fn actor_left(&self) {
+        self.actors.decrement(1.0);
+    }
+
+    /// So many good trajectories arrived.
+    pub fn received(&self, trajectories: u64) {
+        self.received.increment(trajectories);
+    }
+
+    /// So many trajectories will not be learned from.
+    pub fn dropped(&self, reason: Dropped, trajectories: u64) {
+        self.dropped[reason as usize].increment(trajectories);
+    }
+
+    /// Trajectories of a stream are missing.
+    pub fn gap(&self) {
+        self.stream_gaps.increment(1);
+    }
+
+    /// So many trajectories wait.
+    pub fn queue_depth(&self, trajectories: usize) {
+        self.queue_depth.set(trajectories as f64);
+    }
+
+    /// Episodes were reported; the means are over the latest ones.
+    pub fn episodes(&self, new: u64, episode_return: Option<f64>, success: Option<f64>) {
+        self.episodes.increment(new);
+        if let Some(mean) = episode_return {
+            self.episode_return.set(mean);
+        }
+        if let Some(share) = success {
+            self.episode_success.set(share);
+        }
+    }
+
+    /// The learner waited for a batch.
+    pub fn waited_for_data(&self, time: Duration) {
+        self.data_wait.increment(time.as_secs_f64());
+    }
+
+    /// A phase of an update took so long.
+    pub fn phase(&self, phase: Phase, time: Duration) {
+        self.phases[phase as usize].record(time.as_secs_f64());
+    }
+
+    /// A batch was learned from, at these policy lags.
+    pub fn updated(&self, env_steps: u64, lags: impl Iterator<Item = u64>) {
+        self.updates.increment(1);
+        self.env_steps.increment(env_steps);
+        lags.for_each(|lag| self.policy_lag.record(lag as f64));
+    }
+
+    /// An update was skipped.
+    pub fn non_finite(&self, env_steps: u64) {
+        self.non_finite.increment(1);
+        self.env_steps.increment(env_steps);
+    }
+
+    /// New weights were published.
+    pub fn published(&self, version: u64, bytes: usize) {
+        self.policy_version.set(version as f64);
+        self.weights_published.increment(1);
+        self.weights_bytes.increment(bytes as u64);
+    }
+
+    /// A checkpoint is on the disk.
+    pub fn checkpoint_written(&self, time: Duration, now: SystemTime) {
+        self.checkpoint_seconds.record(time.as_secs_f64());
+        let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.checkpoint_success.set(since_1970.as_secs_f64());
+    }
+
+    /// The disk refused one.
+    pub fn checkpoint_failed(&self) {
+        self.checkpoint_failures.increment(1);
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+fn describe() {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+    let count = Unit::Count;
+    describe_counter!(TRAJECTORIES_RECEIVED, count, "Good trajectories that arrived.");
+    describe_counter!(TRAJECTORIES_DROPPED, count, "Trajectories not learned from, by reason.");
+    describe_counter!(STREAM_GAPS, count, "Holes in streams of trajectories.");
+    describe_gauge!(ACTORS, count, "Actors with an open stream of trajectories.");
+    describe_gauge!(QUEUE_DEPTH, count, "Trajectories that wait for the learner.");
+    describe_gauge!(POLICY_VERSION, count, "Version of the weights.");
+    describe_histogram!(POLICY_LAG, count, "Versions that a trajectory is behind the learner.");
+    describe_counter!(ENV_STEPS, count, "Agent decisions learned from.");
+    describe_counter!(EPISODES, count, "Finished episodes reported to the learner.");
+    describe_gauge!(EPISODE_RETURN, count, "Mean return of the latest 100 episodes.");
+    describe_gauge!(EPISODE_SUCCESS, count, "Share solved of the latest 100 episodes.");
+    describe_counter!(UPDATES, count, "Steps of the optimizer.");
+    let seconds = Unit::Seconds;
+    describe_histogram!(UPDATE_SECONDS, seconds, "Time that an update takes, by phase.");
+    // A gauge that only grows: the recorder's counters are whole numbers.
+    describe_gauge!(WAIT_SECONDS, seconds, "Time that the learner waited, by what for.");
+    describe_counter!(NON_FINITE, count, "Updates skipped because a number was not finite.");
+    describe_counter!(WEIGHTS_PUBLISHED, count, "Versions of the weights published.");
+    describe_counter!(WEIGHTS_BYTES, Unit::Bytes, "Bytes of all weights published.");
+    describe_histogram!(CHECKPOINT_SECONDS, seconds, "Time to write a checkpoint to the disk.");
+    describe_gauge!(CHECKPOINT_SUCCESS, seconds, "When the last checkpoint was written.");
+    describe_counter!(CHECKPOINT_FAILURES, count, "Checkpoints that the disk refused.");
+}

@@ -1,0 +1,169 @@
+//! How a run opens: from the newest checkpoint, or with the first actor's world.
+
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+
+use engram_policy::PolicyError;
+use engram_service::Shutdown;
+use engram_service::threads::{reason, spawn_named};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::assembly::{Assembler, BATCHES_AHEAD, Rules};
+use crate::curves::Curves;
+use crate::error::LearnerError;
+use crate::learner::Learner;
+use crate::run_folder::RunFolder;
+use crate::training::{Disk, Training};
+use crate::wiring::{Terms, Wiring};
+use crate::writer::Writer;
+use crate::{LearnerConfig, Summary};
+
+/// A learner, and the checkpoint that it goes on from.
+struct Opened {
+    learner: Learner,
+    resumed: Option<PathBuf>,
+}
+
+/// The whole life of the learner's thread. `ready` is sent once actors may come.
+pub(crate) fn run(
+    config: &LearnerConfig,
+    mut wiring: Wiring,
+    ready: oneshot::Sender<()>,
+) -> Result<Summary, LearnerError> {
+    tch::set_num_threads(config.threads);
+    let folder = config.folder.as_deref().map(RunFolder::open).transpose()?;
+    let resumed = match &folder {
+        Some(folder) => resume(config, folder, &wiring)?,
+        None => None,
+    };
+    if let Some(folder) = &folder {
+        let env_steps = resumed.as_ref().map_or(0, |o| o.learner.counters().env_steps);
+        folder.begin(&config.resolved.to_toml(), env_steps)?;
+    }
+    // Nobody waits for it any more only when the run is being given up.
+    let _ = ready.send(());
+    let opened = resumed.or_else(|| first_world(config, &mut wiring));
+    match opened {
+        Some(opened) => train(config, wiring, folder, opened),
+        None => Ok(Summary::default()),
+    }
+}
+
+/// The learner of the newest checkpoint, if there is one.
+fn resume(
+    config: &LearnerConfig,
+    folder: &RunFolder,
+    wiring: &Wiring,
+) -> Result<Option<Opened>, LearnerError> {
+    let Some((path, checkpoint)) = config.store(folder).newest()? else { return Ok(None) };
+    checkpoint.state.check_config(&path, &config.resolved)?;
+    let learner = Learner::resume(config.recipe(), &path, &checkpoint)?;
+    *wiring.ledger.streams() = checkpoint.state.streams;
+    *wiring.ledger.episodes() = checkpoint.state.episodes;
+    wiring.terms.send_replace(Some(terms(&learner)));
+    let env_steps = learner.counters().env_steps;
+    tracing::info!(checkpoint = %path.display(), env_steps, "the run goes on");
+    Ok(Some(Opened { learner, resumed: Some(path) }))
+}
+
+/// Waits for the first actor whose world a policy can be made for. `None` on shutdown.
+fn first_world(config: &LearnerConfig, wiring: &mut Wiring) -> Option<Opened> {
+    loop {
+        let proposal = wiring.runtime.block_on(async {
+            tokio::select! {
+                () = wiring.shutdown.triggered() => None,
+                proposal = wiring.proposals.recv() => proposal,
+            }
+        })?;
+        match Learner::new(config.recipe(), proposal.spec) {
+            Ok(learner) => {
+                tracing::info!(world = %learner.spec(), "the run begins");
+                wiring.terms.send_replace(Some(terms(&learner)));
+                return Some(Opened { learner, resumed: None });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an actor's world was refused");
+                // The actor may have left meanwhile.
+                let _ = proposal.refusal.send(error);
+            }
+        }
+    }
+}
+
+fn terms(learner: &Learner) -> Terms {
+    Terms { spec: learner.spec().clone(), core_state_width: learner.core_state_width() }
+}
+
+/// Trains, with an assembler at its side.
+fn train(
+    config: &LearnerConfig,
+    wiring: Wiring,
+    folder: Option<RunFolder>,
+    opened: Opened,
+) -> Result<Summary, LearnerError> {
+    let Opened { learner, resumed } = opened;
+    let Wiring { arrivals, proposals, terms: _terms, .. } = wiring;
+    // Whoever still proposes a world finds the terms instead. A pattern of `_` would keep the
+    // channel open until the end of the run, and its second actor waiting.
+    drop(proposals);
+    let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+    let stop_assembly = Shutdown::new();
+    let assembler = Assembler {
+        arrivals,
+        rules: Rules {
+            batch_size: config.rl.batch_size(),
+            max_policy_lag: config.run.max_policy_lag,
+        },
+        spec: learner.spec().clone(),
+        device: config.device,
+        newest: wiring.newest,
+        metrics: wiring.metrics.clone(),
+    };
+    let disk = match folder {
+        Some(folder) => Some(open_disk(config, folder, &learner, resumed, &wiring.metrics)?),
+        None => None,
+    };
+    let assembly = {
+        let (runtime, stop) = (wiring.runtime.clone(), stop_assembly.clone());
+        spawn_named("assembler", move || assembler.run(&runtime, &stop, &sender))
+    };
+    let trained = Training {
+        learner,
+        batches,
+        publisher: wiring.publisher,
+        ledger: wiring.ledger,
+        disk,
+        progress: wiring.progress,
+        metrics: wiring.metrics,
+        shutdown: wiring.shutdown,
+        runtime: wiring.runtime,
+        limits: config.into(),
+    }
+    .run();
+    stop_assembly.trigger();
+    join(assembly)?;
+    trained
+}
+
+fn open_disk(
+    config: &LearnerConfig,
+    folder: RunFolder,
+    learner: &Learner,
+    resumed: Option<PathBuf>,
+    metrics: &crate::metrics::Metrics,
+) -> Result<Disk, LearnerError> {
+    let env_steps = learner.counters().env_steps;
+    let curves = Curves::open(folder.path(), env_steps)
+        .map_err(|source| LearnerError::Curves { folder: folder.path().into(), source })?;
+    let writer = Writer::start(config.store(&folder), metrics.clone());
+    Ok(Disk { folder, curves, writer, resumed })
+}
+
+fn join(assembly: JoinHandle<Result<(), PolicyError>>) -> Result<(), LearnerError> {
+    match assembly.join() {
+        Ok(assembled) => assembled.map_err(LearnerError::Batch),
+        Err(panic) => {
+            Err(LearnerError::Panicked { thread: "assembler", reason: reason(&*panic).into() })
+        }
+    }
+}

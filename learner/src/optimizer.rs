@@ -1,0 +1,263 @@
+//! RMSprop and Adam, over all weights at once.
+//!
+//! The gradients of a network are laid end to end in one vector, and so are the moments: a
+//! recurrent policy has a dozen small tensors, and what a step costs is the number of operations,
+//! not of numbers. Rules and their ε are PyTorch's, so its settings carry over.
+
+use tch::{Device, Kind, Tensor, no_grad};
+use thiserror::Error;
+
+use crate::config::OptimizerConfig;
+
+/// A rule that turns gradients into steps, and what it remembers of earlier ones.
+#[derive(Debug)]
+pub struct Optimizer {
+    layout: Layout,
+    rule: Rule,
+}
+
+/// Why a checkpoint's state does not fit this optimizer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StateError {
+    /// A tensor is missing.
+    #[error("the optimizer's state lacks `{name}`; it was saved by another optimizer or policy")]
+    Missing {
+        /// Its name.
+        name: String,
+    },
+    /// A tensor has another shape.
+    #[error("the optimizer's state `{name}` has shape {found:?}; this policy needs {expected:?}")]
+    Shape {
+        /// Its name.
+        name: String,
+        /// The shape it has.
+        found: Vec<i64>,
+        /// The shape it should have.
+        expected: Vec<i64>,
+    },
+}
+
+/// Where each weight lies in the one vector.
+#[derive(Debug)]
+struct Layout {
+    names: Vec<String>,
+    shapes: Vec<Vec<i64>>,
+    lengths: Vec<i64>,
+    kind: Kind,
+    device: Device,
+}
+
+/// The moments have shape `[P]`: all weights, end to end.
+#[derive(Debug)]
+enum Rule {
+    Rmsprop {
+        alpha: f64,
+        epsilon: f64,
+        momentum: f64,
+        square: Tensor,
+        /// The last step; kept only where there is momentum.
+        velocity: Option<Tensor>,
+    },
+    Adam {
+        beta1: f64,
+        beta2: f64,
+        epsilon: f64,
+        mean: Tensor,
+        square: Tensor,
+        steps: i64,
+    },
+}
+
+/// The length of a vector, in double precision so that large numbers cannot overflow their
+/// squares. A scalar on the vector's device.
+pub fn global_norm(gradient: &Tensor) -> Tensor {
+    gradient.norm_scalaropt_dtype(2, Kind::Double)
+}
+
+/// What a gradient of length `norm` is multiplied by to be at most `max_norm` long.
+pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
+    if norm > max_norm { max_norm / norm } else { 1.0 }
+}
+
+impl Optimizer {
+    /// An optimizer that has seen nothing yet, for weights of these names and shapes.
+    pub fn new(config: &OptimizerConfig, weights: &[(String, Tensor)]) -> Self {
+        let layout = Layout::of(weights);
+        let rule = match *config {
+            OptimizerConfig::Rmsprop { alpha, epsilon, momentum } => Rule::Rmsprop {
+                alpha,
+                epsilon,
+                momentum,
+                square: layout.zeros(),
+                velocity: (momentum > 0.0).then(|| layout.zeros()),
+            },
+            OptimizerConfig::Adam { beta1, beta2, epsilon } => Rule::Adam {
+                beta1,
+                beta2,
+                epsilon,
+                mean: layout.zeros(),
+                square: layout.zeros(),
+                steps: 0,
+            },
+        };
+        Optimizer { layout, rule }
+    }
+
+    /// The gradient of `loss`, a scalar, by every weight: one vector `[P]`. Weights that `loss`
+    /// does not depend on have zeros. The loss's graph is used up.
+    pub fn gradient(&self, loss: &Tensor, weights: &[(String, Tensor)]) -> Tensor {
+        let inputs: Vec<&Tensor> = weights.iter().map(|(_, weight)| weight).collect();
+        let gradients = Tensor::run_backward(&[loss], &inputs, false, false);
+        self.layout.flatten(&gradients)
+    }
+
+    /// Moves the weights against `gradient`, a vector `[P]`, in place.
+    pub fn step(&mut self, weights: &[(String, Tensor)], gradient: &Tensor, learning_rate: f64) {
+        self.layout.check(weights);
+        no_grad(|| {
+            let step = self.rule.step(gradient, learning_rate);
+            let parts = step.split_with_sizes(&self.layout.lengths, 0);
+            for ((_, weight), part) in weights.iter().zip(parts) {
+                let _ = weight.shallow_clone().g_sub_(&part.view_as(weight));
+            }
+        });
+    }
+
+    /// Everything it remembers, by names that join a moment to a weight: `square.policy.bias`.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let mut state: Vec<_> = self
+            .rule
+            .moments()
+            .into_iter()
+            .flat_map(|(moment, vector)| self.layout.parts(moment, vector))
+            .map(|(name, part)| (name, part.copy()))
+            .collect();
+        if let Rule::Adam { steps, .. } = self.rule {
+            state.push(("steps".into(), Tensor::from_slice(&[steps])));
+        }
+        state
+    }
+
+    /// Remembers what [`state`](Self::state) said, from wherever it was stored. Untouched if
+    /// that does not fit.
+    pub fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), StateError> {
+        let mut copies = Vec::new();
+        for (moment, vector) in self.rule.moments() {
+            for (name, part) in self.layout.parts(moment, vector) {
+                copies.push((find(state, &name, &part.size())?, part));
+            }
+        }
+        if let Rule::Adam { steps, .. } = &mut self.rule {
+            *steps = find(state, "steps", &[1])?.int64_value(&[0]);
+        }
+        for (stored, mut part) in copies {
+            part.copy_(stored);
+        }
+        Ok(())
+    }
+}
+
+impl Rule {
+    /// What to subtract from the weights.
+    fn step(&mut self, gradient: &Tensor, learning_rate: f64) -> Tensor {
+        match self {
+            Rule::Rmsprop { alpha, epsilon, momentum, square, velocity } => {
+                let _ = square.lerp_(&gradient.square(), 1.0 - *alpha);
+                let mut step = gradient / (square.sqrt() + *epsilon);
+                if let Some(velocity) = velocity {
+                    let _ = velocity.g_mul_scalar_(*momentum).g_add_(&step);
+                    step = velocity.copy();
+                }
+                step.g_mul_scalar_(learning_rate)
+            }
+            Rule::Adam { beta1, beta2, epsilon, mean, square, steps } => {
+                *steps += 1;
+                // Kingma & Ba 2014, algorithm 1: both means start at zero, and are scaled up for it.
+                let unbias = |beta: f64| 1.0 - beta.powf(*steps as f64);
+                let _ = mean.lerp_(gradient, 1.0 - *beta1);
+                let _ = square.lerp_(&gradient.square(), 1.0 - *beta2);
+                let root = (square.sqrt() / unbias(*beta2).sqrt()) + *epsilon;
+                (&*mean / root).g_mul_scalar_(learning_rate / unbias(*beta1))
+            }
+        }
+    }
+
+    fn moments(&self) -> Vec<(&'static str, &Tensor)> {
+        match self {
+            Rule::Rmsprop { square, velocity, .. } => std::iter::once(("square", square))
+                .chain(velocity.iter().map(|velocity| ("velocity", velocity)))
+                .collect(),
+            Rule::Adam { mean, square, .. } => vec![("mean", mean), ("square", square)],
+        }
+    }
+}
+
+impl Layout {
+    fn of(weights: &[(String, Tensor)]) -> Self {
+        let (_, first) = weights.first().expect("a policy has weights");
+        let (kind, device) = (first.kind(), first.device());
+        for (name, weight) in weights {
+            assert_eq!(weight.kind(), kind, "the kind of {name}");
+            assert_eq!(weight.device(), device, "the device of {name}");
+        }
+        Layout {
+            names: weights.iter().map(|(name, _)| name.clone()).collect(),
+            shapes: weights.iter().map(|(_, weight)| weight.size()).collect(),
+            lengths: weights.iter().map(|(_, w)| w.numel() as i64).collect(),
+            kind,
+            device,
+        }
+    }
+
+    /// The weights are those that the optimizer was made for, in their order.
+    fn check(&self, weights: &[(String, Tensor)]) {
+        assert_eq!(weights.len(), self.names.len(), "the number of weights");
+        for (name, (found, _)) in self.names.iter().zip(weights) {
+            assert_eq!(name, found, "the order of weights");
+        }
+    }
+
+    fn zeros(&self) -> Tensor {
+        Tensor::zeros([self.lengths.iter().sum::<i64>()], (self.kind, self.device))
+    }
+
+    fn flatten(&self, gradients: &[Tensor]) -> Tensor {
+        let options = (self.kind, self.device);
+        let parts: Vec<Tensor> = gradients
+            .iter()
+            .zip(&self.lengths)
+            .map(|(gradient, &length)| match gradient.defined() {
+                true => gradient.reshape([length]),
+                false => Tensor::zeros([length], options),
+            })
+            .collect();
+        Tensor::cat(&parts, 0)
+    }
+
+    /// Views of a vector `[P]`, each with its weight's shape.
+    fn parts(&self, moment: &str, vector: &Tensor) -> Vec<(String, Tensor)> {
+        let parts = vector.split_with_sizes(&self.lengths, 0);
+        let named = self.names.iter().zip(&self.shapes).zip(parts);
+        named
+            .map(|((name, shape), part)| (format!("{moment}.{name}"), part.view(shape.as_slice())))
+            .collect()
+    }
+}
+
+fn find<'a>(
+    state: &'a [(String, Tensor)],
+    name: &str,
+    expected: &[i64],
+) -> Result<&'a Tensor, StateError> {
+    let Some((_, stored)) = state.iter().find(|(found, _)| found == name) else {
+        return Err(StateError::Missing { name: name.into() });
+    };
+    if stored.size() != expected {
+        return Err(StateError::Shape {
+            name: name.into(),
+            found: stored.size(),
+            expected: expected.to_vec(),
+        });
+    }
+    Ok(stored)
+}

@@ -1,0 +1,219 @@
+//! Trajectories from one actor: registered, checked, put in order, queued, acknowledged.
+
+use std::time::Duration;
+
+use engram_proto::convert::trajectory_from_wire;
+use engram_proto::v1::push_request::Body as Request;
+use engram_proto::v1::push_response::Body as Response;
+use engram_proto::{WireError, v1};
+use engram_service::net::Peer;
+use tokio::sync::mpsc;
+use tonic::{Code, Status, Streaming};
+
+use crate::metrics::{Dropped, Metrics};
+use crate::queue::Arrival;
+use crate::service::{Admitted, Refusal, Services, Stage};
+use crate::streams::{Continuity, Verdict};
+
+/// Responses on their way to an actor; one that does not read them is not read from either.
+pub(crate) const RESPONSES_AHEAD: usize = 4;
+
+/// How long an actor may take to say who it is.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One actor's stream.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) services: Services,
+    pub(crate) requests: Streaming<v1::PushRequest>,
+    pub(crate) responses: mpsc::Sender<Result<v1::PushResponse, Status>>,
+}
+
+/// How a session ends without anybody being at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The actor left.
+    Left,
+    /// The run has had its env steps.
+    Finished,
+}
+
+/// Counts the actor among those present, as long as it lives.
+struct Presence(Metrics);
+
+impl Session {
+    /// The whole life of the stream.
+    pub(crate) async fn run(mut self, peer: Peer) {
+        let ended = self.serve(&peer).await;
+        let last = match ended {
+            Ok(End::Left) => return,
+            Ok(End::Finished) => Ok(response(Response::Finished(v1::Finished {}))),
+            Err(Refusal::Closing) => Err(Refusal::Closing.into()),
+            Err(refusal) => {
+                tracing::warn!(%peer, %refusal, "an actor was refused");
+                Err(refusal.into())
+            }
+        };
+        // Whether the actor is still there makes no difference any more.
+        let _ = self.responses.send(last).await;
+    }
+
+    async fn serve(&mut self, peer: &Peer) -> Result<End, Refusal> {
+        let first = tokio::time::timeout(PATIENCE, self.next())
+            .await
+            .map_err(|_| Refusal::Silent(PATIENCE.as_secs()))??;
+        let message = match first {
+            Ok(Request::Registration(message)) => message,
+            Ok(Request::Trajectories(_)) => {
+                return Err(WireError::OutOfOrder("trajectories first").into());
+            }
+            Err(end) => return Ok(end),
+        };
+        let admitted = self.services.admit(message).await?;
+        let _presence = Presence::new(self.services.metrics.clone());
+        let (actor, generation) = (admitted.registration.actor, admitted.registration.generation);
+        tracing::info!(%peer, actor, generation, "an actor came");
+        let end = self.take_all(&admitted).await?;
+        tracing::info!(%peer, actor, ?end, "an actor's stream ended");
+        Ok(end)
+    }
+
+    /// Answers the registration, and then takes trajectories until an end.
+    async fn take_all(&mut self, admitted: &Admitted) -> Result<End, Refusal> {
+        let registered = v1::Registered {
+            run_id: self.services.run_id.clone(),
+            unroll_length: self.services.unroll_length as u32,
+        };
+        if !self.respond(Response::Registered(registered)).await {
+            return Ok(End::Left);
+        }
+        let mut acknowledged = 0;
+        loop {
+            let trajectories = match self.next().await? {
+                Ok(Request::Trajectories(message)) => message.trajectories,
+                Ok(Request::Registration(_)) => {
+                    return Err(WireError::OutOfOrder("a second registration").into());
+                }
+                Err(end) => return Ok(end),
+            };
+            for trajectory in trajectories {
+                if let Some(end) = self.take(admitted, trajectory).await? {
+                    return Ok(end);
+                }
+            }
+            acknowledged += 1;
+            if !self.respond(Response::Acknowledged(acknowledged)).await {
+                return Ok(End::Left);
+            }
+        }
+    }
+
+    /// The next request, or the end of the stream.
+    async fn next(&mut self) -> Result<Result<Request, End>, Refusal> {
+        let stage = &mut self.services.stage;
+        let message = tokio::select! {
+            biased;
+            stage = stage.wait_for(|stage| *stage != Stage::Training) => {
+                return match stage.map(|stage| *stage) {
+                    Ok(Stage::Finished) => Ok(Err(End::Finished)),
+                    _ => Err(Refusal::Closing),
+                };
+            }
+            message = self.requests.message() => message,
+        };
+        match message {
+            Ok(Some(v1::PushRequest { body: Some(body) })) => Ok(Ok(body)),
+            Ok(Some(v1::PushRequest { body: None })) => Err(WireError::Missing("body").into()),
+            Ok(None) => Ok(Err(End::Left)),
+            Err(status) => match status.code() {
+                // What tonic says of bytes that are no message, or too many.
+                Code::Internal | Code::OutOfRange | Code::InvalidArgument => {
+                    Err(Refusal::Unreadable(status.message().into()))
+                }
+                _ => Ok(Err(End::Left)),
+            },
+        }
+    }
+
+    /// Checks one trajectory and queues it, unless it came before. Waits while the queue is full.
+    async fn take(
+        &self,
+        admitted: &Admitted,
+        message: v1::Trajectory,
+    ) -> Result<Option<End>, Refusal> {
+        let Services { metrics, intake, ledger, unroll_length, .. } = &self.services;
+        let generation = admitted.registration.generation;
+        let checked = check(message, admitted, *unroll_length);
+        let trajectory = checked.inspect_err(|_| metrics.dropped(Dropped::Invalid, 1))?;
+        let place = tokio::select! {
+            place = intake.place() => place,
+            () = self.responses.closed() => return Ok(Some(End::Left)),
+        };
+        let Some(place) = place else { return self.ended().await.map(Some) };
+        // From here to the queue nothing waits: a trajectory that its stream has accepted is
+        // queued, even if the actor leaves right now.
+        let (stream, sequence) = (trajectory.stream, trajectory.sequence);
+        let verdict = ledger.streams().accept(stream, generation, sequence)?;
+        match verdict {
+            Verdict::Repeat => metrics.dropped(Dropped::Repeat, 1),
+            Verdict::Accepted(continuity) => {
+                if let Continuity::Gap { missing } = continuity {
+                    metrics.gap();
+                    tracing::debug!(%stream, missing, "trajectories are missing");
+                }
+                place.put(Arrival { trajectory, continuity });
+                metrics.received(1);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Why nobody takes trajectories any more.
+    async fn ended(&self) -> Result<End, Refusal> {
+        let mut stage = self.services.stage.clone();
+        match stage.wait_for(|stage| *stage != Stage::Training).await.map(|stage| *stage) {
+            Ok(Stage::Finished) => Ok(End::Finished),
+            _ => Err(Refusal::Closing),
+        }
+    }
+
+    /// `false` if the actor has left.
+    async fn respond(&self, body: Response) -> bool {
+        self.responses.send(Ok(response(body))).await.is_ok()
+    }
+}
+
+/// A trajectory that keeps to what its actor has registered and to the run's terms.
+fn check(
+    message: v1::Trajectory,
+    Admitted { registration, terms }: &Admitted,
+    unroll_length: usize,
+) -> Result<engram_mdp::Trajectory, Refusal> {
+    let found = message.env_index;
+    if !registration.env_indices.contains(&found) {
+        return Err(Refusal::EnvIndex { expected: registration.env_indices.clone(), found });
+    }
+    let trajectory = trajectory_from_wire(message, registration.actor, &terms.spec, unroll_length)?;
+    let (expected, found) = (terms.core_state_width, trajectory.core_state.len());
+    if expected != found {
+        return Err(Refusal::CoreState { expected, found });
+    }
+    Ok(trajectory)
+}
+
+fn response(body: Response) -> v1::PushResponse {
+    v1::PushResponse { body: Some(body) }
+}
+
+impl Presence {
+    fn new(metrics: Metrics) -> Self {
+        metrics.actor_came();
+        Presence(metrics)
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.actor_left();
+    }
+}

@@ -1,0 +1,374 @@
+//! The services against fake actors over an in-memory pipe. No learner is there: the tests hold
+//! its ends of the channels, so what it would get, and when, is in their hands. Time is paused.
+
+use std::time::Duration;
+
+use engram_proto::limits::MAX_MESSAGE_BYTES;
+use engram_proto::{PROTOCOL_VERSION, v1};
+use engram_service::progress::ProgressLine;
+use engram_service::{Listener, Shutdown, net};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use crate::LearnerConfig;
+use crate::fixtures::*;
+use crate::publisher::Weights;
+use crate::queue::Arrival;
+use crate::service::Stage;
+use crate::streams::Continuity;
+use crate::wiring::{Terms, Wiring};
+
+/// Services that run until the test ends, and the learner's ends.
+struct World {
+    channel: Channel,
+    wiring: Wiring,
+    stage: watch::Sender<Stage>,
+}
+
+impl World {
+    /// One whose terms are settled.
+    fn start() -> Self {
+        let world = World::without_terms();
+        world.wiring.terms.send_replace(Some(terms()));
+        world
+    }
+
+    /// One that waits for the first actor's world.
+    fn without_terms() -> Self {
+        let config = LearnerConfig::new(
+            resolved(&["run.queue_trajectories=4"]),
+            RUN.into(),
+            None,
+            tch::Device::Cpu,
+            1,
+        )
+        .unwrap();
+        let (stage, stages) = watch::channel(Stage::Training);
+        let (progress, _) = watch::channel(ProgressLine::default());
+        let (services, wiring) = crate::wire(&config, stages, progress, Shutdown::new());
+        let listener = Listener::memory();
+        let channel = net::connect(listener.address(), "learner");
+        let (experience, weights) = services.servers();
+        let router = net::server_builder().add_service(experience).add_service(weights);
+        tokio::spawn(net::serve(router, listener, Shutdown::new()));
+        World { channel, wiring, stage }
+    }
+
+    /// What waits in the queue.
+    async fn arrived(&mut self) -> Vec<Arrival> {
+        let mut arrived = Vec::new();
+        let take = self.wiring.arrivals.take(&mut arrived, 100);
+        let _ = timeout(Duration::from_secs(1), take).await;
+        arrived
+    }
+
+    /// What the learner says to an actor that registers and sends one more request.
+    async fn refusal(&self, first: v1::PushRequest, second: Option<v1::PushRequest>) -> Status {
+        let mut actor = Actor::connect(&self.channel).await;
+        actor.send(first).await;
+        if let Some(second) = second {
+            actor.send(second).await;
+            assert_eq!(actor.hear().await.unwrap(), Some(registered()));
+        }
+        actor.hear().await.unwrap_err()
+    }
+}
+
+fn terms() -> Terms {
+    Terms { spec: spec(), core_state_width: CORE_STATE }
+}
+
+fn sequences(arrived: &[Arrival]) -> Vec<(u32, u64)> {
+    let place = |a: &Arrival| (a.trajectory.stream.env_index, a.trajectory.sequence);
+    arrived.iter().map(place).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_pushed_arrives_as_it_was_and_is_acknowledged_by_message() {
+    let mut world = World::start();
+    let mut actor = Actor::register(&world.channel).await;
+    actor.send(push(&[trajectory(0, 0), trajectory(1, 0)])).await;
+    actor.send(push(&[trajectory(0, 1)])).await;
+    assert_eq!(actor.hear().await.unwrap(), Some(acknowledged(1)));
+    assert_eq!(actor.hear().await.unwrap(), Some(acknowledged(2)));
+    let arrived = world.arrived().await;
+    let trajectories: Vec<_> = arrived.into_iter().map(|arrival| arrival.trajectory).collect();
+    assert_eq!(trajectories, [trajectory(0, 0), trajectory(1, 0), trajectory(0, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeat_is_acknowledged_and_ignored_also_on_another_connection() {
+    let mut world = World::start();
+    let mut actor = Actor::register(&world.channel).await;
+    for messages in 1..=2 {
+        actor.send(push(&[trajectory(0, 0)])).await;
+        assert_eq!(actor.hear().await.unwrap(), Some(acknowledged(messages)));
+    }
+    drop(actor);
+    let mut again = Actor::register(&world.channel).await;
+    again.send(push(&[trajectory(0, 0), trajectory(0, 1)])).await;
+    assert_eq!(again.hear().await.unwrap(), Some(acknowledged(1)));
+    assert_eq!(sequences(&world.arrived().await), [(0, 0), (0, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_gap_the_streams_carried_state_is_void() {
+    let mut world = World::start();
+    let actor = Actor::register(&world.channel).await;
+    actor.send(push(&[trajectory(0, 0), trajectory(0, 1), trajectory(0, 4)])).await;
+    actor.send(push(&[trajectory(0, 5)])).await;
+    let mut arrived = Vec::new();
+    while arrived.len() < 4 {
+        world.wiring.arrivals.take(&mut arrived, 4).await;
+    }
+    let continuity: Vec<_> = arrived.iter().map(|arrival| arrival.continuity).collect();
+    let gap = Continuity::Gap { missing: 2 };
+    let expected = [Continuity::Begins, Continuity::Continues, gap, Continuity::Continues];
+    assert_eq!(continuity, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_makes_the_actor_wait() {
+    let mut world = World::start();
+    let mut actor = Actor::register(&world.channel).await;
+    for sequence in 0..5 {
+        actor.send(push(&[trajectory(0, sequence)])).await;
+    }
+    for messages in 1..=4 {
+        assert_eq!(actor.hear().await.unwrap(), Some(acknowledged(messages)));
+    }
+    let fifth = timeout(Duration::from_secs(3600), actor.hear()).await;
+    assert!(fifth.is_err(), "acknowledged before there was room: {fifth:?}");
+    let mut arrived = Vec::new();
+    world.wiring.arrivals.take(&mut arrived, 1).await;
+    assert_eq!(actor.hear().await.unwrap(), Some(acknowledged(5)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_cut_short_by_its_actors_death_is_taken_up_where_it_broke_off() {
+    let mut world = World::start();
+    let message: Vec<_> = (0..6).map(|sequence| trajectory(0, sequence)).collect();
+    let actor = Actor::register(&world.channel).await;
+    actor.send(push(&message)).await;
+    let mut arrived = Vec::new();
+    while arrived.len() < 2 {
+        world.wiring.arrivals.take(&mut arrived, 1).await;
+    }
+    drop(actor);
+    let again = Actor::register(&world.channel).await;
+    again.send(push(&message)).await;
+    while arrived.len() < 6 {
+        world.wiring.arrivals.take(&mut arrived, 1).await;
+    }
+    let all: Vec<_> = (0..6).map(|sequence| (0, sequence)).collect();
+    assert_eq!(sequences(&arrived), all);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_belong_here_is_refused_with_what_was_expected() {
+    let world = World::start();
+    let registering = async |change: fn(&mut v1::Registration)| {
+        let mut message = registration();
+        change(&mut message);
+        let status = world.refusal(register(message), None).await;
+        (status.code(), status.message().to_owned())
+    };
+    let precondition = Code::FailedPrecondition;
+    let (code, message) = registering(|r| r.protocol_version = PROTOCOL_VERSION + 1).await;
+    assert!(code == precondition && message.contains("speaks protocol version"), "{message}");
+    let (code, message) = registering(|r| r.run_id = "other".into()).await;
+    assert!(code == precondition && message.contains("`other`"), "{message}");
+    assert!(message.contains("`test` is served"), "{message}");
+    let (code, message) = registering(|r| r.spec.as_mut().unwrap().name = "maze".into()).await;
+    assert!(code == precondition, "{message}");
+    assert!(message.contains("[test: f32[3]") && message.contains("[maze: f32[3]"), "{message}");
+    let (code, message) = registering(|r| r.set_purpose(v1::Purpose::Evaluate)).await;
+    assert!(code == precondition && message.contains("only actors that train"), "{message}");
+    let (code, message) = registering(|r| r.env_count = 0).await;
+    assert!(code == Code::InvalidArgument && message.contains("environments"), "{message}");
+    let _newer = Actor::register(&world.channel).await;
+    let (code, message) = registering(|r| r.generation = 0).await;
+    assert!(code == precondition && message.contains("its own number"), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nonsense_ends_its_own_stream_and_no_other() {
+    let mut world = World::start();
+    let mut bystander = Actor::connect(&world.channel).await;
+    let mut other = registration();
+    other.actor = 8;
+    bystander.send(register(other)).await;
+    assert_eq!(bystander.hear().await.unwrap(), Some(registered()));
+    let good = || engram_proto::convert::trajectory_to_wire(&trajectory(0, 0));
+    let bad = |change: fn(&mut v1::Trajectory)| {
+        let mut message = good();
+        change(&mut message);
+        push_messages(vec![message])
+    };
+    let cases = [
+        (bad(|t| t.env_index = 2), "speaks for 0..2"),
+        (bad(|t| t.log_probs = vec![0; 4].into()), "unroll_length is 4"),
+        (bad(|t| t.core_state = vec![0; 8].into()), "exports 16"),
+        (bad(|t| t.frames = None), "no `frames`"),
+        (bad(|t| t.frames.as_mut().unwrap().step_types = vec![9; 5].into()), "no step type"),
+        (bad(|t| t.policy_versions = vec![1; 7].into()), "policy_versions"),
+        (register(registration()), "a second registration"),
+        (v1::PushRequest { body: None }, "no `body`"),
+    ];
+    for (round, (request, reason)) in cases.into_iter().enumerate() {
+        let status = world.refusal(register(registration()), Some(request)).await;
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+        assert!(status.message().contains(reason), "{reason}: {}", status.message());
+        bystander.send(push(&[trajectory(0, round as u64)])).await;
+        assert_eq!(bystander.hear().await.unwrap(), Some(acknowledged(round as u64 + 1)));
+        assert_eq!(sequences(&world.arrived().await), [(0, round as u64)]);
+    }
+    let status = world.refusal(push(&[trajectory(0, 0)]), None).await;
+    assert!(status.message().contains("trajectories first"), "{status:?}");
+}
+
+/// A message with the field numbers of `PushRequest`, and anything in it.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Junk {
+    #[prost(bytes = "vec", tag = "2")]
+    trajectories: Vec<u8>,
+}
+
+async fn push_junk(channel: &Channel, junk: Junk) -> Status {
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.unwrap();
+    let path = "/engram.v1.Experience/Push".parse().unwrap();
+    let codec = tonic_prost::ProstCodec::<Junk, v1::PushResponse>::default();
+    let request = tonic::Request::new(tokio_stream::iter([junk]));
+    match client.streaming(request, path, codec).await {
+        Ok(response) => response.into_inner().message().await.unwrap_err(),
+        Err(status) => status,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_are_no_message_are_refused_as_the_senders_fault() {
+    let world = World::start();
+    let status = push_junk(&world.channel, Junk { trajectories: vec![0xff; 9] }).await;
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("cannot be read"), "{}", status.message());
+    Actor::register(&world.channel).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_beyond_the_limit_is_refused_as_the_senders_fault() {
+    let world = World::start();
+    let junk = Junk { trajectories: vec![0; MAX_MESSAGE_BYTES + 1] };
+    let status = push_junk(&world.channel, junk).await;
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("too large"), "{}", status.message());
+    Actor::register(&world.channel).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_that_says_nothing_is_not_waited_for_forever() {
+    let world = World::start();
+    let mut silent = Actor::connect(&world.channel).await;
+    let status = silent.hear().await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(status.message().contains("no registration came"), "{}", status.message());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_actors_world_is_offered_to_the_learner_which_may_refuse_it() {
+    let mut world = World::without_terms();
+    let mut first = Actor::connect(&world.channel).await;
+    first.send(register(registration())).await;
+    let proposal = world.wiring.proposals.recv().await.unwrap();
+    assert_eq!(proposal.spec, spec());
+    proposal.refusal.send(engram_policy::PolicyError::EmptyBatch).unwrap();
+    let status = first.hear().await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert!(status.message().contains("no policy can be made"), "{}", status.message());
+
+    let mut second = Actor::connect(&world.channel).await;
+    second.send(register(registration())).await;
+    let proposal = world.wiring.proposals.recv().await.unwrap();
+    world.wiring.terms.send_replace(Some(terms()));
+    drop(proposal);
+    assert_eq!(second.hear().await.unwrap(), Some(registered()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn actors_hear_why_the_learner_ends() {
+    let world = World::start();
+    let mut actor = Actor::register(&world.channel).await;
+    world.stage.send_replace(Stage::Finished);
+    let finished = v1::push_response::Body::Finished(v1::Finished {});
+    assert_eq!(actor.hear().await.unwrap(), Some(finished));
+    assert_eq!(actor.hear().await.unwrap(), None);
+
+    let world = World::start();
+    let mut actor = Actor::register(&world.channel).await;
+    world.stage.send_replace(Stage::Closing);
+    assert_eq!(actor.hear().await.unwrap_err().code(), Code::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_gets_the_newest_weights_at_once_and_then_every_newer_one() {
+    let world = World::start();
+    let weights = |policy_version| Weights { policy_version, bytes: vec![7; 100].into() };
+    world.wiring.publisher.publish(weights(1));
+    world.wiring.publisher.publish(weights(2));
+    let mut client = v1::weights_client::WeightsClient::new(world.channel.clone());
+    let request = v1::SubscribeRequest { protocol_version: PROTOCOL_VERSION, run_id: RUN.into() };
+    let mut chunks = client.subscribe(request).await.unwrap().into_inner();
+    let first = chunks.message().await.unwrap().unwrap();
+    assert_eq!((first.policy_version, first.total_bytes, first.offset), (2, 100, 0));
+    assert_eq!(first.data.len(), 100);
+    world.wiring.publisher.publish(weights(3));
+    assert_eq!(chunks.message().await.unwrap().unwrap().policy_version, 3);
+    // Whoever reads on hears of the last version, and then that there will be no more.
+    world.wiring.publisher.publish(weights(4));
+    world.stage.send_replace(Stage::Finished);
+    assert_eq!(chunks.message().await.unwrap().unwrap().policy_version, 4);
+    assert_eq!(chunks.message().await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_of_another_run_or_protocol_is_refused() {
+    let world = World::start();
+    let mut client = v1::weights_client::WeightsClient::new(world.channel.clone());
+    for (protocol_version, run_id) in [(PROTOCOL_VERSION, "other"), (99, RUN)] {
+        let request = v1::SubscribeRequest { protocol_version, run_id: run_id.into() };
+        let status = client.subscribe(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_counts_once_however_often_it_is_sent() {
+    let world = World::start();
+    let mut client = v1::experience_client::ExperienceClient::new(world.channel.clone());
+    let episode = v1::Episode {
+        env_index: 0,
+        env_steps: 9,
+        episode_return: 2.0,
+        success: Some(true),
+        finish: v1::Finish::Terminated.into(),
+    };
+    let report = v1::ReportRequest {
+        run_id: RUN.into(),
+        actor: 7,
+        generation: 1,
+        sequence: 0,
+        episodes: vec![episode],
+    };
+    for _ in 0..2 {
+        client.report(report.clone()).await.unwrap();
+    }
+    assert_eq!(world.wiring.ledger.episodes().total(), 1);
+    let mut bad = report.clone();
+    bad.episodes[0].episode_return = f32::NAN;
+    let status = client.report(bad).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    let stranger = v1::ReportRequest { run_id: "other".into(), ..report };
+    assert_eq!(client.report(stranger).await.unwrap_err().code(), Code::FailedPrecondition);
+}

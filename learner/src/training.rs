@@ -1,0 +1,325 @@
+//! The learner's loop: wait for a batch, update, publish, and every so often tell and save.
+//!
+//! The policy, the algorithm and the optimizer belong to the thread that runs this.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engram_service::Shutdown;
+use engram_service::progress::ProgressLine;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+
+use crate::algorithms::NonFinite;
+use crate::assembly::Assembled;
+use crate::curves::Curves;
+use crate::episodes::WINDOW;
+use crate::error::LearnerError;
+use crate::interval::Interval;
+use crate::learner::Learner;
+use crate::meter::Meter;
+use crate::metrics::{Metrics, Phase};
+use crate::publisher::{Publisher, Weights};
+use crate::run_folder::RunFolder;
+use crate::wiring::Ledger;
+use crate::writer::Writer;
+use crate::{Ended, LearnerConfig, Summary};
+
+/// A run, ready to train.
+pub(crate) struct Training {
+    pub(crate) learner: Learner,
+    pub(crate) batches: mpsc::Receiver<Assembled>,
+    pub(crate) publisher: Publisher,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) disk: Option<Disk>,
+    pub(crate) progress: watch::Sender<ProgressLine>,
+    pub(crate) metrics: Metrics,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) runtime: Handle,
+    pub(crate) limits: Limits,
+}
+
+/// What a run leaves on the disk.
+pub(crate) struct Disk {
+    pub(crate) folder: RunFolder,
+    pub(crate) curves: Curves,
+    pub(crate) writer: Writer,
+    /// The checkpoint that this process went on from.
+    pub(crate) resumed: Option<PathBuf>,
+}
+
+/// How long, how often, and how much is borne.
+pub(crate) struct Limits {
+    pub(crate) env_steps: u64,
+    pub(crate) log_interval: Duration,
+    pub(crate) checkpoint_interval: Duration,
+    pub(crate) non_finite_updates: u32,
+}
+
+/// What changes while it trains.
+struct Course {
+    /// Since the last row.
+    interval: Interval,
+    /// Env steps per second in the interval before that, or in the first one so far.
+    rate: f64,
+    told: bool,
+    /// When time was last added to the run's seconds.
+    clock: Instant,
+    saved: Instant,
+    saved_env_steps: u64,
+    non_finite_in_a_row: u32,
+    total: Total,
+}
+
+/// Over the whole life of this process.
+struct Total {
+    started: Instant,
+    first_env_step: u64,
+    stale: u64,
+    meter: Meter,
+}
+
+impl From<&LearnerConfig> for Limits {
+    fn from(config: &LearnerConfig) -> Self {
+        Limits {
+            env_steps: config.run.env_steps,
+            log_interval: config.run.log_interval(),
+            checkpoint_interval: config.run.checkpoint_interval(),
+            non_finite_updates: config.rl.max_non_finite_updates(),
+        }
+    }
+}
+
+impl Training {
+    /// Trains until the run has had its env steps, or shutdown. The last checkpoint is on the
+    /// disk when this returns; after an error, the last good one is.
+    pub(crate) fn run(mut self) -> Result<Summary, LearnerError> {
+        let mut course = self.begin();
+        self.publish_first();
+        match self.train(&mut course) {
+            Ok(()) => Ok(self.end(course)),
+            Err(error) => {
+                // The disk may still be busy with a good checkpoint.
+                self.disk.and_then(|disk| disk.writer.finish(None));
+                Err(error)
+            }
+        }
+    }
+
+    fn train(&mut self, course: &mut Course) -> Result<(), LearnerError> {
+        while !self.learner.is_finished() {
+            let Some(assembled) = self.wait_for_batch(course) else { break };
+            if self.update(&assembled, course)? {
+                self.publish(course);
+            }
+            self.tell(course);
+            self.save_if_due(course);
+        }
+        Ok(())
+    }
+
+    fn begin(&self) -> Course {
+        let (now, counters) = (Instant::now(), self.learner.counters());
+        Course {
+            interval: Interval::start(now, counters, &self.ledger.episodes()),
+            rate: 0.0,
+            told: false,
+            clock: now,
+            saved: now,
+            saved_env_steps: counters.env_steps,
+            non_finite_in_a_row: 0,
+            total: Total {
+                started: now,
+                first_env_step: counters.env_steps,
+                stale: 0,
+                meter: Meter::default(),
+            },
+        }
+    }
+
+    /// Publishes the weights to start from: those of the checkpoint under their own version, unless
+    /// a killed predecessor has used newer ones.
+    fn publish_first(&mut self) {
+        let used = self.disk.as_ref().map_or(0, |disk| disk.folder.newest_version());
+        let version = self.learner.counters().policy_version;
+        let weights = match version {
+            1.. if used <= version => self.learner.weights(),
+            _ => {
+                self.learner.skip_versions(used);
+                self.learner.next_weights()
+            }
+        };
+        self.send(weights);
+    }
+
+    /// The next batch; `None` on shutdown, or when the assembler has ended.
+    fn wait_for_batch(&mut self, course: &mut Course) -> Option<Assembled> {
+        let started = Instant::now();
+        let assembled = self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.shutdown.triggered() => None,
+                assembled = self.batches.recv() => assembled,
+            }
+        });
+        let waited = started.elapsed();
+        self.metrics.waited_for_data(waited);
+        course.interval.meter().waited(waited);
+        assembled
+    }
+
+    /// Learns from a batch; `false` if the update was skipped. Too many of those in a row are an
+    /// error.
+    fn update(&mut self, assembled: &Assembled, course: &mut Course) -> Result<bool, LearnerError> {
+        let Assembled { batch, rows, env_steps, stale, assembly_time } = assembled;
+        let version = self.learner.counters().policy_version;
+        let lags = || rows.iter().map(|row| version.saturating_sub(row.policy_version));
+        lags().for_each(|lag| course.interval.lag(lag));
+        course.interval.stale(*stale);
+        course.total.stale += stale;
+        course.interval.meter().spent(Phase::Assemble, *assembly_time);
+        match self.learner.update(batch, *env_steps) {
+            Ok(stats) => {
+                let phases = stats.phases;
+                self.metrics.phase(Phase::Forward, phases.forward);
+                self.metrics.phase(Phase::Backward, phases.backward);
+                self.metrics.phase(Phase::Optimizer, phases.optimizer);
+                self.metrics.updated(*env_steps, lags());
+                course.interval.updated(&stats);
+                course.non_finite_in_a_row = 0;
+                Ok(true)
+            }
+            Err(last) => {
+                self.metrics.non_finite(*env_steps);
+                course.non_finite_in_a_row += 1;
+                self.bear(last, course.non_finite_in_a_row)?;
+                Ok(false)
+            }
+        }
+    }
+
+    fn bear(&self, last: NonFinite, in_a_row: u32) -> Result<(), LearnerError> {
+        if in_a_row < self.limits.non_finite_updates {
+            tracing::warn!(in_a_row, "{last}");
+            return Ok(());
+        }
+        Err(LearnerError::NonFinite { in_a_row, last })
+    }
+
+    fn publish(&mut self, course: &mut Course) {
+        let started = Instant::now();
+        let weights = self.learner.next_weights();
+        self.send(weights);
+        let took = started.elapsed();
+        self.metrics.phase(Phase::Publish, took);
+        course.interval.meter().spent(Phase::Publish, took);
+    }
+
+    fn send(&self, weights: Weights) {
+        if let Some(disk) = &self.disk {
+            // Before anybody can act with them.
+            disk.folder.note_version(weights.policy_version);
+        }
+        self.metrics.published(weights.policy_version, weights.bytes.len());
+        self.publisher.publish(weights);
+    }
+
+    /// Tells how far the run is; every so often, a row of the learning curves too.
+    fn tell(&mut self, course: &mut Course) {
+        let now = Instant::now();
+        self.learner.add_seconds(now.duration_since(course.clock).as_secs_f64());
+        course.clock = now;
+        let due = course.interval.elapsed(now) >= self.limits.log_interval;
+        if due || !course.told {
+            course.rate = course.interval.rate(now, self.learner.counters());
+        }
+        self.progress.send_replace(self.line(course));
+        if due {
+            self.close_interval(now, course);
+        }
+    }
+
+    fn line(&self, course: &Course) -> ProgressLine {
+        let counters = self.learner.counters();
+        let means = self.ledger.episodes().latest(WINDOW);
+        ProgressLine {
+            env_steps: counters.env_steps,
+            budget: self.limits.env_steps,
+            steps_per_second: course.rate,
+            mean_return: means.episode_return.map(|mean| mean as f32),
+            success: means.success.map(|share| share as f32),
+            updates: counters.updates,
+            policy_lag: course.interval.mean_lag().unwrap_or(0.0) as f32,
+        }
+    }
+
+    /// Adds a row, and starts the next interval.
+    fn close_interval(&mut self, now: Instant, course: &mut Course) {
+        let counters = self.learner.counters();
+        let episodes = self.ledger.episodes().clone();
+        if let Some(disk) = &mut self.disk {
+            disk.curves.add(&course.interval.row(now, counters, &episodes));
+        }
+        course.total.meter.add(course.interval.meter());
+        course.interval = Interval::start(now, counters, &episodes);
+        course.told = true;
+    }
+
+    fn save_if_due(&mut self, course: &mut Course) {
+        if course.saved.elapsed() < self.limits.checkpoint_interval {
+            return;
+        }
+        course.saved = Instant::now();
+        let Some(disk) = &self.disk else { return };
+        let checkpoint = self.checkpoint();
+        course.interval.meter().spent(Phase::Checkpoint, course.saved.elapsed());
+        self.metrics.phase(Phase::Checkpoint, course.saved.elapsed());
+        if disk.writer.offer(checkpoint) {
+            course.saved_env_steps = self.learner.counters().env_steps;
+        } else {
+            tracing::warn!("the disk is slower than run.checkpoint_seconds: one is left out");
+        }
+    }
+
+    fn checkpoint(&self) -> crate::checkpoint::Checkpoint {
+        let streams = self.ledger.streams().clone();
+        let episodes = self.ledger.episodes().clone();
+        self.learner.checkpoint(streams, episodes)
+    }
+
+    /// The last row, the last checkpoint, and what the run came to.
+    fn end(mut self, mut course: Course) -> Summary {
+        self.tell(&mut course);
+        let now = Instant::now();
+        let counters = *self.learner.counters();
+        if course.interval.has_env_steps(&counters) {
+            self.close_interval(now, &mut course);
+        }
+        let last = (counters.env_steps != course.saved_env_steps).then(|| self.checkpoint());
+        let checkpoint = self.disk.and_then(|disk| disk.writer.finish(last).or(disk.resumed));
+        let elapsed = now.duration_since(course.total.started);
+        let means = self.ledger.episodes().latest(WINDOW);
+        let shares = course.total.meter.shares(elapsed);
+        tracing::info!(
+            env_steps = counters.env_steps,
+            updates = counters.updates,
+            bottleneck = %shares.bottleneck(),
+            data_wait = format!("{:.0}%", 100.0 * shares.data_wait),
+            "training ended"
+        );
+        let new_env_steps = (counters.env_steps - course.total.first_env_step) as f64;
+        Summary {
+            ended: if self.learner.is_finished() { Ended::Finished } else { Ended::Stopped },
+            env_steps: counters.env_steps,
+            updates: counters.updates,
+            policy_version: counters.policy_version,
+            episodes: self.ledger.episodes().total(),
+            means,
+            stale_trajectories: course.total.stale,
+            env_steps_per_second: new_env_steps / elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
+            shares,
+            checkpoint,
+        }
+    }
+}
