@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use engram_inference_server::Device;
+use engram_policy::Device;
 
 use crate::system::Compute;
 

@@ -11,8 +11,8 @@
 //! In reading order: [`service`] speaks with one group of environments; [`queue`] is where streams
 //! and the model thread meet; [`batcher`] decides when waiting requests become a batch, and
 //! [`slots`] who holds which rows of recurrent state, which lie on the device in [`states`];
-//! [`model`] is the thread that owns the policy; [`weights`] follows the learner; [`device`] finds
-//! the accelerator. [`run`] is the whole life of the server.
+//! [`model`] is the thread that owns the policy; [`weights`] follows the learner. [`run`] is the
+//! whole life of the server.
 
 #![deny(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -31,8 +31,6 @@ pub mod states;
 
 pub mod weights;
 
-pub mod device;
-
 mod metrics;
 
 use std::sync::Arc;
@@ -40,6 +38,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use engram_mdp::Seed;
+use engram_policy::{Device, DeviceError};
 use engram_proto::limits::MAX_MESSAGE_BYTES;
 use engram_proto::v1::inference_server::InferenceServer;
 use engram_service::health::{Health, health};
@@ -49,7 +48,6 @@ use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
 pub use crate::batcher::BatchLimits;
-pub use crate::device::{Device, DeviceError};
 pub use crate::weights::{WeightsError, WeightsSource};
 
 use crate::queue::Queue;

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use engram_inference_server::{BatchLimits, Device, InferenceConfig, WeightsSource, run};
+use engram_inference_server::{BatchLimits, InferenceConfig, WeightsSource, run};
+use engram_policy::Device;
 use engram_service::args::{ExposureArgs, LogArgs, MetricsArgs};
 use engram_service::{Address, Listener, Shutdown, allocator, health};
 

@@ -5,7 +5,7 @@
 //!             (a task per actor)            (a thread)    (a thread)               (a task each)
 //! ```
 //!
-//! In reading order: [`service`](crate) takes what arrives: `push` checks an actor's trajectories,
+//! In reading order: `service` takes what arrives: `push` checks an actor's trajectories,
 //! [`streams`] accepts each exactly once, [`queue`] bounds what waits, [`assembly`] turns it into
 //! batches. `training` is the loop of the thread that learns; [`learner`] is what it changes: a
 //! policy by one of the [`algorithms`], which are made of [`vtrace`] and [`optimizer`] and set up

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Parser;
 use engram_learner::{LearnerConfig, LearnerError, Summary};
+use engram_policy::Device;
 use engram_service::args::{ExposureArgs, LogArgs, MetricsArgs};
 use engram_service::progress::{Progress, ProgressLine};
-use engram_service::{Address, ConfigArgs, Listener, Shutdown, health};
-use tch::Device;
+use engram_service::{Address, ConfigArgs, Listener, Shutdown, allocator, health};
 use tokio::sync::watch;
 
 /// Turns the trajectories of actors into weights, and sends them to inference servers.
@@ -29,7 +29,7 @@ struct Arguments {
     #[arg(long, value_name = "DIR", env = "ENGRAM_RUNS", default_value = "runs")]
     runs: PathBuf,
     /// Where the policy computes: cpu, cuda or cuda:N
-    #[arg(long, env = "ENGRAM_DEVICE", default_value = "cpu", value_parser = device)]
+    #[arg(long, env = "ENGRAM_DEVICE", default_value = "cpu")]
     device: Device,
     /// Threads of tensor operations on the CPU
     #[arg(long, value_name = "N", env = "ENGRAM_THREADS", default_value_t = 1,
@@ -46,8 +46,13 @@ struct Arguments {
     logs: LogArgs,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
+    // Before any other thread runs.
+    allocator::keep_big_blocks();
+    tokio::runtime::Runtime::new()?.block_on(serve())
+}
+
+async fn serve() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     arguments.logs.init();
     if arguments.healthcheck {
@@ -60,7 +65,7 @@ async fn main() -> anyhow::Result<()> {
     }
     let name = arguments.run_name.clone().unwrap_or_else(|| resolved.experiment().to_owned());
     let folder = Some(arguments.runs.join(&name));
-    let config = LearnerConfig::new(resolved, name, folder, arguments.device, arguments.threads)?;
+    let config = LearnerConfig::new(resolved, name, folder, arguments.device.ready()?, arguments.threads)?;
     let shutdown = Shutdown::on_signals().context("cannot hear signals")?;
     let exposure = arguments.exposure.exposure();
     let metrics = arguments.metrics.serve(exposure, &shutdown).await?;
@@ -115,15 +120,4 @@ fn tell(summary: &Summary) {
 #[expect(clippy::print_stdout, reason = "the configuration is what was asked for")]
 fn print_config(text: &str) {
     print!("{text}");
-}
-
-fn device(text: &str) -> Result<Device, String> {
-    match text.split_once(':') {
-        None if text == "cpu" => Ok(Device::Cpu),
-        None if text == "cuda" => Ok(Device::Cuda(0)),
-        Some(("cuda", number)) => {
-            number.parse().map(Device::Cuda).map_err(|_| format!("`{number}` is no number"))
-        }
-        _ => Err("a device is cpu, cuda or cuda:N".into()),
-    }
 }

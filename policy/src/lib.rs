@@ -11,8 +11,8 @@
 //! network; [`inputs`] is what it is fed, and `resets` where episodes begin in it; `torso`,
 //! `memory` (one file per layer) and `heads` are its parts, [`distribution`] what comes out,
 //! and [`state`] what is remembered between steps. [`batch`] turns trajectories into tensors, `weights`
-//! a policy into bytes that describe themselves. `parameters` holds the trainable tensors, and
-//! `random` makes the numbers that they start from.
+//! a policy into bytes that describe themselves. [`device`] finds the accelerator, `parameters` holds the
+//! trainable tensors, and `random` makes the numbers that they start from.
 //!
 //! Shapes are time-major: T time, B batch, O observation, D features, H hidden, A action. Wrong
 //! shapes are bugs and panic; wrong files and configurations are [`PolicyError`]s.
@@ -40,11 +40,14 @@ pub mod state;
 pub mod batch;
 mod weights;
 
+pub mod device;
+
 mod mlp;
 mod parameters;
 mod random;
 
 pub use batch::Batch;
+pub use device::{Device, DeviceError};
 pub use config::{
     Activation, Convolution, Gradient, HeadConfig, MemoryConfig, MemoryInput, PolicyConfig,
     TorsoConfig,

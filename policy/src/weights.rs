@@ -76,6 +76,19 @@ pub(crate) fn read(bytes: &[u8], named: &[(String, Tensor)]) -> Result<(), Polic
     Ok(())
 }
 
+/// A diverged learner must not reach those who act.
+fn check_finite(name: &str, view: &TensorView<'_>, tensor: &Tensor) -> Result<(), PolicyError> {
+    let numbers = Tensor::from_data_size(view.data(), &tensor.size(), tensor.kind());
+    if numbers.isfinite().all().int64_value(&[]) == 1 {
+        return Ok(());
+    }
+    Err(PolicyError::Tensor {
+        name: name.to_owned(),
+        expected: "finite numbers".into(),
+        found: "numbers that are not".into(),
+    })
+}
+
 /// The file's tensor `name`, if it can be copied into `tensor`.
 fn view<'a>(
     file: &SafeTensors<'a>,
@@ -92,6 +105,7 @@ fn view<'a>(
     if view.shape() != shape || view.dtype() != dtype(tensor.kind()) {
         return Err(wrong(format!("{:?} {:?}", view.dtype(), view.shape())));
     }
+    check_finite(name, &view, tensor)?;
     Ok(view)
 }
 

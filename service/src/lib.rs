@@ -4,7 +4,7 @@
 //! ```text
 //! before   args        the flags that all programs share
 //!          config      an experiment: three parts, overrides, the run's own settings
-//!          allocator   glibc keeps big blocks instead of returning them
+//!          allocator   mimalloc, for libtorch too
 //!          logs        what people read          progress   one line or bar per interval
 //! around   net         addresses, listeners, channels, backoff
 //!          health      grpc.health.v1            metrics    Prometheus at /metrics

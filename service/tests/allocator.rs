@@ -1,4 +1,4 @@
-//! What is freed is kept. Alone in its process, because malloc is configured once.
+//! What is freed is kept. Alone in its process, because the allocator is configured once.
 
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
@@ -17,7 +17,6 @@ fn page_faults() -> u64 {
 #[test]
 fn a_big_block_that_is_asked_for_again_costs_no_page_faults() {
     allocator::keep_big_blocks();
-    // A new thread: the harness' own may have its arena already.
     let faults = std::thread::spawn(|| {
         let fill = || drop(black_box(vec![black_box(1_u8); 200 << 20]));
         fill();

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engram_inference_server::{
-    BatchLimits, Device, InferenceConfig, InferenceError, WeightsSource, run,
+    BatchLimits, InferenceConfig, InferenceError, WeightsSource, run,
 };
 use engram_mdp::{
     ActionSpec, Actions, Dtype, Ending, EnvSpec, Frames, ObservationSpec, Observations, Seed,
     StepType,
 };
-use engram_policy::{Policy, PolicyConfig};
+use engram_policy::{Device, Policy, PolicyConfig};
 use engram_proto::convert::frames_to_wire;
 use engram_proto::v1::inference_client::InferenceClient;
 use engram_proto::v1::weights_server::{Weights, WeightsServer};
