@@ -7,7 +7,7 @@ use engram_actor::{
 use engram_envs::EnvConfig;
 use engram_mdp::Seed;
 use engram_service::args::{ExposureArgs, LogArgs, MetricsArgs};
-use engram_service::{Address, ConfigArgs, Resolved, Shutdown};
+use engram_service::{Address, ConfigArgs, Resolved, Shutdown, logs};
 
 /// Steps worlds for a learner, with the actions of an inference server.
 #[derive(Debug, Parser)]
@@ -58,7 +58,7 @@ struct Program {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let program = Program::parse();
-    program.logs.init();
+    program.logs.init(logs::USUAL);
     let resolved = program.config.resolve()?;
     if program.config.print_config {
         #[expect(clippy::print_stdout, reason = "the flag asks for it")]

@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use engram_service::args::LogArgs;
-use engram_service::{Shutdown, allocator};
+use engram_service::{Shutdown, allocator, logs};
 
 /// Engram trains agents that must remember: many actors, one inference server, one learner.
 #[derive(Debug, Parser)]
@@ -60,7 +60,8 @@ enum Command {
 fn main() -> ExitCode {
     allocator::keep_big_blocks();
     let cli = Cli::parse();
-    cli.logs.init();
+    // Progress is shown by other means; who watches a terminal wants to hear of trouble only.
+    cli.logs.init(logs::QUIET);
     match run(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -56,8 +56,7 @@ pub(crate) fn train(
     let ending = Shutdown::new();
     let learner = start_learner(experiment, run_id, folder, compute, progress, &sockets, shutdown)?;
     let weights = WeightsSource::Learner(sockets.learner.clone());
-    let inference =
-        start_inference(&experiment.run, run_id, weights, compute, &sockets, &ending)?;
+    let inference = start_inference(&experiment.run, run_id, weights, compute, &sockets, &ending)?;
     let actors: Vec<_> = (0..experiment.run.actors)
         .map(|actor| start_actor(experiment, run_id, actor, &sockets, &ending))
         .collect();

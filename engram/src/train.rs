@@ -15,9 +15,9 @@ use tokio::sync::watch;
 
 use crate::compute::ComputeArgs;
 use crate::curves::{Curve, draw};
+use crate::eval;
 use crate::experiment::Experiment;
 use crate::system::{self, Trained};
-use crate::eval;
 
 /// Flags of `engram train`.
 #[derive(Args, Clone, Debug)]
@@ -35,6 +35,9 @@ pub(crate) struct TrainArgs {
     /// Where runs are stored
     #[arg(long, value_name = "DIR", env = "ENGRAM_RUNS", default_value = "runs")]
     runs: PathBuf,
+    /// Train another sequence model on the same afterwards, and draw both curves in one picture
+    #[arg(long, value_name = "SEQ")]
+    against: Option<String>,
     /// Play so many greedy episodes when training ends
     #[arg(long, value_name = "N")]
     evaluate: Option<u32>,
@@ -47,19 +50,48 @@ pub(crate) struct TrainArgs {
     exposure: ExposureArgs,
 }
 
-/// Trains, and says what came of it.
+/// Trains what was asked for, and what it is to be compared with; says what came of it.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn run(args: &TrainArgs, shutdown: &Shutdown) -> Result<()> {
-    let mut resolved = args.config.resolve()?;
+    if args.config.print_config {
+        print!("{}", resolve(args, &args.config)?.resolved.to_toml());
+        return Ok(());
+    }
+    let mut folders = vec![train(args, &args.config, args.run_name.clone(), shutdown)?];
+    if let Some(seq) = &args.against {
+        let other = ConfigArgs { seq: Some(seq.clone()), ..args.config.clone() };
+        let name = args.run_name.as_ref().map(|name| format!("{name}-{seq}"));
+        println!();
+        folders.push(train(args, &other, name, shutdown)?);
+    }
+    if args.plot {
+        let curves =
+            folders.iter().map(|folder| Curve::read(folder)).collect::<Result<Vec<_>>>()?;
+        let title = resolve(args, &args.config)?.env.spec().name;
+        let [picture, _] = draw(&curves, &title, &folders[0].join("plots/learning-curve"))?;
+        println!("\nplot       {}", picture.display());
+    }
+    Ok(())
+}
+
+fn resolve(args: &TrainArgs, config: &ConfigArgs) -> Result<Experiment> {
+    let mut resolved = config.resolve()?;
     if let Some(actors) = args.actors {
         resolved.set(&format!("run.actors={actors}"))?;
     }
-    let experiment = Experiment::new(resolved)?;
-    if args.config.print_config {
-        print!("{}", experiment.resolved.to_toml());
-        return Ok(());
-    }
-    let run_id = args.run_name.clone().unwrap_or_else(|| experiment.run_name(&args.config));
+    Experiment::new(resolved)
+}
+
+/// One training with its evaluation; returns the run's folder.
+#[expect(clippy::print_stdout, reason = "this is the command's answer")]
+fn train(
+    args: &TrainArgs,
+    config: &ConfigArgs,
+    name: Option<String>,
+    shutdown: &Shutdown,
+) -> Result<PathBuf> {
+    let experiment = resolve(args, config)?;
+    let run_id = name.unwrap_or_else(|| experiment.run_name(config));
     let folder = args.runs.join(&run_id);
     println!("{}", introduction(&experiment, &run_id));
 
@@ -69,23 +101,17 @@ pub(crate) fn run(args: &TrainArgs, shutdown: &Shutdown) -> Result<()> {
         move || show(receiver, &run)
     });
     let compute = args.compute.compute()?;
-    let trained =
-        system::train(&experiment, &run_id, Some(&folder), compute, sender, shutdown)?;
+    let trained = system::train(&experiment, &run_id, Some(&folder), compute, sender, shutdown)?;
     bar.join().ok();
     println!("{}", conclusion(&trained));
-
     if let Some(episodes) = args.evaluate
         && trained.summary.ended == Ended::Finished
     {
-        println!("{}", eval::score(&experiment, &folder, episodes, compute, shutdown)?);
+        let score = eval::score(&experiment, &folder, episodes, compute, shutdown)?;
+        println!("evaluated  {score}");
     }
     println!("run        {}", folder.display());
-    if args.plot {
-        let curve = Curve::read(&folder)?;
-        let paths = draw(&[curve], &run_id, &folder.join("plots/learning-curve"))?;
-        println!("plot       {}", paths[0].display());
-    }
-    Ok(())
+    Ok(folder)
 }
 
 /// What will be trained on what.

@@ -7,9 +7,8 @@ use std::path::Path;
 use support::{Program, configs, progress, scrape, wait_for};
 
 /// Recall over two blank frames: small, and impossible without memory.
-const WORLD: [&str; 6] = [
-    "--set", "env.delay=2", "--set", "env.choices=2", "--set", "run.unroll_length=10",
-];
+const WORLD: [&str; 6] =
+    ["--set", "env.delay=2", "--set", "env.choices=2", "--set", "run.unroll_length=10"];
 
 /// A small system on Unix sockets or TCP.
 struct System {
@@ -24,28 +23,62 @@ impl System {
         let budget = format!("run.env_steps={}", self.env_steps);
         let configs = configs();
         let mut args = vec![
-            "main", "--configs", &configs, "--runs", &self.runs, "--run-name", "run",
-            "--listen", &self.learner_at, "--metrics", "127.0.0.1:0", "--set", &budget,
-            "--set", "run.checkpoint_seconds=1.0", "--set", "run.log_seconds=0.5",
-            "--set", "run.queue_trajectories=64", "--set", "rl.batch_size=16",
+            "main",
+            "--configs",
+            &configs,
+            "--runs",
+            &self.runs,
+            "--run-name",
+            "run",
+            "--listen",
+            &self.learner_at,
+            "--metrics",
+            "127.0.0.1:0",
+            "--set",
+            &budget,
+            "--set",
+            "run.checkpoint_seconds=1.0",
+            "--set",
+            "run.log_seconds=0.5",
+            "--set",
+            "run.queue_trajectories=64",
+            "--set",
+            "rl.batch_size=16",
         ];
         args.extend(WORLD);
         Program::start("learner", &args)
     }
 
     fn inference(&self) -> Program {
-        Program::start("inference-server", &[
-            "--listen", &self.inference_at, "--learner", &self.learner_at,
-            "--metrics", "127.0.0.1:0",
-        ])
+        Program::start(
+            "inference-server",
+            &[
+                "--listen",
+                &self.inference_at,
+                "--learner",
+                &self.learner_at,
+                "--metrics",
+                "127.0.0.1:0",
+            ],
+        )
     }
 
     fn actor(&self, number: u32) -> Program {
         let (number, configs) = (number.to_string(), configs());
         let mut args = vec![
-            "main", "--configs", &configs, "--learner", &self.learner_at,
-            "--inference", &self.inference_at, "--actor", &number, "--envs", "16",
-            "--metrics", "127.0.0.1:0",
+            "main",
+            "--configs",
+            &configs,
+            "--learner",
+            &self.learner_at,
+            "--inference",
+            &self.inference_at,
+            "--actor",
+            &number,
+            "--envs",
+            "16",
+            "--metrics",
+            "127.0.0.1:0",
         ];
         args.extend(WORLD);
         Program::start("actor", &args)
@@ -157,10 +190,22 @@ fn an_actor_of_another_world_is_refused_and_the_run_goes_on() {
     wait_for(&learner_metrics, "engram_learner_updates_total", |n| n > 0.0);
 
     let configs = configs();
-    let mut stranger = Program::start("actor", &[
-        "catch", "--configs", &configs, "--learner", &system.learner_at,
-        "--inference", &system.inference_at, "--actor", "9", "--envs", "2",
-    ]);
+    let mut stranger = Program::start(
+        "actor",
+        &[
+            "catch",
+            "--configs",
+            &configs,
+            "--learner",
+            &system.learner_at,
+            "--inference",
+            &system.inference_at,
+            "--actor",
+            "9",
+            "--envs",
+            "2",
+        ],
+    );
     assert!(!stranger.ended().success());
     let log = stranger.log();
     assert!(log.contains("recall(choices=2)") && log.contains("catch"), "{log}");

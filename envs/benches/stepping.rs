@@ -19,13 +19,11 @@ fn step(bencher: Bencher<'_, '_>, text: &str) {
     let config = EnvConfig::from_table(text.parse().expect("TOML")).expect("a known world");
     let mut group = VectorEnv::new(&config, 0..GROUP, Seed::new(0)).expect("a valid world");
     let actions: Vec<Actions> = (0..16).map(|t| actions(group.spec().action, t)).collect();
-    bencher
-        .counter(ItemsCount::new(STEPS * GROUP as usize))
-        .bench_local(|| {
-            for t in 0..STEPS {
-                divan::black_box(group.step(&actions[t % actions.len()]));
-            }
-        });
+    bencher.counter(ItemsCount::new(STEPS * GROUP as usize)).bench_local(|| {
+        for t in 0..STEPS {
+            divan::black_box(group.step(&actions[t % actions.len()]));
+        }
+    });
 }
 
 /// Actions that look random and cost nothing to draw.
@@ -60,24 +58,15 @@ fn catch(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn cartpole(bencher: Bencher<'_, '_>) {
-    step(
-        bencher,
-        "name = 'cartpole'\nmax_steps = 500\nobserve = 'full'",
-    );
+    step(bencher, "name = 'cartpole'\nmax_steps = 500\nobserve = 'full'");
 }
 
 #[divan::bench]
 fn pendulum(bencher: Bencher<'_, '_>) {
-    step(
-        bencher,
-        "name = 'pendulum'\nmax_steps = 200\nobserve = 'full'",
-    );
+    step(bencher, "name = 'pendulum'\nmax_steps = 200\nobserve = 'full'");
 }
 
 #[divan::bench(sample_count = 10)]
 fn hopper(bencher: Bencher<'_, '_>) {
-    step(
-        bencher,
-        "name = 'hopper'\nmax_steps = 1000\nreset_noise = 0.1\nobserve = 'full'",
-    );
+    step(bencher, "name = 'hopper'\nmax_steps = 1000\nreset_noise = 0.1\nobserve = 'full'");
 }

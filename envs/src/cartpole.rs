@@ -29,11 +29,7 @@ const TIME_STEP: f64 = 0.02;
 const POSITION_LIMIT: f64 = 2.4;
 const ANGLE_LIMIT: f64 = 12.0 * 2.0 * PI / 360.0;
 
-const LAYOUT: Layout = Layout {
-    full: &[0, 1, 2, 3],
-    positions: &[0, 2],
-    velocities: &[1, 3],
-};
+const LAYOUT: Layout = Layout { full: &[0, 1, 2, 3], positions: &[0, 2], velocities: &[1, 3] };
 
 /// The parameters of CartPole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,11 +90,7 @@ impl CartPole {
     }
 
     fn observe(&self, observation: ObservationMut<'_>) {
-        show(
-            &self.state.map(|x| x as f32),
-            self.shown,
-            observation.floats(),
-        );
+        show(&self.state.map(|x| x as f32), self.shown, observation.floats());
     }
 }
 
@@ -152,10 +144,7 @@ mod tests {
 
     #[test]
     fn the_dynamics_are_gymnasiums() {
-        let config = Config {
-            max_steps: 500,
-            observe: Observe::Full,
-        };
+        let config = Config { max_steps: 500, observe: Observe::Full };
         for episode in goldens::episodes("cartpole") {
             let mut world = CartPole::new(&config, Seed::new(0));
             world.state = goldens::numbers(&episode, "start").try_into().unwrap();
@@ -168,11 +157,7 @@ mod tests {
                 let outcome = world.step(action, ObservationMut::F32(&mut row));
                 assert_close(&row, expected, 1e-6, t);
                 assert_eq!(outcome.reward, 1.0);
-                let ending = if t == 499 {
-                    Ending::Truncated
-                } else {
-                    Ending::Terminated
-                };
+                let ending = if t == 499 { Ending::Truncated } else { Ending::Terminated };
                 assert_eq!(outcome.ending, (t == last).then_some(ending), "at step {t}");
             }
         }
@@ -181,10 +166,7 @@ mod tests {
     #[test]
     fn positions_and_velocities_are_parts_of_the_full_observation() {
         let part = |observe| {
-            let config = Config {
-                max_steps: 500,
-                observe,
-            };
+            let config = Config { max_steps: 500, observe };
             let mut world = CartPole::new(&config, Seed::new(3));
             let mut row = vec![0.0; world.spec.observation.len()];
             world.reset(ObservationMut::F32(&mut row));

@@ -117,10 +117,7 @@ mod tests {
 
     /// Plays one episode of the standard board; the policy is shown ball and paddle columns.
     fn play(seed: u64, policy: impl Fn(usize, usize) -> usize) -> (f32, u32) {
-        let config = Config {
-            rows: 10,
-            columns: 5,
-        };
+        let config = Config { rows: 10, columns: 5 };
         let mut catch = config.make(Seed::new(seed));
         let mut board = [0_u8; 50];
         catch.reset(ObservationMut::U8(&mut board));
@@ -143,9 +140,6 @@ mod tests {
         let follow = |ball: usize, paddle: usize| (ball + 1).saturating_sub(paddle).min(2);
         assert!((0..50).all(|seed| play(seed, follow) == (1.0, 9)));
         let still: f32 = (0..500).map(|seed| play(seed, |_, _| 1).0).sum::<f32>() / 500.0;
-        assert!(
-            (still - -0.6).abs() < 0.12,
-            "one column of five is caught, not {still}"
-        );
+        assert!((still - -0.6).abs() < 0.12, "one column of five is caught, not {still}");
     }
 }

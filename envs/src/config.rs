@@ -58,10 +58,7 @@ impl EnvConfig {
     /// What the world shows and accepts; the parameters are valid. The spec's name carries the
     /// parameters that change what a frame looks like.
     pub fn spec(&self) -> EnvSpec {
-        self.world()
-            .spec()
-            .checked()
-            .expect("valid parameters make a valid spec")
+        self.world().spec().checked().expect("valid parameters make a valid spec")
     }
 
     /// The world itself; everything random in it comes from `seed`.
@@ -96,9 +93,7 @@ mod tests {
     use super::*;
 
     fn message(text: &str) -> String {
-        EnvConfig::from_table(text.parse().unwrap())
-            .unwrap_err()
-            .to_string()
+        EnvConfig::from_table(text.parse().unwrap()).unwrap_err().to_string()
     }
 
     #[test]

@@ -33,26 +33,17 @@ pub struct Outcome {
 impl Outcome {
     /// The episode goes on.
     pub fn goes_on(reward: f32) -> Self {
-        Outcome {
-            reward,
-            ending: None,
-        }
+        Outcome { reward, ending: None }
     }
 
     /// The world itself ended the episode.
     pub fn terminated(reward: f32) -> Self {
-        Outcome {
-            reward,
-            ending: Some(Ending::Terminated),
-        }
+        Outcome { reward, ending: Some(Ending::Terminated) }
     }
 
     /// A time limit cut the episode off.
     pub fn truncated(reward: f32) -> Self {
-        Outcome {
-            reward,
-            ending: Some(Ending::Truncated),
-        }
+        Outcome { reward, ending: Some(Ending::Truncated) }
     }
 }
 

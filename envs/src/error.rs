@@ -23,10 +23,7 @@ pub enum EnvError {
         known: &'static [&'static str],
     },
     /// The world has no such parameter.
-    #[error(
-        "environment `{world}` has no key `{found}`{}",
-        suggestion(found, known)
-    )]
+    #[error("environment `{world}` has no key `{found}`{}", suggestion(found, known))]
     UnknownKey {
         /// The world.
         world: String,
@@ -78,12 +75,7 @@ pub(crate) fn within<T: PartialOrd + Display>(
         return Ok(());
     }
     let range = format!("{} to {}", range.start(), range.end());
-    Err(EnvError::Range {
-        world,
-        key,
-        found: value.to_string(),
-        range,
-    })
+    Err(EnvError::Range { world, key, found: value.to_string(), range })
 }
 
 /// The known name that `found` probably stands for.

@@ -10,10 +10,7 @@ pub(crate) fn episodes(world: &str) -> Vec<Table> {
     let all: Table = TEXT.parse().unwrap();
     let episodes = all[world].as_array().unwrap();
     assert!(!episodes.is_empty());
-    episodes
-        .iter()
-        .map(|episode| episode.as_table().unwrap().clone())
-        .collect()
+    episodes.iter().map(|episode| episode.as_table().unwrap().clone()).collect()
 }
 
 /// A list of numbers.

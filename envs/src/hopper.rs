@@ -17,11 +17,7 @@ use crate::observe::{Layout, Observe};
 /// Thigh, leg and foot hang below one another in the plane y = 0.
 static HOPPER: Robot = Robot {
     name: "hopper",
-    torso: Capsule {
-        from: [0.0, 0.0, 1.45],
-        to: [0.0, 0.0, 1.05],
-        radius: 0.05,
-    },
+    torso: Capsule { from: [0.0, 0.0, 1.45], to: [0.0, 0.0, 1.05], radius: 0.05 },
     limbs: &[
         Limb {
             parent: Parent::Torso,
@@ -29,11 +25,7 @@ static HOPPER: Robot = Robot {
             axis: [0.0, -1.0, 0.0],
             limits: [-2.618, 0.0],
             torque: 75.0,
-            capsule: Capsule {
-                from: [0.0, 0.0, 1.05],
-                to: [0.0, 0.0, 0.6],
-                radius: 0.05,
-            },
+            capsule: Capsule { from: [0.0, 0.0, 1.05], to: [0.0, 0.0, 0.6], radius: 0.05 },
             ground_contact: GroundContact::Hidden,
         },
         Limb {
@@ -42,11 +34,7 @@ static HOPPER: Robot = Robot {
             axis: [0.0, -1.0, 0.0],
             limits: [-2.618, 0.0],
             torque: 75.0,
-            capsule: Capsule {
-                from: [0.0, 0.0, 0.6],
-                to: [0.0, 0.0, 0.1],
-                radius: 0.04,
-            },
+            capsule: Capsule { from: [0.0, 0.0, 0.6], to: [0.0, 0.0, 0.1], radius: 0.04 },
             ground_contact: GroundContact::Hidden,
         },
         Limb {
@@ -55,11 +43,7 @@ static HOPPER: Robot = Robot {
             axis: [0.0, -1.0, 0.0],
             limits: [-FRAC_PI_4, FRAC_PI_4],
             torque: 75.0,
-            capsule: Capsule {
-                from: [-0.13, 0.0, 0.1],
-                to: [0.26, 0.0, 0.1],
-                radius: 0.06,
-            },
+            capsule: Capsule { from: [-0.13, 0.0, 0.1], to: [0.26, 0.0, 0.1], radius: 0.06 },
             ground_contact: GroundContact::Observed,
         },
     ],
@@ -137,9 +121,6 @@ mod tests {
         assert_eq!(LAYOUT.full.len(), HOPPER.observation_len());
         let mut parts = [LAYOUT.positions, LAYOUT.velocities].concat();
         parts.sort_unstable();
-        assert_eq!(
-            parts, LAYOUT.full,
-            "every number is a position or a velocity"
-        );
+        assert_eq!(parts, LAYOUT.full, "every number is a position or a velocity");
     }
 }

@@ -118,9 +118,7 @@ impl Robot {
     /// The limbs whose contact with the floor is observed.
     fn feet(&self) -> impl Iterator<Item = usize> {
         let limbs = self.limbs.iter().enumerate();
-        limbs
-            .filter(|(_, limb)| limb.ground_contact == GroundContact::Observed)
-            .map(|(i, _)| i)
+        limbs.filter(|(_, limb)| limb.ground_contact == GroundContact::Observed).map(|(i, _)| i)
     }
 
     fn has_fallen(&self, height: f32, pitch: f32) -> bool {
@@ -145,13 +143,8 @@ impl Settings {
     pub(crate) fn spec(&self, robot: &Robot) -> EnvSpec {
         EnvSpec {
             name: format!("{}(observe={})", robot.name, self.observe),
-            observation: ObservationSpec {
-                dtype: Dtype::F32,
-                shape: vec![self.shown.len()],
-            },
-            action: ActionSpec::Continuous {
-                dimensions: robot.limbs.len(),
-            },
+            observation: ObservationSpec { dtype: Dtype::F32, shape: vec![self.shown.len()] },
+            action: ActionSpec::Continuous { dimensions: robot.limbs.len() },
             action_repeat: 1,
         }
     }
@@ -199,10 +192,7 @@ impl Locomotion {
 
     /// Looks at the body, and writes all of the full observation but the feet.
     fn look(&mut self) -> Look {
-        let Poses {
-            torso,
-            mean_of_parts: center,
-        } = self.body.seen();
+        let Poses { torso, mean_of_parts: center } = self.body.seen();
         let (roll, pitch, yaw) = euler_angles(torso.rotation);
         let height = torso.translation.z;
         let to_target = Vector::new(TARGET - center.x, -center.y, 0.0);
@@ -257,11 +247,7 @@ impl Locomotion {
     fn cost(&self, action: &[f32], joints_at_limit: usize) -> f32 {
         let joints = action.len() as f32;
         let velocities = self.full[TORSO_NUMBERS + 1..].iter().step_by(2);
-        let power: f32 = action
-            .iter()
-            .zip(velocities)
-            .map(|(a, v)| (a * v).abs())
-            .sum();
+        let power: f32 = action.iter().zip(velocities).map(|(a, v)| (a * v).abs()).sum();
         let squares: f32 = action.iter().map(|a| a * a).sum();
         ELECTRICITY_COST * power / joints
             + STALL_TORQUE_COST * squares / joints
@@ -276,8 +262,7 @@ impl Environment for Locomotion {
 
     fn reset(&mut self, observation: ObservationMut<'_>) {
         let noise = self.settings.reset_noise;
-        self.angles
-            .fill_with(|| self.generator.random_range(-noise..=noise));
+        self.angles.fill_with(|| self.generator.random_range(-noise..=noise));
         self.body = Body::new(self.robot, &self.angles);
         self.initial_height = self.body.seen().torso.translation.z;
         self.time = 0;

@@ -24,26 +24,14 @@ pub(crate) fn from_table<T: for<'de> Deserialize<'de>>(table: toml::Table) -> Re
         _ => return Err(EnvError::Nameless { known }),
     };
     if !known.contains(&world.as_str()) {
-        return Err(EnvError::UnknownName {
-            found: world,
-            known,
-        });
+        return Err(EnvError::UnknownName { found: world, known });
     }
     read(&table).map_err(|fault| match fault {
-        Fault::Key { found, known } => EnvError::UnknownKey {
-            world,
-            found,
-            known,
-        },
-        Fault::Missing { key } => EnvError::MissingKey {
-            world,
-            key: key.into(),
-        },
-        Fault::Choice { .. } | Fault::Other(_) => EnvError::Value {
-            world,
-            key: culprit::<T>(&table),
-            reason: fault.to_string(),
-        },
+        Fault::Key { found, known } => EnvError::UnknownKey { world, found, known },
+        Fault::Missing { key } => EnvError::MissingKey { world, key: key.into() },
+        Fault::Choice { .. } | Fault::Other(_) => {
+            EnvError::Value { world, key: culprit::<T>(&table), reason: fault.to_string() }
+        }
     })
 }
 
@@ -58,22 +46,14 @@ pub(crate) fn variants<T: for<'de> Deserialize<'de>>() -> &'static [&'static str
 
 /// The key whose value cannot be read: the one that is merely missing once it is taken away.
 fn culprit<T: for<'de> Deserialize<'de>>(table: &toml::Table) -> String {
-    let without = |key: &str| {
-        table
-            .clone()
-            .into_iter()
-            .filter(|(k, _)| k != key)
-            .collect()
-    };
+    let without = |key: &str| table.clone().into_iter().filter(|(k, _)| k != key).collect();
     let at_fault = |key: &str| {
         matches!(
             read::<T>(&without(key)), Err(Fault::Missing { key: missing }) if missing == key
         )
     };
     let mut keys = table.keys().filter(|key| *key != NAME);
-    keys.find(|key| at_fault(key))
-        .cloned()
-        .unwrap_or_else(|| "a value".into())
+    keys.find(|key| at_fault(key)).cloned().unwrap_or_else(|| "a value".into())
 }
 
 fn read<T: for<'de> Deserialize<'de>>(table: &toml::Table) -> Result<T, Fault> {
@@ -83,17 +63,9 @@ fn read<T: for<'de> Deserialize<'de>>(table: &toml::Table) -> Result<T, Fault> {
 /// Why a table cannot be read.
 #[derive(Debug)]
 enum Fault {
-    Choice {
-        found: String,
-        known: &'static [&'static str],
-    },
-    Key {
-        found: String,
-        known: &'static [&'static str],
-    },
-    Missing {
-        key: &'static str,
-    },
+    Choice { found: String, known: &'static [&'static str] },
+    Key { found: String, known: &'static [&'static str] },
+    Missing { key: &'static str },
     Other(String),
 }
 
@@ -120,17 +92,11 @@ impl de::Error for Fault {
     }
 
     fn unknown_variant(found: &str, known: &'static [&'static str]) -> Self {
-        Fault::Choice {
-            found: found.into(),
-            known,
-        }
+        Fault::Choice { found: found.into(), known }
     }
 
     fn unknown_field(found: &str, known: &'static [&'static str]) -> Self {
-        Fault::Key {
-            found: found.into(),
-            known,
-        }
+        Fault::Key { found: found.into(), known }
     }
 
     fn missing_field(key: &'static str) -> Self {

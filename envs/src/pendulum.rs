@@ -24,11 +24,7 @@ const MAX_SPEED: f64 = 8.0;
 /// Seconds between two decisions.
 const TIME_STEP: f64 = 0.05;
 
-const LAYOUT: Layout = Layout {
-    full: &[0, 1, 2],
-    positions: &[0, 1],
-    velocities: &[2],
-};
+const LAYOUT: Layout = Layout { full: &[0, 1, 2], positions: &[0, 1], velocities: &[2] };
 
 /// The parameters of Pendulum.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -138,10 +134,7 @@ mod tests {
 
     #[test]
     fn the_dynamics_are_gymnasiums() {
-        let config = Config {
-            max_steps: 200,
-            observe: Observe::Full,
-        };
+        let config = Config { max_steps: 200, observe: Observe::Full };
         for episode in goldens::episodes("pendulum") {
             let mut world = Pendulum::new(&config, Seed::new(0));
             let start = goldens::numbers(&episode, "start");

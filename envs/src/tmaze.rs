@@ -85,22 +85,14 @@ impl Oracle {
 
 impl World for Config {
     fn validate(&self) -> Result<(), EnvError> {
-        within(
-            "tmaze",
-            "corridor_length",
-            self.corridor_length,
-            1..=1_000_000,
-        )?;
+        within("tmaze", "corridor_length", self.corridor_length, 1..=1_000_000)?;
         within("tmaze", "distract_reward", self.distract_reward, -1.0..=1.0)
     }
 
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: format!("tmaze(oracle={})", self.oracle.name()),
-            observation: ObservationSpec {
-                dtype: Dtype::F32,
-                shape: vec![2],
-            },
+            observation: ObservationSpec { dtype: Dtype::F32, shape: vec![2] },
             action: ActionSpec::Discrete { count: MOVES.len() },
             action_repeat: 1,
         }
@@ -158,9 +150,7 @@ impl Tmaze {
         } else {
             [0, 0]
         };
-        observation
-            .floats()
-            .copy_from_slice(&seen.map(|number| number as f32));
+        observation.floats().copy_from_slice(&seen.map(|number| number as f32));
     }
 
     /// Walls do not move the agent: everything but the corridor and the two goals is wall.
@@ -188,11 +178,7 @@ impl Environment for Tmaze {
     }
 
     fn reset(&mut self, observation: ObservationMut<'_>) {
-        self.goal = if self.generator.random_bool(0.5) {
-            1
-        } else {
-            -1
-        };
+        self.goal = if self.generator.random_bool(0.5) { 1 } else { -1 };
         self.position = (self.offset, 0);
         self.time = 0;
         self.oracle_seen = false;
@@ -230,12 +216,7 @@ mod tests {
     use super::*;
 
     fn config(oracle: Oracle, corridor_length: u32, penalty: Penalty) -> Config {
-        Config {
-            corridor_length,
-            oracle,
-            penalty,
-            distract_reward: 0.0,
-        }
+        Config { corridor_length, oracle, penalty, distract_reward: 0.0 }
     }
 
     /// Plays one episode and returns its return, its length, and whether it was solved. The policy
@@ -268,11 +249,8 @@ mod tests {
             if oracle == Oracle::Active && t == 0 {
                 2
             } else if now[0] == 1.0 {
-                let goal: f32 = seen
-                    .iter()
-                    .filter(|frame| frame[0] == 0.0)
-                    .map(|frame| frame[1])
-                    .sum();
+                let goal: f32 =
+                    seen.iter().filter(|frame| frame[0] == 0.0).map(|frame| frame[1]).sum();
                 if goal > 0.0 { 1 } else { 3 }
             } else {
                 RIGHT
@@ -300,14 +278,10 @@ mod tests {
             let world = config(oracle, corridor_length, Penalty::Behind);
             let mut world = world.make(Seed::new(3));
             let mut generator = Seed::new(4).generator();
-            let returns: f32 = (0..2000)
-                .map(|_| play(&mut *world, |_, _| generator.random_range(0..4)).0)
-                .sum();
+            let returns: f32 =
+                (0..2000).map(|_| play(&mut *world, |_, _| generator.random_range(0..4)).0).sum();
             let mean = returns / 2000.0;
-            assert!(
-                (mean - expected).abs() < 0.003,
-                "{oracle:?}: {mean} is not {expected}"
-            );
+            assert!((mean - expected).abs() < 0.003, "{oracle:?}: {mean} is not {expected}");
         }
     }
 
@@ -316,10 +290,7 @@ mod tests {
         let slip = |t: usize, _: &[[f32; 2]]| if t == 4 { 1 } else { RIGHT };
         let behind = config(Oracle::Passive, 10, Penalty::Behind);
         let (total, ..) = play(&mut *behind.make(Seed::new(5)), slip);
-        assert!(
-            (total - -0.6).abs() < 1e-6,
-            "steps 5 to 10 are behind: {total}"
-        );
+        assert!((total - -0.6).abs() < 1e-6, "steps 5 to 10 are behind: {total}");
         let wrong_action = config(Oracle::Passive, 10, Penalty::WrongAction);
         let (total, ..) = play(&mut *wrong_action.make(Seed::new(5)), slip);
         assert!((total - -0.1).abs() < 1e-6, "one wrong move: {total}");
@@ -332,10 +303,7 @@ mod tests {
         assert_eq!(total, 0.0, "standing before the oracle costs nothing");
         let at_oracle = |t: usize, _: &[[f32; 2]]| if t == 0 { 2 } else { 1 };
         let (total, ..) = play(&mut *world.make(Seed::new(5)), at_oracle);
-        assert!(
-            (total - -1.1).abs() < 1e-5,
-            "eleven wrong moves after it: {total}"
-        );
+        assert!((total - -1.1).abs() < 1e-5, "eleven wrong moves after it: {total}");
     }
 
     #[test]
@@ -349,11 +317,7 @@ mod tests {
         });
         assert_eq!(frames[0][0], 0.0);
         assert_eq!(frames[0][1].abs(), 1.0, "the first frame tells");
-        assert_eq!(
-            frames[1],
-            [0.0, 0.0],
-            "the second look at the oracle does not"
-        );
+        assert_eq!(frames[1], [0.0, 0.0], "the second look at the oracle does not");
 
         let mut world = config(Oracle::Passive, 3, Penalty::Behind).make(Seed::new(6));
         let path = [RIGHT, RIGHT, RIGHT, 1];

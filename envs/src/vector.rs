@@ -49,11 +49,7 @@ impl VectorEnv {
         let make = |index: u32| config.make(seed.derive("env", u64::from(index)));
         let environments = indices.clone().map(make).collect::<Result<Vec<_>, _>>()?;
         let rows = environments.len();
-        let start = |env_index| Progress {
-            env_index,
-            env_steps: 0,
-            episode_return: 0.0,
-        };
+        let start = |env_index| Progress { env_index, env_steps: 0, episode_return: 0.0 };
         let mut group = VectorEnv {
             observation_len: spec.observation.len(),
             frames: Frames::first(&spec, rows),
@@ -81,11 +77,7 @@ impl VectorEnv {
     /// clamped to `[-1, 1]`, and recorded so.
     pub fn step(&mut self, actions: &Actions) -> &[Episode] {
         let rows = self.environments.len();
-        assert_eq!(
-            actions.len(),
-            rows * self.spec.action.len(),
-            "one action per environment"
-        );
+        assert_eq!(actions.len(), rows * self.spec.action.len(), "one action per environment");
         self.episodes.clear();
         for row in 0..rows {
             if self.frames.step_types[row].is_last() {
@@ -103,8 +95,7 @@ impl VectorEnv {
         self.episodes.clear();
         for row in 0..self.environments.len() {
             if self.progress[row].env_steps > 0 && !self.frames.step_types[row].is_last() {
-                self.episodes
-                    .push(self.progress[row].episode(None, Finish::Interrupted));
+                self.episodes.push(self.progress[row].episode(None, Finish::Interrupted));
             }
             self.reset(row);
         }
@@ -114,9 +105,7 @@ impl VectorEnv {
     fn reset(&mut self, row: usize) {
         let frames = &mut self.frames;
         self.environments[row].reset(frames.observations.row_mut(row, self.observation_len));
-        frames
-            .previous_actions
-            .set_row(row, None, self.spec.action.len());
+        frames.previous_actions.set_row(row, None, self.spec.action.len());
         frames.previous_rewards[row] = 0.0;
         frames.step_types[row] = StepType::First;
         self.progress[row].env_steps = 0;
@@ -136,8 +125,7 @@ impl VectorEnv {
         progress.episode_return += f64::from(outcome.reward);
         if let Some(ending) = outcome.ending {
             let success = self.environments[row].success();
-            self.episodes
-                .push(progress.episode(success, Finish::Ended(ending)));
+            self.episodes.push(progress.episode(success, Finish::Ended(ending)));
         }
     }
 }

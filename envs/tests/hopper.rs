@@ -7,18 +7,7 @@ mod hopper_table;
 #[test]
 fn hopper_moves_like_pybullets() {
     let comparison = hopper_table::measure();
-    let apart: Vec<_> = comparison
-        .lines
-        .iter()
-        .filter(|line| !line.agrees())
-        .collect();
+    let apart: Vec<_> = comparison.lines.iter().filter(|line| !line.agrees()).collect();
     assert!(apart.is_empty(), "{comparison}");
-    assert!(
-        comparison
-            .lines
-            .iter()
-            .filter(|line| line.tolerance.is_some())
-            .count()
-            > 40
-    );
+    assert!(comparison.lines.iter().filter(|line| line.tolerance.is_some()).count() > 40);
 }

@@ -12,27 +12,14 @@ use rand::RngExt;
 /// Every file in `configs/env`, by name.
 fn configs() -> Vec<(String, EnvConfig)> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../configs/env");
-    let files = fs::read_dir(directory)
-        .expect("the configurations")
-        .map(|file| {
-            let path = file.expect("a file").path();
-            let text = fs::read_to_string(&path).expect("text");
-            assert!(
-                text.starts_with("# "),
-                "{} does not start with what it is",
-                path.display()
-            );
-            let config = EnvConfig::from_table(text.parse().expect("TOML"));
-            let name = path
-                .file_stem()
-                .expect("a name")
-                .to_string_lossy()
-                .into_owned();
-            (
-                name,
-                config.unwrap_or_else(|error| panic!("{}: {error}", path.display())),
-            )
-        });
+    let files = fs::read_dir(directory).expect("the configurations").map(|file| {
+        let path = file.expect("a file").path();
+        let text = fs::read_to_string(&path).expect("text");
+        assert!(text.starts_with("# "), "{} does not start with what it is", path.display());
+        let config = EnvConfig::from_table(text.parse().expect("TOML"));
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        (name, config.unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+    });
     let mut configs: Vec<_> = files.collect();
     configs.sort_by(|(a, _), (b, _)| a.cmp(b));
     configs
@@ -79,11 +66,7 @@ fn frames(
 fn every_world_shows_what_its_spec_says() {
     for (name, config) in configs() {
         let spec = config.spec();
-        assert_eq!(
-            config.make(Seed::new(0)).expect("a world").spec(),
-            &spec,
-            "{name}"
-        );
+        assert_eq!(config.make(Seed::new(0)).expect("a world").spec(), &spec, "{name}");
         for (step, frames) in frames(&config, 0..3, 7, 300).iter().enumerate() {
             let checked = frames.check(&spec, 3);
             assert_eq!(checked, Ok(()), "{name} at step {step}");
@@ -121,17 +104,11 @@ fn an_environment_depends_on_its_index_and_not_on_its_group() {
         for row in 0..4 {
             apart.extend_rows(&first(row..row + 1), 0..1, &spec);
         }
-        assert!(
-            together == apart,
-            "{name}: an environment changed with its group"
-        );
+        assert!(together == apart, "{name}: an environment changed with its group");
         if name != "recall" {
             let mut other = Frames::with_capacity(&spec, 4);
             (0..4).for_each(|_| other.extend_rows(&together, 0..1, &spec));
-            assert!(
-                together != other,
-                "{name}: environments 0 to 3 are all alike"
-            );
+            assert!(together != other, "{name}: environments 0 to 3 are all alike");
         }
     }
 }
@@ -145,35 +122,13 @@ fn an_interrupted_episode_is_reported_once_and_never_one_that_had_not_begun() {
     group.step(&actions);
     group.step(&actions);
     let episodes = group.interrupt().to_vec();
-    assert_eq!(
-        episodes
-            .iter()
-            .map(|episode| episode.env_index)
-            .collect::<Vec<_>>(),
-        [4, 5]
-    );
-    assert!(
-        episodes
-            .iter()
-            .all(|e| e.env_steps == 2 && e.finish == Finish::Interrupted)
-    );
-    assert!(
-        group
-            .frames()
-            .step_types
-            .iter()
-            .all(|step_type| step_type.is_first())
-    );
+    assert_eq!(episodes.iter().map(|episode| episode.env_index).collect::<Vec<_>>(), [4, 5]);
+    assert!(episodes.iter().all(|e| e.env_steps == 2 && e.finish == Finish::Interrupted));
+    assert!(group.frames().step_types.iter().all(|step_type| step_type.is_first()));
     for _ in 0..7 {
         group.step(&actions);
     }
-    assert!(
-        group
-            .frames()
-            .step_types
-            .iter()
-            .all(|step_type| step_type.is_last())
-    );
+    assert!(group.frames().step_types.iter().all(|step_type| step_type.is_last()));
     assert!(group.interrupt().is_empty(), "the episodes had ended");
 }
 

@@ -12,7 +12,7 @@ use clap::Parser;
 use engram_inference_server::{BatchLimits, InferenceConfig, WeightsSource, run};
 use engram_policy::Device;
 use engram_service::args::{ExposureArgs, LogArgs, MetricsArgs};
-use engram_service::{Address, Listener, Shutdown, allocator, health};
+use engram_service::{Address, Listener, Shutdown, allocator, health, logs};
 
 /// Answers the actors of a run with actions, batching all of them through one policy
 #[derive(Debug, Parser)]
@@ -71,7 +71,7 @@ struct Args {
 fn main() -> ExitCode {
     allocator::keep_big_blocks();
     let args = Args::parse();
-    args.logs.init();
+    args.logs.init(logs::USUAL);
     let runtime = tokio::runtime::Runtime::new().expect("the system has room for threads");
     match runtime.block_on(serve(args)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -193,7 +193,8 @@ async fn subscribe(
     };
     loop {
         let Err(error) = subscription.run(queue).await;
-        tracing::warn!(%error, %address, "no weights for now; trying again");
+        // A learner that closes is a normal end: of a run, or of a learner that will be back.
+        tracing::info!(%error, %address, "no weights for now; trying again");
         serving.send_if_modified(|serving| {
             let nothing = matches!(serving, Serving::Nothing(_));
             if nothing {

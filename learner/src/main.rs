@@ -8,7 +8,7 @@ use engram_learner::{LearnerConfig, LearnerError, Summary};
 use engram_policy::Device;
 use engram_service::args::{ExposureArgs, LogArgs, MetricsArgs};
 use engram_service::progress::{Progress, ProgressLine};
-use engram_service::{Address, ConfigArgs, Listener, Shutdown, allocator, health};
+use engram_service::{Address, ConfigArgs, Listener, Shutdown, allocator, health, logs};
 use tokio::sync::watch;
 
 /// Turns the trajectories of actors into weights, and sends them to inference servers.
@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<()> {
 
 async fn serve() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    arguments.logs.init();
+    arguments.logs.init(logs::USUAL);
     if arguments.healthcheck {
         return health::check(&arguments.listen).await.context("the learner is not healthy");
     }
@@ -65,7 +65,8 @@ async fn serve() -> anyhow::Result<()> {
     }
     let name = arguments.run_name.clone().unwrap_or_else(|| resolved.experiment().to_owned());
     let folder = Some(arguments.runs.join(&name));
-    let config = LearnerConfig::new(resolved, name, folder, arguments.device.ready()?, arguments.threads)?;
+    let config =
+        LearnerConfig::new(resolved, name, folder, arguments.device.ready()?, arguments.threads)?;
     let shutdown = Shutdown::on_signals().context("cannot hear signals")?;
     let exposure = arguments.exposure.exposure();
     let metrics = arguments.metrics.serve(exposure, &shutdown).await?;

@@ -248,7 +248,8 @@ mod tests {
             change(&mut config);
             config.validate().unwrap_err().to_string()
         };
-        let no_cells = refuse(|c| c.memory = MemoryConfig::Lstm { hidden: 0, layers: 1, forget_bias: 0.0 });
+        let no_cells =
+            refuse(|c| c.memory = MemoryConfig::Lstm { hidden: 0, layers: 1, forget_bias: 0.0 });
         assert!(no_cells.contains("`memory.hidden`") && no_cells.contains("65536"), "{no_cells}");
         assert!(refuse(|c| c.inputs = vec![MemoryInput::PreviousReward]).contains("inputs"));
         assert!(refuse(|c| c.inputs.push(MemoryInput::Observation)).contains("repetition"));

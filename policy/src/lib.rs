@@ -47,11 +47,11 @@ mod parameters;
 mod random;
 
 pub use batch::Batch;
-pub use device::{Device, DeviceError};
 pub use config::{
     Activation, Convolution, Gradient, HeadConfig, MemoryConfig, MemoryInput, PolicyConfig,
     TorsoConfig,
 };
+pub use device::{Device, DeviceError};
 pub use distribution::Distribution;
 pub use error::PolicyError;
 pub use inputs::Inputs;

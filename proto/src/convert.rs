@@ -116,12 +116,7 @@ impl From<&EnvSpec> for v1::EnvSpec {
                 Dtype::F32 => v1::Dtype::F32,
             }
             .into(),
-            observation_shape: spec
-                .observation
-                .shape
-                .iter()
-                .map(|&side| side as u32)
-                .collect(),
+            observation_shape: spec.observation.shape.iter().map(|&side| side as u32).collect(),
             action: Some(match spec.action {
                 ActionSpec::Discrete { count } => {
                     v1::env_spec::Action::DiscreteActions(count as u32)
@@ -155,18 +150,14 @@ impl TryFrom<v1::EnvSpec> for EnvSpec {
             }
         };
         let action = match message.action.ok_or(WireError::Missing("action"))? {
-            v1::env_spec::Action::DiscreteActions(count) => ActionSpec::Discrete {
-                count: count as usize,
-            },
-            v1::env_spec::Action::ContinuousDimensions(dimensions) => ActionSpec::Continuous {
-                dimensions: dimensions as usize,
-            },
+            v1::env_spec::Action::DiscreteActions(count) => {
+                ActionSpec::Discrete { count: count as usize }
+            }
+            v1::env_spec::Action::ContinuousDimensions(dimensions) => {
+                ActionSpec::Continuous { dimensions: dimensions as usize }
+            }
         };
-        let shape = message
-            .observation_shape
-            .iter()
-            .map(|&side| side as usize)
-            .collect();
+        let shape = message.observation_shape.iter().map(|&side| side as usize).collect();
         let spec = EnvSpec {
             name: message.name,
             observation: ObservationSpec { dtype, shape },
@@ -183,12 +174,7 @@ pub fn frames_to_wire(frames: &Frames) -> v1::Frames {
         observations: Bytes::copy_from_slice(frames.observations.as_bytes()),
         previous_actions: Bytes::copy_from_slice(frames.previous_actions.as_bytes()),
         previous_rewards: floats_to_wire(&frames.previous_rewards),
-        step_types: frames
-            .step_types
-            .iter()
-            .map(|s| s.code())
-            .collect::<Vec<u8>>()
-            .into(),
+        step_types: frames.step_types.iter().map(|s| s.code()).collect::<Vec<u8>>().into(),
     }
 }
 
@@ -226,31 +212,18 @@ pub fn trajectory_from_wire(
     let found = log_probs.len();
     if found > MAX_UNROLL_LENGTH {
         let what = "decisions in one trajectory";
-        return Err(WireError::TooMany {
-            what,
-            limit: MAX_UNROLL_LENGTH,
-            found,
-        });
+        return Err(WireError::TooMany { what, limit: MAX_UNROLL_LENGTH, found });
     }
     if found != unroll_length {
-        return Err(WireError::UnrollLength {
-            expected: unroll_length,
-            found,
-        });
+        return Err(WireError::UnrollLength { expected: unroll_length, found });
     }
     let versions = &message.policy_versions;
     if !versions.len().is_multiple_of(8) {
         let bytes = versions.len();
-        return Err(WireError::Ragged {
-            column: "policy_versions",
-            bytes,
-        });
+        return Err(WireError::Ragged { column: "policy_versions", bytes });
     }
     let trajectory = Trajectory {
-        stream: StreamId {
-            actor,
-            env_index: message.env_index,
-        },
+        stream: StreamId { actor, env_index: message.env_index },
         sequence: message.sequence,
         frames: columns_from_wire(message.frames.ok_or(WireError::Missing("frames"))?, spec)?,
         log_probs,
@@ -268,10 +241,7 @@ pub fn floats_to_wire(floats: &[f32]) -> Bytes {
 /// Floats from raw little-endian memory; `column` names them in an error.
 pub fn floats_from_wire(column: &'static str, bytes: &[u8]) -> Result<Vec<f32>, WireError> {
     if !bytes.len().is_multiple_of(4) {
-        return Err(WireError::Ragged {
-            column,
-            bytes: bytes.len(),
-        });
+        return Err(WireError::Ragged { column, bytes: bytes.len() });
     }
     Ok(bytemuck::pod_collect_to_vec(bytes))
 }
@@ -287,17 +257,11 @@ pub fn actions_from_wire(
     spec: ActionSpec,
     rows: usize,
 ) -> Result<Actions, WireError> {
-    let actions = Actions::from_bytes(spec, bytes).ok_or(WireError::Ragged {
-        column: "actions",
-        bytes: bytes.len(),
-    })?;
+    let actions = Actions::from_bytes(spec, bytes)
+        .ok_or(WireError::Ragged { column: "actions", bytes: bytes.len() })?;
     if actions.len() != rows * spec.len() {
         let (expected, found) = (rows * spec.len(), actions.len());
-        return Err(WireError::Length {
-            column: "actions",
-            expected,
-            found,
-        });
+        return Err(WireError::Length { column: "actions", expected, found });
     }
     match actions.first_invalid_row(spec) {
         Some(row) => Err(FrameError::Action { row, spec }.into()),
@@ -343,10 +307,7 @@ pub fn episode_from_wire(message: &v1::Episode) -> Result<Episode, WireError> {
 
 /// Columns of whole numbers, not yet checked against each other.
 fn columns_from_wire(message: v1::Frames, spec: &EnvSpec) -> Result<Frames, WireError> {
-    let ragged = |column, bytes: &Bytes| WireError::Ragged {
-        column,
-        bytes: bytes.len(),
-    };
+    let ragged = |column, bytes: &Bytes| WireError::Ragged { column, bytes: bytes.len() };
     Ok(Frames {
         observations: Observations::from_bytes(spec.observation.dtype, &message.observations)
             .ok_or_else(|| ragged("observations", &message.observations))?,

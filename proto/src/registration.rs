@@ -36,18 +36,15 @@ impl Registration {
     /// The streams of trajectories that belong to it, in row order.
     pub fn streams(&self) -> impl ExactSizeIterator<Item = StreamId> + use<> {
         let actor = self.actor;
-        self.env_indices
-            .clone()
-            .map(move |env_index| StreamId { actor, env_index })
+        self.env_indices.clone().map(move |env_index| StreamId { actor, env_index })
     }
 
     /// Refuses an actor of another run.
     pub fn check_run(&self, served: &str) -> Result<(), WireError> {
         match &self.run_id {
-            Some(run_id) if run_id != served => Err(WireError::Run {
-                served: served.into(),
-                registered: run_id.clone(),
-            }),
+            Some(run_id) if run_id != served => {
+                Err(WireError::Run { served: served.into(), registered: run_id.clone() })
+            }
             _ => Ok(()),
         }
     }
@@ -103,13 +100,11 @@ impl TryFrom<v1::Registration> for Registration {
             });
         }
         let first = message.first_env_index;
-        let end = first
-            .checked_add(message.env_count)
-            .ok_or(WireError::TooMany {
-                what: "environments of one actor",
-                limit: u32::MAX as usize,
-                found: first as usize + message.env_count as usize,
-            })?;
+        let end = first.checked_add(message.env_count).ok_or(WireError::TooMany {
+            what: "environments of one actor",
+            limit: u32::MAX as usize,
+            found: first as usize + message.env_count as usize,
+        })?;
         let purpose = match v1::Purpose::try_from(message.purpose) {
             Ok(v1::Purpose::Train) => Purpose::Train,
             Ok(v1::Purpose::Evaluate) => Purpose::Evaluate,

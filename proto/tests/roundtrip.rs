@@ -18,18 +18,14 @@ fn specs() -> impl Strategy<Value = EnvSpec> {
         (1_usize..9).prop_map(|count| ActionSpec::Discrete { count }),
         (1_usize..4).prop_map(|dimensions| ActionSpec::Continuous { dimensions }),
     ];
-    (
-        dtype,
-        prop::collection::vec(1_usize..5, 1..4),
-        action,
-        1_u32..5,
-    )
-        .prop_map(|(dtype, shape, action, action_repeat)| EnvSpec {
+    (dtype, prop::collection::vec(1_usize..5, 1..4), action, 1_u32..5).prop_map(
+        |(dtype, shape, action, action_repeat)| EnvSpec {
             name: "world".into(),
             observation: ObservationSpec { dtype, shape },
             action,
             action_repeat,
-        })
+        },
+    )
 }
 
 /// A trajectory whose numbers come from `noise` and whose episodes last four frames.
@@ -40,10 +36,7 @@ fn trajectory(spec: &EnvSpec, unroll_length: usize, noise: u32) -> Trajectory {
     let numbers = rows * spec.observation.len();
     let first = |row: usize| place(row) == 0;
     Trajectory {
-        stream: StreamId {
-            actor: 3,
-            env_index: 7,
-        },
+        stream: StreamId { actor: 3, env_index: 7 },
         sequence: u64::from(noise),
         frames: Frames {
             observations: match spec.observation.dtype {
@@ -55,13 +48,11 @@ fn trajectory(spec: &EnvSpec, unroll_length: usize, noise: u32) -> Trajectory {
             previous_actions: match spec.action {
                 ActionSpec::Discrete { count } => Actions::Discrete(
                     (0..rows)
-                        .map(|row| {
-                            if first(row) {
-                                0
-                            } else {
-                                i32::from(number(row)) % count as i32
-                            }
-                        })
+                        .map(
+                            |row| {
+                                if first(row) { 0 } else { i32::from(number(row)) % count as i32 }
+                            },
+                        )
                         .collect(),
                 ),
                 ActionSpec::Continuous { dimensions } => Actions::Continuous(
@@ -74,18 +65,12 @@ fn trajectory(spec: &EnvSpec, unroll_length: usize, noise: u32) -> Trajectory {
                 ),
             },
             previous_rewards: (0..rows)
-                .map(|row| {
-                    if first(row) {
-                        0.0
-                    } else {
-                        f32::from(number(row))
-                    }
-                })
+                .map(|row| if first(row) { 0.0 } else { f32::from(number(row)) })
                 .collect(),
             step_types: (0..rows)
                 .map(|row| match place(row) {
                     0 => StepType::First,
-                    3 if noise % 2 == 0 => StepType::Last(Ending::Terminated),
+                    3 if noise.is_multiple_of(2) => StepType::Last(Ending::Terminated),
                     3 => StepType::Last(Ending::Truncated),
                     _ => StepType::Mid,
                 })
@@ -152,10 +137,7 @@ fn registration() -> Registration {
         env_indices: 8..16,
         spec: EnvSpec {
             name: "recall".into(),
-            observation: ObservationSpec {
-                dtype: Dtype::F32,
-                shape: vec![6],
-            },
+            observation: ObservationSpec { dtype: Dtype::F32, shape: vec![6] },
             action: ActionSpec::Discrete { count: 4 },
             action_repeat: 1,
         },
@@ -189,16 +171,8 @@ fn another_protocol_run_or_world_is_a_failed_precondition_that_shows_both() {
     served.action = ActionSpec::Discrete { count: 2 };
     let refused = tonic::Status::from(registration().check_spec(&served).expect_err("refused"));
     assert_eq!(refused.code(), Code::FailedPrecondition);
-    assert!(
-        refused.message().contains("4 discrete actions"),
-        "{}",
-        refused.message()
-    );
-    assert!(
-        refused.message().contains("2 discrete actions"),
-        "{}",
-        refused.message()
-    );
+    assert!(refused.message().contains("4 discrete actions"), "{}", refused.message());
+    assert!(refused.message().contains("2 discrete actions"), "{}", refused.message());
 }
 
 #[test]
@@ -208,18 +182,9 @@ fn a_registration_without_environments_or_purpose_is_refused() {
         change(&mut message);
         Registration::try_from(message).expect_err("refused")
     };
-    assert!(matches!(
-        refuse(|m| m.env_count = 0),
-        WireError::TooMany { .. }
-    ));
-    assert!(matches!(
-        refuse(|m| m.env_count = u32::MAX),
-        WireError::TooMany { .. }
-    ));
-    assert!(matches!(
-        refuse(|m| m.first_env_index = u32::MAX),
-        WireError::TooMany { .. }
-    ));
+    assert!(matches!(refuse(|m| m.env_count = 0), WireError::TooMany { .. }));
+    assert!(matches!(refuse(|m| m.env_count = u32::MAX), WireError::TooMany { .. }));
+    assert!(matches!(refuse(|m| m.first_env_index = u32::MAX), WireError::TooMany { .. }));
     assert_eq!(refuse(|m| m.purpose = 0), WireError::Missing("purpose"));
     assert_eq!(refuse(|m| m.spec = None), WireError::Missing("spec"));
 }
@@ -229,11 +194,5 @@ fn an_unroll_of_another_length_is_refused_with_both_lengths() {
     let spec = registration().spec;
     let message = trajectory_to_wire(&trajectory(&spec, 5, 1));
     let refused = trajectory_from_wire(message, 3, &spec, 6).expect_err("refused");
-    assert_eq!(
-        refused,
-        WireError::UnrollLength {
-            expected: 6,
-            found: 5
-        }
-    );
+    assert_eq!(refused, WireError::UnrollLength { expected: 6, found: 5 });
 }

@@ -16,19 +16,14 @@ pub struct LogArgs {
     #[arg(long, global = true, value_enum, env = "ENGRAM_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
     /// The least level that is logged: error, warn, info, debug, trace; RUST_LOG wins over it
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        env = "ENGRAM_LOG_LEVEL",
-        default_value = "info"
-    )]
-    pub log_level: LevelFilter,
+    #[arg(long, global = true, value_name = "LEVEL", env = "ENGRAM_LOG_LEVEL")]
+    pub log_level: Option<LevelFilter>,
 }
 
 impl LogArgs {
-    /// Starts logging.
-    pub fn init(&self) {
-        logs::init(self.log_format, self.log_level);
+    /// Starts logging, from the level `usual` up where no other was asked for.
+    pub fn init(&self, usual: LevelFilter) {
+        logs::init(self.log_format, self.log_level.unwrap_or(usual));
     }
 }
 
@@ -53,10 +48,7 @@ impl MetricsArgs {
         };
         let listener = Listener::bind(address, exposure).await?;
         tracing::info!("metrics at http://{}/metrics", listener.address());
-        Ok(Some(tokio::spawn(metrics::serve(
-            listener,
-            shutdown.clone(),
-        ))))
+        Ok(Some(tokio::spawn(metrics::serve(listener, shutdown.clone()))))
     }
 }
 
@@ -71,11 +63,7 @@ pub struct ExposureArgs {
 impl ExposureArgs {
     /// The flag as a type.
     pub fn exposure(&self) -> Exposure {
-        if self.insecure {
-            Exposure::Insecure
-        } else {
-            Exposure::Local
-        }
+        if self.insecure { Exposure::Insecure } else { Exposure::Local }
     }
 }
 
@@ -109,7 +97,7 @@ mod tests {
         assert_eq!(selection.set, ["rl.learning_rate=3e-4", "run.seed=2"]);
         assert_eq!(program.metrics.metrics, Some(Address::loopback(0)));
         assert_eq!(program.logs.log_format, LogFormat::Json);
-        assert_eq!(program.logs.log_level, LevelFilter::DEBUG);
+        assert_eq!(program.logs.log_level, Some(LevelFilter::DEBUG));
         assert_eq!(program.exposure.exposure(), Exposure::Insecure);
     }
 

@@ -83,12 +83,7 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Where experiments and parts are found
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "ENGRAM_CONFIGS",
-        default_value = "configs"
-    )]
+    #[arg(long, value_name = "DIR", env = "ENGRAM_CONFIGS", default_value = "configs")]
     pub configs: PathBuf,
     /// Print the resolved configuration and leave
     #[arg(long)]
@@ -138,16 +133,11 @@ pub fn resolve(selection: &Selection) -> Result<Resolved, ConfigError> {
 /// The names of all experiments ([`EXPERIMENTS`]) or of all parts of a kind ([`PARTS`]), sorted.
 pub fn names(configs: &Path, kind: &str) -> Result<Vec<String>, ConfigError> {
     let directory = configs.join(kind);
-    let entries = std::fs::read_dir(&directory).map_err(|source| ConfigError::Directory {
-        directory: directory.clone(),
-        source,
-    })?;
+    let entries = std::fs::read_dir(&directory)
+        .map_err(|source| ConfigError::Directory { directory: directory.clone(), source })?;
     let mut names: Vec<String> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "toml")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .map(|path| stem(&path))
         .collect();
     names.sort();
@@ -161,30 +151,17 @@ struct Source {
 }
 
 fn locate(configs: &Path, kind: &'static str, name: &str) -> Result<Source, ConfigError> {
-    if Path::new(name)
-        .extension()
-        .is_some_and(|extension| extension == "toml")
-    {
+    if Path::new(name).extension().is_some_and(|extension| extension == "toml") {
         let path = PathBuf::from(name);
-        return Ok(Source {
-            name: stem(&path),
-            path,
-        });
+        return Ok(Source { name: stem(&path), path });
     }
     let path = configs.join(kind).join(format!("{name}.toml"));
     let known = names(configs, kind)?;
     if known.iter().any(|known| known == name) {
-        return Ok(Source {
-            name: name.into(),
-            path,
-        });
+        return Ok(Source { name: name.into(), path });
     }
     Err(ConfigError::UnknownName {
-        what: if kind == EXPERIMENTS {
-            "experiment"
-        } else {
-            kind
-        },
+        what: if kind == EXPERIMENTS { "experiment" } else { kind },
         name: name.into(),
         directory: configs.join(kind),
         nearest: nearest(name, known.iter().map(String::as_str)).map(Into::into),
@@ -193,15 +170,12 @@ fn locate(configs: &Path, kind: &'static str, name: &str) -> Result<Source, Conf
 }
 
 fn stem(path: &Path) -> String {
-    path.file_stem()
-        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+    path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
 }
 
 fn read(path: &Path) -> Result<Table, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-        file: path.into(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { file: path.into(), source })?;
     table::parse(&text, path)
 }
 
@@ -246,36 +220,22 @@ fn compose(
                 });
             }
             None => {
-                return Err(ConfigError::MissingKey {
-                    key: kind.into(),
-                    place: place(file),
-                });
+                return Err(ConfigError::MissingKey { key: kind.into(), place: place(file) });
             }
         };
-        let wanted = replacements(selection)
-            .find(|(k, _)| *k == kind)
-            .map(|(_, name)| name);
+        let wanted = replacements(selection).find(|(k, _)| *k == kind).map(|(_, name)| name);
         if wanted.is_some_and(|wanted| wanted != named) {
             replaced.push(kind);
         }
-        chosen.push(read_part(
-            &selection.configs,
-            kind,
-            wanted.unwrap_or(&named),
-        )?);
+        chosen.push(read_part(&selection.configs, kind, wanted.unwrap_or(&named))?);
     }
-    let run = section(&mut document, "run", file)?.ok_or_else(|| ConfigError::MissingKey {
-        key: "run".into(),
-        place: place(file),
-    })?;
+    let run = section(&mut document, "run", file)?
+        .ok_or_else(|| ConfigError::MissingKey { key: "run".into(), place: place(file) })?;
     let overrides = section(&mut document, "overrides", file)?.unwrap_or_default();
     let mut resolved = Resolved::new(source.name, run, chosen);
     for assignment in Assignment::all_in(overrides) {
         if replaced.iter().any(|kind| assignment.is_in(kind)) {
-            tracing::info!(
-                key = assignment.key,
-                "an override of a replaced part is left out"
-            );
+            tracing::info!(key = assignment.key, "an override of a replaced part is left out");
             continue;
         }
         resolved.assign(assignment, &format!("[overrides] of {}", file.display()))?;

@@ -31,16 +31,12 @@ pub async fn health() -> (Health, HealthServer<impl HealthService>) {
 impl Health {
     /// From now on: SERVING.
     pub async fn serving(&self) {
-        self.reporter
-            .set_service_status("", ServingStatus::Serving)
-            .await;
+        self.reporter.set_service_status("", ServingStatus::Serving).await;
     }
 
     /// From now on: NOT_SERVING.
     pub async fn not_serving(&self) {
-        self.reporter
-            .set_service_status("", ServingStatus::NotServing)
-            .await;
+        self.reporter.set_service_status("", ServingStatus::NotServing).await;
     }
 }
 
@@ -48,19 +44,12 @@ impl Health {
 pub async fn check(address: &Address) -> Result<(), NetError> {
     let mut client = HealthClient::new(connect(address, "server"));
     let peer = format!("the server at {address}");
-    let call = client.check(HealthCheckRequest {
-        service: String::new(),
-    });
-    let status = answer(peer, "its health was checked", LIMIT, call)
-        .await?
-        .into_inner()
-        .status();
+    let call = client.check(HealthCheckRequest { service: String::new() });
+    let status = answer(peer, "its health was checked", LIMIT, call).await?.into_inner().status();
     match status {
         Answer::Serving => Ok(()),
         Answer::NotServing | Answer::Unknown | Answer::ServiceUnknown => {
-            Err(NetError::NotServing {
-                address: address.clone(),
-            })
+            Err(NetError::NotServing { address: address.clone() })
         }
     }
 }

@@ -14,6 +14,12 @@ use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::progress;
 
+/// What programs log that run unwatched: their life cycle, and whatever went wrong.
+pub const USUAL: LevelFilter = LevelFilter::INFO;
+
+/// What a program logs whose progress is shown by other means: only what went wrong.
+pub const QUIET: LevelFilter = LevelFilter::WARN;
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -25,12 +31,8 @@ pub enum LogFormat {
 
 /// Starts logging. A process that already logs goes on as it did.
 pub fn init(format: LogFormat, level: LevelFilter) {
-    let filter = EnvFilter::builder()
-        .with_default_directive(level.into())
-        .from_env_lossy();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| AboveBar);
+    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| AboveBar);
     let started = match format {
         LogFormat::Text => builder
             .compact()
@@ -51,9 +53,7 @@ struct TimeOfDay;
 
 impl FormatTime for TimeOfDay {
     fn format_time(&self, w: &mut Writer<'_>) -> fmt::Result {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         w.write_str(&time_of_day(now.as_secs()))
     }
 }

@@ -111,16 +111,9 @@ fn recorder() -> PrometheusRecorder {
     let sizes: Vec<f64> = (0..=16).map(|power| f64::from(1 << power)).collect();
     let bytes: Vec<f64> = (4..=14).map(|power| 4_f64.powi(power)).collect();
     let positive = one_two_five(-2, 2);
-    let returns: Vec<f64> = positive
-        .iter()
-        .rev()
-        .map(|x| -x)
-        .chain([0.0])
-        .chain(positive.iter().copied())
-        .collect();
-    let lags = [
-        0., 1., 2., 3., 4., 5., 7., 10., 15., 20., 30., 50., 70., 100., 200., 500., 1000.,
-    ];
+    let returns: Vec<f64> =
+        positive.iter().rev().map(|x| -x).chain([0.0]).chain(positive.iter().copied()).collect();
+    let lags = [0., 1., 2., 3., 4., 5., 7., 10., 15., 20., 30., 50., 70., 100., 200., 500., 1000.];
     let suffixes: [(&str, &[f64]); 6] = [
         ("_seconds", &one_two_five(-5, 1)),
         ("_bytes", &bytes),
@@ -133,9 +126,7 @@ fn recorder() -> PrometheusRecorder {
         .into_iter()
         .fold(PrometheusBuilder::new(), |builder, (suffix, buckets)| {
             let suffix = Matcher::Suffix(suffix.into());
-            builder
-                .set_buckets_for_metric(suffix, buckets)
-                .expect("there are buckets")
+            builder.set_buckets_for_metric(suffix, buckets).expect("there are buckets")
         })
         .build_recorder()
 }
@@ -143,9 +134,7 @@ fn recorder() -> PrometheusRecorder {
 /// 1, 2 and 5 times each power of ten, and the power after the last.
 fn one_two_five(from: i32, to: i32) -> Vec<f64> {
     let decade = |power| [1.0, 2.0, 5.0].map(|digit| format!("{digit}e{power}"));
-    let all = (from..=to)
-        .flat_map(decade)
-        .chain([format!("1e{}", to + 1)]);
+    let all = (from..=to).flat_map(decade).chain([format!("1e{}", to + 1)]);
     // Parsed, because products of powers of ten carry rounding errors into the labels.
     all.map(|text| text.parse().expect("a number")).collect()
 }
@@ -168,20 +157,12 @@ fn process_metrics() -> String {
             "CPU time of all threads, user and kernel.",
             usage.cpu_seconds,
         ),
-        (
-            "process_threads",
-            "gauge",
-            "Threads of this process.",
-            usage.threads as f64,
-        ),
+        ("process_threads", "gauge", "Threads of this process.", usage.threads as f64),
     ];
     let mut page = String::new();
     for (name, kind, help, value) in metrics {
-        write!(
-            page,
-            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n\n"
-        )
-        .expect("a string takes what is written");
+        write!(page, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n\n")
+            .expect("a string takes what is written");
     }
     page
 }
@@ -200,10 +181,7 @@ async fn converse(connection: Connection) {
 async fn respond(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (status, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => (StatusCode::OK, snapshot()),
-        _ => (
-            StatusCode::NOT_FOUND,
-            "There is only GET /metrics here.\n".into(),
-        ),
+        _ => (StatusCode::NOT_FOUND, "There is only GET /metrics here.\n".into()),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
@@ -241,10 +219,7 @@ mod tests {
     #[test]
     fn every_process_tells_its_build_memory_and_cpu_time() {
         let page = snapshot();
-        assert!(
-            page.contains(&format!("engram_build_info{{version=\"{VERSION}\"")),
-            "{page}"
-        );
+        assert!(page.contains(&format!("engram_build_info{{version=\"{VERSION}\"")), "{page}");
         for line in [
             "# TYPE process_resident_memory_bytes gauge",
             "# TYPE process_cpu_seconds_total counter",
@@ -257,9 +232,6 @@ mod tests {
     #[test]
     fn buckets_have_round_numbers() {
         let buckets = one_two_five(-2, 0);
-        assert_eq!(
-            buckets,
-            [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0]
-        );
+        assert_eq!(buckets, [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0]);
     }
 }

@@ -34,10 +34,7 @@ pub fn thread_cpu_seconds() -> f64 {
 
 #[expect(unsafe_code, reason = "std has no clock of CPU time")]
 fn clock(clock: libc::clockid_t) -> f64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` outlives the call, which writes nothing else.
     let code = unsafe { libc::clock_gettime(clock, &raw mut time) };
     assert_eq!(code, 0, "every system we build for has clocks of CPU time");

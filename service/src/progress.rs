@@ -56,20 +56,12 @@ impl Progress {
             .expect("the template is well-formed");
         let bar = ProgressBar::new(1).with_style(style);
         *bar_lock() = Some(bar.clone());
-        Progress {
-            output: Output::Bar(bar),
-            interval,
-            shown: None,
-        }
+        Progress { output: Output::Bar(bar), interval, shown: None }
     }
 
     /// Lines to a writer, at most one per `interval`.
     pub fn lines(writer: impl Write + Send + 'static, interval: Duration) -> Self {
-        Progress {
-            output: Output::Lines(Box::new(writer)),
-            interval,
-            shown: None,
-        }
+        Progress { output: Output::Lines(Box::new(writer)), interval, shown: None }
     }
 
     /// Shows a line, unless one was shown less than the interval ago.
@@ -110,9 +102,7 @@ impl Drop for Progress {
 
 impl fmt::Debug for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Progress")
-            .field("interval", &self.interval)
-            .finish_non_exhaustive()
+        f.debug_struct("Progress").field("interval", &self.interval).finish_non_exhaustive()
     }
 }
 
@@ -120,12 +110,7 @@ impl fmt::Display for ProgressLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (steps, budget) = (self.env_steps as f64, self.budget as f64);
         let percent = (100.0 * steps / budget.max(1.0)).floor();
-        write!(
-            f,
-            "env steps {} / {}  {percent}%",
-            short(steps),
-            short(budget)
-        )?;
+        write!(f, "env steps {} / {}  {percent}%", short(steps), short(budget))?;
         write!(f, "   {}/s", short(self.steps_per_second))?;
         if let Some(mean_return) = self.mean_return {
             write!(f, "   return {mean_return:.2}")?;
@@ -134,18 +119,9 @@ impl fmt::Display for ProgressLine {
             write!(f, "   success {:.0}%", 100.0 * success)?;
         }
         if self.steps_per_second > 0.0 && steps < budget {
-            write!(
-                f,
-                "   {} left",
-                time((budget - steps) / self.steps_per_second)
-            )?;
+            write!(f, "   {} left", time((budget - steps) / self.steps_per_second))?;
         }
-        write!(
-            f,
-            "   updates {}   lag {:.1}",
-            short(self.updates as f64),
-            self.policy_lag
-        )
+        write!(f, "   updates {}   lag {:.1}", short(self.updates as f64), self.policy_lag)
     }
 }
 
@@ -220,24 +196,13 @@ mod tests {
             "env steps 1.2M / 3.0M  41%   23.1k/s   return 0.87   success 93%   1m 17s left   \
              updates 940   lag 1.3"
         );
-        let start = ProgressLine {
-            budget: 500,
-            ..ProgressLine::default()
-        };
-        assert_eq!(
-            start.to_string(),
-            "env steps 0 / 500  0%   0/s   updates 0   lag 0.0"
-        );
+        let start = ProgressLine { budget: 500, ..ProgressLine::default() };
+        assert_eq!(start.to_string(), "env steps 0 / 500  0%   0/s   updates 0   lag 0.0");
     }
 
     #[test]
     fn numbers_and_times_are_short() {
-        let numbers = [
-            (0.0, "0"),
-            (999.0, "999"),
-            (999_949.0, "999.9k"),
-            (999_950.0, "1.0M"),
-        ];
+        let numbers = [(0.0, "0"), (999.0, "999"), (999_949.0, "999.9k"), (999_950.0, "1.0M")];
         for (number, text) in numbers {
             assert_eq!(short(number), text);
         }
@@ -254,10 +219,7 @@ mod tests {
             progress.update(&ProgressLine { env_steps, ..LINE });
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        progress.finish(&ProgressLine {
-            env_steps: 7,
-            ..LINE
-        });
+        progress.finish(&ProgressLine { env_steps: 7, ..LINE });
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
         let steps: Vec<&str> = text.lines().filter_map(|l| l.split(' ').nth(2)).collect();
         assert_eq!(steps, ["0", "2", "4", "6", "7"]);

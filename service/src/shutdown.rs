@@ -28,10 +28,7 @@ impl Shutdown {
                 }
             };
             let first = next().await;
-            tracing::info!(
-                signal = first,
-                "shutting down; a second signal leaves at once"
-            );
+            tracing::info!(signal = first, "shutting down; a second signal leaves at once");
             triggered.trigger();
             leave_at_once(128 + next().await)
         });
@@ -54,10 +51,7 @@ impl Shutdown {
     }
 }
 
-#[expect(
-    unsafe_code,
-    reason = "exit() would run destructors that may be what hangs"
-)]
+#[expect(unsafe_code, reason = "exit() would run destructors that may be what hangs")]
 fn leave_at_once(code: i32) -> ! {
     // SAFETY: _exit takes any number and does not return.
     unsafe { libc::_exit(code) }

@@ -20,9 +20,7 @@ where
             resume_unwind(panic)
         })
     };
-    thread
-        .spawn(body)
-        .expect("the system has room for one more thread")
+    thread.spawn(body).expect("the system has room for one more thread")
 }
 
 /// What a panic said.
@@ -46,9 +44,7 @@ mod tests {
 
     #[test]
     fn a_panic_reaches_whoever_joins() {
-        let panic = spawn_named("doomed", || panic!("step {}", 7))
-            .join()
-            .unwrap_err();
+        let panic = spawn_named("doomed", || panic!("step {}", 7)).join().unwrap_err();
         assert_eq!(reason(&*panic), "step 7");
     }
 }

@@ -25,23 +25,11 @@ const RUN: &str = "seed = 1\nenv_steps = 1000000\nactors = 2\nenvs_per_actor = 3
 fn configs() -> TempDir {
     let directory = TempDir::new().unwrap();
     for (path, text) in [
-        (
-            "env/recall.toml",
-            "kind = \"recall\"\ndelay = 30\nchoices = 4\n",
-        ),
+        ("env/recall.toml", "kind = \"recall\"\ndelay = 30\nchoices = 4\n"),
         ("env/catch.toml", "kind = \"catch\"\nrows = 10\n"),
-        (
-            "rl/vtrace.toml",
-            "algorithm = \"vtrace\"\nlearning_rate = 1e-3\nentropy_cost = 0\n",
-        ),
-        (
-            "seq/lstm.toml",
-            "torso = [64]\n\n[memory]\nkind = \"lstm\"\nhidden_size = 128\n",
-        ),
-        (
-            "seq/none.toml",
-            "torso = [64]\n\n[memory]\nkind = \"none\"\n",
-        ),
+        ("rl/vtrace.toml", "algorithm = \"vtrace\"\nlearning_rate = 1e-3\nentropy_cost = 0\n"),
+        ("seq/lstm.toml", "torso = [64]\n\n[memory]\nkind = \"lstm\"\nhidden_size = 128\n"),
+        ("seq/none.toml", "torso = [64]\n\n[memory]\nkind = \"none\"\n"),
         (
             "experiments/recall.toml",
             &format!(
@@ -87,11 +75,7 @@ fn later_words_win_part_then_experiment_then_command_line() {
     assert_eq!(resolved.table("seq")["memory"]["hidden_size"], 96.into());
     assert_eq!(resolved.run().unwrap().seed, 7);
     let rl: Rl = resolved.section("rl").unwrap();
-    let wanted = Rl {
-        algorithm: "vtrace".into(),
-        learning_rate: 3e-4,
-        entropy_cost: 0.0,
-    };
+    let wanted = Rl { algorithm: "vtrace".into(), learning_rate: 3e-4, entropy_cost: 0.0 };
     assert_eq!(rl, wanted);
     let last = config::resolve(&select(&configs, &["env.delay=5", "env.delay=6"])).unwrap();
     assert_eq!(last.table("env")["delay"], 6.into());
@@ -100,10 +84,7 @@ fn later_words_win_part_then_experiment_then_command_line() {
 #[test]
 fn a_replaced_part_comes_without_the_overrides_of_the_other() {
     let configs = configs();
-    let selection = Selection {
-        seq: Some("none".into()),
-        ..select(&configs, &[])
-    };
+    let selection = Selection { seq: Some("none".into()), ..select(&configs, &[]) };
     let resolved = config::resolve(&selection).unwrap();
     assert_eq!(resolved.parts().seq, "none");
     assert_eq!(resolved.table("env")["delay"], 20.into());
@@ -140,11 +121,7 @@ fn a_resolved_configuration_is_a_file_that_resolves_to_itself() {
 #[test]
 fn the_printed_configuration_keeps_the_order_of_its_parts() {
     let printed = config::resolve(&select(&configs(), &[])).unwrap().to_toml();
-    let at = |text: &str| {
-        printed
-            .find(text)
-            .unwrap_or_else(|| panic!("{text} in\n{printed}"))
-    };
+    let at = |text: &str| printed.find(text).unwrap_or_else(|| panic!("{text} in\n{printed}"));
     assert!(at("[run]") < at("[env]") && at("[env]") < at("[rl]") && at("[rl]") < at("[seq]"));
     assert!(at("algorithm") < at("learning_rate") && at("learning_rate") < at("entropy_cost"));
 }
@@ -152,33 +129,21 @@ fn the_printed_configuration_keeps_the_order_of_its_parts() {
 #[test]
 fn an_unknown_name_lists_the_nearest_and_all_known() {
     let configs = configs();
-    let experiment = Selection {
-        experiment: "recal".into(),
-        ..select(&configs, &[])
-    };
+    let experiment = Selection { experiment: "recal".into(), ..select(&configs, &[]) };
     let error = refuse(&experiment);
     assert!(error.contains("no experiment is called `recal`"), "{error}");
     assert!(error.contains("did you mean `recall`?"), "{error}");
-    let seq = Selection {
-        seq: Some("ltsm".into()),
-        ..select(&configs, &[])
-    };
+    let seq = Selection { seq: Some("ltsm".into()), ..select(&configs, &[]) };
     let error = refuse(&seq);
     assert!(error.contains("no seq is called `ltsm`"), "{error}");
-    assert!(
-        error.ends_with("did you mean `lstm`?; known: lstm, none"),
-        "{error}"
-    );
+    assert!(error.ends_with("did you mean `lstm`?; known: lstm, none"), "{error}");
 }
 
 #[test]
 fn an_unknown_key_names_the_nearest_wherever_it_stands() {
     let configs = configs();
     let flag = refuse(&select(&configs, &["rl.lerning_rate=1"]));
-    assert!(
-        flag.contains("in --set: did you mean `rl.learning_rate`?"),
-        "{flag}"
-    );
+    assert!(flag.contains("in --set: did you mean `rl.learning_rate`?"), "{flag}");
 
     let file = "experiments/recall.toml";
     let good = std::fs::read_to_string(configs.path().join(file)).unwrap();
@@ -190,20 +155,11 @@ fn an_unknown_key_names_the_nearest_wherever_it_stands() {
     assert!(error.contains("`env.dealy` in [overrides] of"), "{error}");
     assert!(error.contains("did you mean `env.delay`?"), "{error}");
     let error = with("[overrides]", "[override]");
-    assert!(
-        error.contains("`override`") && error.contains("mean `overrides`?"),
-        "{error}"
-    );
+    assert!(error.contains("`override`") && error.contains("mean `overrides`?"), "{error}");
     let error = with("max_wait_ms", "max_wait");
-    assert!(
-        error.contains("`run.max_wait` in [run]: did you mean `max_wait_ms`?"),
-        "{error}"
-    );
+    assert!(error.contains("`run.max_wait` in [run]: did you mean `max_wait_ms`?"), "{error}");
     let error = with("log_seconds = 2.0\n", "");
-    assert!(
-        error.contains("`run.log_seconds` is missing in [run]"),
-        "{error}"
-    );
+    assert!(error.contains("`run.log_seconds` is missing in [run]"), "{error}");
     let error = with("rl = \"vtrace\"\n", "");
     assert!(error.contains("`rl` is missing in"), "{error}");
 }
@@ -212,20 +168,11 @@ fn an_unknown_key_names_the_nearest_wherever_it_stands() {
 fn a_bad_value_names_its_key_and_what_would_be_right() {
     let configs = configs();
     let error = refuse(&select(&configs, &["run.actors=many"]));
-    assert_eq!(
-        error,
-        "`run.actors` is \"many\"; expected a whole number, as in 2"
-    );
+    assert_eq!(error, "`run.actors` is \"many\"; expected a whole number, as in 2");
     let error = refuse(&select(&configs, &["run.actors=-1"]));
-    assert_eq!(
-        error,
-        "`run.actors` is integer `-1`; expected a whole number, zero or more"
-    );
+    assert_eq!(error, "`run.actors` is integer `-1`; expected a whole number, zero or more");
     let error = refuse(&select(&configs, &["run.actors=0"]));
-    assert!(
-        error.starts_with("`run.actors` is 0; it must be 1 to 4096"),
-        "{error}"
-    );
+    assert!(error.starts_with("`run.actors` is 0; it must be 1 to 4096"), "{error}");
     let error = refuse(&select(&configs, &["run.actors"]));
     assert!(error.contains("write section.key=value"), "{error}");
 }
@@ -233,25 +180,15 @@ fn a_bad_value_names_its_key_and_what_would_be_right() {
 #[test]
 fn broken_toml_names_file_and_line() {
     let configs = configs();
-    write(
-        configs.path(),
-        "rl/vtrace.toml",
-        "algorithm = \"vtrace\"\nlearning_rate = = 1\n",
-    );
+    write(configs.path(), "rl/vtrace.toml", "algorithm = \"vtrace\"\nlearning_rate = = 1\n");
     let error = refuse(&select(&configs, &[]));
     assert!(error.contains("rl/vtrace.toml:2:17: "), "{error}");
 }
 
 #[test]
 fn a_missing_directory_says_how_to_name_it() {
-    let selection = Selection {
-        configs: "/nowhere".into(),
-        ..select(&configs(), &[])
-    };
+    let selection = Selection { configs: "/nowhere".into(), ..select(&configs(), &[]) };
     let error = config::resolve(&selection).unwrap_err();
     assert!(matches!(error, ConfigError::Directory { .. }));
-    assert!(
-        error.to_string().contains("--configs or ENGRAM_CONFIGS"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("--configs or ENGRAM_CONFIGS"), "{error}");
 }

@@ -1,10 +1,7 @@
 //! Processes that meet, and processes that do not.
 
 #![allow(clippy::unwrap_used)]
-#![expect(
-    clippy::disallowed_macros,
-    reason = "a metric that only this test knows"
-)]
+#![expect(clippy::disallowed_macros, reason = "a metric that only this test knows")]
 
 use std::time::Duration;
 
@@ -32,11 +29,7 @@ async fn serve(listener: Listener) -> (health::Health, Shutdown, JoinHandle<()>)
     let shutdown = Shutdown::new();
     let router = net::server_builder().add_service(service);
     let served = net::serve(router, listener, shutdown.clone());
-    (
-        health,
-        shutdown,
-        tokio::spawn(async { served.await.unwrap() }),
-    )
+    (health, shutdown, tokio::spawn(async { served.await.unwrap() }))
 }
 
 #[tokio::test]
@@ -59,10 +52,7 @@ async fn one_service_speaks_over_tcp_unix_sockets_and_pipes() {
         shutdown.trigger();
         task.await.unwrap();
     }
-    assert!(
-        !directory.path().join("engram.sock").exists(),
-        "the socket's file is removed"
-    );
+    assert!(!directory.path().join("engram.sock").exists(), "the socket's file is removed");
 }
 
 #[tokio::test]
@@ -70,9 +60,7 @@ async fn a_server_that_comes_back_is_found_by_the_same_channel() {
     let directory = TempDir::new().unwrap();
     let address = unix(&directory);
     let mut client = HealthClient::new(net::connect(&address, "learner"));
-    let ask = || HealthCheckRequest {
-        service: String::new(),
-    };
+    let ask = || HealthCheckRequest { service: String::new() };
     for _ in 0..2 {
         let (_, shutdown, task) = serve(bind(&address).await.unwrap()).await;
         client.check(ask()).await.unwrap();
@@ -88,10 +76,7 @@ async fn a_port_in_use_is_named_with_the_remedy() {
     let first = bind(&Address::loopback(0)).await.unwrap();
     let error = bind(first.address()).await.unwrap_err();
     assert!(matches!(error, NetError::InUse { .. }));
-    let wanted = format!(
-        "{} is in use: another process listens there; stop it",
-        first.address()
-    );
+    let wanted = format!("{} is in use: another process listens there; stop it", first.address());
     assert!(error.to_string().starts_with(&wanted), "{error}");
 }
 
@@ -99,9 +84,7 @@ async fn a_port_in_use_is_named_with_the_remedy() {
 async fn a_live_socket_is_refused_and_a_stale_one_replaced() {
     let directory = TempDir::new().unwrap();
     let address = unix(&directory);
-    let Address::Unix(path) = &address else {
-        unreachable!("a Unix address")
-    };
+    let Address::Unix(path) = &address else { unreachable!("a Unix address") };
     let live = bind(&address).await.unwrap();
     let error = bind(&address).await.unwrap_err();
     assert!(matches!(error, NetError::InUse { .. }), "{error}");
@@ -121,10 +104,7 @@ async fn an_address_that_others_can_reach_needs_the_insecure_flag() {
     for text in ["0.0.0.0:0", "[::]:0"] {
         let address: Address = text.parse().unwrap();
         let error = bind(&address).await.unwrap_err().to_string();
-        assert!(
-            error.starts_with(text) && error.contains("--insecure"),
-            "{error}"
-        );
+        assert!(error.starts_with(text) && error.contains("--insecure"), "{error}");
     }
     let address: Address = "0.0.0.0:0".parse().unwrap();
     Listener::bind(&address, Exposure::Insecure).await.unwrap();
@@ -136,19 +116,12 @@ async fn nobody_there_names_peer_and_address() {
     let directory = TempDir::new().unwrap();
     let address = unix(&directory);
     let mut client = HealthClient::new(net::connect(&address, "inference server"));
-    let call = client.check(HealthCheckRequest {
-        service: String::new(),
-    });
+    let call = client.check(HealthCheckRequest { service: String::new() });
     let limit = Duration::from_secs(60);
-    let error = net::answer("the inference server", "saying hello", limit, call)
-        .await
-        .unwrap_err();
+    let error = net::answer("the inference server", "saying hello", limit, call).await.unwrap_err();
     let wanted = format!("cannot reach the inference server at {address}: ");
     let message = error.to_string();
-    assert!(
-        message.contains(&wanted) && message.contains("saying hello"),
-        "{message}"
-    );
+    assert!(message.contains(&wanted) && message.contains("saying hello"), "{message}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,12 +151,7 @@ async fn a_connection_gone_silent_is_given_up_by_its_keepalive() {
         std::future::pending::<()>().await;
     });
     let start = tokio::time::Instant::now();
-    let error = client
-        .check(HealthCheckRequest {
-            service: String::new(),
-        })
-        .await
-        .unwrap_err();
+    let error = client.check(HealthCheckRequest { service: String::new() }).await.unwrap_err();
     assert!((29..=31).contains(&start.elapsed().as_secs()), "{error}");
     silent.abort();
 }
@@ -193,12 +161,7 @@ async fn streams_that_do_not_end_are_cut_after_a_few_seconds() {
     let listener = Listener::memory();
     let mut client = HealthClient::new(net::connect(listener.address(), "learner"));
     let (_, shutdown, task) = serve(listener).await;
-    let endless = client
-        .watch(HealthCheckRequest {
-            service: String::new(),
-        })
-        .await
-        .unwrap();
+    let endless = client.watch(HealthCheckRequest { service: String::new() }).await.unwrap();
     let mut endless = endless.into_inner();
     endless.message().await.unwrap().unwrap();
     let start = tokio::time::Instant::now();
@@ -214,12 +177,7 @@ async fn a_server_that_is_killed_takes_its_connections_with_it() {
     let listener = Listener::memory();
     let mut client = HealthClient::new(net::connect(listener.address(), "learner"));
     let (_, _, task) = serve(listener).await;
-    let endless = client
-        .watch(HealthCheckRequest {
-            service: String::new(),
-        })
-        .await
-        .unwrap();
+    let endless = client.watch(HealthCheckRequest { service: String::new() }).await.unwrap();
     let mut endless = endless.into_inner();
     endless.message().await.unwrap().unwrap();
     let start = tokio::time::Instant::now();

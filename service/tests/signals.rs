@@ -15,19 +15,10 @@ fn the_first_signal_asks_and_the_second_one_leaves_at_once() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap())
-        .lines()
-        .map(Result::unwrap);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let process = child.id().to_string();
-    let terminate = || {
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &process])
-                .status()
-                .unwrap()
-                .success()
-        )
-    };
+    let terminate =
+        || assert!(Command::new("kill").args(["-TERM", &process]).status().unwrap().success());
     assert!(lines.any(|line| line.ends_with("waiting")));
     terminate();
     assert!(lines.any(|line| line.ends_with("asked to end")));
@@ -41,10 +32,7 @@ fn a_process_that_never_ends() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let shutdown = Shutdown::on_signals().unwrap();
         say("waiting");

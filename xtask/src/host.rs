@@ -37,30 +37,21 @@ impl Host {
     pub(crate) fn here() -> Result<Host> {
         let manifest = env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-        let root = manifest
-            .parent()
-            .context("xtask lies in a checkout")?
-            .to_path_buf();
+        let root = manifest.parent().context("xtask lies in a checkout")?.to_path_buf();
         Host::from_environment(root, |name| env::var_os(name))
     }
 
     fn from_environment(root: PathBuf, get: impl Fn(&str) -> Option<OsString>) -> Result<Host> {
         let get = |name: &str| get(name).filter(|value| !value.is_empty());
         let link = root.join(".libtorch");
-        let libtorch = get("LIBTORCH")
-            .map(|path| root.join(path))
-            .filter(|path| *path != link);
+        let libtorch = get("LIBTORCH").map(|path| root.join(path)).filter(|path| *path != link);
         let compiler = get("CXX").unwrap_or_else(|| "c++".into());
         Ok(Host {
             cache: cache_directory(get)?,
             root,
             libtorch,
             python: vec!["python3".into()],
-            compiler: compiler
-                .to_string_lossy()
-                .split_whitespace()
-                .map(OsString::from)
-                .collect(),
+            compiler: compiler.to_string_lossy().split_whitespace().map(OsString::from).collect(),
             platform: platform(),
             wheels: wheels::published(),
             archive: archive::published,
@@ -85,10 +76,7 @@ impl Host {
     /// Refuses a machine without a C++ compiler, which torch-sys needs. Only looks: it is instant.
     pub(crate) fn require_compiler(&self) -> Result<()> {
         let path = env::var_os("PATH").unwrap_or_default();
-        let program = self
-            .compiler
-            .first()
-            .map_or(OsStr::new("c++"), OsString::as_os_str);
+        let program = self.compiler.first().map_or(OsStr::new("c++"), OsString::as_os_str);
         if !is_program(program, &path) {
             bail!(
                 "no C++ compiler: {program:?} is not on the PATH. Install one \
@@ -116,11 +104,7 @@ impl Host {
     pub(crate) fn require_python(&self) -> Result<()> {
         let remedy = "install Python 3 with pip (Debian and Ubuntu: apt install python3 \
                       python3-pip), or set LIBTORCH to a libtorch that is already there";
-        match self
-            .python()
-            .args(["-c", "import ssl, zipfile, zlib"])
-            .output()
-        {
+        match self.python().args(["-c", "import ssl, zipfile, zlib"]).output() {
             Ok(output) if output.status.success() => Ok(()),
             Ok(output) => {
                 let said = String::from_utf8_lossy(&output.stderr);
@@ -153,11 +137,8 @@ impl Host {
 
 /// The last `count` lines that say something, joined by line breaks.
 pub(crate) fn last_lines(text: &str, count: usize) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim_end)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&str> =
+        text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
@@ -206,58 +187,33 @@ mod tests {
     /// A host in another environment.
     fn host(variables: &[(&str, &str)]) -> Result<Host> {
         Host::from_environment(PathBuf::from("/checkout"), |name| {
-            variables
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| OsString::from(value))
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
         })
     }
 
     #[test]
     fn the_cache_is_engram_cache_else_xdg_else_home() {
-        let all = [
-            ("ENGRAM_CACHE", "/e"),
-            ("XDG_CACHE_HOME", "/x"),
-            ("HOME", "/h"),
-        ];
+        let all = [("ENGRAM_CACHE", "/e"), ("XDG_CACHE_HOME", "/x"), ("HOME", "/h")];
         assert_eq!(host(&all).unwrap().cache, Path::new("/e"));
         assert_eq!(host(&all[1..]).unwrap().cache, Path::new("/x/engram"));
-        assert_eq!(
-            host(&all[2..]).unwrap().cache,
-            Path::new("/h/.cache/engram")
-        );
-        assert!(
-            host(&[])
-                .unwrap_err()
-                .to_string()
-                .contains("set ENGRAM_CACHE")
-        );
+        assert_eq!(host(&all[2..]).unwrap().cache, Path::new("/h/.cache/engram"));
+        assert!(host(&[]).unwrap_err().to_string().contains("set ENGRAM_CACHE"));
     }
 
     #[test]
     fn our_own_link_is_not_taken_for_the_users_libtorch() {
-        let libtorch = |value| {
-            host(&[("HOME", "/h"), ("LIBTORCH", value)])
-                .unwrap()
-                .libtorch
-        };
+        let libtorch = |value| host(&[("HOME", "/h"), ("LIBTORCH", value)]).unwrap().libtorch;
         assert_eq!(libtorch("/checkout/.libtorch"), None);
         assert_eq!(libtorch(".libtorch"), None);
         assert_eq!(libtorch(""), None);
-        assert_eq!(
-            libtorch("/opt/libtorch"),
-            Some(PathBuf::from("/opt/libtorch"))
-        );
+        assert_eq!(libtorch("/opt/libtorch"), Some(PathBuf::from("/opt/libtorch")));
     }
 
     #[test]
     fn a_missing_compiler_is_named_with_the_package_that_brings_it() {
         let none = host(&[("HOME", "/h"), ("CXX", "/nowhere/c++ -m64")]).unwrap();
         let message = none.require_compiler().unwrap_err().to_string();
-        assert!(
-            message.contains("no C++ compiler: \"/nowhere/c++\""),
-            "{message}"
-        );
+        assert!(message.contains("no C++ compiler: \"/nowhere/c++\""), "{message}");
         assert!(message.contains("apt install g++"), "{message}");
     }
 
@@ -266,18 +222,11 @@ mod tests {
         let mut host = host(&[("HOME", "/h")]).unwrap();
         host.python = vec!["/nowhere/python3".into()];
         let message = host.require_python().unwrap_err().to_string();
-        assert!(
-            message.contains("apt install python3 python3-pip"),
-            "{message}"
-        );
-        host.python = ["sh", "-c", "echo 'No module named zlib' >&2; exit 1"]
-            .map(Into::into)
-            .into();
+        assert!(message.contains("apt install python3 python3-pip"), "{message}");
+        host.python =
+            ["sh", "-c", "echo 'No module named zlib' >&2; exit 1"].map(Into::into).into();
         let message = host.require_python().unwrap_err().to_string();
-        assert!(
-            message.contains("does not work: No module named zlib: install"),
-            "{message}"
-        );
+        assert!(message.contains("does not work: No module named zlib: install"), "{message}");
     }
 
     #[test]
@@ -285,10 +234,7 @@ mod tests {
         let mut host = host(&[("HOME", "/h")]).unwrap();
         host.platform = "macos-aarch64".into();
         let message = host.require_platform().unwrap_err().to_string();
-        assert!(
-            message.contains("macos-aarch64") && message.contains("set LIBTORCH"),
-            "{message}"
-        );
+        assert!(message.contains("macos-aarch64") && message.contains("set LIBTORCH"), "{message}");
         host.platform = "linux-x86_64-gnu".into();
         host.require_platform().unwrap();
     }
@@ -298,14 +244,8 @@ mod tests {
         let mut host = host(&[("HOME", "/h")]).unwrap();
         host.python = ["sh", "-c", "echo 400000000"].map(Into::into).into();
         host.require_space(Path::new("/"), 400_000_000).unwrap();
-        let message = host
-            .require_space(Path::new("/"), 1_300_000_000)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("400 MB free and set-up needs 1300 MB"),
-            "{message}"
-        );
+        let message = host.require_space(Path::new("/"), 1_300_000_000).unwrap_err().to_string();
+        assert!(message.contains("400 MB free and set-up needs 1300 MB"), "{message}");
         assert!(message.contains("ENGRAM_CACHE"), "{message}");
     }
 

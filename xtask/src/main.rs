@@ -104,10 +104,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command> {
         _ => bail!("there is no command {name:?}\n\n{USAGE}"),
     };
     match rest.first() {
-        Some(extra) => bail!(
-            "`cargo xtask {}` takes no arguments, got {extra:?}",
-            name.display()
-        ),
+        Some(extra) => bail!("`cargo xtask {}` takes no arguments, got {extra:?}", name.display()),
         None => Ok(command),
     }
 }
@@ -147,32 +144,16 @@ mod tests {
 
     #[test]
     fn setup_takes_a_device_and_verify() {
-        let wish = Wish {
-            device: Some(Device::Cuda),
-            depth: Depth::Full,
-        };
-        assert_eq!(
-            parsed("setup --device cuda --verify").unwrap(),
-            Command::Setup(wish)
-        );
-        assert_eq!(
-            parsed("setup --verify --device=cuda").unwrap(),
-            Command::Setup(wish)
-        );
+        let wish = Wish { device: Some(Device::Cuda), depth: Depth::Full };
+        assert_eq!(parsed("setup --device cuda --verify").unwrap(), Command::Setup(wish));
+        assert_eq!(parsed("setup --verify --device=cuda").unwrap(), Command::Setup(wish));
         assert_eq!(parsed("setup").unwrap(), Command::Setup(Wish::default()));
     }
 
     #[test]
     fn arguments_of_train_and_test_pass_through_untouched() {
-        let args = vec![
-            OsString::from("tmaze-passive"),
-            "--set".into(),
-            "rl.x=1".into(),
-        ];
-        assert_eq!(
-            parsed("train tmaze-passive --set rl.x=1").unwrap(),
-            Command::Train(args)
-        );
+        let args = vec![OsString::from("tmaze-passive"), "--set".into(), "rl.x=1".into()];
+        assert_eq!(parsed("train tmaze-passive --set rl.x=1").unwrap(), Command::Train(args));
         assert_eq!(
             parsed("test -- queue").unwrap(),
             Command::Test(vec!["--".into(), "queue".into()])

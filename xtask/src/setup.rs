@@ -107,9 +107,7 @@ fn provide(host: &Host, wish: Wish) -> Result<()> {
         _ => {}
     }
     let device = wish.device.unwrap_or(Device::Cpu);
-    let home = host
-        .cache
-        .join(format!("libtorch-{VERSION}-{}", device.name()));
+    let home = host.cache.join(format!("libtorch-{VERSION}-{}", device.name()));
     let cached = match libtorch::inspect(&home, wish.depth) {
         Ok(found) => found,
         Err(_) => build(host, device, &home)?,
@@ -232,10 +230,7 @@ fn symlink(target: &Path, link: &Path) -> Result<()> {
 
 #[cfg(not(unix))]
 fn symlink(target: &Path, _link: &Path) -> Result<()> {
-    bail!(
-        "links are made on Unix only: set LIBTORCH={} yourself",
-        target.display()
-    )
+    bail!("links are made on Unix only: set LIBTORCH={} yourself", target.display())
 }
 
 /// Removes a file, a link or a folder, whichever it is; nothing is fine too.
@@ -253,12 +248,8 @@ fn remove(path: &Path) -> Result<()> {
 fn lock(path: &Path) -> Result<File> {
     let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     if file.try_lock().is_err() {
-        eprintln!(
-            "setup: waiting for another set-up, which holds {}",
-            path.display()
-        );
-        file.lock()
-            .with_context(|| format!("cannot lock {}", path.display()))?;
+        eprintln!("setup: waiting for another set-up, which holds {}", path.display());
+        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
     }
     Ok(file)
 }
@@ -269,10 +260,7 @@ mod tests {
     use crate::setup::libtorch::library;
 
     fn wish(device: Option<Device>) -> Wish {
-        Wish {
-            device,
-            depth: Depth::Quick,
-        }
+        Wish { device, depth: Depth::Quick }
     }
 
     fn complaint(host: &Host, wish: Wish) -> String {
@@ -285,10 +273,7 @@ mod tests {
 
     /// A machine on which nothing can be fetched any more.
     fn offline(host: &Host) -> Host {
-        Host {
-            python: vec!["/nowhere/python3".into()],
-            ..host.clone()
-        }
+        Host { python: vec!["/nowhere/python3".into()], ..host.clone() }
     }
 
     #[test]
@@ -297,14 +282,7 @@ mod tests {
         run(&host, Wish::default()).unwrap();
         assert_eq!(linked(&host), host.cache.join("libtorch-2.11.0-cpu"));
         assert!(!host.cache.join("downloads").exists());
-        run(
-            &offline(&host),
-            Wish {
-                device: Some(Device::Cpu),
-                depth: Depth::Full,
-            },
-        )
-        .unwrap();
+        run(&offline(&host), Wish { device: Some(Device::Cpu), depth: Depth::Full }).unwrap();
     }
 
     #[test]
@@ -313,10 +291,7 @@ mod tests {
         run(&host, Wish::default()).unwrap();
         let root = folder.path().join("second");
         fs::create_dir(&root).unwrap();
-        let second = Host {
-            root,
-            ..offline(&host)
-        };
+        let second = Host { root, ..offline(&host) };
         run(&second, Wish::default()).unwrap();
         assert_eq!(linked(&second), linked(&host));
     }
@@ -327,14 +302,7 @@ mod tests {
         fixture::write(&host.cache, "partial-1/lib/libtorch_cpu.so", "torn");
         fixture::write(&host.cache, "downloads/torch.whl", "torn");
         run(&host, Wish::default()).unwrap();
-        run(
-            &offline(&host),
-            Wish {
-                device: None,
-                depth: Depth::Full,
-            },
-        )
-        .unwrap();
+        run(&offline(&host), Wish { device: None, depth: Depth::Full }).unwrap();
     }
 
     #[test]
@@ -368,21 +336,14 @@ mod tests {
         let (_folder, host) = fixture::published();
         fixture::write(&host.cache, "downloads/cuda/nvidia-cudnn-cu13.whl", "torn");
         run(&host, wish(Some(Device::Cuda))).unwrap();
-        assert!(
-            host.cache
-                .join("libtorch-2.11.0-cuda/lib/libcudnn.so.9")
-                .is_file()
-        );
+        assert!(host.cache.join("libtorch-2.11.0-cuda/lib/libcudnn.so.9").is_file());
     }
 
     #[test]
     fn a_libtorch_of_the_users_own_comes_first() {
         let (_folder, host) = fixture::published();
         let own = fixture::libtorch("2.11.0+cu130");
-        let host = Host {
-            libtorch: Some(own.path().into()),
-            ..offline(&host)
-        };
+        let host = Host { libtorch: Some(own.path().into()), ..offline(&host) };
         run(&host, Wish::default()).unwrap();
         assert_eq!(linked(&host), fs::canonicalize(own.path()).unwrap());
         let message = complaint(&host, wish(Some(Device::Cuda)));
@@ -393,13 +354,8 @@ mod tests {
     fn a_libtorch_of_another_version_is_refused_with_the_remedy() {
         let (_folder, host) = fixture::published();
         let own = fixture::libtorch("2.4.0");
-        let message = complaint(
-            &Host {
-                libtorch: Some(own.path().into()),
-                ..host
-            },
-            Wish::default(),
-        );
+        let message =
+            complaint(&Host { libtorch: Some(own.path().into()), ..host }, Wish::default());
         assert!(message.contains("holds libtorch 2.4.0"), "{message}");
         assert!(message.contains("or unset it"), "{message}");
     }
@@ -421,10 +377,7 @@ mod tests {
         python.push(folder.path().join("python.sh").into());
         let host = Host { python, ..host };
         let message = complaint(&host, Wish::default());
-        assert!(
-            message.contains("python3 has no pip: install it"),
-            "{message}"
-        );
+        assert!(message.contains("python3 has no pip: install it"), "{message}");
         assert!(message.contains("nowhere/libtorch.zip"), "{message}");
         // Laid down by hand where the download would go, the archive is used.
         fixture::archive(&host.cache.join("downloads"), "libtorch.zip");

@@ -14,13 +14,17 @@ use crate::tidy;
 /// The experiment that `cargo xtask train` runs when it is given no other.
 const MAIN_EXPERIMENT: &str = "main";
 
+/// What follows it: an agent without memory on the same task, episodes to tell how good both are,
+/// and a picture of their learning curves.
+const MAIN_FLAGS: &str = "--against feedforward --evaluate 100 --plot";
+
 /// Trains, evaluates and plots the main experiment; or `engram train` with other arguments.
 pub(crate) fn train(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {
     setup::run(host, Wish::default())?;
     let mut command = cargo(host);
     command.args(words("run --package engram --bin engram -- train"));
     match args.is_empty() {
-        true => command.args([MAIN_EXPERIMENT, "--evaluate", "100", "--plot"]),
+        true => command.arg(MAIN_EXPERIMENT).args(words(MAIN_FLAGS)),
         false => command.args(args),
     };
     become_it(&mut command)
@@ -61,12 +65,8 @@ pub(crate) fn test(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {
 /// Format, tidy, clippy and docs. All are run; the first that failed decides the exit.
 pub(crate) fn lint(host: &Host) -> Result<ExitCode> {
     let mut failed = Vec::new();
-    step("cargo fmt --check", &mut failed, || {
-        component(host, "fmt", "rustfmt", "--all --check")
-    })?;
-    step("cargo xtask tidy", &mut failed, || {
-        Ok(tidy::run(host)? == ExitCode::SUCCESS)
-    })?;
+    step("cargo fmt --check", &mut failed, || component(host, "fmt", "rustfmt", "--all --check"))?;
+    step("cargo xtask tidy", &mut failed, || Ok(tidy::run(host)? == ExitCode::SUCCESS))?;
     setup::run(host, Wish::default())?;
     step("cargo clippy", &mut failed, || {
         let args = "--workspace --all-targets --locked -- --deny warnings";
@@ -90,11 +90,7 @@ pub(crate) fn lint(host: &Host) -> Result<ExitCode> {
 pub(crate) fn ci(host: &Host) -> Result<ExitCode> {
     let lint = lint(host)?;
     let test = test(host, Vec::new())?;
-    Ok(if lint == ExitCode::SUCCESS {
-        test
-    } else {
-        lint
-    })
+    Ok(if lint == ExitCode::SUCCESS { test } else { lint })
 }
 
 /// The tests of all test programs, added up.
@@ -112,10 +108,8 @@ impl Sum {
             return;
         };
         let count = |what: &str| -> u64 {
-            let words: Vec<&str> = counts
-                .split([' ', ';'])
-                .filter(|word| !word.is_empty())
-                .collect();
+            let words: Vec<&str> =
+                counts.split([' ', ';']).filter(|word| !word.is_empty()).collect();
             words
                 .windows(2)
                 .find(|pair| pair[1] == what)
@@ -142,9 +136,7 @@ fn stream(mut from: impl BufRead, mut to: impl Write) -> io::Result<Sum> {
 fn without_colors(line: &str) -> String {
     let mut pieces = line.split("\u{1b}[");
     let first = pieces.next().unwrap_or_default().to_string();
-    pieces.fold(first, |text, piece| {
-        text + piece.split_once('m').map_or("", |(_, rest)| rest)
-    })
+    pieces.fold(first, |text, piece| text + piece.split_once('m').map_or("", |(_, rest)| rest))
 }
 
 /// Announces a step and notes its name when it fails.
@@ -162,11 +154,7 @@ fn step(
 
 /// Runs a cargo subcommand that rustup may not have installed: then says so and goes on.
 fn component(host: &Host, subcommand: &str, component: &str, args: &str) -> Result<bool> {
-    let there = cargo(host)
-        .args([subcommand, "--help"])
-        .output()?
-        .status
-        .success();
+    let there = cargo(host).args([subcommand, "--help"]).output()?.status.success();
     if !there {
         eprintln!("skipped: not installed (rustup component add {component})");
         return Ok(true);
@@ -185,11 +173,7 @@ fn cargo(host: &Host) -> Command {
         command.env_remove("LIBTORCH");
     }
     let mut paths = vec![host.link().join("lib")];
-    paths.extend(
-        env::var_os("LD_LIBRARY_PATH")
-            .iter()
-            .flat_map(env::split_paths),
-    );
+    paths.extend(env::var_os("LD_LIBRARY_PATH").iter().flat_map(env::split_paths));
     if let Ok(joined) = env::join_paths(paths) {
         command.env("LD_LIBRARY_PATH", joined);
     }
@@ -210,15 +194,11 @@ fn become_it(command: &mut Command) -> Result<ExitCode> {
 
 #[cfg(not(unix))]
 fn become_it(command: &mut Command) -> Result<ExitCode> {
-    Ok(exit_code(
-        command.status().context("cargo cannot be started")?.code(),
-    ))
+    Ok(exit_code(command.status().context("cargo cannot be started")?.code()))
 }
 
 fn exit_code(code: Option<i32>) -> ExitCode {
-    code.map_or(ExitCode::FAILURE, |code| {
-        ExitCode::from(u8::try_from(code).unwrap_or(1))
-    })
+    code.map_or(ExitCode::FAILURE, |code| ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
 #[cfg(test)]
@@ -233,13 +213,7 @@ mod tests {
             not a test result: ok. 100 passed; 100 failed\n";
         let mut seen = Vec::new();
         let sum = stream(output.as_bytes(), &mut seen).unwrap();
-        assert_eq!(
-            sum,
-            Sum {
-                passed: 12,
-                failed: 3
-            }
-        );
+        assert_eq!(sum, Sum { passed: 12, failed: 3 });
         assert_eq!(seen, output.as_bytes());
     }
 
@@ -247,12 +221,6 @@ mod tests {
     fn colors_do_not_hide_a_result() {
         let mut sum = Sum::default();
         sum.add("test result: \u{1b}[32mok\u{1b}[m. 4 passed; 0 failed; 0 ignored");
-        assert_eq!(
-            sum,
-            Sum {
-                passed: 4,
-                failed: 0
-            }
-        );
+        assert_eq!(sum, Sum { passed: 4, failed: 0 });
     }
 }

@@ -51,19 +51,11 @@ enum Weight {
 
 impl Problem {
     fn error(path: &str, line: usize, message: impl Into<String>) -> Problem {
-        Problem {
-            path: path.into(),
-            line,
-            message: message.into(),
-            weight: Weight::Error,
-        }
+        Problem { path: path.into(), line, message: message.into(), weight: Weight::Error }
     }
 
     fn warning(path: &str, line: usize, message: impl Into<String>) -> Problem {
-        Problem {
-            weight: Weight::Warning,
-            ..Problem::error(path, line, message)
-        }
+        Problem { weight: Weight::Warning, ..Problem::error(path, line, message) }
     }
 }
 
@@ -73,11 +65,7 @@ impl std::fmt::Display for Problem {
             Weight::Error => "",
             Weight::Warning => "warning: ",
         };
-        write!(
-            formatter,
-            "{}:{}: {weight}{}",
-            self.path, self.line, self.message
-        )
+        write!(formatter, "{}:{}: {weight}{}", self.path, self.line, self.message)
     }
 }
 
@@ -90,49 +78,25 @@ pub(crate) fn run(host: &Host) -> Result<ExitCode> {
     for problem in &problems {
         println!("{problem}");
     }
-    let errors = problems
-        .iter()
-        .filter(|problem| problem.weight == Weight::Error)
-        .count();
+    let errors = problems.iter().filter(|problem| problem.weight == Weight::Error).count();
     let warnings = problems.len() - errors;
-    eprintln!(
-        "tidy: {} files, {errors} problems, {warnings} warnings",
-        tree.files().len()
-    );
-    Ok(if errors == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    eprintln!("tidy: {} files, {errors} problems, {warnings} warnings", tree.files().len());
+    Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Every check that reads files alone.
 fn check(tree: &Tree) -> Vec<Problem> {
-    [
-        layers::check,
-        sources::check,
-        protos::check,
-        configs::check,
-        pages::check,
-    ]
-    .into_iter()
-    .flat_map(|check| check(tree))
-    .collect()
+    [layers::check, sources::check, protos::check, configs::check, pages::check]
+        .into_iter()
+        .flat_map(|check| check(tree))
+        .collect()
 }
 
 /// What the actor is built from, one package per line.
 fn actor_dependencies(host: &Host) -> Result<Result<String, String>> {
     let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(&host.root)
-        .args([
-            "tree",
-            "--package",
-            "engram-actor",
-            "--edges",
-            "normal,build",
-            "--prefix",
-            "none",
-        ])
+        .args(["tree", "--package", "engram-actor", "--edges", "normal,build", "--prefix", "none"])
         .env("CARGO_TERM_COLOR", "never")
         .output()?;
     Ok(match output.status.success() {
@@ -148,10 +112,7 @@ mod tests {
     #[test]
     fn a_problem_reads_as_file_line_message() {
         assert_eq!(Problem::error("a.rs", 3, "bad").to_string(), "a.rs:3: bad");
-        assert_eq!(
-            Problem::warning("a.rs", 3, "long").to_string(),
-            "a.rs:3: warning: long"
-        );
+        assert_eq!(Problem::warning("a.rs", 3, "long").to_string(), "a.rs:3: warning: long");
     }
 
     #[test]

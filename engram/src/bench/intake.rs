@@ -44,10 +44,9 @@ pub(super) fn run(experiment: &Experiment, compute: Compute, seconds: f64) -> Re
         "over", "clients", "MB/s", "env steps/s", "env steps/CPU-s"
     );
     let folder = tempfile::tempdir()?;
-    for (name, address) in [
-        ("unix", Address::Unix(folder.path().join("learner"))),
-        ("tcp", Address::loopback(0)),
-    ] {
+    for (name, address) in
+        [("unix", Address::Unix(folder.path().join("learner"))), ("tcp", Address::loopback(0))]
+    {
         for clients in [1, 4] {
             let server = Server::start(experiment, compute, address.clone())?;
             let cpu = cpu_seconds();
@@ -177,9 +176,8 @@ async fn client(
 
 /// The same trajectories under another place in their streams.
 fn message(trajectories: &[Trajectory], sequence: u64) -> v1::Trajectories {
-    let renumbered = trajectories.iter().map(|trajectory| v1::Trajectory {
-        sequence,
-        ..convert::trajectory_to_wire(trajectory)
-    });
+    let renumbered = trajectories
+        .iter()
+        .map(|trajectory| v1::Trajectory { sequence, ..convert::trajectory_to_wire(trajectory) });
     v1::Trajectories { trajectories: renumbered.collect() }
 }

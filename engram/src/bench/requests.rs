@@ -29,10 +29,9 @@ pub(super) fn run(experiment: &Experiment, compute: Compute, seconds: f64) -> Re
         "over", "clients", "requests/s", "p50 µs", "p99 µs", "CPU µs/request"
     );
     let folder = tempfile::tempdir()?;
-    for (name, address) in [
-        ("unix", Address::Unix(folder.path().join("inference"))),
-        ("tcp", Address::loopback(0)),
-    ] {
+    for (name, address) in
+        [("unix", Address::Unix(folder.path().join("inference"))), ("tcp", Address::loopback(0))]
+    {
         let server = Server::start(experiment, compute, address)?;
         for clients in CLIENTS {
             let row = measure(experiment, &server.address, clients, seconds)?;
@@ -100,12 +99,7 @@ struct Row {
     cpu: f64,
 }
 
-fn measure(
-    experiment: &Experiment,
-    address: &Address,
-    clients: u32,
-    seconds: f64,
-) -> Result<Row> {
+fn measure(experiment: &Experiment, address: &Address, clients: u32, seconds: f64) -> Result<Row> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let cpu = cpu_seconds();
     let start = Instant::now();
@@ -124,7 +118,12 @@ fn measure(
     latencies.sort_by(f64::total_cmp);
     let quantile = |q: f64| 1e6 * latencies[((latencies.len() - 1) as f64 * q) as usize];
     let count = latencies.len() as f64;
-    Ok(Row { rate: count / elapsed, p50: quantile(0.5), p99: quantile(0.99), cpu: 1e6 * cpu / count })
+    Ok(Row {
+        rate: count / elapsed,
+        p50: quantile(0.5),
+        p99: quantile(0.99),
+        cpu: 1e6 * cpu / count,
+    })
 }
 
 /// One client: asks until `end`, and returns the seconds that each answer took.

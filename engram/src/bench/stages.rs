@@ -9,8 +9,7 @@ use anyhow::Result;
 use engram_envs::VectorEnv;
 use engram_learner::algorithms::Algorithm;
 use engram_mdp::{
-    ActionSpec, Actions, Decision, Frames, Generator, Seed, StreamId, Trajectory,
-    TrajectoryBuilder,
+    ActionSpec, Actions, Decision, Frames, Generator, Seed, StreamId, Trajectory, TrajectoryBuilder,
 };
 use engram_policy::{Batch, CoreState, Inputs, Policy};
 use engram_service::process::cpu_seconds;

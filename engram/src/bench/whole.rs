@@ -37,9 +37,16 @@ pub(super) fn run(
     let sum = stepping.micros() + forward.micros() + updating.micros();
 
     let parts = experiment.resolved.parts();
-    println!("{}: {} with {}, unroll {}, batch of {}, {} actors × {} environments",
-        experiment.env.spec(), parts.seq, parts.rl, experiment.run.unroll_length,
-        experiment.rl.batch_size(), experiment.run.actors, experiment.run.envs_per_actor);
+    println!(
+        "{}: {} with {}, unroll {}, batch of {}, {} actors × {} environments",
+        experiment.env.spec(),
+        parts.seq,
+        parts.rl,
+        experiment.run.unroll_length,
+        experiment.rl.batch_size(),
+        experiment.run.actors,
+        experiment.run.envs_per_actor
+    );
     println!("\n{:<36} {:>16} {:>14}", "stage", "steps/CPU-second", "µs/env step");
     let row = |name: &str, cost: Cost| {
         println!("{name:<36} {:>16.0} {:>14.2}", cost.rate(), cost.micros());

@@ -1,6 +1,7 @@
 //! Real programs on loopback: started, watched through their logs and metrics, killed.
 
 #![allow(dead_code, reason = "each test uses its own part of this")]
+#![allow(clippy::print_stderr, reason = "a failed test shows what its programs said")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

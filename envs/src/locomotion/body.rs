@@ -77,19 +77,14 @@ impl Body {
 
         let anchor = world.insert_body(RigidBodyBuilder::fixed());
         let (torso, _) = insert(&mut world, &robot.torso, robot.friction);
-        let root = world
-            .multibody_joints
-            .insert(anchor, torso, planar(&robot.torso), true);
+        let root = world.multibody_joints.insert(anchor, torso, planar(&robot.torso), true);
         let mut body = Body {
             floor,
             torso,
             root: root.expect("a chain of links has no loop"),
             limbs: Vec::with_capacity(robot.limbs.len()),
             world,
-            seen: Poses {
-                torso: Pose::IDENTITY,
-                mean_of_parts: Vector::ZERO,
-            },
+            seen: Poses { torso: Pose::IDENTITY, mean_of_parts: Vector::ZERO },
         };
         robot.limbs.iter().for_each(|limb| body.attach(robot, limb));
         body.pose(angles);
@@ -103,11 +98,7 @@ impl Body {
             self.seen = self.poses(robot);
             self.damp();
             for (i, limb) in robot.limbs.iter().enumerate() {
-                self.turn(
-                    i,
-                    Vector::from(limb.axis),
-                    limb.torque * action[i].clamp(-1.0, 1.0),
-                );
+                self.turn(i, Vector::from(limb.axis), limb.torque * action[i].clamp(-1.0, 1.0));
                 self.limit(i, limb.limits);
             }
             self.world.step();
@@ -132,10 +123,7 @@ impl Body {
     /// Angle and angular velocity of a limb's hinge.
     pub(super) fn joint(&self, limb: usize) -> (f32, f32) {
         let (multibody, link) = self.link(self.limbs[limb].joint);
-        (
-            link.joint().coords()[HINGE_AXIS as usize],
-            multibody.joint_velocity(link)[0],
-        )
+        (link.joint().coords()[HINGE_AXIS as usize], multibody.joint_velocity(link)[0])
     }
 
     /// The original counts as parts every link, every hinge, the massless links of the root, and
@@ -151,24 +139,15 @@ impl Body {
         }
         let floor = 1;
         let parts = robot.root_parts + 1 + 2 * robot.limbs.len() + floor;
-        Poses {
-            torso,
-            mean_of_parts: sum / parts as f32,
-        }
+        Poses { torso, mean_of_parts: sum / parts as f32 }
     }
 
     /// Whether a limb touches the floor.
     pub(super) fn touches_floor(&self, limb: usize) -> bool {
-        let Some(pair) = self
-            .world
-            .contact_pair(self.limbs[limb].collider, self.floor)
-        else {
+        let Some(pair) = self.world.contact_pair(self.limbs[limb].collider, self.floor) else {
             return false;
         };
-        let mut points = pair
-            .manifolds()
-            .iter()
-            .flat_map(|manifold| &manifold.points);
+        let mut points = pair.manifolds().iter().flat_map(|manifold| &manifold.points);
         points.any(|point| point.dist < TOUCH_DISTANCE)
     }
 
@@ -176,10 +155,7 @@ impl Body {
     pub(super) fn center_of_mass(&self) -> Vector {
         let bodies = || self.world.bodies.iter().map(|(_, body)| body);
         let mass: f32 = bodies().map(RigidBody::mass).sum();
-        bodies()
-            .map(|body| body.translation() * body.mass())
-            .sum::<Vector>()
-            / mass
+        bodies().map(|body| body.translation() * body.mass()).sum::<Vector>() / mass
     }
 
     /// Hangs a limb on its parent.
@@ -198,31 +174,17 @@ impl Body {
             .limits(HINGE_AXIS, limb.limits)
             .softness(JOINT_SOFTNESS)
             .build();
-        let joint = self
-            .world
-            .multibody_joints
-            .insert(parent, body, joint, true);
+        let joint = self.world.multibody_joints.insert(parent, body, joint, true);
         let joint = joint.expect("a chain of links has no loop");
-        self.limbs.push(Link {
-            body,
-            parent,
-            collider,
-            joint,
-        });
+        self.limbs.push(Link { body, parent, collider, joint });
     }
 
     /// Sets the joints' angles, and places every link accordingly.
     fn pose(&mut self, angles: &[f32]) {
         let world = &mut self.world;
-        let id = world
-            .multibody_joints
-            .rigid_body_link(self.torso)
-            .expect("the torso is a link");
+        let id = world.multibody_joints.rigid_body_link(self.torso).expect("the torso is a link");
         let index = id.multibody;
-        let multibody = world
-            .multibody_joints
-            .get_multibody_mut(index)
-            .expect("it was just made");
+        let multibody = world.multibody_joints.get_multibody_mut(index).expect("it was just made");
         multibody.forward_kinematics(&world.bodies, true);
         multibody.damping_mut().fill(0.0);
         let root_freedom = multibody.ndofs() - angles.len();
@@ -244,10 +206,7 @@ impl Body {
             let resistance = |speed: f32| DAMPING + DAMPING * speed;
             let inertia = body.mass_properties().effective_angular_inertia();
             let torque = inertia * turning * resistance(turning.length());
-            body.add_force(
-                velocity * -(body.mass() * resistance(velocity.length())),
-                false,
-            );
+            body.add_force(velocity * -(body.mass() * resistance(velocity.length())), false);
             body.add_torque(-torque, false);
         }
     }
@@ -266,19 +225,11 @@ impl Body {
     /// back gently, but one that is far beyond, after a reset or a hard blow, is only held.
     fn limit(&mut self, limb: usize, [low, high]: [f32; 2]) {
         let handle = self.limbs[limb].joint;
-        let (multibody, id) = self
-            .world
-            .multibody_joints
-            .get_mut(handle)
-            .expect("joints stay");
+        let (multibody, id) = self.world.multibody_joints.get_mut(handle).expect("joints stay");
         let joint = &mut multibody.link_mut(id).expect("links stay").joint;
         let angle = joint.coords()[HINGE_AXIS as usize];
         let held = |limit: f32, beyond: f32| {
-            if beyond.abs() > MAX_LIMIT_CORRECTION {
-                angle - beyond.signum() * HOLD
-            } else {
-                limit
-            }
+            if beyond.abs() > MAX_LIMIT_CORRECTION { angle - beyond.signum() * HOLD } else { limit }
         };
         let low = held(low, (angle - low).min(0.0));
         let high = held(high, (angle - high).max(0.0));
@@ -288,11 +239,7 @@ impl Body {
     /// Keeps every coordinate within the speed that Bullet allows.
     fn slow_down(&mut self) {
         let handle = self.root;
-        let (multibody, _) = self
-            .world
-            .multibody_joints
-            .get_mut(handle)
-            .expect("joints stay");
+        let (multibody, _) = self.world.multibody_joints.get_mut(handle).expect("joints stay");
         for speed in multibody.generalized_velocity_mut().iter_mut() {
             *speed = speed.clamp(-MAX_SPEED, MAX_SPEED);
         }
@@ -319,23 +266,17 @@ fn integration_parameters() -> IntegrationParameters {
 }
 
 /// Stiff enough to undo nine tenths of a penetration within one substep.
-const CONTACT_SOFTNESS: SpringCoefficients<Real> = SpringCoefficients {
-    natural_frequency: 695.0,
-    damping_ratio: 1.0,
-};
+const CONTACT_SOFTNESS: SpringCoefficients<Real> =
+    SpringCoefficients { natural_frequency: 695.0, damping_ratio: 1.0 };
 
 /// Undoes 18 % of a hinge's way beyond its limit within one substep.
-const JOINT_SOFTNESS: SpringCoefficients<Real> = SpringCoefficients {
-    natural_frequency: 1694.0,
-    damping_ratio: 100.0,
-};
+const JOINT_SOFTNESS: SpringCoefficients<Real> =
+    SpringCoefficients { natural_frequency: 1694.0, damping_ratio: 100.0 };
 
 /// The joint of a root that slides in x and z and turns around y, at the origin.
 fn planar(torso: &Capsule) -> GenericJoint {
     let locked = JointAxesMask::LIN_Y | JointAxesMask::ANG_X | JointAxesMask::ANG_Z;
-    GenericJointBuilder::new(locked)
-        .local_anchor2(-center(torso))
-        .build()
+    GenericJointBuilder::new(locked).local_anchor2(-center(torso)).build()
 }
 
 /// A rotation that turns the y axis to `axis`, exactly so for the axes of planar robots. A rounding
@@ -355,10 +296,7 @@ fn insert(
     friction: f32,
 ) -> (RigidBodyHandle, ColliderHandle) {
     let center = center(capsule);
-    let (from, to) = (
-        Vector::from(capsule.from) - center,
-        Vector::from(capsule.to) - center,
-    );
+    let (from, to) = (Vector::from(capsule.from) - center, Vector::from(capsule.to) - center);
     let body = RigidBodyBuilder::dynamic()
         .translation(center)
         .additional_mass_properties(mass_properties(capsule))
@@ -384,10 +322,6 @@ fn mass_properties(capsule: &Capsule) -> MassProperties {
     let mass = DENSITY * area * (rod.length() + 4.0 / 3.0 * radius);
     let sides = rod.abs() + Vector::splat(2.0 * (radius + INERTIA_MARGIN));
     let squares = sides * sides;
-    let inertia = Vector::new(
-        squares.y + squares.z,
-        squares.x + squares.z,
-        squares.x + squares.y,
-    );
+    let inertia = Vector::new(squares.y + squares.z, squares.x + squares.z, squares.x + squares.y);
     MassProperties::new(Vector::ZERO, mass, inertia * (mass / 12.0))
 }

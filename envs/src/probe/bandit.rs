@@ -25,21 +25,14 @@ impl World for Config {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: format!("bandit(arms={})", self.arms),
-            observation: ObservationSpec {
-                dtype: Dtype::F32,
-                shape: vec![1],
-            },
+            observation: ObservationSpec { dtype: Dtype::F32, shape: vec![1] },
             action: ActionSpec::Discrete { count: self.arms },
             action_repeat: 1,
         }
     }
 
     fn make(&self, _seed: Seed) -> Box<dyn Environment> {
-        Box::new(Bandit {
-            config: self.clone(),
-            spec: self.spec(),
-            success: false,
-        })
+        Box::new(Bandit { config: self.clone(), spec: self.spec(), success: false })
     }
 
     fn optimum(&self) -> Option<f32> {

@@ -38,33 +38,20 @@ pub enum EpisodeEnding {
 
 impl World for Config {
     fn validate(&self) -> Result<(), EnvError> {
-        within(
-            "counting",
-            "episode_length",
-            self.episode_length,
-            1..=1_000_000,
-        )
+        within("counting", "episode_length", self.episode_length, 1..=1_000_000)
     }
 
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: "counting".into(),
-            observation: ObservationSpec {
-                dtype: Dtype::F32,
-                shape: vec![3],
-            },
+            observation: ObservationSpec { dtype: Dtype::F32, shape: vec![3] },
             action: ActionSpec::Discrete { count: ACTIONS },
             action_repeat: 1,
         }
     }
 
     fn make(&self, _seed: Seed) -> Box<dyn Environment> {
-        Box::new(Counting {
-            config: self.clone(),
-            spec: self.spec(),
-            shown: 0,
-            index: 0,
-        })
+        Box::new(Counting { config: self.clone(), spec: self.spec(), shown: 0, index: 0 })
     }
 
     fn optimum(&self) -> Option<f32> {
@@ -109,10 +96,7 @@ impl Environment for Counting {
             EpisodeEnding::Terminated => Ending::Terminated,
             EpisodeEnding::Truncated => Ending::Truncated,
         };
-        Outcome {
-            reward,
-            ending: (self.index == self.config.episode_length).then_some(ending),
-        }
+        Outcome { reward, ending: (self.index == self.config.episode_length).then_some(ending) }
     }
 }
 
@@ -125,16 +109,11 @@ mod tests {
 
     #[test]
     fn every_frame_is_numbered_once_and_echoes_its_action() {
-        let config = Config {
-            episode_length: 2,
-            ending: EpisodeEnding::Truncated,
-        };
+        let config = Config { episode_length: 2, ending: EpisodeEnding::Truncated };
         let mut group = VectorEnv::new(&EnvConfig::Counting(config), 0..1, Seed::new(0)).unwrap();
         let mut seen = Vec::new();
         for action in [3, 1, 2, 1] {
-            let Observations::F32(frame) = &group.frames().observations else {
-                unreachable!()
-            };
+            let Observations::F32(frame) = &group.frames().observations else { unreachable!() };
             let step_type = group.frames().step_types[0];
             seen.push((frame.clone(), group.frames().previous_rewards[0], step_type));
             group.step(&Actions::Discrete(vec![action]));

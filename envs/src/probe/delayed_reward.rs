@@ -28,10 +28,7 @@ impl World for Config {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: "delayed-reward".into(),
-            observation: ObservationSpec {
-                dtype: Dtype::F32,
-                shape: vec![2],
-            },
+            observation: ObservationSpec { dtype: Dtype::F32, shape: vec![2] },
             action: ActionSpec::Discrete { count: 2 },
             action_repeat: 1,
         }
@@ -39,12 +36,7 @@ impl World for Config {
 
     fn make(&self, _seed: Seed) -> Box<dyn Environment> {
         let (config, spec) = (self.clone(), self.spec());
-        Box::new(DelayedReward {
-            config,
-            spec,
-            time: 0,
-            right: false,
-        })
+        Box::new(DelayedReward { config, spec, time: 0, right: false })
     }
 
     fn optimum(&self) -> Option<f32> {

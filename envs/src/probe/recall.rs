@@ -37,13 +37,8 @@ impl World for Config {
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: format!("recall(choices={})", self.choices),
-            observation: ObservationSpec {
-                dtype: Dtype::F32,
-                shape: vec![self.choices + 2],
-            },
-            action: ActionSpec::Discrete {
-                count: self.choices,
-            },
+            observation: ObservationSpec { dtype: Dtype::F32, shape: vec![self.choices + 2] },
+            action: ActionSpec::Discrete { count: self.choices },
             action_repeat: 1,
         }
     }
@@ -122,16 +117,11 @@ mod tests {
 
     /// Plays 400 episodes; the policy is shown every frame.
     fn play(mut policy: impl FnMut(&[f32]) -> i32) -> Vec<Episode> {
-        let config = EnvConfig::Recall(Config {
-            delay: DELAY,
-            choices: CHOICES,
-        });
+        let config = EnvConfig::Recall(Config { delay: DELAY, choices: CHOICES });
         let mut group = VectorEnv::new(&config, 0..1, Seed::new(1)).unwrap();
         let mut episodes = Vec::new();
         while episodes.len() < 400 {
-            let Observations::F32(frame) = &group.frames().observations else {
-                unreachable!()
-            };
+            let Observations::F32(frame) = &group.frames().observations else { unreachable!() };
             let action = policy(frame);
             episodes.extend_from_slice(group.step(&Actions::Discrete(vec![action])));
         }
@@ -139,11 +129,7 @@ mod tests {
     }
 
     fn mean_return(episodes: &[Episode]) -> f32 {
-        episodes
-            .iter()
-            .map(|episode| episode.episode_return)
-            .sum::<f32>()
-            / episodes.len() as f32
+        episodes.iter().map(|episode| episode.episode_return).sum::<f32>() / episodes.len() as f32
     }
 
     #[test]
@@ -157,11 +143,7 @@ mod tests {
         });
         assert_eq!(mean_return(&episodes), 1.0);
         assert!(episodes.iter().all(|episode| episode.success == Some(true)));
-        assert!(
-            episodes
-                .iter()
-                .all(|episode| episode.env_steps == DELAY + 2)
-        );
+        assert!(episodes.iter().all(|episode| episode.env_steps == DELAY + 2));
     }
 
     #[test]
@@ -170,10 +152,7 @@ mod tests {
         let chance = 1.0 / CHOICES as f32;
         let tolerance = 3.0 * (chance * (1.0 - chance) / 400.0).sqrt();
         let found = mean_return(&play(|_| 2));
-        assert!(
-            (found - chance).abs() < tolerance,
-            "{found} is not {chance} ± {tolerance}"
-        );
+        assert!((found - chance).abs() < tolerance, "{found} is not {chance} ± {tolerance}");
     }
 
     #[test]
@@ -187,11 +166,7 @@ mod tests {
         assert_eq!(episode[0][CHOICES..], [1.0, 0.0]);
         assert_eq!(episode[0][..CHOICES].iter().sum::<f32>(), 1.0);
         let blank = vec![0.0; CHOICES + 2];
-        assert!(
-            episode[1..=DELAY as usize]
-                .iter()
-                .all(|frame| *frame == blank)
-        );
+        assert!(episode[1..=DELAY as usize].iter().all(|frame| *frame == blank));
         let mut query = blank.clone();
         query[CHOICES + 1] = 1.0;
         assert_eq!(episode[DELAY as usize + 1], query);

@@ -17,32 +17,20 @@ pub struct Config {
 
 impl World for Config {
     fn validate(&self) -> Result<(), EnvError> {
-        within(
-            "truncation",
-            "episode_length",
-            self.episode_length,
-            1..=1_000_000,
-        )
+        within("truncation", "episode_length", self.episode_length, 1..=1_000_000)
     }
 
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: "truncation".into(),
-            observation: ObservationSpec {
-                dtype: Dtype::F32,
-                shape: vec![1],
-            },
+            observation: ObservationSpec { dtype: Dtype::F32, shape: vec![1] },
             action: ActionSpec::Discrete { count: 2 },
             action_repeat: 1,
         }
     }
 
     fn make(&self, _seed: Seed) -> Box<dyn Environment> {
-        Box::new(Truncation {
-            config: self.clone(),
-            spec: self.spec(),
-            time: 0,
-        })
+        Box::new(Truncation { config: self.clone(), spec: self.spec(), time: 0 })
     }
 
     fn optimum(&self) -> Option<f32> {

@@ -41,37 +41,20 @@ pub(crate) struct Line {
 impl Line {
     /// Whether the two are as near as they are held to be.
     pub(crate) fn agrees(&self) -> bool {
-        self.tolerance
-            .is_none_or(|tolerance| (self.ours - self.theirs).abs() <= tolerance)
+        self.tolerance.is_none_or(|tolerance| (self.ours - self.theirs).abs() <= tolerance)
     }
 }
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{:<46} {:>9} {:>9}   allowed",
-            "Hopper", "ours", "PyBullet"
-        )?;
+        writeln!(f, "{:<46} {:>9} {:>9}   allowed", "Hopper", "ours", "PyBullet")?;
         for line in &self.lines {
-            write!(
-                f,
-                "{:<46} {:>9.4} {:>9.4}",
-                line.what, line.ours, line.theirs
-            )?;
+            write!(f, "{:<46} {:>9.4} {:>9.4}", line.what, line.ours, line.theirs)?;
             match line.tolerance {
                 Some(tolerance) => write!(f, "   ± {tolerance}")?,
                 None => write!(f, "   (not held alike)")?,
             }
-            writeln!(
-                f,
-                "{}",
-                if line.agrees() {
-                    ""
-                } else {
-                    "   TOO FAR APART"
-                }
-            )?;
+            writeln!(f, "{}", if line.agrees() { "" } else { "   TOO FAR APART" })?;
         }
         Ok(())
     }
@@ -91,12 +74,7 @@ pub(crate) fn measure() -> Comparison {
 /// No noise, no torque.
 fn compare_drop(goldens: &Table, lines: &mut Vec<Line>) {
     let drop = Scenario::play(goldens, "drop");
-    for (step, tolerance) in [
-        (1, Some(2e-4)),
-        (5, Some(2e-4)),
-        (6, Some(5e-4)),
-        (10, Some(6e-3)),
-    ] {
+    for (step, tolerance) in [(1, Some(2e-4)), (5, Some(2e-4)), (6, Some(5e-4)), (10, Some(6e-3))] {
         lines.push(drop.height(step, tolerance));
     }
     for step in [20, 40] {
@@ -119,12 +97,7 @@ fn compare_torques(goldens: &Table, lines: &mut Vec<Line>) {
         let what = format!("{name}: foot velocity after {step} steps");
         let velocity = |observations: &[Vec<f32>]| 10.0 * observations[step][FOOT_VELOCITY];
         let (ours, theirs) = (velocity(&torque.ours), velocity(&torque.theirs));
-        lines.push(Line {
-            what,
-            ours,
-            theirs,
-            tolerance: Some(tolerance),
-        });
+        lines.push(Line { what, ours, theirs, tolerance: Some(tolerance) });
     }
 }
 
@@ -159,44 +132,16 @@ fn compare_statistics(goldens: &Table, lines: &mut Vec<Line>) {
         let played = play(policy);
         let mut push = |what: &str, ours, theirs, tolerance| {
             let what = format!("{policy} actions: mean {what}");
-            lines.push(Line {
-                what,
-                ours,
-                theirs,
-                tolerance: Some(tolerance),
-            });
+            lines.push(Line { what, ours, theirs, tolerance: Some(tolerance) });
         };
-        let [return_tolerance, length_tolerance] = if policy == "zero" {
-            [3.0, 5.0]
-        } else {
-            [2.0, 2.0]
-        };
-        push(
-            "return",
-            played.mean_return,
-            number(&statistics["mean_return"]),
-            return_tolerance,
-        );
-        push(
-            "length",
-            played.mean_length,
-            number(&statistics["mean_length"]),
-            length_tolerance,
-        );
+        let [return_tolerance, length_tolerance] =
+            if policy == "zero" { [3.0, 5.0] } else { [2.0, 2.0] };
+        push("return", played.mean_return, number(&statistics["mean_return"]), return_tolerance);
+        push("length", played.mean_length, number(&statistics["mean_length"]), length_tolerance);
         let theirs = list(&statistics["mean_terms"]);
-        let terms = [
-            ("alive", 0.03),
-            ("progress", 0.3),
-            ("electricity", 0.04),
-            ("limits", 0.03),
-        ];
+        let terms = [("alive", 0.03), ("progress", 0.3), ("electricity", 0.04), ("limits", 0.03)];
         for (i, (term, tolerance)) in terms.into_iter().enumerate() {
-            push(
-                &format!("{term} per step"),
-                played.mean_terms[i],
-                theirs[i],
-                tolerance,
-            );
+            push(&format!("{term} per step"), played.mean_terms[i], theirs[i], tolerance);
         }
     }
 }
@@ -235,13 +180,7 @@ impl Scenario {
             }
         }
         let theirs = rows(&recorded["observations"]);
-        Scenario {
-            name,
-            ours,
-            theirs,
-            our_rewards,
-            their_rewards,
-        }
+        Scenario { name, ours, theirs, our_rewards, their_rewards }
     }
 
     fn height(&self, step: usize, tolerance: Option<f32>) -> Line {
@@ -286,10 +225,8 @@ fn play(policy: &str) -> Played {
             if policy == "random" {
                 action.fill_with(|| generator.random_range(-1.0..=1.0));
             }
-            let outcome = world.step(
-                Action::Continuous(&action),
-                ObservationMut::F32(&mut observation),
-            );
+            let outcome =
+                world.step(Action::Continuous(&action), ObservationMut::F32(&mut observation));
             let terms = terms(outcome, &action, &observation);
             (0..4).for_each(|i| total[i] += terms[i]);
             steps += 1.0;
@@ -307,37 +244,18 @@ fn play(policy: &str) -> Played {
 
 /// The terms of a reward: progress is what the others leave.
 fn terms(outcome: Outcome, action: &[f32], observation: &[f32]) -> [f32; 4] {
-    let alive = if outcome.ending == Some(Ending::Terminated) {
-        -1.0
-    } else {
-        1.0
-    };
+    let alive = if outcome.ending == Some(Ending::Terminated) { -1.0 } else { 1.0 };
     let joints = |first: usize| observation[first..14].iter().step_by(2);
-    let power: f32 = action
-        .iter()
-        .zip(joints(9))
-        .map(|(a, v)| (a * v).abs())
-        .sum();
+    let power: f32 = action.iter().zip(joints(9)).map(|(a, v)| (a * v).abs()).sum();
     let squares: f32 = action.iter().map(|a| a * a).sum();
     let electricity = -(2.0 * power + 0.1 * squares) / 3.0;
     let limits = -0.1 * joints(8).filter(|position| position.abs() > 0.99).count() as f32;
-    [
-        alive,
-        outcome.reward - alive - electricity - limits,
-        electricity,
-        limits,
-    ]
+    [alive, outcome.reward - alive - electricity - limits, electricity, limits]
 }
 
 fn hopper(reset_noise: f32, seed: u64) -> Box<dyn Environment> {
-    let config = hopper::Config {
-        max_steps: 1000,
-        reset_noise,
-        observe: Observe::Full,
-    };
-    EnvConfig::Hopper(config)
-        .make(Seed::new(seed))
-        .expect("a valid configuration")
+    let config = hopper::Config { max_steps: 1000, reset_noise, observe: Observe::Full };
+    EnvConfig::Hopper(config).make(Seed::new(seed)).expect("a valid configuration")
 }
 
 fn rows(value: &Value) -> Vec<Vec<f32>> {
@@ -345,12 +263,7 @@ fn rows(value: &Value) -> Vec<Vec<f32>> {
 }
 
 fn list(value: &Value) -> Vec<f32> {
-    value
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(number)
-        .collect()
+    value.as_array().expect("a list").iter().map(number).collect()
 }
 
 fn number(value: &Value) -> f32 {

@@ -5,9 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engram_inference_server::{
-    BatchLimits, InferenceConfig, InferenceError, WeightsSource, run,
-};
+use engram_inference_server::{BatchLimits, InferenceConfig, InferenceError, WeightsSource, run};
 use engram_mdp::{
     ActionSpec, Actions, Dtype, Ending, EnvSpec, Frames, ObservationSpec, Observations, Seed,
     StepType,

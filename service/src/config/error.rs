@@ -116,15 +116,9 @@ pub enum ConfigError {
 }
 
 fn did_you_mean(nearest: &Option<String>) -> String {
-    nearest
-        .as_ref()
-        .map_or_else(String::new, |name| format!(": did you mean `{name}`?"))
+    nearest.as_ref().map_or_else(String::new, |name| format!(": did you mean `{name}`?"))
 }
 
 fn list(known: &[String]) -> String {
-    if known.is_empty() {
-        "none".into()
-    } else {
-        known.join(", ")
-    }
+    if known.is_empty() { "none".into() } else { known.join(", ") }
 }

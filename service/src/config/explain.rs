@@ -28,11 +28,7 @@ pub(super) fn explain(section: &str, table: &Table, error: &toml::de::Error) -> 
 /// The path that toml's error knows, which it only prints.
 fn path_of(error: &toml::de::Error) -> Option<String> {
     let printed = error.to_string();
-    let path = printed
-        .trim_end()
-        .rsplit_once("\nin `")?
-        .1
-        .strip_suffix('`')?;
+    let path = printed.trim_end().rsplit_once("\nin `")?.1.strip_suffix('`')?;
     Some(path.into())
 }
 
@@ -76,10 +72,7 @@ fn explain_missing(section: &str, message: &str, path: Option<&str>) -> Option<C
         Some(path) => format!("{section}.{path}.{name}"),
         None => format!("{section}.{name}"),
     };
-    Some(ConfigError::MissingKey {
-        key,
-        place: format!("[{section}]"),
-    })
+    Some(ConfigError::MissingKey { key, place: format!("[{section}]") })
 }
 
 /// "invalid type: string "x", expected f64" and "invalid value: …".
@@ -146,11 +139,7 @@ fn in_words(expected: &str) -> &str {
 }
 
 fn join(section: &str, inner: &str) -> String {
-    if inner.is_empty() {
-        section.into()
-    } else {
-        format!("{section}.{inner}")
-    }
+    if inner.is_empty() { section.into() } else { format!("{section}.{inner}") }
 }
 
 #[cfg(test)]
@@ -171,10 +160,7 @@ mod tests {
     #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
     #[expect(dead_code, reason = "only read by serde")]
     enum Memory {
-        Lstm {
-            hidden_size: usize,
-            gradient: Gradient,
-        },
+        Lstm { hidden_size: usize, gradient: Gradient },
         None,
     }
 
@@ -237,9 +223,6 @@ mod tests {
     #[test]
     fn a_missing_key_names_its_section() {
         let message = refuse("learning_rate = 0.1\n", "");
-        assert!(
-            message.starts_with("`seq.learning_rate` is missing in [seq]"),
-            "{message}"
-        );
+        assert!(message.starts_with("`seq.learning_rate` is missing in [seq]"), "{message}");
     }
 }

@@ -75,10 +75,7 @@ impl Resolved {
     /// A section as its reader's type.
     pub fn section<T: DeserializeOwned>(&self, section: &str) -> Result<T, ConfigError> {
         let table = self.table(section);
-        table
-            .clone()
-            .try_into()
-            .map_err(|error| explain(section, table, &error))
+        table.clone().try_into().map_err(|error| explain(section, table, &error))
     }
 
     /// The run's own settings, checked.
@@ -101,15 +98,7 @@ impl Resolved {
         for (kind, (_, part)) in PARTS.into_iter().zip([&env, &rl, &seq]) {
             sections.insert(kind.into(), part.clone().into());
         }
-        Resolved {
-            experiment,
-            parts: Parts {
-                env: env.0,
-                rl: rl.0,
-                seq: seq.0,
-            },
-            sections,
-        }
+        Resolved { experiment, parts: Parts { env: env.0, rl: rl.0, seq: seq.0 }, sections }
     }
 
     pub(super) fn assign(&mut self, what: Assignment, place: &str) -> Result<(), ConfigError> {
@@ -141,10 +130,7 @@ impl Resolved {
             });
         }
         let mut take = |key: &str| {
-            let missing = ConfigError::MissingKey {
-                key: key.into(),
-                place: place.clone(),
-            };
+            let missing = ConfigError::MissingKey { key: key.into(), place: place.clone() };
             document.remove(key).ok_or(missing)
         };
         let experiment = match take("experiment")? {
@@ -152,19 +138,12 @@ impl Resolved {
             other => return Err(bad("experiment", &other, "the name of an experiment")),
         };
         let parts = into_table("parts", take("parts")?)?;
-        let parts = parts
-            .clone()
-            .try_into()
-            .map_err(|error| explain("parts", &parts, &error))?;
+        let parts = parts.clone().try_into().map_err(|error| explain("parts", &parts, &error))?;
         let mut sections = Table::new();
         for section in ["run", "env", "rl", "seq"] {
             sections.insert(section.into(), into_table(section, take(section)?)?.into());
         }
-        Ok(Resolved {
-            experiment,
-            parts,
-            sections,
-        })
+        Ok(Resolved { experiment, parts, sections })
     }
 }
 
@@ -176,9 +155,5 @@ fn into_table(key: &str, value: Value) -> Result<Table, ConfigError> {
 }
 
 fn bad(key: &str, value: &Value, expected: &str) -> ConfigError {
-    ConfigError::BadValue {
-        key: key.into(),
-        value: value.to_string(),
-        expected: expected.into(),
-    }
+    ConfigError::BadValue { key: key.into(), value: value.to_string(), expected: expected.into() }
 }

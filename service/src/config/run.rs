@@ -52,24 +52,9 @@ pub struct RunConfig {
 impl RunConfig {
     /// Checks every range; the message names the key, the range and its reason.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        within(
-            "env_steps",
-            self.env_steps,
-            1..=u64::MAX >> 1,
-            "a run without env steps is none",
-        )?;
-        within(
-            "actors",
-            self.actors,
-            1..=4096,
-            "actors that one process starts",
-        )?;
-        within(
-            "envs_per_actor",
-            self.envs_per_actor,
-            2..=16_384,
-            "environments of each actor",
-        )?;
+        within("env_steps", self.env_steps, 1..=u64::MAX >> 1, "a run without env steps is none")?;
+        within("actors", self.actors, 1..=4096, "actors that one process starts")?;
+        within("envs_per_actor", self.envs_per_actor, 2..=16_384, "environments of each actor")?;
         if !self.envs_per_actor.is_multiple_of(2) {
             return Err(range(
                 "envs_per_actor",
@@ -78,12 +63,7 @@ impl RunConfig {
                 "two groups of the same size take turns",
             ));
         }
-        within(
-            "unroll_length",
-            self.unroll_length,
-            1..=65_536,
-            "decisions per trajectory",
-        )?;
+        within("unroll_length", self.unroll_length, 1..=65_536, "decisions per trajectory")?;
         let group = (self.envs_per_actor / 2) as usize;
         if !(group..=65_536).contains(&self.max_batch_size) {
             return Err(range(
@@ -93,42 +73,17 @@ impl RunConfig {
                 "one request brings envs_per_actor / 2 rows, and must fit into a batch",
             ));
         }
-        within(
-            "max_wait_ms",
-            self.max_wait_ms,
-            0.0..=10_000.0,
-            "milliseconds that a batch waits",
-        )?;
+        within("max_wait_ms", self.max_wait_ms, 0.0..=10_000.0, "milliseconds that a batch waits")?;
         within(
             "queue_trajectories",
             self.queue_trajectories,
             1..=1 << 20,
             "trajectories that wait for the learner",
         )?;
-        within(
-            "checkpoint_seconds",
-            self.checkpoint_seconds,
-            1.0..=1e6,
-            "between checkpoints",
-        )?;
-        within(
-            "checkpoints_kept",
-            self.checkpoints_kept,
-            1..=10_000,
-            "the newest always stays",
-        )?;
-        within(
-            "log_seconds",
-            self.log_seconds,
-            0.1..=86_400.0,
-            "between progress lines",
-        )?;
-        within(
-            "eval_episodes",
-            self.eval_episodes,
-            1..=1_000_000,
-            "episodes per evaluation",
-        )
+        within("checkpoint_seconds", self.checkpoint_seconds, 1.0..=1e6, "between checkpoints")?;
+        within("checkpoints_kept", self.checkpoints_kept, 1..=10_000, "the newest always stays")?;
+        within("log_seconds", self.log_seconds, 0.1..=86_400.0, "between progress lines")?;
+        within("eval_episodes", self.eval_episodes, 1..=1_000_000, "episodes per evaluation")
     }
 
     /// [`max_wait_ms`](Self::max_wait_ms) as a duration.
@@ -157,12 +112,7 @@ fn within<T: PartialOrd + Display>(
     if allowed.contains(&value) {
         return Ok(());
     }
-    Err(range(
-        key,
-        value,
-        &format!("{} to {}", allowed.start(), allowed.end()),
-        why,
-    ))
+    Err(range(key, value, &format!("{} to {}", allowed.start(), allowed.end()), why))
 }
 
 fn range(key: &str, value: impl Display, range: &str, why: &'static str) -> ConfigError {

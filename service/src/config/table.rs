@@ -31,11 +31,7 @@ impl Assignment {
             .filter(|table| table.len() == 1)
             .and_then(|mut table| table.remove("value"))
             .unwrap_or_else(|| Value::String(written.into()));
-        Ok(Assignment {
-            key: key.into(),
-            value,
-            written: Some(written.into()),
-        })
+        Ok(Assignment { key: key.into(), value, written: Some(written.into()) })
     }
 
     /// The assignments in a table of overrides, whose keys are dotted with or without quotes.
@@ -43,17 +39,12 @@ impl Assignment {
         let mut all = Vec::new();
         for (key, value) in overrides {
             match value {
-                Value::Table(inner) => {
-                    all.extend(Self::all_in(inner).into_iter().map(|inner| Assignment {
-                        key: format!("{key}.{}", inner.key),
-                        ..inner
-                    }))
-                }
-                value => all.push(Assignment {
-                    key,
-                    value,
-                    written: None,
-                }),
+                Value::Table(inner) => all.extend(
+                    Self::all_in(inner)
+                        .into_iter()
+                        .map(|inner| Assignment { key: format!("{key}.{}", inner.key), ..inner }),
+                ),
+                value => all.push(Assignment { key, value, written: None }),
             }
         }
         all
@@ -206,11 +197,7 @@ fn is_whole(number: f64) -> bool {
 
 fn wrong_kind(key: String, found: &Value, now: &Value) -> ConfigError {
     let expected = format!("{}, as in {now}", kind_of(now));
-    ConfigError::BadValue {
-        key,
-        value: found.to_string(),
-        expected,
-    }
+    ConfigError::BadValue { key, value: found.to_string(), expected }
 }
 
 #[cfg(test)]
@@ -242,18 +229,9 @@ mod tests {
 
     #[test]
     fn numbers_fit_themselves_to_the_kind_that_stands_there() {
-        assert_eq!(
-            set("rl.learning_rate=1").unwrap()["rl"]["learning_rate"],
-            Value::Float(1.0)
-        );
-        assert_eq!(
-            set("rl.updates=1e6").unwrap()["rl"]["updates"],
-            Value::Integer(1_000_000)
-        );
-        assert_eq!(
-            set("rl.learning_rate=3e-4").unwrap()["rl"]["learning_rate"],
-            3e-4.into()
-        );
+        assert_eq!(set("rl.learning_rate=1").unwrap()["rl"]["learning_rate"], Value::Float(1.0));
+        assert_eq!(set("rl.updates=1e6").unwrap()["rl"]["updates"], Value::Integer(1_000_000));
+        assert_eq!(set("rl.learning_rate=3e-4").unwrap()["rl"]["learning_rate"], 3e-4.into());
     }
 
     #[test]
@@ -270,28 +248,16 @@ mod tests {
             set("seq.memory.stacked = true").unwrap()["seq"]["memory"]["stacked"],
             true.into()
         );
-        assert_eq!(
-            set("seq.layers.1.width=32").unwrap()["seq"]["layers"][1]["width"],
-            32.into()
-        );
-        assert_eq!(
-            set("seq.layers=[]").unwrap()["seq"]["layers"],
-            Value::Array(vec![])
-        );
+        assert_eq!(set("seq.layers.1.width=32").unwrap()["seq"]["layers"][1]["width"], 32.into());
+        assert_eq!(set("seq.layers=[]").unwrap()["seq"]["layers"], Value::Array(vec![]));
     }
 
     #[test]
     fn a_wrong_kind_names_key_value_and_what_stands_there() {
         let error = set("rl.learning_rate=fast").unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "`rl.learning_rate` is \"fast\"; expected a number, as in 0.001"
-        );
+        assert_eq!(error, "`rl.learning_rate` is \"fast\"; expected a number, as in 0.001");
         let error = set("seq.memory.stacked=1").unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "`seq.memory.stacked` is 1; expected true or false, as in false"
-        );
+        assert_eq!(error, "`seq.memory.stacked` is 1; expected true or false, as in false");
     }
 
     #[test]
@@ -301,10 +267,7 @@ mod tests {
             ("learning_rate=1", "did you mean `rl.learning_rate`?"),
             ("rl.rate=1", "did you mean `rl.learning_rate`?"),
             ("seq.stacked=true", "did you mean `seq.memory.stacked`?"),
-            (
-                "rl.zzz=1",
-                "in --set; known: learning_rate, updates, optimizer",
-            ),
+            ("rl.zzz=1", "in --set; known: learning_rate, updates, optimizer"),
         ] {
             let error = set(text).unwrap_err().to_string();
             assert!(error.contains(wanted), "{error}");
@@ -314,20 +277,14 @@ mod tests {
     #[test]
     fn an_assignment_without_a_value_is_refused() {
         for text in ["rl.updates", "rl.updates=", "=3"] {
-            assert!(
-                matches!(set(text), Err(ConfigError::NoValue { .. })),
-                "{text}"
-            );
+            assert!(matches!(set(text), Err(ConfigError::NoValue { .. })), "{text}");
         }
     }
 
     #[test]
     fn overrides_are_dotted_with_or_without_quotes() {
         let table: Table = toml::from_str("\"a.b\" = 1\nc.d.e = 2").unwrap();
-        let keys: Vec<String> = Assignment::all_in(table)
-            .into_iter()
-            .map(|a| a.key)
-            .collect();
+        let keys: Vec<String> = Assignment::all_in(table).into_iter().map(|a| a.key).collect();
         assert_eq!(keys, ["a.b", "c.d.e"]);
     }
 }

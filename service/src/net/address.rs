@@ -37,10 +37,7 @@ pub struct Pipe {
 impl Address {
     /// A port of this machine, not reachable from others. Port 0 takes a free one.
     pub fn loopback(port: u16) -> Self {
-        Address::Tcp {
-            host: "127.0.0.1".into(),
-            port,
-        }
+        Address::Tcp { host: "127.0.0.1".into(), port }
     }
 }
 
@@ -48,10 +45,7 @@ impl FromStr for Address {
     type Err = NetError;
 
     fn from_str(text: &str) -> Result<Self, NetError> {
-        let refuse = |why| NetError::Address {
-            text: text.into(),
-            why,
-        };
+        let refuse = |why| NetError::Address { text: text.into(), why };
         if let Some(path) = text.strip_prefix("unix:") {
             // gRPC writes absolute paths with an empty authority: unix:///path.
             let path = path.strip_prefix("//").unwrap_or(path);
@@ -65,29 +59,17 @@ impl FromStr for Address {
         if text.starts_with("https://") {
             return Err(refuse("TLS is not spoken here"));
         }
-        let rest = text
-            .strip_prefix("http://")
-            .unwrap_or(text)
-            .trim_end_matches('/');
-        let (host, port) = rest
-            .rsplit_once(':')
-            .ok_or_else(|| refuse("the port is missing"))?;
-        let port = port
-            .parse()
-            .map_err(|_| refuse("the port must be a number up to 65535"))?;
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
+        let rest = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+        let (host, port) = rest.rsplit_once(':').ok_or_else(|| refuse("the port is missing"))?;
+        let port = port.parse().map_err(|_| refuse("the port must be a number up to 65535"))?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         match bare.unwrap_or(host) {
             "" => Err(refuse("the host is missing")),
             host if bare.is_none() && host.contains(':') => {
                 Err(refuse("an IPv6 host needs brackets, as in [::1]:5000"))
             }
             host if host.contains(['/', ' ', '@']) => Err(refuse("the host is no name")),
-            host => Ok(Address::Tcp {
-                host: host.into(),
-                port,
-            }),
+            host => Ok(Address::Tcp { host: host.into(), port }),
         }
     }
 }
@@ -113,13 +95,7 @@ impl Pipe {
     pub(super) fn new() -> (Self, mpsc::Receiver<DuplexStream>) {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let (dial, accept) = mpsc::channel(Self::BACKLOG);
-        (
-            Pipe {
-                id: NEXT.fetch_add(1, Ordering::Relaxed),
-                dial,
-            },
-            accept,
-        )
+        (Pipe { id: NEXT.fetch_add(1, Ordering::Relaxed), dial }, accept)
     }
 
     pub(super) async fn dial(&self) -> std::io::Result<DuplexStream> {
@@ -177,10 +153,7 @@ mod tests {
             (&format!("unix:/{}", "x".repeat(107)), "at most 107 bytes"),
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
-            assert!(
-                error.contains(why) && error.contains("write host:port"),
-                "{error}"
-            );
+            assert!(error.contains(why) && error.contains("write host:port"), "{error}");
         }
     }
 }

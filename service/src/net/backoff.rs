@@ -24,12 +24,7 @@ impl Backoff {
     /// From `first` to `longest`.
     pub fn between(first: Duration, longest: Duration, seed: u64) -> Self {
         assert!(first <= longest, "delays grow");
-        Backoff {
-            first,
-            longest,
-            next: first,
-            generator: Pcg64::seed_from_u64(seed),
-        }
+        Backoff { first, longest, next: first, generator: Pcg64::seed_from_u64(seed) }
     }
 
     /// The next delay.
@@ -55,9 +50,7 @@ mod tests {
     use super::*;
 
     fn milliseconds(backoff: &mut Backoff, count: usize) -> Vec<u128> {
-        (0..count)
-            .map(|_| backoff.next_delay().as_millis())
-            .collect()
+        (0..count).map(|_| backoff.next_delay().as_millis()).collect()
     }
 
     #[test]

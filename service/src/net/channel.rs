@@ -94,11 +94,7 @@ pub fn connect(address: &Address, peer: &'static str) -> Channel {
                 dialed
                     .and_then(|connection| connection)
                     .map(TokioIo::new)
-                    .map_err(|source| NetError::Unreachable {
-                        peer,
-                        address,
-                        source,
-                    })
+                    .map_err(|source| NetError::Unreachable { peer, address, source })
             }
         }))
 }
@@ -113,16 +109,10 @@ pub async fn answer<T>(
 ) -> Result<T, NetError> {
     match timeout(limit, call).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(status)) => Err(NetError::Refused {
-            peer: peer.to_string(),
-            doing,
-            status: Box::new(status),
-        }),
-        Err(_) => Err(NetError::Silent {
-            peer: peer.to_string(),
-            doing,
-            limit,
-        }),
+        Ok(Err(status)) => {
+            Err(NetError::Refused { peer: peer.to_string(), doing, status: Box::new(status) })
+        }
+        Err(_) => Err(NetError::Silent { peer: peer.to_string(), doing, limit }),
     }
 }
 

@@ -29,30 +29,19 @@ impl Connection {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        Connection {
-            io: Box::new(io),
-            peer: Peer(peer.into()),
-            cut: None,
-        }
+        Connection { io: Box::new(io), peer: Peer(peer.into()), cut: None }
     }
 
     /// Breaks as soon as the token is canceled.
     pub(super) fn until(self, cut: &CancellationToken) -> Self {
-        Connection {
-            cut: Some(Box::pin(cut.clone().cancelled_owned())),
-            ..self
-        }
+        Connection { cut: Some(Box::pin(cut.clone().cancelled_owned())), ..self }
     }
 }
 
 impl Peer {
     /// Who sent a request to a server of ours.
     pub fn of<T>(request: &tonic::Request<T>) -> Self {
-        request
-            .extensions()
-            .get()
-            .cloned()
-            .unwrap_or_else(|| Peer("an unknown peer".into()))
+        request.extensions().get().cloned().unwrap_or_else(|| Peer("an unknown peer".into()))
     }
 }
 
@@ -64,9 +53,7 @@ impl fmt::Display for Peer {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection")
-            .field("peer", &self.peer)
-            .finish_non_exhaustive()
+        f.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
     }
 }
 
@@ -90,10 +77,9 @@ impl AsyncRead for Connection {
             return read;
         }
         match &mut self.cut {
-            Some(cut) => cut
-                .as_mut()
-                .poll(cx)
-                .map(|()| Err(io::ErrorKind::ConnectionAborted.into())),
+            Some(cut) => {
+                cut.as_mut().poll(cx).map(|()| Err(io::ErrorKind::ConnectionAborted.into()))
+            }
             None => Poll::Pending,
         }
     }

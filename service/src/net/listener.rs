@@ -50,10 +50,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 enum Socket {
     Tcp(TcpListener),
     // The file goes first: once it is gone, another process may bind there undisturbed.
-    Unix {
-        _file: SocketFile,
-        listener: UnixListener,
-    },
+    Unix { _file: SocketFile, listener: UnixListener },
     Memory(mpsc::Receiver<DuplexStream>),
 }
 
@@ -67,9 +64,7 @@ impl Listener {
         match address {
             Address::Tcp { host, port } => bind_tcp(address, host, *port, exposure).await,
             Address::Unix(path) => bind_unix(address, path).await,
-            Address::Memory(_) => Err(NetError::InUse {
-                address: address.clone(),
-            }),
+            Address::Memory(_) => Err(NetError::InUse { address: address.clone() }),
         }
     }
 
@@ -86,10 +81,7 @@ impl Listener {
 
     /// The connections that arrive.
     pub fn incoming(self) -> Incoming {
-        Incoming {
-            listener: self,
-            pause: None,
-        }
+        Incoming { listener: self, pause: None }
     }
 
     /// Breaks all accepted connections when it is dropped.
@@ -98,11 +90,7 @@ impl Listener {
     }
 
     fn new(socket: Socket, address: Address) -> Self {
-        Listener {
-            socket,
-            address,
-            cut: CancellationToken::new(),
-        }
+        Listener { socket, address, cut: CancellationToken::new() }
     }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Connection>> {
@@ -161,43 +149,24 @@ async fn bind_tcp(
     port: u16,
     exposure: Exposure,
 ) -> Result<Listener, NetError> {
-    let failed = |source| NetError::Bind {
-        address: address.clone(),
-        source,
-    };
-    let found: Vec<_> = tokio::net::lookup_host((host, port))
-        .await
-        .map_err(failed)?
-        .collect();
-    let local = found
-        .iter()
-        .all(|socket| socket.ip().to_canonical().is_loopback());
+    let failed = |source| NetError::Bind { address: address.clone(), source };
+    let found: Vec<_> = tokio::net::lookup_host((host, port)).await.map_err(failed)?.collect();
+    let local = found.iter().all(|socket| socket.ip().to_canonical().is_loopback());
     if exposure == Exposure::Local && !local {
-        return Err(NetError::Exposed {
-            address: address.clone(),
-        });
+        return Err(NetError::Exposed { address: address.clone() });
     }
-    let listener = TcpListener::bind(found.as_slice())
-        .await
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => NetError::InUse {
-                address: address.clone(),
-            },
+    let listener =
+        TcpListener::bind(found.as_slice()).await.map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => NetError::InUse { address: address.clone() },
             _ => failed(source),
         })?;
     let bound = listener.local_addr().map_err(failed)?;
-    let address = Address::Tcp {
-        host: host.into(),
-        port: bound.port(),
-    };
+    let address = Address::Tcp { host: host.into(), port: bound.port() };
     Ok(Listener::new(Socket::Tcp(listener), address))
 }
 
 async fn bind_unix(address: &Address, path: &Path) -> Result<Listener, NetError> {
-    let failed = |source| NetError::Bind {
-        address: address.clone(),
-        source,
-    };
+    let failed = |source| NetError::Bind { address: address.clone(), source };
     let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             remove_stale(address, path).await?;
@@ -210,24 +179,14 @@ async fn bind_unix(address: &Address, path: &Path) -> Result<Listener, NetError>
     // Local means: this user's processes.
     let private = std::fs::Permissions::from_mode(0o600);
     std::fs::set_permissions(path, private).map_err(failed)?;
-    let socket = Socket::Unix {
-        _file: file,
-        listener,
-    };
+    let socket = Socket::Unix { _file: file, listener };
     Ok(Listener::new(socket, address.clone()))
 }
 
 /// Removes the socket of a process that is gone.
 async fn remove_stale(address: &Address, path: &Path) -> Result<(), NetError> {
-    let failed = |source| NetError::Bind {
-        address: address.clone(),
-        source,
-    };
-    if !std::fs::symlink_metadata(path)
-        .map_err(failed)?
-        .file_type()
-        .is_socket()
-    {
+    let failed = |source| NetError::Bind { address: address.clone(), source };
+    if !std::fs::symlink_metadata(path).map_err(failed)?.file_type().is_socket() {
         return Err(NetError::NotASocket { path: path.into() });
     }
     match UnixStream::connect(path).await {
@@ -236,8 +195,6 @@ async fn remove_stale(address: &Address, path: &Path) -> Result<(), NetError> {
             std::fs::remove_file(path).map_err(failed)
         }
         // Connected, or a full backlog, or another user's: somebody is there.
-        _ => Err(NetError::InUse {
-            address: address.clone(),
-        }),
+        _ => Err(NetError::InUse { address: address.clone() }),
     }
 }

@@ -23,18 +23,11 @@ pub(crate) fn published(device: Device) -> String {
 
 /// The archive, in `to`. A download that was cut off goes on where it stopped.
 pub(crate) fn fetch(host: &Host, url: &str, to: &Path) -> Result<PathBuf> {
-    let name = url
-        .rsplit('/')
-        .next()
-        .unwrap_or("libtorch.zip")
-        .replace("%2B", "+");
+    let name = url.rsplit('/').next().unwrap_or("libtorch.zip").replace("%2B", "+");
     let file = to.join(name);
     let output = host.python().args(["-c", FETCH, url]).arg(&file).output()?;
     if !output.status.success() {
-        bail!(
-            "{url}: {}",
-            last_lines(&String::from_utf8_lossy(&output.stderr), 1)
-        );
+        bail!("{url}: {}", last_lines(&String::from_utf8_lossy(&output.stderr), 1));
     }
     Ok(file)
 }
@@ -78,21 +71,14 @@ mod tests {
             asked
         });
         let file = fetch(&host, &url, folder.path()).unwrap();
-        assert!(
-            server
-                .join()
-                .unwrap()
-                .contains(&"Range: bytes=4-".to_string())
-        );
+        assert!(server.join().unwrap().contains(&"Range: bytes=4-".to_string()));
         assert_eq!(fs::read_to_string(file).unwrap(), "all of it");
     }
 
     #[test]
     fn a_failed_download_names_its_address() {
         let (folder, host) = fixture::host();
-        let message = fetch(&host, "file:///nowhere/x.zip", folder.path())
-            .unwrap_err()
-            .to_string();
+        let message = fetch(&host, "file:///nowhere/x.zip", folder.path()).unwrap_err().to_string();
         assert!(message.starts_with("file:///nowhere/x.zip: "), "{message}");
         assert!(!folder.path().join("x.zip").exists());
     }

@@ -43,11 +43,7 @@ pub(crate) fn libtorch(version: &str) -> TempDir {
     for name in ["torch", "torch_cpu", "c10"] {
         write(folder.path(), &format!("lib/{}", library(name)), name);
     }
-    write(
-        folder.path(),
-        "include/torch/csrc/api/include/torch/torch.h",
-        "",
-    );
+    write(folder.path(), "include/torch/csrc/api/include/torch/torch.h", "");
     write(folder.path(), "build-version", version);
     folder
 }
@@ -76,20 +72,10 @@ pub(crate) fn published() -> (TempDir, Host) {
     let (folder, mut host) = host();
     let index = folder.path().join("index");
     let torch = zip(&index, "torch.whl", &members("torch"));
-    zip(
-        &index,
-        "nvidia-cudnn-cu13.whl",
-        &[("nvidia/cudnn/lib/libcudnn.so.9", "cudnn")],
-    );
+    zip(&index, "nvidia-cudnn-cu13.whl", &[("nvidia/cudnn/lib/libcudnn.so.9", "cudnn")]);
     let (size, sha256) = digest(&torch).unwrap();
     let requirement = "torch==2.11.0".into();
-    host.wheels = vec![Wheel {
-        requirement,
-        tags: &[],
-        file: "torch.whl",
-        sha256,
-        size,
-    }];
+    host.wheels = vec![Wheel { requirement, tags: &[], file: "torch.whl", sha256, size }];
     (folder, host)
 }
 
@@ -136,23 +122,10 @@ fn zip(folder: &Path, name: &str, members: &[(&str, &str)]) -> PathBuf {
         let length = u32::try_from(text.len()).unwrap();
         // Version 2.0, no flags, stored, no date; checksum, sizes, length of the name, no extra.
         let mut common = vec![20, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        for word in [
-            crc32(text.as_bytes()),
-            length,
-            length,
-            u32::try_from(name.len()).unwrap(),
-        ] {
+        for word in [crc32(text.as_bytes()), length, length, u32::try_from(name.len()).unwrap()] {
             common.extend(word.to_le_bytes());
         }
-        file.extend(
-            [
-                b"PK\x03\x04",
-                common.as_slice(),
-                name.as_bytes(),
-                text.as_bytes(),
-            ]
-            .concat(),
-        );
+        file.extend([b"PK\x03\x04", common.as_slice(), name.as_bytes(), text.as_bytes()].concat());
         directory.extend([b"PK\x01\x02\x14\x00", common.as_slice(), &[0; 10]].concat());
         directory.extend(offset.to_le_bytes());
         directory.extend(name.as_bytes());
@@ -161,17 +134,7 @@ fn zip(folder: &Path, name: &str, members: &[(&str, &str)]) -> PathBuf {
     let [size, start] =
         [&directory, &file].map(|part| u32::try_from(part.len()).unwrap().to_le_bytes());
     file.extend(directory);
-    file.extend(
-        [
-            b"PK\x05\x06\0\0\0\0",
-            &count[..],
-            &count,
-            &size,
-            &start,
-            &[0; 2],
-        ]
-        .concat(),
-    );
+    file.extend([b"PK\x05\x06\0\0\0\0", &count[..], &count, &size, &start, &[0; 2]].concat());
     fs::create_dir_all(folder).unwrap();
     fs::write(folder.join(name), file).unwrap();
     folder.join(name)
@@ -179,13 +142,7 @@ fn zip(folder: &Path, name: &str, members: &[(&str, &str)]) -> PathBuf {
 
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, _| {
-        if crc & 1 == 1 {
-            (crc >> 1) ^ 0xEDB8_8320
-        } else {
-            crc >> 1
-        }
+        if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 }
     };
-    !bytes
-        .iter()
-        .fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
 }

@@ -19,10 +19,8 @@ pub(crate) const VERSION: &str = "2.11.0";
 
 const MANIFEST: &str = "manifest";
 const HEADER: &str = "include/torch/csrc/api/include/torch/torch.h";
-const VERSION_HEADERS: [&str; 2] = [
-    "include/torch/headeronly/version.h",
-    "include/torch/csrc/api/include/torch/version.h",
-];
+const VERSION_HEADERS: [&str; 2] =
+    ["include/torch/headeronly/version.h", "include/torch/csrc/api/include/torch/version.h"];
 
 /// A libtorch that can be linked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,21 +54,14 @@ pub(crate) fn inspect(path: &Path, depth: Depth) -> Result<Libtorch> {
     let version = version(path)
         .with_context(|| format!("{} does not say which version it is", path.display()))?;
     if version.split('+').next() != Some(VERSION) {
-        bail!(
-            "{} holds libtorch {version}, and tch 0.24 needs {VERSION} exactly",
-            path.display()
-        );
+        bail!("{} holds libtorch {version}, and tch 0.24 needs {VERSION} exactly", path.display());
     }
     let device = match path.join("lib").join(library("torch_cuda")).is_file() {
         true => Device::Cuda,
         false => Device::Cpu,
     };
     check_manifest(path, depth)?;
-    Ok(Libtorch {
-        path: path.to_path_buf(),
-        version,
-        device,
-    })
+    Ok(Libtorch { path: path.to_path_buf(), version, device })
 }
 
 /// Completes an unpacked libtorch: its version file, and last the manifest that vouches for it.
@@ -105,20 +96,13 @@ pub(crate) fn digest(path: &Path) -> Result<(u64, String)> {
         sum.update(&buffer[..count]);
         size += count as u64;
     }
-    let hex = sum
-        .finalize()
-        .iter()
-        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    let hex = sum.finalize().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     Ok((size, hex))
 }
 
 /// The file name of a shared library on this platform.
 pub(crate) fn library(name: &str) -> String {
-    format!(
-        "{}{name}{}",
-        std::env::consts::DLL_PREFIX,
-        std::env::consts::DLL_SUFFIX
-    )
+    format!("{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)
 }
 
 /// The version file of an archive or of ours, else what the headers say.
@@ -130,16 +114,9 @@ fn version(path: &Path) -> Option<String> {
         let text = fs::read_to_string(path.join(header)).ok()?;
         let part = |name: &str| {
             let prefix = format!("#define TORCH_VERSION_{name} ");
-            text.lines()
-                .find_map(|line| line.strip_prefix(&prefix))
-                .map(str::trim)
+            text.lines().find_map(|line| line.strip_prefix(&prefix)).map(str::trim)
         };
-        Some(format!(
-            "{}.{}.{}",
-            part("MAJOR")?,
-            part("MINOR")?,
-            part("PATCH")?
-        ))
+        Some(format!("{}.{}.{}", part("MAJOR")?, part("MINOR")?, part("PATCH")?))
     })
 }
 
@@ -155,16 +132,10 @@ fn check_manifest(path: &Path, depth: Depth) -> Result<()> {
         let file = path.join(name);
         let found = fs::metadata(&file).map_or(0, |file| file.len());
         if found.to_string() != size {
-            bail!(
-                "{} is damaged: {found} bytes instead of {size}",
-                file.display()
-            );
+            bail!("{} is damaged: {found} bytes instead of {size}", file.display());
         }
         if depth == Depth::Full && digest(&file)?.1 != sum {
-            bail!(
-                "{} is damaged: its SHA-256 is not the one it was unpacked with",
-                file.display()
-            );
+            bail!("{} is damaged: its SHA-256 is not the one it was unpacked with", file.display());
         }
     }
     Ok(())
@@ -183,29 +154,16 @@ mod tests {
     fn a_libtorch_from_elsewhere_is_believed_for_its_files_and_its_version() {
         let folder = fixture::libtorch("2.11.0+cpu");
         let found = inspect(folder.path(), Depth::Full).unwrap();
-        assert_eq!(
-            (found.version.as_str(), found.device),
-            ("2.11.0+cpu", Device::Cpu)
-        );
-        fixture::write(
-            folder.path(),
-            &format!("lib/{}", library("torch_cuda")),
-            "x",
-        );
-        assert_eq!(
-            inspect(folder.path(), Depth::Quick).unwrap().device,
-            Device::Cuda
-        );
+        assert_eq!((found.version.as_str(), found.device), ("2.11.0+cpu", Device::Cpu));
+        fixture::write(folder.path(), &format!("lib/{}", library("torch_cuda")), "x");
+        assert_eq!(inspect(folder.path(), Depth::Quick).unwrap().device, Device::Cuda);
     }
 
     #[test]
     fn another_version_is_refused_with_both_versions() {
         let folder = fixture::libtorch("2.4.0+cu121");
         let message = complaint(folder.path(), Depth::Quick);
-        assert!(
-            message.contains("2.4.0+cu121") && message.contains("2.11.0 exactly"),
-            "{message}"
-        );
+        assert!(message.contains("2.4.0+cu121") && message.contains("2.11.0 exactly"), "{message}");
     }
 
     #[test]
@@ -216,10 +174,7 @@ mod tests {
         let header = "#define TORCH_VERSION_MAJOR 2\n#define TORCH_VERSION_MINOR 11\n\
                       #define TORCH_VERSION_PATCH 0\n";
         fixture::write(folder.path(), VERSION_HEADERS[0], header);
-        assert_eq!(
-            inspect(folder.path(), Depth::Quick).unwrap().version,
-            "2.11.0"
-        );
+        assert_eq!(inspect(folder.path(), Depth::Quick).unwrap().version, "2.11.0");
     }
 
     #[test]
@@ -238,10 +193,7 @@ mod tests {
     fn a_sealed_libtorch_notices_a_cut_file_at_once_and_a_changed_one_when_verified() {
         let folder = fixture::libtorch("unsealed");
         seal(folder.path(), Device::Cpu).unwrap();
-        assert_eq!(
-            inspect(folder.path(), Depth::Full).unwrap().version,
-            "2.11.0+cpu"
-        );
+        assert_eq!(inspect(folder.path(), Depth::Full).unwrap().version, "2.11.0+cpu");
 
         let name = format!("lib/{}", library("torch_cpu"));
         let whole = fs::read_to_string(folder.path().join(&name)).unwrap();
@@ -258,9 +210,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fixture::write(folder.path(), "abc", "abc");
         let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(
-            digest(&folder.path().join("abc")).unwrap(),
-            (3, sum.to_string())
-        );
+        assert_eq!(digest(&folder.path().join("abc")).unwrap(), (3, sum.to_string()));
     }
 }

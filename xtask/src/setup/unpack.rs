@@ -29,12 +29,8 @@ pub(crate) fn unpack(
 ) -> Result<Unpacked> {
     remove(folder)?;
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let output = host
-        .python()
-        .args(["-c", UNPACK, device.name()])
-        .arg(folder)
-        .args(files)
-        .output()?;
+    let output =
+        host.python().args(["-c", UNPACK, device.name()]).arg(folder).args(files).output()?;
     let said = last_lines(&String::from_utf8_lossy(&output.stderr), 1);
     match output.status.code() {
         Some(0) => Ok(Unpacked::Whole),
@@ -58,17 +54,8 @@ pub(crate) fn build_stand_in(host: &Host, folder: &Path) -> Result<()> {
         .compiler()
         .current_dir(folder)
         .args(["-shared", "-o", "lib/libtorch.so", "-x", "c", "/dev/null"])
-        .args([
-            "-Wl,--no-as-needed",
-            "-Wl,-soname,libtorch.so",
-            "-Wl,-rpath,$ORIGIN",
-        ])
-        .args([
-            "-Llib",
-            "-ltorch_cpu",
-            "-lc10",
-            "-Wl,--unresolved-symbols=ignore-in-shared-libs",
-        ])
+        .args(["-Wl,--no-as-needed", "-Wl,-soname,libtorch.so", "-Wl,-rpath,$ORIGIN"])
+        .args(["-Llib", "-ltorch_cpu", "-lc10", "-Wl,--unresolved-symbols=ignore-in-shared-libs"])
         .output()
         .context("the C++ compiler cannot be started: install g++, or set CXX")?;
     if !output.status.success() {
@@ -116,24 +103,13 @@ mod tests {
         let unpack = |device| unpack(&host, device, std::slice::from_ref(&wheel), &out).unwrap();
 
         assert_eq!(unpack(Device::Cpu), Unpacked::Whole);
-        assert_eq!(
-            names(&out.join("lib")),
-            ["libcudart.so.13", "libgomp.so.1", "libtorch_cpu.so"]
-        );
+        assert_eq!(names(&out.join("lib")), ["libcudart.so.13", "libgomp.so.1", "libtorch_cpu.so"]);
         assert_eq!(names(&out.join("include")), ["c10"]);
 
         assert_eq!(unpack(Device::Cuda), Unpacked::Whole);
-        let all = [
-            "libcublas.so.13",
-            "libcudart.so.13",
-            "libgomp.so.1",
-            "libtorch.so",
-        ];
+        let all = ["libcublas.so.13", "libcudart.so.13", "libgomp.so.1", "libtorch.so"];
         assert_eq!(names(&out.join("lib"))[..4], all);
-        assert_eq!(
-            names(&out.join("lib"))[4..],
-            ["libtorch_cpu.so", "libtorch_cuda.so"]
-        );
+        assert_eq!(names(&out.join("lib"))[4..], ["libtorch_cpu.so", "libtorch_cuda.so"]);
     }
 
     #[test]
@@ -150,13 +126,10 @@ mod tests {
     #[test]
     fn a_disk_that_fills_up_leaves_nothing_half_unpacked() {
         let (folder, mut host) = fixture::host();
-        host.python = ["sh", "-c", "echo 'No space left on device' >&2; exit 28"]
-            .map(Into::into)
-            .into();
+        host.python =
+            ["sh", "-c", "echo 'No space left on device' >&2; exit 28"].map(Into::into).into();
         let out = folder.path().join("out");
-        let message = unpack(&host, Device::Cpu, &[], &out)
-            .unwrap_err()
-            .to_string();
+        let message = unpack(&host, Device::Cpu, &[], &out).unwrap_err().to_string();
         assert!(
             message.contains("the disk is full") && message.contains("ENGRAM_CACHE"),
             "{message}"
@@ -167,12 +140,9 @@ mod tests {
     #[test]
     fn a_compiler_that_fails_is_quoted_with_the_remedy() {
         let (folder, mut host) = fixture::host();
-        host.compiler = ["sh", "-c", "echo 'cannot find -lstdc++' >&2; exit 1"]
-            .map(Into::into)
-            .into();
-        let message = build_stand_in(&host, folder.path())
-            .unwrap_err()
-            .to_string();
+        host.compiler =
+            ["sh", "-c", "echo 'cannot find -lstdc++' >&2; exit 1"].map(Into::into).into();
+        let message = build_stand_in(&host, folder.path()).unwrap_err().to_string();
         assert!(message.contains("install g++"), "{message}");
         assert!(message.contains("cannot find -lstdc++"), "{message}");
     }

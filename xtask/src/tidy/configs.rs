@@ -11,11 +11,7 @@ const EXPERIMENTS: &str = "experiments";
 /// Checks every file in `configs/`.
 pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (path, text) in tree
-        .files()
-        .iter()
-        .filter(|(path, _)| path.starts_with("configs/"))
-    {
+    for (path, text) in tree.files().iter().filter(|(path, _)| path.starts_with("configs/")) {
         let (folder, file) = path["configs/".len()..].split_once('/').unwrap_or_default();
         let known = PARTS.contains(&folder) || folder == EXPERIMENTS;
         if !known || file.contains('/') || !file.ends_with(".toml") {
@@ -45,11 +41,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
 fn check_experiment(tree: &Tree, path: &str, text: &str, table: &toml::Table) -> Vec<Problem> {
     let mut problems = Vec::new();
     for part in PARTS {
-        let at = text
-            .lines()
-            .position(|line| line.trim_start().starts_with(part))
-            .unwrap_or(0)
-            + 1;
+        let at = text.lines().position(|line| line.trim_start().starts_with(part)).unwrap_or(0) + 1;
         match table.get(part).and_then(toml::Value::as_str) {
             None => {
                 let message = format!("an experiment names its {part}: {part} = \"NAME\"");
@@ -74,10 +66,7 @@ mod tests {
     use super::*;
 
     fn found(files: &[(&str, &str)]) -> Vec<String> {
-        check(&Tree::of(files))
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        check(&Tree::of(files)).iter().map(ToString::to_string).collect()
     }
 
     #[test]

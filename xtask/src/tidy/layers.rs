@@ -12,46 +12,14 @@ struct Layer {
 }
 
 const LAYERS: [Layer; 10] = [
-    Layer {
-        name: "mdp",
-        level: 0,
-        imports: &[],
-    },
-    Layer {
-        name: "service",
-        level: 0,
-        imports: &[],
-    },
-    Layer {
-        name: "proto",
-        level: 1,
-        imports: &["mdp"],
-    },
-    Layer {
-        name: "envs",
-        level: 1,
-        imports: &["mdp"],
-    },
-    Layer {
-        name: "policy",
-        level: 1,
-        imports: &["mdp"],
-    },
-    Layer {
-        name: "actor",
-        level: 2,
-        imports: &["mdp", "envs", "proto", "service"],
-    },
-    Layer {
-        name: "inference-server",
-        level: 2,
-        imports: &["mdp", "proto", "policy", "service"],
-    },
-    Layer {
-        name: "learner",
-        level: 2,
-        imports: &["mdp", "proto", "policy", "service"],
-    },
+    Layer { name: "mdp", level: 0, imports: &[] },
+    Layer { name: "service", level: 0, imports: &[] },
+    Layer { name: "proto", level: 1, imports: &["mdp"] },
+    Layer { name: "envs", level: 1, imports: &["mdp"] },
+    Layer { name: "policy", level: 1, imports: &["mdp"] },
+    Layer { name: "actor", level: 2, imports: &["mdp", "envs", "proto", "service"] },
+    Layer { name: "inference-server", level: 2, imports: &["mdp", "proto", "policy", "service"] },
+    Layer { name: "learner", level: 2, imports: &["mdp", "proto", "policy", "service"] },
     Layer {
         name: "engram",
         level: 3,
@@ -66,11 +34,7 @@ const LAYERS: [Layer; 10] = [
             "learner",
         ],
     },
-    Layer {
-        name: "xtask",
-        level: 0,
-        imports: &[],
-    },
+    Layer { name: "xtask", level: 0, imports: &[] },
 ];
 
 /// Libraries that only some crates may use, and why.
@@ -82,14 +46,7 @@ const KEPT_OUT: [(&str, &[&str], &str); 3] = [
     ),
     (
         "tonic",
-        &[
-            "proto",
-            "service",
-            "actor",
-            "inference-server",
-            "learner",
-            "engram",
-        ],
+        &["proto", "service", "actor", "inference-server", "learner", "engram"],
         "worlds and networks know no gRPC",
     ),
     (
@@ -101,12 +58,8 @@ const KEPT_OUT: [(&str, &[&str], &str); 3] = [
 
 /// Checks the manifest of every crate.
 pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
-    let manifests = tree
-        .ending("/Cargo.toml")
-        .filter(|(path, _)| path.matches('/').count() == 1);
-    manifests
-        .flat_map(|(path, text)| check_manifest(path, text))
-        .collect()
+    let manifests = tree.ending("/Cargo.toml").filter(|(path, _)| path.matches('/').count() == 1);
+    manifests.flat_map(|(path, text)| check_manifest(path, text)).collect()
 }
 
 /// Checks what the actor is built from: the output of `cargo tree`, or why there is none.
@@ -116,16 +69,9 @@ pub(crate) fn dependencies(actor: &Result<String, String>) -> Vec<Problem> {
         Ok(tree) => tree,
         Err(error) => return problem(format!("cargo tree does not answer: {error}")),
     };
-    let names = tree
-        .lines()
-        .filter_map(|line| line.split_whitespace().next());
-    match names
-        .into_iter()
-        .find(|name| ["tch", "torch-sys"].contains(name))
-    {
-        Some(name) => problem(format!(
-            "the actor depends on {name}: it must never link libtorch"
-        )),
+    let names = tree.lines().filter_map(|line| line.split_whitespace().next());
+    match names.into_iter().find(|name| ["tch", "torch-sys"].contains(name)) {
+        Some(name) => problem(format!("the actor depends on {name}: it must never link libtorch")),
         None => Vec::new(),
     }
 }
@@ -145,10 +91,7 @@ fn check_manifest(path: &str, text: &str) -> Vec<Problem> {
     };
     let mut problems = Vec::new();
     for (section, dependency) in imports(&manifest) {
-        let line = 1 + text
-            .lines()
-            .position(|line| starts(line, &dependency))
-            .unwrap_or(0);
+        let line = 1 + text.lines().position(|line| starts(line, &dependency)).unwrap_or(0);
         if let Some(message) = complaint(layer, section, &dependency) {
             problems.push(Problem::error(path, line, message));
         }
@@ -166,9 +109,7 @@ fn complaint(layer: &Layer, section: &str, dependency: &str) -> Option<String> {
             return Some(format!("{name} must not depend on {dependency}: {why}"));
         }
     }
-    let target = LAYERS
-        .iter()
-        .find(|other| package(other.name) == dependency)?;
+    let target = LAYERS.iter().find(|other| package(other.name) == dependency)?;
     let allowed = match section {
         "dev-dependencies" => target.level < layer.level && target.name != "xtask",
         _ => layer.imports.contains(&target.name),
@@ -180,11 +121,7 @@ fn complaint(layer: &Layer, section: &str, dependency: &str) -> Option<String> {
             layer.level,
             target.name,
             target.level,
-            if layer.imports.is_empty() {
-                "none of ours".into()
-            } else {
-                layer.imports.join(", ")
-            },
+            if layer.imports.is_empty() { "none of ours".into() } else { layer.imports.join(", ") },
         )),
     }
 }
@@ -192,10 +129,8 @@ fn complaint(layer: &Layer, section: &str, dependency: &str) -> Option<String> {
 /// Every dependency and the section that names it, those of single platforms too.
 fn imports(manifest: &toml::Table) -> Vec<(&'static str, String)> {
     let platforms = manifest.get("target").and_then(toml::Value::as_table);
-    let tables = platforms
-        .into_iter()
-        .flat_map(|table| table.values())
-        .filter_map(|v| v.as_table());
+    let tables =
+        platforms.into_iter().flat_map(|table| table.values()).filter_map(|v| v.as_table());
     let mut found = Vec::new();
     for table in tables.chain([manifest]) {
         for section in ["dependencies", "build-dependencies", "dev-dependencies"] {
@@ -219,9 +154,7 @@ fn package(directory: &str) -> String {
 }
 
 fn starts(line: &str, dependency: &str) -> bool {
-    line.trim_start()
-        .strip_prefix(dependency)
-        .is_some_and(|rest| rest.starts_with(['.', ' ', '=']))
+    line.trim_start().strip_prefix(dependency).is_some_and(|rest| rest.starts_with(['.', ' ', '=']))
 }
 
 #[cfg(test)]
@@ -229,10 +162,7 @@ mod tests {
     use super::*;
 
     fn messages(path: &str, text: &str) -> Vec<String> {
-        check(&Tree::of(&[(path, text)]))
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        check(&Tree::of(&[(path, text)])).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -246,11 +176,7 @@ mod tests {
 
     #[test]
     fn level_2_crates_never_import_one_another_not_even_in_tests() {
-        for section in [
-            "dependencies",
-            "dev-dependencies",
-            "target.'cfg(unix)'.dependencies",
-        ] {
+        for section in ["dependencies", "dev-dependencies", "target.'cfg(unix)'.dependencies"] {
             let text = format!("[package]\n[{section}]\nengram-learner.workspace = true\n");
             let found = messages("actor/Cargo.toml", &text);
             assert_eq!(found.len(), 1, "{section}");
@@ -262,18 +188,9 @@ mod tests {
 
     #[test]
     fn imports_that_go_up_or_sideways_are_refused() {
-        assert_eq!(
-            messages("mdp/Cargo.toml", "[dependencies]\nengram-proto = \"1\"").len(),
-            1
-        );
-        assert_eq!(
-            messages("policy/Cargo.toml", "[dependencies]\nengram-proto = \"1\"").len(),
-            1
-        );
-        assert_eq!(
-            messages("xtask/Cargo.toml", "[dependencies]\nengram-mdp = \"1\"").len(),
-            1
-        );
+        assert_eq!(messages("mdp/Cargo.toml", "[dependencies]\nengram-proto = \"1\"").len(), 1);
+        assert_eq!(messages("policy/Cargo.toml", "[dependencies]\nengram-proto = \"1\"").len(), 1);
+        assert_eq!(messages("xtask/Cargo.toml", "[dependencies]\nengram-mdp = \"1\"").len(), 1);
     }
 
     #[test]
@@ -281,14 +198,8 @@ mod tests {
         let found = messages("actor/Cargo.toml", "[dependencies]\ntch.workspace = true");
         assert_eq!(found.len(), 1);
         assert!(found[0].contains("never by the actor"), "{found:?}");
-        assert_eq!(
-            messages("envs/Cargo.toml", "[dependencies]\ntonic = \"0\"").len(),
-            1
-        );
-        assert_eq!(
-            messages("learner/Cargo.toml", "[dependencies]\nengram-envs = \"0\"").len(),
-            1
-        );
+        assert_eq!(messages("envs/Cargo.toml", "[dependencies]\ntonic = \"0\"").len(), 1);
+        assert_eq!(messages("learner/Cargo.toml", "[dependencies]\nengram-envs = \"0\"").len(), 1);
         assert!(messages("learner/Cargo.toml", "[dependencies]\ntch = \"0\"").is_empty());
     }
 
@@ -301,10 +212,7 @@ mod tests {
     fn an_actor_that_links_libtorch_through_others_is_found() {
         let tree = "engram-actor v0.1.0 (/here)\nserde v1.0.0\ntorch-sys v0.24.0\n".to_string();
         assert_eq!(dependencies(&Ok(tree)).len(), 1);
-        assert_eq!(
-            dependencies(&Ok("engram-actor v0.1.0\nserde v1.0.0 (*)\n".into())),
-            []
-        );
+        assert_eq!(dependencies(&Ok("engram-actor v0.1.0\nserde v1.0.0 (*)\n".into())), []);
         assert_eq!(dependencies(&Err("no network".into())).len(), 1);
     }
 }

@@ -141,10 +141,7 @@ mod tests {
     use super::*;
 
     fn found(files: &[(&str, &str)]) -> Vec<String> {
-        check(&Tree::of(files))
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        check(&Tree::of(files)).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -168,10 +165,7 @@ mod tests {
             "Fine.\n\nSee [this](docs/gone.md) and [that](../../outside.md).\n[x]: gone.md\n";
         let problems = found(&[("deploy/README.md", page)]);
         assert_eq!(problems.len(), 3);
-        assert_eq!(
-            problems[0],
-            "deploy/README.md:3: the link to docs/gone.md leads nowhere"
-        );
+        assert_eq!(problems[0], "deploy/README.md:3: the link to docs/gone.md leads nowhere");
         assert!(problems[2].starts_with("deploy/README.md:4: "));
     }
 
@@ -180,10 +174,7 @@ mod tests {
         let map =
             "`mdp/src/frame.rs`, `mdp/`, `mdp/src/*.rs`, `runs/x`, `a/b` and `mdp/src/gone.rs`";
         let problems = found(&[(ARCHITECTURE, map), ("mdp/src/frame.rs", "")]);
-        assert_eq!(
-            problems,
-            ["ARCHITECTURE.md:1: mdp/src/gone.rs does not exist"]
-        );
+        assert_eq!(problems, ["ARCHITECTURE.md:1: mdp/src/gone.rs does not exist"]);
     }
 
     #[test]

@@ -6,21 +6,12 @@ use crate::tidy::text::words;
 use crate::tidy::tree::Tree;
 
 /// Statements that declare nothing.
-const SETTINGS: [&str; 7] = [
-    "syntax",
-    "edition",
-    "package",
-    "import",
-    "option",
-    "reserved",
-    "extensions",
-];
+const SETTINGS: [&str; 7] =
+    ["syntax", "edition", "package", "import", "option", "reserved", "extensions"];
 
 /// Checks every `.proto` file.
 pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
-    tree.ending(".proto")
-        .flat_map(|(path, text)| check_file(path, text))
-        .collect()
+    tree.ending(".proto").flat_map(|(path, text)| check_file(path, text)).collect()
 }
 
 fn check_file(path: &str, text: &str) -> Vec<Problem> {
@@ -55,23 +46,16 @@ fn check_file(path: &str, text: &str) -> Vec<Problem> {
 
 /// The statements of a line, each with the `;`, `{` or `}` that ends it.
 fn statements(line: &str) -> impl Iterator<Item = &str> {
-    line.split_inclusive([';', '{', '}'])
-        .map(str::trim)
-        .filter(|statement| !statement.is_empty())
+    line.split_inclusive([';', '{', '}']).map(str::trim).filter(|statement| !statement.is_empty())
 }
 
 fn declares(statement: &str) -> bool {
-    words(statement)
-        .next()
-        .is_some_and(|first| !SETTINGS.contains(&first))
+    words(statement).next().is_some_and(|first| !SETTINGS.contains(&first))
 }
 
 /// What a statement declares: the word before its number, its body or its arguments.
 fn name(statement: &str) -> &str {
-    let head = statement
-        .split(['=', '{', '(', ';'])
-        .next()
-        .unwrap_or(statement);
+    let head = statement.split(['=', '{', '(', ';']).next().unwrap_or(statement);
     words(head).last().unwrap_or(statement)
 }
 
@@ -80,10 +64,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<String> {
-        check(&Tree::of(&[("p.proto", text)]))
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        check(&Tree::of(&[("p.proto", text)])).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -101,10 +82,8 @@ mod tests {
     fn every_kind_of_item_is_missed_by_name() {
         let text = "service S {\n  rpc Act(A) returns (B);\n}\nmessage M {\n  \
             repeated float reward = 1;\n  map<string, int32> counts = 2;\n}\nenum E {\n  E_A = 0;\n}\n";
-        let names: Vec<String> = found(text)
-            .iter()
-            .map(|line| line.split('`').nth(1).unwrap().to_string())
-            .collect();
+        let names: Vec<String> =
+            found(text).iter().map(|line| line.split('`').nth(1).unwrap().to_string()).collect();
         assert_eq!(names, ["S", "Act", "M", "reward", "counts", "E", "E_A"]);
         assert!(found(text)[3].starts_with("p.proto:5: "));
     }

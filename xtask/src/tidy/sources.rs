@@ -19,21 +19,14 @@ const METRIC_MACROS: [&str; 6] = [
 
 /// Checks every Rust source, and the words of the wire.
 pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
-    let rust = tree
-        .ending(".rs")
-        .flat_map(|(path, text)| check_source(path, text));
-    let proto = tree
-        .ending(".proto")
-        .flat_map(|(path, text)| check_words(path, &code_only(text)));
+    let rust = tree.ending(".rs").flat_map(|(path, text)| check_source(path, text));
+    let proto = tree.ending(".proto").flat_map(|(path, text)| check_words(path, &code_only(text)));
     rust.chain(proto).collect()
 }
 
 fn check_source(path: &str, text: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let first = text
-        .lines()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or_default();
+    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     if !first.starts_with("//!") {
         let message = "a file begins with a `//!` header: what it holds, and why";
         problems.push(Problem::error(path, 1, message));
@@ -70,9 +63,7 @@ fn check_words(path: &str, code: &str) -> Vec<Problem> {
     let says = |line: &str| words(line).any(|word| ["done", "dones", "is_done"].contains(&word));
     let lines = code.lines().enumerate().filter(|(_, line)| says(line));
     let message = "`done` is not used: say Terminated, Truncated, Last or finished";
-    lines
-        .map(|(index, _)| Problem::error(path, index + 1, message))
-        .collect()
+    lines.map(|(index, _)| Problem::error(path, index + 1, message)).collect()
 }
 
 /// Whether the line calls the macro, by whatever path.
@@ -90,10 +81,7 @@ mod tests {
     use super::*;
 
     fn found(path: &str, text: &str) -> Vec<String> {
-        check(&Tree::of(&[(path, text)]))
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        check(&Tree::of(&[(path, text)])).iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -20,8 +20,7 @@ pub(crate) fn code_only(source: &str) -> String {
 
 /// The identifiers and other words of a line of code.
 pub(crate) fn words(line: &str) -> impl Iterator<Item = &str> {
-    line.split(|c: char| !c.is_alphanumeric() && c != '_')
-        .filter(|word| !word.is_empty())
+    line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
 /// The length of the comment, string or character that starts here; 0 if it is code.
@@ -70,18 +69,13 @@ fn quoted(rest: &str, close: char) -> usize {
 }
 
 fn raw_string(rest: &str, prefix: usize) -> usize {
-    let hashes = rest[prefix..]
-        .bytes()
-        .take_while(|byte| *byte == b'#')
-        .count();
+    let hashes = rest[prefix..].bytes().take_while(|byte| *byte == b'#').count();
     let open = prefix + hashes + 1;
     if rest.as_bytes().get(open - 1) != Some(&b'"') {
         return 0; // A raw identifier, r#type.
     }
     let close = format!("\"{}", "#".repeat(hashes));
-    rest[open..]
-        .find(&close)
-        .map_or(rest.len(), |at| open + at + close.len())
+    rest[open..].find(&close).map_or(rest.len(), |at| open + at + close.len())
 }
 
 /// A character literal; a lifetime is code.
@@ -99,10 +93,7 @@ mod tests {
     use super::*;
 
     fn squeezed(source: &str) -> String {
-        code_only(source)
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ")
+        code_only(source).split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     #[test]

@@ -25,11 +25,7 @@ impl Tree {
             .with_context(|| format!("cannot read {}/Cargo.toml", root.display()))?;
         let mut tree = Tree::default();
         tree.read_folder(root, "", Descend::No)?;
-        for folder in members(&manifest)?
-            .iter()
-            .map(String::as_str)
-            .chain(FOLDERS)
-        {
+        for folder in members(&manifest)?.iter().map(String::as_str).chain(FOLDERS) {
             if root.join(folder).is_dir() {
                 tree.read_folder(root, folder, Descend::Yes)?;
             }
@@ -40,10 +36,7 @@ impl Tree {
     /// A tree of these paths and texts.
     #[cfg(test)]
     pub(crate) fn of(files: &[(&str, &str)]) -> Tree {
-        let files = files
-            .iter()
-            .map(|(path, text)| ((*path).into(), (*text).into()))
-            .collect();
+        let files = files.iter().map(|(path, text)| ((*path).into(), (*text).into())).collect();
         Tree { files }
     }
 
@@ -54,10 +47,7 @@ impl Tree {
 
     /// The files whose path ends like this.
     pub(crate) fn ending(&self, end: &str) -> impl Iterator<Item = (&str, &str)> {
-        let pairs = self
-            .files
-            .iter()
-            .map(|(path, text)| (path.as_str(), text.as_str()));
+        let pairs = self.files.iter().map(|(path, text)| (path.as_str(), text.as_str()));
         pairs.filter(move |(path, _)| path.ends_with(end))
     }
 
@@ -73,11 +63,7 @@ impl Tree {
         for entry in fs::read_dir(root.join(folder))? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let path = if folder.is_empty() {
-                name
-            } else {
-                format!("{folder}/{name}")
-            };
+            let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
             let kind = entry.file_type()?;
             if kind.is_dir() && descend == Descend::Yes {
                 self.read_folder(root, &path, descend)?;
@@ -108,10 +94,7 @@ fn members(manifest: &str) -> Result<Vec<String>> {
         .and_then(|workspace| workspace.get("members"))
         .and_then(toml::Value::as_array)
         .context("Cargo.toml lists no workspace members")?;
-    Ok(members
-        .iter()
-        .filter_map(|member| member.as_str().map(String::from))
-        .collect())
+    Ok(members.iter().filter_map(|member| member.as_str().map(String::from)).collect())
 }
 
 #[cfg(test)]
@@ -122,11 +105,7 @@ mod tests {
     #[test]
     fn the_project_is_read_and_nothing_beside_it() {
         let folder = tempfile::tempdir().unwrap();
-        write(
-            folder.path(),
-            "Cargo.toml",
-            "[workspace]\nmembers = [\"mdp\"]",
-        );
+        write(folder.path(), "Cargo.toml", "[workspace]\nmembers = [\"mdp\"]");
         write(folder.path(), "mdp/src/lib.rs", "//! Words.");
         write(folder.path(), "mdp/golden.bin", "bytes");
         write(folder.path(), "configs/env/recall.toml", "delay = 20");
@@ -134,12 +113,8 @@ mod tests {
         write(folder.path(), "target/debug/x.rs", "not ours");
         let tree = Tree::read(folder.path()).unwrap();
         let paths: Vec<&str> = tree.files().keys().map(String::as_str).collect();
-        let expected = [
-            "Cargo.toml",
-            "configs/env/recall.toml",
-            "mdp/golden.bin",
-            "mdp/src/lib.rs",
-        ];
+        let expected =
+            ["Cargo.toml", "configs/env/recall.toml", "mdp/golden.bin", "mdp/src/lib.rs"];
         assert_eq!(paths, expected);
         assert!(tree.contains("mdp/src") && !tree.contains("mdp/sr") && !tree.contains("venv"));
     }

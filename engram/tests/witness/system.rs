@@ -1,0 +1,239 @@
+//! The real services around a witness, each with an event loop of its own, as a process has.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use engram_actor::{ActorConfig, ActorError, ActorSummary, MAX_UNACKNOWLEDGED, Patience, Purpose};
+use engram_envs::EnvConfig;
+use engram_inference_server::{BatchLimits, InferenceConfig, InferenceError, WeightsSource};
+use engram_learner::checkpoint::{Checkpoint, Store};
+use engram_learner::{LearnerConfig, LearnerError, Summary};
+use engram_mdp::{EnvSpec, Seed};
+use engram_policy::{Device, Policy};
+use engram_service::config::{Selection, resolve};
+use engram_service::progress::ProgressLine;
+use engram_service::threads::spawn_named;
+use engram_service::{Address, Exposure, Listener, NetError, Resolved, RunConfig, Shutdown};
+use tempfile::TempDir;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+
+use super::{Incarnation, PATIENCE, Testimony, Witness};
+
+/// The run.
+const RUN: &str = "counting";
+
+/// A service that can be asked to leave, and killed.
+pub(crate) struct Process<T> {
+    leave: Shutdown,
+    killed: Shutdown,
+    ended: oneshot::Receiver<Option<T>>,
+}
+
+/// A learner and a witness in front of it; a place for an inference server, and for actors.
+pub(crate) struct System {
+    resolved: Resolved,
+    run: RunConfig,
+    env: EnvConfig,
+    pub(crate) witness: Witness,
+    witness_at: Address,
+    learner_at: Address,
+    inference_at: Address,
+    learner: Process<Result<Summary, LearnerError>>,
+    relay: Process<Result<(), NetError>>,
+    progress: watch::Receiver<ProgressLine>,
+    folder: TempDir,
+}
+
+/// What is left when everything has ended.
+pub(crate) struct Left {
+    /// What the witness saw.
+    pub(crate) testimony: Testimony,
+    /// What the learner says.
+    pub(crate) summary: Summary,
+    /// What it saved last.
+    pub(crate) checkpoint: Checkpoint,
+}
+
+impl<T: Send + 'static> Process<T> {
+    fn start<F>(name: &str, life: impl FnOnce(Shutdown) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = T>,
+    {
+        let (leave, killed) = (Shutdown::new(), Shutdown::new());
+        let (told, kill) = (leave.clone(), killed.clone());
+        let (sender, ended) = oneshot::channel();
+        spawn_named(name, move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.expect("the system has room for an event loop");
+            let result = runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    () = kill.triggered() => None,
+                    result = life(told) => Some(result),
+                }
+            });
+            // All tasks stop and all connections are cut, wherever they are.
+            drop(runtime);
+            let _ = sender.send(result);
+        });
+        Process { leave, killed, ended }
+    }
+
+    /// Ends it in the middle of everything.
+    pub(crate) async fn kill(mut self) {
+        self.killed.trigger();
+        assert!(self.end().await.is_none(), "it ended before it was killed");
+    }
+
+    /// Asks it to leave, and waits until it has.
+    pub(crate) async fn stop(mut self) -> T {
+        self.leave.trigger();
+        self.end().await.expect("nobody killed it")
+    }
+
+    async fn end(&mut self) -> Option<T> {
+        let ended = timeout(PATIENCE, &mut self.ended).await;
+        ended.expect("it ends when it is told to").expect("it did not panic")
+    }
+}
+
+impl<T> Drop for Process<T> {
+    fn drop(&mut self) {
+        // After a failed test nobody else does.
+        self.leave.trigger();
+    }
+}
+
+impl System {
+    /// A system of `main` in the counting world with an LSTM, and with these settings.
+    pub(crate) fn start(settings: &[&str]) -> Self {
+        let resolved = resolve(&Selection {
+            experiment: "main".into(),
+            env: Some("counting".into()),
+            rl: None,
+            seq: Some("lstm".into()),
+            set: settings.iter().map(ToString::to_string).collect(),
+            configs: Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs"),
+        })
+        .expect("a good configuration");
+        let run = resolved.run().expect("a good [run]");
+        let env = EnvConfig::from_table(resolved.table("env").clone()).expect("a good [env]");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let listener = Listener::memory();
+        let learner_at = listener.address().clone();
+        let (progress, progress_seen) = watch::channel(ProgressLine::default());
+        let config = LearnerConfig::new(
+            resolved.clone(),
+            RUN.into(),
+            Some(run_folder(&folder)),
+            tch::Device::Cpu,
+            1,
+        )
+        .expect("a good experiment");
+        let learner = Process::start("learner", |leave| {
+            engram_learner::run(config, listener, progress, leave)
+        });
+
+        let witness = Witness::new(learner_at.clone(), run.unroll_length);
+        let listener = Listener::memory();
+        let witness_at = listener.address().clone();
+        let seen = witness.clone();
+        let relay = Process::start("witness", |leave| seen.run(listener, leave));
+        System {
+            resolved,
+            run,
+            env,
+            witness,
+            witness_at,
+            learner_at,
+            // A socket, because its place can be taken.
+            inference_at: Address::Unix(folder.path().join("inference")),
+            learner,
+            relay,
+            progress: progress_seen,
+            folder,
+        }
+    }
+
+    /// An inference server, always at the same address.
+    pub(crate) fn inference(&self) -> Process<Result<(), InferenceError>> {
+        let config = InferenceConfig {
+            run_id: Some(RUN.into()),
+            weights: WeightsSource::Learner(self.learner_at.clone()),
+            device: Device::Cpu,
+            threads: 1,
+            seed: self.run.seed,
+            batch: BatchLimits {
+                max_batch_size: self.run.max_batch_size,
+                max_wait: self.run.max_wait(),
+            },
+            lease: Duration::from_secs(60),
+            weights_wait: Duration::from_secs(60),
+            max_slots: 1024,
+        };
+        let address = self.inference_at.clone();
+        Process::start("inference", async move |leave| {
+            let listener = Listener::bind(&address, Exposure::Local).await;
+            let listener = listener.expect("the place of a killed server is free");
+            engram_inference_server::run(config, listener, leave).await
+        })
+    }
+
+    /// An incarnation of an actor.
+    pub(crate) fn actor(
+        &self,
+        (actor, generation): Incarnation,
+    ) -> Process<Result<ActorSummary, ActorError>> {
+        let config = ActorConfig {
+            actor,
+            generation,
+            run_id: Some(RUN.into()),
+            env: self.env.clone(),
+            envs: self.run.envs_per_actor,
+            seed: Seed::new(self.run.seed),
+            inference: vec![self.inference_at.clone()],
+            purpose: Purpose::Train {
+                learner: self.witness_at.clone(),
+                unroll_length: self.run.unroll_length,
+                max_unacknowledged: MAX_UNACKNOWLEDGED,
+            },
+            patience: Patience::STANDARD,
+        };
+        Process::start("actor", |leave| engram_actor::run(config, leave))
+    }
+
+    /// The world.
+    pub(crate) fn spec(&self) -> EnvSpec {
+        self.env.spec()
+    }
+
+    /// The policy that the learner begins with.
+    pub(crate) fn policy(&self) -> Policy {
+        let config = self.resolved.section("seq").expect("a good [seq]");
+        let seed = Seed::new(self.run.seed).derive("policy", 0);
+        Policy::new(&config, &self.spec(), seed, tch::Device::Cpu).expect("a good policy")
+    }
+
+    /// Waits until the learner has learned from everything that actors, who have left, had sent;
+    /// then ends it.
+    pub(crate) async fn end(mut self) -> Left {
+        self.witness.until("every connection is closed", |seen| seen.connections == 0).await;
+        let sent = self.witness.testimony().env_steps();
+        let learned = self.progress.wait_for(|line| line.env_steps >= sent);
+        let Ok(learned) = timeout(PATIENCE, learned).await else {
+            panic!("{sent} env steps were sent; the learner has {:?}", self.progress.borrow());
+        };
+        drop(learned.expect("the learner lives"));
+        let summary = self.learner.stop().await.expect("a good end of the learner");
+        self.relay.stop().await.expect("a good end of the witness");
+        let store = Store::new(run_folder(&self.folder).join("checkpoints"), 1);
+        let (_, checkpoint) = store.newest().expect("a good checkpoint").expect("a checkpoint");
+        Left { testimony: self.witness.into_testimony(), summary, checkpoint }
+    }
+}
+
+fn run_folder(folder: &TempDir) -> PathBuf {
+    folder.path().join("run")
+}
