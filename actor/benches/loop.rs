@@ -63,12 +63,12 @@ fn measure(name: &str, world: &str, group: u32, steps: u64, transport: Transport
     let seconds = start.elapsed().as_secs_f64();
     shutdown.trigger();
     servers.join().unwrap();
-    let done = summary.env_steps as f64;
+    let env_steps = summary.env_steps as f64;
     println!(
         "{name:<14} {:<9} {group:>11} {:>12.0} {:>16.3} {:>8.1}% {:>7.1}%",
         format!("{transport:?}").to_lowercase(),
-        done / seconds,
-        cpu / done * 1e6,
+        env_steps / seconds,
+        cpu / env_steps * 1e6,
         100.0 * summary.stepping.as_secs_f64() / cpu,
         // Two groups wait.
         50.0 * (summary.waiting_on_inference + summary.waiting_on_learner).as_secs_f64() / seconds,
