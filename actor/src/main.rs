@@ -1,5 +1,7 @@
 //! The program `engram-actor`: one actor as a process.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use engram_actor::{
     ActorConfig, ActorSummary, MAX_UNACKNOWLEDGED, Patience, Purpose, generation_now, spawn,
@@ -7,7 +9,7 @@ use engram_actor::{
 use engram_envs::EnvConfig;
 use engram_mdp::Seed;
 use engram_service::args::{ExposureArgs, LogArgs, MetricsArgs};
-use engram_service::{Address, ConfigArgs, Resolved, Shutdown, logs};
+use engram_service::{Address, ConfigArgs, Resolved, Shutdown, failure, logs};
 
 /// Steps worlds for a learner, with the actions of an inference server.
 #[derive(Debug, Parser)]
@@ -56,9 +58,19 @@ struct Program {
 
 // The actor has a thread of its own; this one has the signals and the metrics.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let program = Program::parse();
     program.logs.init(logs::USUAL);
+    match act(program).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", failure::sentence(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn act(program: Program) -> anyhow::Result<()> {
     let resolved = program.config.resolve()?;
     if program.config.print_config {
         #[expect(clippy::print_stdout, reason = "the flag asks for it")]

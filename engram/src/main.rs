@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use engram_service::args::LogArgs;
-use engram_service::{Shutdown, allocator, logs};
+use engram_service::{Shutdown, allocator, failure, logs};
 
 /// Engram trains agents that must remember: many actors, one inference server, one learner.
 #[derive(Debug, Parser)]
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     match run(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", failure::sentence(&error));
             ExitCode::FAILURE
         }
     }

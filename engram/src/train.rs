@@ -90,6 +90,7 @@ fn train(
     name: Option<String>,
     shutdown: &Shutdown,
 ) -> Result<PathBuf> {
+    let compute = args.compute.compute()?;
     let experiment = resolve(args, config)?;
     let run_id = name.unwrap_or_else(|| experiment.run_name(config));
     let folder = args.runs.join(&run_id);
@@ -100,7 +101,6 @@ fn train(
         let run = experiment.run.clone();
         move || show(receiver, &run)
     });
-    let compute = args.compute.compute()?;
     let trained = system::train(&experiment, &run_id, Some(&folder), compute, sender, shutdown)?;
     bar.join().ok();
     println!("{}", conclusion(&trained));

@@ -11,6 +11,9 @@
 
 mod witness;
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use engram_actor::{ActorError, ActorSummary, Leave, MAX_UNACKNOWLEDGED};
 use engram_inference_server::InferenceError;
 use engram_learner::Ended;
@@ -205,7 +208,7 @@ fn check_learner(left: &Left, policy: &Policy, summaries: &[ActorSummary]) {
     assert_eq!(summary.env_steps, testimony.env_steps());
     assert_eq!(summary.policy_version, summary.updates + 1);
 
-    let mut next = std::collections::BTreeMap::new();
+    let mut next = BTreeMap::new();
     for (source, stream) in &testimony.streams {
         let length = stream.len() as u64;
         assert_eq!(testimony.acknowledged[source], length, "{source:?}");
@@ -241,7 +244,7 @@ fn check_stream(stream: &[Trajectory], policy: &Policy) -> usize {
     let uninterrupted: Vec<_> = stream.chunk_by(continues).collect();
     assert_eq!(shown(&stream[0])[0][0], 0.0, "a stream begins with the world");
     for pair in uninterrupted.windows(2) {
-        let (before, after) = (&shown(&pair[0][pair[0].len() - 1]), shown(&pair[1][0]));
+        let (before, after) = (shown(&pair[0][pair[0].len() - 1]), shown(&pair[1][0]));
         let lost = after[0][0] - before[UNROLL_LENGTH][0] - 1.0;
         let most = UNROLL_LENGTH as f32;
         assert!((0.0..most).contains(&lost), "{lost} frames were lost with an unroll in progress");
@@ -358,7 +361,7 @@ fn check_memory(trajectories: &[Trajectory], policy: &Policy) {
     }
 }
 
-fn rows(frames: &Frames, range: std::ops::Range<usize>, spec: &EnvSpec) -> Frames {
+fn rows(frames: &Frames, range: Range<usize>, spec: &EnvSpec) -> Frames {
     let mut some = Frames::with_capacity(spec, range.len());
     some.extend_rows(frames, range, spec);
     some

@@ -101,7 +101,7 @@ mod tests {
         let message = message("name = 'recal'\ndelay = 20");
         assert!(
             message.starts_with(
-                "unknown environment `recal`; did you mean `recall`? known: counting, bandit"
+                "unknown environment `recal`; did you mean `recall`? Known: counting, bandit"
             ),
             "{message}"
         );
@@ -111,7 +111,7 @@ mod tests {
     fn an_unknown_key_is_answered_with_the_nearest_known() {
         assert_eq!(
             message("name = 'recall'\ndelays = 20\nchoices = 4"),
-            "environment `recall` has no key `delays`; did you mean `delay`? known: delay, choices"
+            "environment `recall` has no key `delays`; did you mean `delay`? Known: delay, choices"
         );
         assert_eq!(
             message("name = 'recall'\ndelay = 20\nchoices = 4\ncolor = 'red'"),
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(
             message,
             "`oracle` of environment `tmaze`: unknown choice `pasive`; did you mean `passive`? \
-             known: passive, active"
+             Known: passive, active"
         );
     }
 

@@ -89,7 +89,7 @@ fn nearest(found: &str, known: &[&'static str]) -> Option<&'static str> {
 pub(crate) fn suggestion(found: &str, known: &[&'static str]) -> String {
     let known_names = known.join(", ");
     match nearest(found, known) {
-        Some(name) => format!("; did you mean `{name}`? known: {known_names}"),
+        Some(name) => format!("; did you mean `{name}`? Known: {known_names}"),
         None => format!("; known: {known_names}"),
     }
 }

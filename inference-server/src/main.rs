@@ -12,7 +12,7 @@ use clap::Parser;
 use engram_inference_server::{BatchLimits, InferenceConfig, WeightsSource, run};
 use engram_policy::Device;
 use engram_service::args::{ExposureArgs, LogArgs, MetricsArgs};
-use engram_service::{Address, Listener, Shutdown, allocator, health, logs};
+use engram_service::{Address, Listener, Shutdown, allocator, failure, health, logs};
 
 /// Answers the actors of a run with actions, batching all of them through one policy
 #[derive(Debug, Parser)]
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
     match runtime.block_on(serve(args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", failure::sentence(&error));
             ExitCode::FAILURE
         }
     }

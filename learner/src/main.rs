@@ -1,6 +1,7 @@
 //! `engram-learner`: turns the trajectories of actors into weights.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
@@ -8,7 +9,7 @@ use engram_learner::{LearnerConfig, LearnerError, Summary};
 use engram_policy::Device;
 use engram_service::args::{ExposureArgs, LogArgs, MetricsArgs};
 use engram_service::progress::{Progress, ProgressLine};
-use engram_service::{Address, ConfigArgs, Listener, Shutdown, allocator, health, logs};
+use engram_service::{Address, ConfigArgs, Listener, Shutdown, allocator, failure, health, logs};
 use tokio::sync::watch;
 
 /// Turns the trajectories of actors into weights, and sends them to inference servers.
@@ -46,10 +47,16 @@ struct Arguments {
     logs: LogArgs,
 }
 
-fn main() -> anyhow::Result<()> {
-    // Before any other thread runs.
+fn main() -> ExitCode {
     allocator::keep_big_blocks();
-    tokio::runtime::Runtime::new()?.block_on(serve())
+    let runtime = tokio::runtime::Runtime::new().expect("the system has room for threads");
+    match runtime.block_on(serve()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", failure::sentence(&error));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn serve() -> anyhow::Result<()> {

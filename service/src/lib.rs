@@ -11,6 +11,7 @@
 //!          threads     named, and heard when they panic
 //!          process     memory and CPU time
 //! after    shutdown    one value that everything waits on
+//!          failure     why the program ended, as a sentence
 //! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -36,6 +37,8 @@ pub mod process;
 pub mod threads;
 
 pub mod shutdown;
+
+pub mod failure;
 
 pub use config::{ConfigArgs, ConfigError, Resolved, RunConfig, Selection};
 pub use net::{Address, Backoff, Exposure, Listener, NetError};

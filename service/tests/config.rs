@@ -136,14 +136,14 @@ fn an_unknown_name_lists_the_nearest_and_all_known() {
     let seq = Selection { seq: Some("ltsm".into()), ..select(&configs, &[]) };
     let error = refuse(&seq);
     assert!(error.contains("no seq is called `ltsm`"), "{error}");
-    assert!(error.ends_with("did you mean `lstm`?; known: lstm, none"), "{error}");
+    assert!(error.ends_with("did you mean `lstm`? Known: lstm, none"), "{error}");
 }
 
 #[test]
 fn an_unknown_key_names_the_nearest_wherever_it_stands() {
     let configs = configs();
     let flag = refuse(&select(&configs, &["rl.lerning_rate=1"]));
-    assert!(flag.contains("in --set: did you mean `rl.learning_rate`?"), "{flag}");
+    assert!(flag.contains("in --set; did you mean `rl.learning_rate`?"), "{flag}");
 
     let file = "experiments/recall.toml";
     let good = std::fs::read_to_string(configs.path().join(file)).unwrap();
@@ -157,7 +157,7 @@ fn an_unknown_key_names_the_nearest_wherever_it_stands() {
     let error = with("[overrides]", "[override]");
     assert!(error.contains("`override`") && error.contains("mean `overrides`?"), "{error}");
     let error = with("max_wait_ms", "max_wait");
-    assert!(error.contains("`run.max_wait` in [run]: did you mean `max_wait_ms`?"), "{error}");
+    assert!(error.contains("`run.max_wait` in [run]; did you mean `max_wait_ms`?"), "{error}");
     let error = with("log_seconds = 2.0\n", "");
     assert!(error.contains("`run.log_seconds` is missing in [run]"), "{error}");
     let error = with("rl = \"vtrace\"\n", "");

@@ -10,8 +10,8 @@ use thiserror::Error;
 pub enum ConfigError {
     /// No experiment or part of that name.
     #[error(
-        "no {what} is called `{name}` in {}{}; known: {}",
-        .directory.display(), did_you_mean(.nearest), list(.known)
+        "no {what} is called `{name}` in {}{}",
+        .directory.display(), guess(.nearest, .known)
     )]
     UnknownName {
         /// `experiment`, or the kind of part.
@@ -26,7 +26,7 @@ pub enum ConfigError {
         known: Vec<String>,
     },
     /// A key that nothing reads.
-    #[error("unknown key `{key}` in {place}{}; known: {}", did_you_mean(.nearest), list(.known))]
+    #[error("unknown key `{key}` in {place}{}", guess(.nearest, .known))]
     UnknownKey {
         /// The key, as `section.key` where it has a section.
         key: String,
@@ -115,10 +115,11 @@ pub enum ConfigError {
     },
 }
 
-fn did_you_mean(nearest: &Option<String>) -> String {
-    nearest.as_ref().map_or_else(String::new, |name| format!(": did you mean `{name}`?"))
-}
-
-fn list(known: &[String]) -> String {
-    if known.is_empty() { "none".into() } else { known.join(", ") }
+/// What exists, the nearest of it first.
+fn guess(nearest: &Option<String>, known: &[String]) -> String {
+    let all = if known.is_empty() { "none".into() } else { known.join(", ") };
+    match nearest {
+        Some(name) => format!("; did you mean `{name}`? Known: {all}"),
+        None => format!("; known: {all}"),
+    }
 }

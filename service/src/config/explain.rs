@@ -183,8 +183,8 @@ mod tests {
     fn an_unknown_key_names_its_place_and_the_nearest() {
         assert_eq!(
             refuse("learning_rate", "lerning_rate"),
-            "unknown key `seq.lerning_rate` in [seq]: did you mean `learning_rate`?; \
-             known: learning_rate, memory"
+            "unknown key `seq.lerning_rate` in [seq]; did you mean `learning_rate`? \
+             Known: learning_rate, memory"
         );
         let inside = refuse("hidden_size", "hidden");
         assert!(inside.contains("`seq.memory.hidden`"), "{inside}");
