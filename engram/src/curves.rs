@@ -58,7 +58,8 @@ pub(crate) fn draw(curves: &[Curve], title: &str, stem: &Path) -> Result<[PathBu
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
-    let solvable = curves.iter().any(|curve| !curve.success.is_empty());
+    // Where a solved episode pays 1 and any other 0, the second panel would repeat the first.
+    let solvable = curves.iter().any(|c| !c.success.is_empty() && c.success != c.returns);
     let size = (960, if solvable { 800 } else { 480 });
     let (png, svg) = (stem.with_extension("png"), stem.with_extension("svg"));
     let context = |path: &Path| format!("cannot draw {}", path.display());
@@ -148,7 +149,7 @@ where
             .label_font(("sans-serif", 14))
             .background_style(WHITE.mix(0.85))
             .border_style(BLACK.mix(0.3))
-            .position(SeriesLabelPosition::LowerRight)
+            .position(SeriesLabelPosition::MiddleRight)
             .draw()?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use engram_mdp::{Episode, Finish};
 use serde::{Deserialize, Serialize};
 
 /// Returns shown to people are means over this many episodes.
-pub const WINDOW: usize = 100;
+pub const WINDOW: usize = 1000;
 
 /// The most actors whose reports are told apart: a bound on memory, far above any real run.
 pub const MAX_ACTORS: usize = 1 << 16;

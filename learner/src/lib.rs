@@ -150,7 +150,7 @@ pub struct Summary {
     pub policy_version: u64,
     /// Finished episodes.
     pub episodes: u64,
-    /// Means over the latest 100 of them.
+    /// Means over the latest 1000 of them.
     pub means: Means,
     /// Trajectories dropped because they were stale.
     pub stale_trajectories: u64,

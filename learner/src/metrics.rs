@@ -245,8 +245,8 @@ fn describe() {
     describe_histogram!(POLICY_LAG, count, "Versions that a trajectory is behind the learner.");
     describe_counter!(ENV_STEPS, count, "Agent decisions learned from.");
     describe_counter!(EPISODES, count, "Finished episodes reported to the learner.");
-    describe_gauge!(EPISODE_RETURN, count, "Mean return of the latest 100 episodes.");
-    describe_gauge!(EPISODE_SUCCESS, count, "Share solved of the latest 100 episodes.");
+    describe_gauge!(EPISODE_RETURN, count, "Mean return of the latest 1000 episodes.");
+    describe_gauge!(EPISODE_SUCCESS, count, "Share solved of the latest 1000 episodes.");
     describe_counter!(UPDATES, count, "Steps of the optimizer.");
     let seconds = Unit::Seconds;
     describe_histogram!(UPDATE_SECONDS, seconds, "Time that an update takes, by phase.");
