@@ -1,7 +1,7 @@
 //! `engram`: train, evaluate, plot, measure, and check an installation, from one command line.
 //!
 //! In reading order: [`experiment`] is what is trained; [`system`] starts the learner, the
-//! inference server and the actors in this process; [`train`], [`eval`], [`plot`], [`bench`] and
+//! inference server and the actors in this process; [`train`], [`eval`], [`plot`], [`mod@bench`] and
 //! [`doctor`] are the commands; [`curves`] draws.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
