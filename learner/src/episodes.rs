@@ -164,9 +164,9 @@ mod tests {
         episodes.report(id(1, 0), &many);
         assert_eq!(episodes.latest(2).episode_return, Some(2.0));
         assert_eq!(episodes.latest(2).success, Some(0.5));
-        let all = (4.0 - 98.0 * 50.0) / 100.0;
+        let all = (4.0 - (WINDOW - 2) as f64 * 50.0) / WINDOW as f64;
         assert_eq!(episodes.latest(WINDOW).episode_return, Some(all));
-        assert_eq!((episodes.total(), episodes.interrupted()), (102, 1));
+        assert_eq!((episodes.total(), episodes.interrupted()), (WINDOW as u64 + 2, 1));
     }
 
     #[test]
