@@ -138,9 +138,8 @@ fn start_learner(
         device: compute.device.ready()?,
         threads: i32::try_from(compute.learner_threads)?,
     };
-    let (address, shutdown) = (sockets.learner.clone(), shutdown.clone());
-    Ok(start("learner-io", async move || {
-        let listener = Listener::bind(&address, Exposure::Local).await?;
+    let shutdown = shutdown.clone();
+    Ok(start("learner-io", &sockets.learner, async move |listener| {
         Ok(engram_learner::run(config, listener, progress, shutdown).await?)
     }))
 }
@@ -164,9 +163,8 @@ fn start_inference(
         weights_wait: Duration::from_secs(60),
         max_slots: 1 << 20,
     };
-    let (address, ending) = (sockets.inference.clone(), ending.clone());
-    Ok(start("inference-io", async move || {
-        let listener = Listener::bind(&address, Exposure::Local).await?;
+    let ending = ending.clone();
+    Ok(start("inference-io", &sockets.inference, async move |listener| {
         Ok(engram_inference_server::run(config, listener, ending).await?)
     }))
 }
@@ -196,16 +194,29 @@ fn start_actor(
     engram_actor::spawn(config, ending.clone())
 }
 
-/// Runs a service on a thread with a runtime of its own.
-fn start<T, F>(name: &str, service: impl FnOnce() -> F + Send + 'static) -> Thread<T>
+/// Runs a service on a thread with a runtime of its own. It listens when this returns.
+fn start<T, F>(
+    name: &str,
+    address: &Address,
+    serve: impl FnOnce(Listener) -> F + Send + 'static,
+) -> Thread<T>
 where
     T: Send + 'static,
     F: Future<Output = Result<T>>,
 {
-    spawn_named(name, move || {
+    let (bound, is_bound) = std::sync::mpsc::sync_channel(1);
+    let address = address.clone();
+    let thread = spawn_named(name, move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(service())
-    })
+        runtime.block_on(async {
+            let listener = Listener::bind(&address, Exposure::Local).await?;
+            let _ = bound.send(());
+            serve(listener).await
+        })
+    });
+    // An error drops the sender; whoever joins the thread is told of it.
+    let _ = is_bound.recv();
+    thread
 }
 
 fn join<T, E>(who: &str, thread: JoinHandle<Result<T, E>>) -> Result<T>
