@@ -15,7 +15,7 @@ use super::ConfigError;
 pub struct RunConfig {
     /// Every generator of the run is derived from it, by name and index.
     pub seed: u64,
-    /// The run ends when the learner has received so many env steps (agent decisions), counted
+    /// The run ends when the learner has learned from so many env steps (agent decisions), counted
     /// over all actors.
     pub env_steps: u64,
     /// Actors that one process starts, each on a thread of its own. Where actors are processes or
