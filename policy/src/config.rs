@@ -1,11 +1,15 @@
 //! The `[seq]` part of an experiment: the sequence model.
 //!
-//! Nothing has a default: two experiments differ exactly where their files differ.
+//! Nothing has a default: two experiments differ exactly where their files differ. What remembers
+//! has a file of its own, [`memory`].
+
+mod memory;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::memory::{Gradient, MemoryConfig, Norm, Positions};
 use crate::error::PolicyError;
 
 /// The widest layer that a configuration may ask for.
@@ -72,40 +76,6 @@ pub struct Convolution {
     pub kernel: i64,
     /// Step between its places.
     pub stride: i64,
-}
-
-/// What remembers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
-pub enum MemoryConfig {
-    /// Nothing does: a feed-forward policy.
-    None {},
-    /// Long short-term memory, one layer on another.
-    Lstm {
-        /// Cells of each layer.
-        hidden: i64,
-        /// Layers.
-        layers: i64,
-        /// Added to the bias of the forget gates at the start; larger remembers longer.
-        forget_bias: f64,
-    },
-    /// The LSTM with elementwise recurrence of Irie et al. 2023.
-    Elstm {
-        /// Cells.
-        hidden: i64,
-        /// How its gradient is found.
-        gradient: Gradient,
-        /// Added to the bias of the forget gate at the start; larger remembers longer.
-        forget_bias: f64,
-    },
-}
-
-/// How the gradient of a recurrence is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Gradient {
-    /// Backpropagation through time, truncated at the unroll's start.
-    Tbptt,
 }
 
 /// The policy's and the value's heads: fully connected layers of their own, then a linear one.
@@ -178,31 +148,6 @@ impl TorsoConfig {
     }
 }
 
-impl MemoryConfig {
-    fn validate(&self) -> Result<(), PolicyError> {
-        match *self {
-            MemoryConfig::None {} => Ok(()),
-            MemoryConfig::Lstm { hidden, layers, forget_bias } => {
-                in_range("memory.hidden", hidden, MAX_WIDTH)?;
-                in_range("memory.layers", layers, 64)?;
-                forget_bias_in_range(forget_bias)
-            }
-            MemoryConfig::Elstm { hidden, gradient: _, forget_bias } => {
-                in_range("memory.hidden", hidden, MAX_WIDTH)?;
-                forget_bias_in_range(forget_bias)
-            }
-        }
-    }
-}
-
-fn forget_bias_in_range(found: f64) -> Result<(), PolicyError> {
-    if (-100.0..=100.0).contains(&found) {
-        return Ok(());
-    }
-    let (found, expected) = (found.to_string(), "between -100 and 100".into());
-    Err(PolicyError::Config { key: "memory.forget_bias", found, expected })
-}
-
 fn in_range(key: &'static str, found: i64, largest: i64) -> Result<(), PolicyError> {
     if (1..=largest).contains(&found) {
         return Ok(());
@@ -227,8 +172,8 @@ mod tests {
     #[test]
     fn a_gradient_that_does_not_exist_is_refused_by_naming_those_that_do() {
         assert!(elstm("tbptt", "").is_ok());
-        let message = elstm("rtrl", "").unwrap_err().to_string();
-        assert!(message.contains("rtrl") && message.contains("tbptt"), "{message}");
+        let message = elstm("exact", "").unwrap_err().to_string();
+        assert!(message.contains("exact") && message.contains("rtrl"), "{message}");
     }
 
     #[test]

@@ -48,8 +48,8 @@ mod random;
 
 pub use batch::Batch;
 pub use config::{
-    Activation, Convolution, Gradient, HeadConfig, MemoryConfig, MemoryInput, PolicyConfig,
-    TorsoConfig,
+    Activation, Convolution, Gradient, HeadConfig, MemoryConfig, MemoryInput, Norm, PolicyConfig,
+    Positions, TorsoConfig,
 };
 pub use device::{Device, DeviceError};
 pub use distribution::Distribution;

@@ -4,11 +4,29 @@
 //! frame that is First sees zero state. Stepping and unrolling are the same function, to
 //! rounding: `step` is for acting, one frame at a time and without gradients; `unroll` is for
 //! training, many frames at a time, as parallel as the layer allows.
+//!
+//! Layers whose recurrence is elementwise can do more: `rtrl` tells how their gradients reach
+//! back before the unroll. `scan` computes linear recurrences in parallel, `feed_forward` is what
+//! follows several layers.
 
+mod attention;
+mod cgpt;
+mod conv1d;
 mod elstm;
+mod feed_forward;
+mod gilr;
+mod gilr_lstm;
+mod gpt2;
+mod gru;
+mod lru;
 mod lstm;
+mod mamba;
 mod none;
+mod rtrl;
+mod scan;
+mod stack;
 
+use engram_mdp::Seed;
 use tch::Tensor;
 
 use crate::config::MemoryConfig;
@@ -32,17 +50,75 @@ pub(crate) trait Memory: Send {
 
     /// `x` is `[T, B, D]`; `resets` holds T moments. Returns `[T, B, H]` and the state after them.
     fn unroll(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState);
+
+    /// The sensitivities of B states to the layer's own weights, at the beginning of episodes:
+    /// zeros. Empty where gradients are truncated at the unroll's start.
+    fn initial_sensitivities(&self, batch: i64) -> CoreState {
+        CoreState::new(batch, vec![])
+    }
+
+    /// [`unroll`](Self::unroll), whose gradients reach through `sensitivities` to what the layer's
+    /// weights did before `x`. Returns the sensitivities after it, too.
+    fn unroll_in_real_time(
+        &self,
+        x: &Tensor,
+        state: &CoreState,
+        sensitivities: &CoreState,
+        resets: &Resets,
+    ) -> (Tensor, CoreState, CoreState) {
+        assert!(sensitivities.tensors().is_empty(), "this layer's gradients are truncated");
+        let (y, state) = self.unroll(x, state, resets);
+        (y, state, sensitivities.shallow_clone())
+    }
+
+    /// Where the layer has dropout, unrolls use it from here on, drawn from `seed`; `None` ends it.
+    fn set_dropout(&mut self, seed: Option<Seed>) {
+        let _ = seed;
+    }
 }
 
-/// The memory of `config`, which is fed `inputs` features.
-pub(crate) fn build(config: &MemoryConfig, inputs: i64, p: &mut Parameters) -> Box<dyn Memory> {
+/// The memory of `config`, which is fed `inputs` features; its parameters' names begin with `name`.
+pub(crate) fn build(
+    config: &MemoryConfig,
+    inputs: i64,
+    name: &str,
+    p: &mut Parameters,
+) -> Box<dyn Memory> {
     match *config {
         MemoryConfig::None {} => Box::new(none::None::new(inputs)),
         MemoryConfig::Lstm { hidden, layers, forget_bias } => {
-            Box::new(lstm::Lstm::new(inputs, hidden, layers, forget_bias, p))
+            Box::new(lstm::Lstm::new(inputs, hidden, layers, forget_bias, name, p))
+        }
+        MemoryConfig::Gru { hidden, layers } => {
+            Box::new(gru::Gru::new(inputs, hidden, layers, name, p))
         }
         MemoryConfig::Elstm { hidden, gradient, forget_bias } => {
-            Box::new(elstm::Elstm::new(inputs, hidden, gradient, forget_bias, p))
+            Box::new(elstm::Elstm::new(inputs, hidden, gradient, forget_bias, name, p))
         }
+        MemoryConfig::Lru { hidden, radius, feed_forward, gradient } => {
+            Box::new(lru::Lru::new(inputs, hidden, radius, feed_forward, gradient, name, p))
+        }
+        MemoryConfig::Gilr { hidden, forget_bias, feed_forward, gradient } => {
+            Box::new(gilr::Gilr::new(inputs, hidden, forget_bias, feed_forward, gradient, name, p))
+        }
+        MemoryConfig::GilrLstm { hidden, forget_bias, feed_forward } => {
+            Box::new(gilr_lstm::GilrLstm::new(inputs, hidden, forget_bias, feed_forward, name, p))
+        }
+        MemoryConfig::Mamba { width, state, conv, blocks, norm, feed_forward } => {
+            let shape = mamba::Shape { inputs, width, state, conv, blocks };
+            Box::new(mamba::Mamba::new(shape, norm, feed_forward, name, p))
+        }
+        MemoryConfig::Cgpt { width, heads, blocks, context_length, norm, bf16 } => {
+            let shape = attention::Shape { inputs, width, heads, blocks, context_length };
+            Box::new(cgpt::Cgpt::new(shape, norm, bf16, name, p))
+        }
+        MemoryConfig::Gpt2 { width, heads, blocks, context_length, positions, dropout } => {
+            let shape = attention::Shape { inputs, width, heads, blocks, context_length };
+            Box::new(gpt2::Gpt2::new(shape, positions, dropout, name, p))
+        }
+        MemoryConfig::Conv1d { hidden, kernel, feed_forward } => {
+            Box::new(conv1d::Conv1d::new(inputs, hidden, kernel, feed_forward, name, p))
+        }
+        MemoryConfig::Stack { ref layers } => Box::new(stack::Stack::new(inputs, layers, name, p)),
     }
 }

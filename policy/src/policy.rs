@@ -60,7 +60,7 @@ impl Policy {
         let mut parameters = Parameters::new(seed, kind, device);
         let torso = Torso::new(&config.torso, &spec.observation, &mut parameters)?;
         let inputs = memory_inputs(config, &spec, torso.outputs());
-        let memory = memory::build(&config.memory, inputs, &mut parameters);
+        let memory = memory::build(&config.memory, inputs, "memory", &mut parameters);
         let heads = Heads::new(&config.head, memory.outputs(), spec.action, &mut parameters);
         let named = parameters.into_named();
         Ok(Policy { config: config.clone(), spec, kind, device, torso, memory, heads, named })
@@ -167,6 +167,69 @@ impl Policy {
         let x = self.memory_input(inputs).view([time, batch, -1]);
         let (y, state) = self.memory.unroll(&x, state, inputs.resets());
         (self.output(&y), state)
+    }
+
+    /// What a learner keeps of `batch` streams from one unroll to the next, for streams that have
+    /// none yet: zeros. Its width is 0 where everything that an unroll needs travels with its
+    /// trajectories; else it holds a state that does not travel, or sensitivities for RTRL.
+    pub fn initial_carry(&self, batch: i64) -> CoreState {
+        let sensitivities = self.memory.initial_sensitivities(batch);
+        match self.memory.exports_state() {
+            true => sensitivities,
+            false => CoreState::join(batch, vec![self.initial_state(batch), sensitivities]),
+        }
+    }
+
+    /// Trains on streams: [`unroll`](Self::unroll) of T + 1 frames, of which the last one begins
+    /// the next unroll of its stream. It starts from core states `[B, S]` that came with
+    /// trajectories and from what the streams' last unrolls have left; with RTRL, gradients reach
+    /// back through that. Returns outputs `[T + 1, B, ..]` and what to carry to the next unroll.
+    pub fn unroll_streams(
+        &self,
+        inputs: &Inputs,
+        core_state: &Tensor,
+        carry: &CoreState,
+    ) -> Result<(Output, CoreState), PolicyError> {
+        let leading = inputs.leading();
+        let &[frames, batch] = leading.as_slice() else {
+            panic!("unroll_streams takes frames [T + 1, B], not {leading:?}");
+        };
+        assert!(frames > 1, "an unroll of streams has a frame beside the one that it shares");
+        assert_eq!(batch, carry.batch(), "the frames and the carry are of as many streams");
+        let travelled = self.core_state(core_state)?;
+        let (state, sensitivities) = self.split_carry(travelled, carry);
+        let (x, resets) = (self.memory_input(inputs).view([frames, batch, -1]), inputs.resets());
+        if carry.tensors().is_empty() {
+            let (y, _) = self.memory.unroll(&x, &state, resets);
+            return Ok((self.output(&y), carry.shallow_clone()));
+        }
+        let time = frames - 1;
+        let (first, shared) = (resets.narrow(0, time as usize), resets.narrow(time as usize, 1));
+        let (y, state, sensitivities) =
+            self.memory.unroll_in_real_time(&x.narrow(0, 0, time), &state, &sensitivities, &first);
+        let (last, _) = self.memory.unroll(&x.narrow(0, time, 1), &state, &shared);
+        let carry = match self.memory.exports_state() {
+            true => sensitivities,
+            false => CoreState::join(batch, vec![state, sensitivities]),
+        };
+        Ok((self.output(&Tensor::cat(&[y, last], 0)), carry.detach()))
+    }
+
+    /// State and sensitivities before an unroll.
+    fn split_carry(&self, travelled: CoreState, carry: &CoreState) -> (CoreState, CoreState) {
+        if self.memory.exports_state() {
+            return (travelled, carry.shallow_clone());
+        }
+        let states = travelled.tensors().len();
+        let parts = carry.split([states, carry.tensors().len() - states].into_iter());
+        let [state, sensitivities] = parts.try_into().expect("two parts");
+        (state, sensitivities)
+    }
+
+    /// From here on unrolls use dropout, drawn from `seed`, in memories that have it; acting never
+    /// does. `None` ends it.
+    pub fn set_dropout(&mut self, seed: Option<Seed>) {
+        self.memory.set_dropout(seed);
     }
 
     /// Frames `[..]` to `[N, D]`, N rows in all: features, one-hot action, reward.

@@ -58,14 +58,21 @@ impl Resets {
         self.at(time).contains(&true)
     }
 
-    /// `[B]`: 0 where an episode begins at moment `time`, else 1.
-    pub(crate) fn kept_at(&self, time: usize, kind: Kind, device: Device) -> Tensor {
-        kept(self.at(time)).to_kind(kind).to_device(device)
+    /// The moments `start..start + length`.
+    pub(crate) fn narrow(&self, start: usize, length: usize) -> Resets {
+        let rows = start * self.batch..(start + length) * self.batch;
+        Resets::new(self.first[rows].to_vec(), self.batch)
+    }
+
+    /// bool `[B]`: whether an episode begins at moment `time`.
+    pub(crate) fn first_at(&self, time: usize, device: Device) -> Tensor {
+        Tensor::from_slice(self.at(time)).to_device(device)
     }
 
     /// `[T, B, 1]`: 0 where an episode begins, else 1.
     pub(crate) fn kept(&self, kind: Kind, device: Device) -> Tensor {
-        let kept = kept(&self.first).view([-1, self.batch as i64, 1]);
+        let kept: Vec<f32> = self.first.iter().map(|&first| f32::from(!first)).collect();
+        let kept = Tensor::from_slice(&kept).view([-1, self.batch as i64, 1]);
         kept.to_kind(kind).to_device(device)
     }
 
@@ -108,11 +115,6 @@ impl Resets {
             last: Tensor::from_slice(&last).to_device(device),
         })
     }
-}
-
-fn kept(first: &[bool]) -> Tensor {
-    let kept: Vec<f32> = first.iter().map(|&first| f32::from(!first)).collect();
-    Tensor::from_slice(&kept)
 }
 
 #[cfg(test)]

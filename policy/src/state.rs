@@ -121,8 +121,30 @@ impl CoreState {
         self.map(|tensor| {
             let mut shape = vec![1; tensor.dim()];
             shape[0] = self.batch;
-            tensor * resets.kept_at(time, tensor.kind(), tensor.device()).view(shape.as_slice())
+            let first = resets.first_at(time, tensor.device()).view(shape.as_slice());
+            // Not by a product: what was not finite would survive it.
+            tensor.masked_fill(&first, 0.0)
         })
+    }
+
+    /// All tensors of `parts`, states of the same environments, one after another.
+    pub(crate) fn join(batch: i64, parts: Vec<CoreState>) -> CoreState {
+        CoreState::new(batch, parts.into_iter().flat_map(|part| part.tensors).collect())
+    }
+
+    /// What [`join`](Self::join) joined, where the parts have so many tensors each.
+    pub(crate) fn split(&self, counts: impl Iterator<Item = usize>) -> Vec<CoreState> {
+        let mut rest = self.tensors.iter();
+        let parts = counts
+            .map(|count| {
+                let tensors: Vec<_> =
+                    rest.by_ref().take(count).map(Tensor::shallow_clone).collect();
+                assert_eq!(tensors.len(), count, "the parts' tensors are all there");
+                CoreState { batch: self.batch, tensors }
+            })
+            .collect();
+        assert!(rest.next().is_none(), "every tensor belongs to a part");
+        parts
     }
 
     fn map(&self, f: impl Fn(&Tensor) -> Tensor) -> CoreState {

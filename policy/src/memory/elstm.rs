@@ -12,10 +12,17 @@
 //! outside of the loop over time. Z, F, w and b start normal with standard deviation 0.1, the
 //! forget gate's bias around `forget_bias`; O and its bias start as a linear layer does, as in
 //! the authors' program.
+//!
+//! For RTRL (see `rtrl`), what a moment does to c_t through the arguments of z and f, and through
+//! c_{t−1}, is
+//!
+//! ```text
+//! e_z = (1 − f) ⊙ (1 − z²)     e_f = (c_{t-1} − z) ⊙ f ⊙ (1 − f)     a = f + e_z ⊙ w_z + e_f ⊙ w_f
+//! ```
 
-use tch::Tensor;
+use tch::{Tensor, no_grad};
 
-use super::Memory;
+use super::{Memory, rtrl};
 use crate::config::Gradient;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
@@ -26,7 +33,9 @@ const INITIAL_STD: f64 = 0.1;
 
 /// One eLSTM layer.
 pub(crate) struct Elstm {
+    inputs: i64,
     hidden: i64,
+    gradient: Gradient,
     /// Z above F: `[2 N, D]`.
     input_weight: Tensor,
     /// w_z and w_f: `[2, N]`.
@@ -43,22 +52,19 @@ impl Elstm {
         hidden: i64,
         gradient: Gradient,
         forget_bias: f64,
+        name: &str,
         p: &mut Parameters,
     ) -> Self {
-        match gradient {
-            // Autograd's own; another arm would need sensitivities beside the state.
-            Gradient::Tbptt => {}
-        }
         let mut normal =
-            |name: &str, shape: &[i64]| p.normal(format!("memory.{name}"), shape, 0.0, INITIAL_STD);
+            |part: &str, shape: &[i64]| p.normal(format!("{name}.{part}"), shape, 0.0, INITIAL_STD);
         let input_weight = normal("input_weight", &[2 * hidden, inputs]);
         let recurrent_weight = normal("recurrent_weight", &[2, hidden]);
         let bias = normal("bias", &[2 * hidden]);
-        tch::no_grad(|| {
+        no_grad(|| {
             let _ = bias.narrow(0, hidden, hidden).g_add_scalar_(forget_bias);
         });
-        let output_gate = Linear::new(p, "memory.output_gate", inputs + hidden, hidden);
-        Elstm { hidden, input_weight, recurrent_weight, bias, output_gate }
+        let output_gate = Linear::new(p, &format!("{name}.output_gate"), inputs + hidden, hidden);
+        Elstm { inputs, hidden, gradient, input_weight, recurrent_weight, bias, output_gate }
     }
 
     /// `[.., D]` to the inputs' part of z's and f's arguments, each `[.., N]`.
@@ -78,6 +84,74 @@ impl Elstm {
     fn output(&self, x: &Tensor, c: &Tensor) -> Tensor {
         self.output_gate.forward(&Tensor::cat(&[x, c], -1)).sigmoid_() * c
     }
+
+    /// All c_t, `[T, B, N]`, from the arguments `[T, B, N]` and c_0 `[B, N]`.
+    fn cells(&self, arguments: &[Tensor; 2], c: &Tensor, resets: &Resets) -> Tensor {
+        let [z, f] = arguments.each_ref().map(|argument| argument.unbind(0));
+        // Expanded once, so that the gradient of w is summed over the batch once and not T times.
+        let w = self.recurrent_weight.unsqueeze(1).expand([2, c.size()[0], self.hidden], false);
+        let (w_z, w_f) = (w.get(0), w.get(1));
+        let kept = resets.kept(c.kind(), c.device()).unbind(0);
+        let mut c = c.shallow_clone();
+        let mut cells = Vec::with_capacity(z.len());
+        for t in 0..z.len() {
+            if resets.any_at(t) {
+                // Not in place: the cells before it are an output.
+                c = c.g_mul(&kept[t]);
+            }
+            c = Self::advance(&z[t], &f[t], &c, &w_z, &w_f);
+            cells.push(c.shallow_clone());
+        }
+        Tensor::stack(&cells, 0)
+    }
+
+    fn zeros(&self, shape: &[i64]) -> Tensor {
+        Tensor::zeros(shape, (self.bias.kind(), self.bias.device()))
+    }
+
+    /// `[2 N, D + 1]`: Z and F, each row with its bias behind it.
+    fn input_weight_and_bias(&self) -> Tensor {
+        Tensor::cat(&[&self.input_weight, &self.bias.unsqueeze(1)], 1)
+    }
+
+    /// c_0 `[B, N]`, whose gradient reaches the weights that made it.
+    fn sensitive(&self, c: &Tensor, sensitivities: &CoreState) -> Tensor {
+        let [to_inputs, to_recurrence] = pair(sensitivities);
+        let by_inputs = rtrl::correction(to_inputs, &self.input_weight_and_bias());
+        let by_recurrence = rtrl::correction_of_vector(to_recurrence, &self.recurrent_weight);
+        let by_both = by_inputs.reshape_as(&by_recurrence) + &by_recurrence; // [B, 2, N]
+        c + by_both.sum_dim_intlist(1, false, None)
+    }
+
+    /// The sensitivities after frames whose arguments and cells are given.
+    fn sensitivities_after(
+        &self,
+        before: &CoreState,
+        x: &Tensor,
+        arguments: &[Tensor; 2],
+        c_0: &Tensor,
+        cells: &Tensor,
+        resets: &Resets,
+    ) -> CoreState {
+        let time = cells.size()[0];
+        let kept = resets.kept(cells.kind(), cells.device());
+        let earlier = Tensor::cat(&[&c_0.unsqueeze(0), &cells.narrow(0, 0, time - 1)], 0) * &kept;
+        let (w_z, w_f) = (self.recurrent_weight.get(0), self.recurrent_weight.get(1));
+        let z = arguments[0].addcmul(&w_z, &earlier).tanh_();
+        let f = arguments[1].addcmul(&w_f, &earlier).sigmoid_();
+        let shut = 1.0 - &f;
+        let e_z = &shut * (1.0 - z.square());
+        let e_f = (&earlier - z) * &f * shut;
+        let factors = (f + &e_z * w_z + &e_f * w_f) * kept;
+        let (later, all) = rtrl::suffix_products(&factors);
+        let effects = Tensor::stack(&[e_z * &later, e_f * later], 2); // [T, B, 2, N]
+        let [to_inputs, to_recurrence] = pair(before);
+        let flat = effects.flatten(2, 3);
+        let to_inputs = rtrl::advance(to_inputs, &all.repeat([1, 2]), &flat, &rtrl::with_one(x));
+        let through_cells = (effects * earlier.unsqueeze(2)).sum_dim_intlist(0, false, None);
+        let to_recurrence = to_recurrence * all.unsqueeze(1) + through_cells;
+        CoreState::new(before.batch(), vec![to_inputs, to_recurrence])
+    }
 }
 
 impl Memory for Elstm {
@@ -91,8 +165,7 @@ impl Memory for Elstm {
 
     /// c, `[B, N]`.
     fn initial_state(&self, batch: i64) -> CoreState {
-        let like = (self.bias.kind(), self.bias.device());
-        CoreState::new(batch, vec![Tensor::zeros([batch, self.hidden], like)])
+        CoreState::new(batch, vec![self.zeros(&[batch, self.hidden])])
     }
 
     fn step(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
@@ -104,23 +177,43 @@ impl Memory for Elstm {
     }
 
     fn unroll(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
-        let (_, batch, _) = x.size3().expect("the eLSTM's input has shape [T, B, D]");
-        let [z, f] = self.arguments(x).map(|argument| argument.unbind(0));
-        // Expanded once, so that the gradient of w is summed over the batch once and not T times.
-        let w = self.recurrent_weight.unsqueeze(1).expand([2, batch, self.hidden], false);
-        let (w_z, w_f) = (w.get(0), w.get(1));
-        let kept = resets.kept(x.kind(), x.device()).unbind(0);
-        let mut c = state.tensors()[0].shallow_clone();
-        let mut cells = Vec::with_capacity(z.len());
-        for t in 0..z.len() {
-            if resets.any_at(t) {
-                // Not in place: the cells before it are an output.
-                c = c.g_mul(&kept[t]);
-            }
-            c = Self::advance(&z[t], &f[t], &c, &w_z, &w_f);
-            cells.push(c.shallow_clone());
-        }
-        let y = self.output(x, &Tensor::stack(&cells, 0));
-        (y, CoreState::new(batch, vec![c]))
+        let cells = self.cells(&self.arguments(x), &state.tensors()[0], resets);
+        let last = cells.get(-1);
+        (self.output(x, &cells), CoreState::new(state.batch(), vec![last]))
     }
+
+    /// To Z and F with their biases, `[B, 2 N, D + 1]`, and to w, `[B, 2, N]`.
+    fn initial_sensitivities(&self, batch: i64) -> CoreState {
+        if self.gradient == Gradient::Tbptt {
+            return CoreState::new(batch, vec![]);
+        }
+        let to_inputs = self.zeros(&[batch, 2 * self.hidden, self.inputs + 1]);
+        CoreState::new(batch, vec![to_inputs, self.zeros(&[batch, 2, self.hidden])])
+    }
+
+    fn unroll_in_real_time(
+        &self,
+        x: &Tensor,
+        state: &CoreState,
+        sensitivities: &CoreState,
+        resets: &Resets,
+    ) -> (Tensor, CoreState, CoreState) {
+        if self.gradient == Gradient::Tbptt {
+            let (y, state) = self.unroll(x, state, resets);
+            return (y, state, sensitivities.shallow_clone());
+        }
+        let (arguments, c_0) = (self.arguments(x), &state.tensors()[0]);
+        let cells = self.cells(&arguments, &self.sensitive(c_0, sensitivities), resets);
+        let after =
+            no_grad(|| self.sensitivities_after(sensitivities, x, &arguments, c_0, &cells, resets));
+        let last = cells.get(-1);
+        (self.output(x, &cells), CoreState::new(state.batch(), vec![last]), after)
+    }
+}
+
+fn pair(sensitivities: &CoreState) -> [&Tensor; 2] {
+    let [to_inputs, to_recurrence] = sensitivities.tensors() else {
+        panic!("an eLSTM's sensitivities are two tensors")
+    };
+    [to_inputs, to_recurrence]
 }

@@ -57,9 +57,13 @@ impl Lstm {
         hidden: i64,
         layers: i64,
         forget_bias: f64,
+        name: &str,
         p: &mut Parameters,
     ) -> Self {
-        let layer = |l| Layer::new(if l == 0 { inputs } else { hidden }, hidden, l, forget_bias, p);
+        let layer = |l| {
+            let inputs = if l == 0 { inputs } else { hidden };
+            Layer::new(inputs, hidden, forget_bias, |part| format!("{name}.{part}_l{l}"), p)
+        };
         Lstm { layers: (0..layers).map(layer).collect(), hidden }
     }
 }
@@ -128,10 +132,15 @@ impl Memory for Lstm {
 }
 
 impl Layer {
-    fn new(inputs: i64, hidden: i64, layer: i64, forget_bias: f64, p: &mut Parameters) -> Self {
+    fn new(
+        inputs: i64,
+        hidden: i64,
+        forget_bias: f64,
+        suffixed: impl Fn(&str) -> String,
+        p: &mut Parameters,
+    ) -> Self {
         let bound = 1.0 / (hidden as f64).sqrt();
-        let mut parameter =
-            |name: &str, shape: &[i64]| p.uniform(format!("memory.{name}_l{layer}"), shape, bound);
+        let mut parameter = |part: &str, shape: &[i64]| p.uniform(suffixed(part), shape, bound);
         let weight_ih = parameter("weight_ih", &[4 * hidden, inputs]);
         // Per gate i, f, g, o: a clear step's input, a hold step's input.
         let gates = [[-CLOSED, -CLOSED], [-CLOSED, CLOSED], [0.0, 0.0], [-CLOSED, -CLOSED]];

@@ -134,7 +134,9 @@ fn parameters_are_as_many_as_the_equations_say() {
         torso + heads(6) + 4 * 6 * (10 + 6 + 2),
         torso + heads(6) + 4 * 6 * (10 + 6 + 2) + 4 * 6 * (6 + 6 + 2),
         torso + heads(6) + 2 * 6 * (10 + 1 + 1) + 6 * (10 + 6 + 1),
+        torso + heads(6) + 4 * 7 * (10 + 7 + 2) + 2 * 6 * (7 + 1 + 1) + 6 * (7 + 6 + 1),
     ];
+    assert_eq!(super::memories(6).len(), counts.len());
     for (memory, count) in super::memories(6).into_iter().zip(counts) {
         assert_eq!(policy(Kind::Float, memory, DISCRETE).parameter_count(), count);
     }

@@ -7,6 +7,7 @@ mod configs;
 mod goldens;
 mod gradients;
 mod memories;
+mod rtrl;
 mod weights;
 
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, Generator, ObservationSpec, Seed};
@@ -24,7 +25,19 @@ fn memories(hidden: i64) -> Vec<MemoryConfig> {
         MemoryConfig::Lstm { hidden, layers: 1, forget_bias: 0.0 },
         MemoryConfig::Lstm { hidden, layers: 2, forget_bias: 0.0 },
         MemoryConfig::Elstm { hidden, gradient: Gradient::Tbptt, forget_bias: 0.5 },
+        MemoryConfig::Stack {
+            layers: vec![
+                MemoryConfig::Lstm { hidden: hidden + 1, layers: 1, forget_bias: 0.0 },
+                MemoryConfig::None {},
+                MemoryConfig::Elstm { hidden, gradient: Gradient::Rtrl, forget_bias: 0.5 },
+            ],
+        },
     ]
+}
+
+/// Every layer that learns in real time. `hidden` cells.
+fn real_time_memories(hidden: i64) -> Vec<MemoryConfig> {
+    vec![MemoryConfig::Elstm { hidden, gradient: Gradient::Rtrl, forget_bias: 0.5 }]
 }
 
 fn config(memory: MemoryConfig) -> PolicyConfig {

@@ -174,7 +174,8 @@ fn acting_records_no_gradients() {
 
 #[test]
 fn exported_states_come_back_from_their_flat_form() {
-    let widths = [None, Some(12), Some(24), Some(6)];
+    let widths = [None, Some(12), Some(24), Some(6), Some(20)];
+    assert_eq!(memories(6).len(), widths.len());
     for (memory, width) in memories(6).into_iter().zip(widths) {
         let policy = policy(Kind::Float, memory, DISCRETE);
         assert_eq!(policy.exported_state_width(), width);

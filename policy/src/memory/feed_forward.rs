@@ -1,0 +1,41 @@
+//! The residual feed-forward layer that follows several memory layers in RESeL (Luo et al. 2024,
+//! <https://arxiv.org/abs/2405.15384>):
+//!
+//! ```text
+//! y = LayerNorm( W₂ GELU(W₁ x + b₁) + b₂ + x )
+//! ```
+//!
+//! Both weights are square, and start as a linear layer does; the norm starts as the identity.
+
+use tch::Tensor;
+
+use crate::mlp::Linear;
+use crate::parameters::Parameters;
+
+/// Which width it has is its inputs' business.
+pub(super) struct FeedForward {
+    first: Linear,
+    second: Linear,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    epsilon: f64,
+}
+
+impl FeedForward {
+    pub(super) fn new(width: i64, epsilon: f64, name: &str, p: &mut Parameters) -> Self {
+        FeedForward {
+            first: Linear::new(p, &format!("{name}.0"), width, width),
+            second: Linear::new(p, &format!("{name}.1"), width, width),
+            norm_weight: p.constant(format!("{name}.norm.weight"), &[width], 1.0),
+            norm_bias: p.constant(format!("{name}.norm.bias"), &[width], 0.0),
+            epsilon,
+        }
+    }
+
+    /// `[.., N]` to `[.., N]`.
+    pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+        let y = self.second.forward(&self.first.forward(x).gelu("none")) + x;
+        let (weight, bias) = (Some(&self.norm_weight), Some(&self.norm_bias));
+        y.layer_norm(self.norm_weight.size(), weight, bias, self.epsilon, false)
+    }
+}

@@ -1,0 +1,265 @@
+//! Real-time recurrent learning against backpropagation through whole lives, against finite
+//! differences, and against its own definition, step by step; in double precision.
+
+use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
+use engram_policy::{
+    Activation, CoreState, Gradient, HeadConfig, Inputs, MemoryConfig, MemoryInput, Policy,
+    PolicyConfig, TorsoConfig,
+};
+use rand::RngExt;
+use tch::{Device, Kind, Tensor};
+
+use super::{DISCRETE, difference, frames_with, moments, numbers, random, real_time_memories};
+
+/// A policy all of whose weights have an exact gradient: nothing learns below the memory.
+fn policy(memory: MemoryConfig) -> Policy {
+    let config = PolicyConfig {
+        inputs: vec![MemoryInput::Observation, MemoryInput::PreviousReward],
+        torso: TorsoConfig::Identity {},
+        memory,
+        head: HeadConfig { hidden: vec![], activation: Activation::Relu },
+    };
+    let spec = EnvSpec {
+        name: "toy".into(),
+        observation: ObservationSpec { dtype: Dtype::F32, shape: vec![3] },
+        action: ActionSpec::Discrete { count: 4 },
+        action_repeat: 1,
+    };
+    Policy::of_kind(Kind::Double, &config, &spec, Seed::new(1), Device::Cpu).unwrap()
+}
+
+/// Three unrolls of 4 steps and the frame after them, for 5 environments: without any reset, with
+/// one exactly on the first border, with one inside the second unroll, with random ones, and with
+/// one in the frame that the unrolls share at the end.
+const UNROLL: i64 = 4;
+const UNROLLS: i64 = 3;
+const BATCH: i64 = 5;
+
+fn life(seed: u64) -> Inputs {
+    let mut generator = Seed::new(seed).generator();
+    let time = UNROLLS * UNROLL + 1;
+    let mut first = vec![false; (time * BATCH) as usize];
+    let mut begin = |t: i64, b: i64| first[(t * BATCH + b) as usize] = true;
+    (0..BATCH).filter(|b| b % 2 == 0).for_each(|b| begin(0, b));
+    begin(UNROLL, 1);
+    begin(UNROLL + 2, 2);
+    (1..time).filter(|_| generator.random_bool(0.3)).for_each(|t| begin(t, 3));
+    begin(time - 1, 4);
+    frames_with(&mut generator, time, BATCH, DISCRETE, first)
+}
+
+/// Each decision counts differently; the frame after the last one does not.
+fn loss(outputs: &Tensor, first: i64) -> Tensor {
+    let time = outputs.size()[0];
+    let weights = Tensor::arange(outputs.numel() as i64, (Kind::Double, Device::Cpu)) * 0.7;
+    let weights = (weights + first as f64).sin().view_as(outputs);
+    (outputs.square() * weights).narrow(0, 0, time).sum(Kind::Double)
+}
+
+/// All numbers of a state, without rounding.
+fn flat(state: &CoreState) -> Tensor {
+    let parts: Vec<_> = state.tensors().iter().map(|x| x.reshape([state.batch(), -1])).collect();
+    Tensor::cat(&parts, 1)
+}
+
+/// The gradients of all weights: those of every unroll by itself, which are given what the last
+/// one left, added up; and what is left at the end.
+fn by_unrolls(policy: &Policy, inputs: &Inputs) -> (Vec<Tensor>, CoreState) {
+    let weights = policy.trainable();
+    let weights: Vec<&Tensor> = weights.iter().map(|(_, weight)| weight).collect();
+    let mut sums: Vec<Tensor> = weights.iter().map(|weight| weight.zeros_like()).collect();
+    let mut state = policy.initial_state(BATCH);
+    let mut carry = policy.initial_carry(BATCH);
+    for unroll in 0..UNROLLS {
+        let start = unroll * UNROLL;
+        let frames = moments(inputs, start, UNROLL + 1);
+        let (output, next) = policy.unroll_streams(&frames, &flat(&state), &carry).unwrap();
+        let outputs = numbers(&output).narrow(0, 0, UNROLL);
+        let gradients = Tensor::run_backward(&[loss(&outputs, start)], &weights, false, false);
+        sums.iter_mut().zip(&gradients).for_each(|(sum, gradient)| *sum += gradient);
+        let walked = tch::no_grad(|| policy.unroll(&moments(inputs, start, UNROLL), &state).1);
+        (state, carry) = (walked, next);
+    }
+    (sums, carry)
+}
+
+/// The loss of the whole life, whose graph reaches back to its beginning.
+fn whole_loss(policy: &Policy, inputs: &Inputs) -> Tensor {
+    let steps = moments(inputs, 0, UNROLLS * UNROLL);
+    let (output, _) = policy.unroll(&steps, &policy.initial_state(BATCH));
+    let outputs = numbers(&output);
+    let part = |unroll| loss(&outputs.narrow(0, unroll * UNROLL, UNROLL), unroll * UNROLL);
+    (0..UNROLLS).map(part).reduce(|sum, part| sum + part).unwrap()
+}
+
+fn relative(found: &Tensor, expected: &Tensor) -> f64 {
+    difference(found, expected) / expected.abs().max().double_value(&[]).max(1e-3)
+}
+
+#[test]
+fn unrolls_add_up_to_backpropagation_through_the_whole_life() {
+    for memory in real_time_memories(6) {
+        for seed in 0..5 {
+            let (policy, inputs) = (policy(memory.clone()), life(seed));
+            let weights = policy.trainable();
+            let tensors: Vec<&Tensor> = weights.iter().map(|(_, weight)| weight).collect();
+            let whole =
+                Tensor::run_backward(&[whole_loss(&policy, &inputs)], &tensors, false, false);
+            let (sums, _) = by_unrolls(&policy, &inputs);
+            for (((name, _), sum), whole) in weights.iter().zip(&sums).zip(&whole) {
+                let error = relative(sum, whole);
+                assert!(error < 1e-9, "{memory:?} {name}: off by {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn truncated_gradients_differ_from_it() {
+    for memory in real_time_memories(6) {
+        let truncated = truncate(memory.clone());
+        let inputs = life(1);
+        let [exact, truncated] = [memory, truncated].map(|memory| {
+            let (sums, _) = by_unrolls(&policy(memory), &inputs);
+            Tensor::cat(&sums.iter().map(|sum| sum.view([-1])).collect::<Vec<_>>(), 0)
+        });
+        assert!(relative(&truncated, &exact) > 1e-3, "the life is no test of memory");
+    }
+}
+
+fn truncate(mut memory: MemoryConfig) -> MemoryConfig {
+    match &mut memory {
+        MemoryConfig::Elstm { gradient, .. }
+        | MemoryConfig::Lru { gradient, .. }
+        | MemoryConfig::Gilr { gradient, .. } => *gradient = Gradient::Tbptt,
+        other => panic!("{other:?} does not learn in real time"),
+    }
+    memory
+}
+
+#[test]
+fn unrolls_add_up_to_finite_differences() {
+    for memory in real_time_memories(3) {
+        let (policy, inputs) = (policy(memory.clone()), life(2));
+        let (sums, _) = by_unrolls(&policy, &inputs);
+        for ((name, weight), sum) in policy.trainable().iter().zip(&sums) {
+            let flat = weight.detach().view([-1]);
+            for i in 0..flat.numel() as i64 {
+                let at = |offset: f64| {
+                    let _ = flat.get(i).g_add_scalar_(offset);
+                    let value = tch::no_grad(|| whole_loss(&policy, &inputs)).double_value(&[]);
+                    let _ = flat.get(i).g_sub_scalar_(offset);
+                    value
+                };
+                // Central differences of fourth order.
+                let h = 1e-3;
+                let slope = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
+                let found = sum.reshape([-1]).double_value(&[i]);
+                let error = (found - slope).abs() / slope.abs().max(1.0);
+                assert!(error < 1e-9, "{memory:?} {name}[{i}]: {found} {slope}");
+            }
+        }
+    }
+}
+
+#[test]
+fn unrolling_streams_computes_what_unrolling_does() {
+    for memory in real_time_memories(6).into_iter().chain(super::memories(6)) {
+        let (policy, inputs) = (policy(memory.clone()), life(3));
+        let (state, carry) = (policy.initial_state(BATCH), policy.initial_carry(BATCH));
+        let (expected, _) = policy.unroll(&inputs, &state);
+        let core_state = match policy.exported_state_width() {
+            Some(_) => flat(&state),
+            None => Tensor::zeros([BATCH, 0], (Kind::Double, Device::Cpu)),
+        };
+        let (found, after) = policy.unroll_streams(&inputs, &core_state, &carry).unwrap();
+        let error = difference(&numbers(&found), &numbers(&expected));
+        assert!(error < 1e-12, "{memory:?}: {error}");
+        assert_eq!(after.width(), carry.width());
+        assert!(after.tensors().iter().all(|tensor| !tensor.requires_grad()));
+    }
+}
+
+/// The eLSTM's sensitivities by their definition: eq. 8 to 12 of Irie et al. 2023, one step after
+/// another for every weight. `[B, N, D]` twice, then `[B, N]` four times: Z, F, w_z, w_f, b_z, b_f.
+fn elstm_recursion(policy: &Policy, inputs: &Inputs, time: i64) -> [Tensor; 6] {
+    let named = policy.trainable();
+    let weight = |name: &str| {
+        let found = named.iter().find(|(n, _)| n == &format!("memory.{name}"));
+        found.unwrap().1.detach()
+    };
+    let hidden = weight("recurrent_weight").size()[1];
+    let halves = |x: Tensor| (x.narrow(0, 0, hidden), x.narrow(0, hidden, hidden));
+    let (z_weight, f_weight) = halves(weight("input_weight"));
+    let (z_bias, f_bias) = halves(weight("bias"));
+    let (w_z, w_f) = (weight("recurrent_weight").get(0), weight("recurrent_weight").get(1));
+    let double = |x: &Tensor| x.to_kind(Kind::Double);
+    let rewards = double(&inputs.previous_reward).unsqueeze(-1);
+    let x = Tensor::cat(&[double(&inputs.observation), rewards], 2);
+    let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Double, Device::Cpu));
+    let inputs_width = x.size()[2];
+    let mut c = zeros(&[BATCH, hidden]);
+    let matrix = || zeros(&[BATCH, hidden, inputs_width]);
+    let vector = || zeros(&[BATCH, hidden]);
+    let mut s = [matrix(), matrix(), vector(), vector(), vector(), vector()];
+    for t in 0..time {
+        let kept: Vec<f64> =
+            inputs.resets().at(t as usize).iter().map(|&first| f64::from(!first)).collect();
+        let kept = Tensor::from_slice(&kept).unsqueeze(1);
+        c = c * &kept;
+        s = s.map(|x| if x.dim() == 3 { x * kept.unsqueeze(-1) } else { x * &kept });
+        let x = x.get(t);
+        let z = (x.matmul(&z_weight.tr()) + &w_z * &c + &z_bias).tanh();
+        let f = (x.matmul(&f_weight.tr()) + &w_f * &c + &f_bias).sigmoid();
+        let z_hat = (1.0 - &f) * (1.0 - z.square());
+        let f_hat = (&c - &z) * &f * (1.0 - &f);
+        let a = &f + &z_hat * &w_z + &f_hat * &w_f;
+        let outer = |e: &Tensor| e.unsqueeze(2) * x.unsqueeze(1);
+        let [s_z, s_f, s_wz, s_wf, s_bz, s_bf] = s;
+        s = [
+            a.unsqueeze(2) * s_z + outer(&z_hat),
+            a.unsqueeze(2) * s_f + outer(&f_hat),
+            &a * s_wz + &z_hat * &c,
+            &a * s_wf + &f_hat * &c,
+            &a * s_bz + &z_hat,
+            &a * s_bf + &f_hat,
+        ];
+        c = &f * &c + (1.0 - &f) * z;
+    }
+    s
+}
+
+#[test]
+fn the_elstms_sensitivities_follow_their_recursion() {
+    for seed in 0..5 {
+        let memory = MemoryConfig::Elstm { hidden: 6, gradient: Gradient::Rtrl, forget_bias: 0.5 };
+        let (policy, inputs) = (policy(memory), life(seed));
+        let (_, carry) = by_unrolls(&policy, &inputs);
+        let [to_inputs, to_recurrence] = carry.tensors() else { panic!("two tensors") };
+        let [z, f, w_z, w_f, b_z, b_f] = elstm_recursion(&policy, &inputs, UNROLLS * UNROLL);
+        let rows = |first, s: &Tensor, b: &Tensor| {
+            let expected = Tensor::cat(&[s, &b.unsqueeze(2)], 2);
+            assert!(relative(&to_inputs.narrow(1, first, 6), &expected) < 1e-9);
+        };
+        rows(0, &z, &b_z);
+        rows(6, &f, &b_f);
+        assert!(relative(to_recurrence, &Tensor::stack(&[w_z, w_f], 1)) < 1e-9);
+    }
+}
+
+#[test]
+fn random_carries_do_not_survive_a_reset() {
+    for memory in real_time_memories(6) {
+        let policy = policy(memory);
+        let mut generator = Seed::new(3).generator();
+        let first = (0..(UNROLL + 1) * BATCH).map(|row| row < BATCH).collect();
+        let inputs = frames_with(&mut generator, UNROLL + 1, BATCH, DISCRETE, first);
+        let carry = policy.initial_carry(BATCH);
+        let noise = random(&mut generator, &[BATCH, carry.width() as i64]);
+        let noise = policy.initial_carry(1).unflatten(&noise).unwrap();
+        let state = flat(&policy.initial_state(BATCH));
+        let (_, clean) = policy.unroll_streams(&inputs, &state, &carry).unwrap();
+        let (_, noisy) = policy.unroll_streams(&inputs, &state, &noise).unwrap();
+        assert_eq!(flat(&clean), flat(&noisy));
+    }
+}
