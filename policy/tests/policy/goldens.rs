@@ -129,12 +129,24 @@ fn the_lstm_equals_libtorchs_own_on_the_two_sides_of_a_reset() {
 fn parameters_are_as_many_as_the_equations_say() {
     // Torso 3 -> 5, then 5 + 4 actions + 1 reward = 10 inputs, 6 cells, 4 logits and a value.
     let (torso, heads) = (3 * 5 + 5, |hidden: usize| (hidden + 1) * (4 + 1));
+    let embedding = 6 * (10 + 1);
+    // 6 wide: queries, keys, values and output; the feed-forward layer of 24; two norms.
+    let block = |norm: usize| 4 * 6 * (6 + 1) + 24 * (6 + 1) + 6 * (24 + 1) + 2 * norm;
+    let cgpt = |norm, blocks: usize| embedding + blocks * block(norm) + norm + 6 * (6 + 1);
     let counts = [
         torso + heads(10),
         torso + heads(6) + 4 * 6 * (10 + 6 + 2),
         torso + heads(6) + 4 * 6 * (10 + 6 + 2) + 4 * 6 * (6 + 6 + 2),
         torso + heads(6) + 2 * 6 * (10 + 1 + 1) + 6 * (10 + 6 + 1),
         torso + heads(6) + 4 * 7 * (10 + 7 + 2) + 2 * 6 * (7 + 1 + 1) + 6 * (7 + 6 + 1),
+        torso + heads(6) + cgpt(12, 2),
+        torso + heads(6) + cgpt(6, 2),
+        torso + heads(6) + cgpt(6, 2),
+        torso + heads(6) + embedding + block(12) + 12,
+        torso + heads(6) + embedding + block(12) + 12 + 3 * 6,
+        torso + heads(6) + cgpt(12, 2) + 4 * 6 * (6 + 6 + 2),
+        torso + heads(6) + embedding + 6 + 6,
+        torso + heads(6) + embedding + 3 * 6 + 6 + 2 * 6 * (6 + 1) + 12,
     ];
     assert_eq!(super::memories(6).len(), counts.len());
     for (memory, count) in super::memories(6).into_iter().zip(counts) {

@@ -7,15 +7,8 @@ use tch::{Kind, Tensor};
 
 use super::{
     CONTINUOUS, DISCRETE, difference, frames, frames_with, memories, moment, moments, numbers,
-    policy, random,
+    policy, random, some_state,
 };
-
-/// A state that no episode begins with.
-fn some_state(policy: &Policy, batch: i64, seed: Seed) -> CoreState {
-    let width = policy.initial_state(1).width() as i64;
-    let flat = random(&mut seed.generator(), &[batch, width]);
-    policy.initial_state(1).unflatten(&flat).unwrap()
-}
 
 fn states_differ(a: &CoreState, b: &CoreState) -> f64 {
     let pairs = a.tensors().iter().zip(b.tensors());
@@ -174,7 +167,9 @@ fn acting_records_no_gradients() {
 
 #[test]
 fn exported_states_come_back_from_their_flat_form() {
-    let widths = [None, Some(12), Some(24), Some(6), Some(20)];
+    let mut widths = vec![None, Some(12), Some(24), Some(6), Some(20)];
+    widths.extend([None; 6]); // Attention, alone and in a stack.
+    widths.extend([None, Some(2 * 6)]); // Convolutions.
     assert_eq!(memories(6).len(), widths.len());
     for (memory, width) in memories(6).into_iter().zip(widths) {
         let policy = policy(Kind::Float, memory, DISCRETE);
