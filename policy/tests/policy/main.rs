@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attention;
 mod configs;
 mod goldens;
 mod gradients;

@@ -178,3 +178,79 @@ fn plain(
     let logits = (q * scale).matmul(&k.transpose(2, 3)) + bias;
     drop_from(&logits.softmax(-1, q.kind())).matmul(v)
 }
+
+#[cfg(test)]
+mod tests {
+    use engram_mdp::Seed;
+
+    use super::super::DropoutSeeds;
+    use super::*;
+    use crate::random;
+
+    const HEADS: i64 = 2;
+    const WIDTH: i64 = 6;
+
+    /// T frames of B environments over a window of M, in an episode that had begun before.
+    struct Setting {
+        context: i64,
+        resets: Resets,
+        numbers: Tensor,
+        /// Keys and values carried, then queries, keys and values.
+        tensors: [Tensor; 5],
+    }
+
+    fn setting(context: i64, time: i64, batch: i64) -> Setting {
+        let mut generator = Seed::new(3).generator();
+        let first: Vec<bool> = (0..time * batch).map(|row| row % 97 == 50).collect();
+        let resets = Resets::new(first, batch as usize);
+        let before = Tensor::from_slice(&vec![2i64; batch as usize]);
+        let state = crate::state::CoreState::new(batch, vec![before]);
+        let mut normal =
+            |shape: &[i64]| random::normal(&mut generator, shape).to_kind(Kind::Double);
+        let carried = [batch, context - 1, WIDTH];
+        let new = [time, batch, WIDTH];
+        let tensors = [&carried, &carried, &new, &new, &new].map(|shape| normal(shape));
+        let numbers = super::super::numbers(&state, &resets);
+        Setting { context, resets, numbers, tensors }
+    }
+
+    impl Setting {
+        fn window(&self, chunk: i64) -> Window {
+            let slopes = Tensor::from_slice(&[0.25, 0.5]).view([HEADS, 1, 1]);
+            let (context, resets) = (self.context, &self.resets);
+            let kind = Kind::Double;
+            Window::in_chunks(chunk, context, &self.numbers, resets, Some(&slopes), kind)
+        }
+
+        fn attend(&self, chunk: i64, dropout: Option<&mut Dropout>) -> Tensor {
+            let [carried_keys, carried_values, queries, keys, values] = &self.tensors;
+            let window = self.window(chunk);
+            let keys = window.extend(carried_keys, keys);
+            let values = window.extend(carried_values, values);
+            window.attend(queries, &keys, &values, HEADS, dropout)
+        }
+    }
+
+    fn differ(a: &Tensor, b: &Tensor) -> f64 {
+        (a - b).abs().max().double_value(&[])
+    }
+
+    #[test]
+    fn a_thousand_frames_in_chunks_see_what_they_see_at_once() {
+        for context in [1, 9, 200] {
+            let setting = setting(context, 1000, 2);
+            let whole = setting.attend(1000, None);
+            assert!(differ(&setting.attend(CHUNK, None), &whole) < 1e-12);
+            assert!(differ(&setting.attend(333, None), &whole) < 1e-12);
+        }
+    }
+
+    #[test]
+    fn plain_products_see_what_the_fused_kernel_sees() {
+        let setting = setting(9, 100, 3);
+        // Of so small a share nothing is dropped.
+        let mut dropout = DropoutSeeds::new(1e-13, Seed::new(1)).next();
+        let plain = setting.attend(CHUNK, dropout.as_mut());
+        assert!(differ(&plain, &setting.attend(CHUNK, None)) < 1e-10);
+    }
+}
