@@ -167,7 +167,7 @@ pub(super) fn numbers(state: &CoreState, resets: &Resets) -> Tensor {
     let since: Vec<i64> = rows.map(|(row, age)| age.unwrap_or((row / batch) as i64)).collect();
     let continued: Vec<i64> = ages.iter().map(|age| i64::from(age.is_none())).collect();
     match continued.contains(&1) {
-        true => on_device(&since).addcmul(&on_device(&continued), before),
+        true => on_device(&since) + on_device(&continued) * before,
         false => on_device(&since),
     }
 }
