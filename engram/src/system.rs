@@ -188,6 +188,7 @@ fn start_actor(
             learner: sockets.learner.clone(),
             unroll_length: experiment.run.unroll_length,
             max_unacknowledged: MAX_UNACKNOWLEDGED,
+            stagger_steps: experiment.run.stagger_steps,
         },
         patience: Patience::STANDARD,
     };
