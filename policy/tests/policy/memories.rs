@@ -174,7 +174,11 @@ fn acting_records_no_gradients() {
 
 #[test]
 fn exported_states_come_back_from_their_flat_form() {
-    let widths = [None, Some(12), Some(24), Some(6), Some(20)];
+    let widths = [None, Some(12), Some(24), Some(6)]
+        .into_iter()
+        .chain([Some(12), Some(12), Some(6), Some(6), Some(12), Some(12)]) // LRU, GILR, GILR-LSTM
+        .chain([Some(20)])
+        .collect::<Vec<_>>();
     assert_eq!(memories(6).len(), widths.len());
     for (memory, width) in memories(6).into_iter().zip(widths) {
         let policy = policy(Kind::Float, memory, DISCRETE);
