@@ -39,5 +39,9 @@ fn every_sequence_model_in_configs_loads_and_acts() {
         names.push(path.file_stem().unwrap().to_string_lossy().into_owned());
     }
     names.sort();
-    assert_eq!(names, ["cgpt", "cnn-lstm", "conv1d", "elstm-tbptt", "feedforward", "gpt2", "lstm"]);
+    let linear = ["gilr-lstm", "gilr-rtrl", "gilr-tbptt", "lru-rtrl", "lru-tbptt"];
+    let others = ["cgpt", "cnn-lstm", "conv1d", "elstm-rtrl", "elstm-tbptt", "feedforward", "gpt2", "lstm"];
+    let mut expected = [linear, others].concat();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
 }

@@ -26,6 +26,12 @@ fn memories(hidden: i64) -> Vec<MemoryConfig> {
         MemoryConfig::Lstm { hidden, layers: 1, forget_bias: 0.0 },
         MemoryConfig::Lstm { hidden, layers: 2, forget_bias: 0.0 },
         MemoryConfig::Elstm { hidden, gradient: Gradient::Tbptt, forget_bias: 0.5 },
+        lru(hidden, false, Gradient::Tbptt),
+        lru(hidden, true, Gradient::Rtrl),
+        gilr(hidden, false, Gradient::Tbptt),
+        gilr(hidden, true, Gradient::Rtrl),
+        MemoryConfig::GilrLstm { hidden, forget_bias: 0.5, feed_forward: false },
+        MemoryConfig::GilrLstm { hidden, forget_bias: 0.5, feed_forward: true },
         MemoryConfig::Stack {
             layers: vec![
                 MemoryConfig::Lstm { hidden: hidden + 1, layers: 1, forget_bias: 0.0 },
@@ -65,7 +71,21 @@ fn gpt2(width: i64, context_length: i64, positions: Positions) -> MemoryConfig {
 
 /// Every layer that learns in real time. `hidden` cells.
 fn real_time_memories(hidden: i64) -> Vec<MemoryConfig> {
-    vec![MemoryConfig::Elstm { hidden, gradient: Gradient::Rtrl, forget_bias: 0.5 }]
+    vec![
+        MemoryConfig::Elstm { hidden, gradient: Gradient::Rtrl, forget_bias: 0.5 },
+        lru(hidden, false, Gradient::Rtrl),
+        lru(hidden, true, Gradient::Rtrl),
+        gilr(hidden, false, Gradient::Rtrl),
+        gilr(hidden, true, Gradient::Rtrl),
+    ]
+}
+
+fn lru(hidden: i64, feed_forward: bool, gradient: Gradient) -> MemoryConfig {
+    MemoryConfig::Lru { hidden, radius: [0.5, 0.9], feed_forward, gradient }
+}
+
+fn gilr(hidden: i64, feed_forward: bool, gradient: Gradient) -> MemoryConfig {
+    MemoryConfig::Gilr { hidden, forget_bias: 0.5, feed_forward, gradient }
 }
 
 fn config(memory: MemoryConfig) -> PolicyConfig {

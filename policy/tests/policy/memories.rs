@@ -167,7 +167,9 @@ fn acting_records_no_gradients() {
 
 #[test]
 fn exported_states_come_back_from_their_flat_form() {
-    let mut widths = vec![None, Some(12), Some(24), Some(6), Some(20)];
+    let mut widths = vec![None, Some(12), Some(24), Some(6)];
+    widths.extend([12, 12, 6, 6, 12, 12].map(Some)); // LRU, GILR, GILR-LSTM
+    widths.push(Some(20));
     widths.extend([None; 6]); // Attention, alone and in a stack.
     widths.extend([None, Some(2 * 6)]); // Convolutions.
     assert_eq!(memories(6).len(), widths.len());
