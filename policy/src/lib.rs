@@ -11,7 +11,7 @@
 //! network; [`inputs`] is what it is fed, and `resets` where episodes begin in it; `torso`,
 //! `memory` (one file per layer) and `heads` are its parts, [`distribution`] what comes out,
 //! and [`state`] what is remembered between steps. [`batch`] turns trajectories into tensors, `weights`
-//! a policy into bytes that describe themselves. [`device`] finds the accelerator, `parameters` holds the
+//! a policy into bytes that describe themselves, `parts` names some of its weights. [`device`] finds the accelerator, `parameters` holds the
 //! trainable tensors, and `random` makes the numbers that they start from.
 //!
 //! Shapes are time-major: T time, B batch, O observation, D features, H hidden, A action. Wrong
@@ -40,6 +40,8 @@ pub mod state;
 pub mod batch;
 mod weights;
 
+mod parts;
+
 pub mod device;
 
 mod mlp;
@@ -58,3 +60,4 @@ pub use inputs::Inputs;
 pub use policy::{Output, Policy};
 pub use resets::Resets;
 pub use state::CoreState;
+pub use weights::Loaded;
