@@ -11,9 +11,9 @@
 //! network; [`inputs`] is what it is fed, and `resets` where episodes begin in it; `torso`,
 //! `memory` (one file per layer) and `heads` are its parts, [`distribution`] what comes out,
 //! [`state`] what is remembered between steps, and [`slots`] a table of that. [`batch`] turns
-//! trajectories into tensors, `weights` a policy into bytes that describe themselves. [`device`]
-//! finds the accelerator, `parameters` holds the trainable tensors, and `random` makes the numbers
-//! that they start from.
+//! trajectories into tensors, `weights` a policy into bytes that describe themselves, and `parts`
+//! names some of them. [`device`] finds the accelerator, `parameters` holds the trainable tensors,
+//! and `random` makes the numbers that they start from.
 //!
 //! Shapes are time-major: T time, B batch, O observation, D features, H hidden, A action. Wrong
 //! shapes are bugs and panic; wrong files and configurations are [`PolicyError`]s.
@@ -42,6 +42,8 @@ pub mod state;
 pub mod batch;
 mod weights;
 
+mod parts;
+
 pub mod device;
 
 mod mlp;
@@ -61,3 +63,4 @@ pub use policy::{Output, Policy};
 pub use resets::Resets;
 pub use slots::StateTable;
 pub use state::CoreState;
+pub use weights::Loaded;

@@ -19,7 +19,9 @@ fn every_sequence_model_in_configs_loads_and_acts() {
         let config: PolicyConfig =
             toml::from_str(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
         let observation = match config.torso {
-            TorsoConfig::Cnn { .. } => ObservationSpec { dtype: Dtype::U8, shape: vec![3, 5, 5] },
+            TorsoConfig::Cnn { .. } | TorsoConfig::ImpalaResnet { .. } => {
+                ObservationSpec { dtype: Dtype::U8, shape: vec![3, 5, 5] }
+            }
             _ => ObservationSpec { dtype: Dtype::F32, shape: vec![6] },
         };
         let (name, action) = ("toy".into(), DISCRETE);
@@ -35,5 +37,8 @@ fn every_sequence_model_in_configs_loads_and_acts() {
         names.push(path.file_stem().unwrap().to_string_lossy().into_owned());
     }
     names.sort();
-    assert_eq!(names, ["cnn-lstm", "elstm-tbptt", "feedforward", "lstm"]);
+    assert_eq!(
+        names,
+        ["cnn-lstm", "elstm-tbptt", "feedforward", "lstm", "resnet-elstm-rtrl", "resnet-lstm"]
+    );
 }
