@@ -93,7 +93,10 @@ impl Experience {
     fn with_states(&self, trajectories: &[Trajectory], k: usize, envs: &[usize]) -> Batch {
         let rows: Vec<i64> = envs.iter().map(|&env| env as i64).collect();
         let mut batch = support::batch(trajectories, &TASK.spec());
-        batch.core_state = self.states[k].index_select(0, &Tensor::from_slice(&rows));
+        batch.core_state = match self.policy.exported_state_width() {
+            Some(_) => self.states[k].index_select(0, &Tensor::from_slice(&rows)),
+            None => Tensor::zeros([envs.len() as i64, 0], (Kind::Float, Device::Cpu)),
+        };
         batch
     }
 
@@ -223,4 +226,40 @@ fn where_nothing_is_carried_a_learner_truncates() {
     }
     let error = difference(&found, &experience.through_time(&parts), "");
     assert!(error < 1e-12, "{error}");
+}
+
+/// What attention sees of the frames before an unroll comes from what its stream carries.
+#[test]
+fn a_state_that_stays_at_home_is_that_of_one_long_unroll() {
+    let memory = MemoryConfig::Cgpt {
+        width: 8,
+        heads: 2,
+        blocks: 2,
+        context_length: 11,
+        norm: Norm::Layer,
+        bf16: false,
+    };
+    let experience = Experience::of(memory, 6);
+    let one_by_one = |carries: bool| {
+        let mut carried = experience.carried();
+        let loss = |k| {
+            let (batch, rows) = experience.batch(k, &[1, 0, 2]);
+            let carry = carried.take(&rows);
+            let loss = experience.algorithm.loss(&experience.policy, &batch, &carry);
+            if carries {
+                carried.put(&rows, &loss.carry);
+            }
+            loss.total.double_value(&[])
+        };
+        (0..6).map(loss).sum::<f64>()
+    };
+    let at_once = |env| {
+        let nothing = experience.policy.initial_carry(1);
+        let joined = experience.joined(0..6, env);
+        experience.algorithm.loss(&experience.policy, &joined, &nothing).total.double_value(&[])
+    };
+    let expected = (0..ENVS).map(at_once).sum::<f64>();
+    let (error, without) = (one_by_one(true) - expected, one_by_one(false) - expected);
+    assert!(error.abs() < 1e-10 * expected.abs(), "{error} of {expected}");
+    assert!(without.abs() > 1e-3 * expected.abs(), "{without} of {expected}");
 }

@@ -35,9 +35,10 @@ fn recipe() -> Recipe {
     }
 }
 
-/// The `number`-th batch of a fixed list.
-fn batch(number: u64) -> (Batch, [Row; 2], u64) {
-    let pair: Vec<Trajectory> = [0, 1].map(|env_index| trajectory(env_index, number)).into();
+/// The `number`-th batch of a fixed list, with so much core state.
+fn batch(number: u64, core_state: usize) -> (Batch, [Row; 2], u64) {
+    let mut pair: Vec<Trajectory> = [0, 1].map(|env_index| trajectory(env_index, number)).into();
+    pair.iter_mut().for_each(|t| t.core_state.truncate(core_state));
     let env_steps = pair.iter().map(|t| t.env_steps() as u64).sum();
     let rows = [0, 1].map(|env_index| Row {
         stream: stream(env_index),
@@ -50,7 +51,7 @@ fn batch(number: u64) -> (Batch, [Row; 2], u64) {
 
 fn learn(learner: &mut Learner, batches: std::ops::Range<u64>) {
     for number in batches {
-        let (batch, rows, env_steps) = batch(number);
+        let (batch, rows, env_steps) = batch(number, learner.core_state_width());
         learner.update(&batch, &rows, env_steps).unwrap();
         learner.next_weights();
     }
@@ -93,41 +94,58 @@ fn a_resumed_learner_goes_on_bit_for_bit() {
     assert_ne!(save(&mut resumed).weights, checkpoint.weights, "nothing was learned");
 }
 
-/// A policy that carries something from unroll to unroll.
-fn carrying() -> Recipe {
-    let memory = "seq.memory={ name = \"elstm\", hidden = 16, forget_bias = 1.0, \
-                  gradient = \"rtrl\" }";
-    let resolved = resolved(&[memory]);
+/// A memory that carries sensitivities, and two that carry what they attend to; the last one
+/// draws dropout.
+const CARRYING: [&str; 3] = [
+    r#"name = "elstm", hidden = 16, forget_bias = 1.0, gradient = "rtrl""#,
+    r#"name = "cgpt", width = 8, heads = 2, blocks = 1, context_length = 9, norm = "layer",
+       bf16 = false"#,
+    r#"name = "gpt2", width = 8, heads = 2, blocks = 1, context_length = 9, positions = "sine",
+       dropout = 0.1"#,
+];
+
+fn carrying(memory: &str) -> Recipe {
+    let resolved = resolved(&[&format!("seq.memory={{ {} }}", memory.replace('\n', " "))]);
     let (config, policy) = (resolved.to_toml(), resolved.section("seq").unwrap());
     Recipe { config, policy, ..recipe() }
 }
 
 #[test]
 fn what_streams_carry_goes_on_bit_for_bit_too_and_matters() {
+    for memory in CARRYING {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().into(), 1);
+        let mut uninterrupted = Learner::new(carrying(memory), spec()).unwrap();
+        learn(&mut uninterrupted, 0..3);
+        store.write(&save(&mut uninterrupted)).unwrap();
+        learn(&mut uninterrupted, 3..6);
+
+        let (path, checkpoint) = store.newest().unwrap().unwrap();
+        let mut resumed = Learner::resume(carrying(memory), &path, &checkpoint).unwrap();
+        learn(&mut resumed, 3..6);
+        assert!(save(&mut resumed) == save(&mut uninterrupted), "{memory}");
+        assert_eq!(resumed.carried().unwrap().restarts, 0);
+
+        let mut forgetful = checkpoint;
+        forgetful.state.carried.clear();
+        let mut anew = Learner::resume(carrying(memory), &path, &forgetful).unwrap();
+        learn(&mut anew, 3..6);
+        assert_eq!(anew.carried().unwrap().restarts, 2);
+        assert_ne!(anew.weights(), uninterrupted.weights(), "{memory}: it made no difference");
+    }
+}
+
+#[test]
+fn what_streams_carry_is_refused_where_it_does_not_fit_or_is_torn() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::new(folder.path().into(), 1);
-    let mut uninterrupted = Learner::new(carrying(), spec()).unwrap();
-    learn(&mut uninterrupted, 0..3);
-    store.write(&save(&mut uninterrupted)).unwrap();
-    learn(&mut uninterrupted, 3..6);
-
-    let (path, checkpoint) = store.newest().unwrap().unwrap();
-    assert!(path.join("streams.safetensors").exists());
-    let mut resumed = Learner::resume(carrying(), &path, &checkpoint).unwrap();
-    learn(&mut resumed, 3..6);
-    assert_eq!(save(&mut resumed), save(&mut uninterrupted));
-    assert_eq!(resumed.carried().unwrap().restarts, 0);
-
-    let mut forgetful = checkpoint.clone();
-    forgetful.state.carried.clear();
-    let mut anew = Learner::resume(carrying(), &path, &forgetful).unwrap();
-    learn(&mut anew, 3..6);
-    assert_eq!(anew.carried().unwrap().restarts, 2);
-    assert_ne!(anew.weights(), uninterrupted.weights(), "what streams carry made no difference");
-
+    let mut learner = Learner::new(carrying(CARRYING[0]), spec()).unwrap();
+    learn(&mut learner, 0..1);
+    let checkpoint = save(&mut learner);
+    let path = store.write(&checkpoint).unwrap();
     let mut torn = checkpoint;
     torn.carried = after(1).optimizer;
-    let refused = Learner::resume(carrying(), &path, &torn).err().unwrap();
+    let refused = Learner::resume(carrying(CARRYING[0]), &path, &torn).err().unwrap();
     assert!(refused.to_string().contains("does not fit this build"), "{refused}");
     fs::write(path.join("streams.safetensors"), b"half").unwrap();
     assert_eq!(store.newest().unwrap(), None, "a torn one");
