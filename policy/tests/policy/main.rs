@@ -8,7 +8,9 @@ mod configs;
 mod goldens;
 mod gradients;
 mod memories;
+mod parts;
 mod rtrl;
+mod torso;
 mod weights;
 
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, Generator, ObservationSpec, Seed};
