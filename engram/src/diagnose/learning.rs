@@ -74,12 +74,15 @@ fn both_gradients_learn_recall_where_the_unroll_covers_it() {
     }
 }
 
+/// A readout of what random cells happen to keep would do over three symbols, but not over twelve.
 #[test]
 fn online_only_real_time_gradients_learn_recall() {
-    let course = train(&format!("{RECALL} --unroll 1 --seq rtrl"));
+    let online = "recall --delay 12 --choices 2 --batch 16 --learning-rate 1e-2 --steps 80000 \
+                  --target 0.95 --unroll 1";
+    let course = train(&format!("{online} --seq rtrl"));
     assert_eq!(course.end, End::Reached, "{:?}", course.rows.last());
-    let course = train(&format!("{RECALL} --unroll 1 --seq tbptt"));
-    assert!(last_accuracy(&course) < 0.8, "{:?}", course.rows.last());
+    let course = train(&format!("{online} --seq tbptt"));
+    assert!(last_accuracy(&course) < 0.75, "{:?}", course.rows.last());
 }
 
 #[test]

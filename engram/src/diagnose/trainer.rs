@@ -76,7 +76,7 @@ impl Trainer {
     /// Reads an unroll; learns from it if anything is asked there.
     pub(crate) fn read(&mut self, unroll: &Unroll) -> Result<Result<Option<Learned>, Diverged>> {
         let Some((rows, classes)) = unroll.questions(self.policy.device()) else {
-            no_grad(|| self.forward(unroll))?;
+            let _ = no_grad(|| self.forward(unroll))?;
             return Ok(Ok(None));
         };
         let logits = self.forward(unroll)?.index_select(0, &rows);
