@@ -1,7 +1,8 @@
 //! Learning curves of runs, read from their `progress.csv` and drawn as PNG and SVG.
 //!
 //! One line per run, over env steps: the episode return above and, where the world can tell, the
-//! share of solved episodes below. The same drawing serves `engram plot` and the end of a training.
+//! share of solved episodes below. The same drawing serves `engram plot` and the end of a training;
+//! other commands draw [`Panel`]s of their own.
 
 use std::path::{Path, PathBuf};
 
@@ -49,8 +50,60 @@ impl Curve {
     }
 }
 
+/// A picture, or one of several that stand one above another.
+pub(crate) struct Panel {
+    /// What stands above it; with one it has a legend, too.
+    pub(crate) title: String,
+    /// What its x axis counts.
+    pub(crate) x_name: &'static str,
+    /// What its y axis measures.
+    pub(crate) y_name: &'static str,
+    /// The ends of its y axis; those of the lines where there is nothing better.
+    pub(crate) range: Option<(f64, f64)>,
+    /// What it shows.
+    pub(crate) lines: Vec<Line>,
+}
+
+/// One line of a picture.
+pub(crate) struct Line {
+    /// What the legend calls it; a line without a label belongs to another of its color.
+    pub(crate) label: Option<String>,
+    /// Its color.
+    pub(crate) color: RGBAColor,
+    /// From left to right.
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// The color of what is no result but something to compare with.
+pub(crate) const GRAY: RGBAColor = RGBAColor(128, 128, 128, 0.8);
+
+/// The color of the `index`-th thing that is compared.
+pub(crate) fn color(index: usize) -> RGBAColor {
+    Palette99::pick(index).to_rgba()
+}
+
 /// Draws the curves to `<stem>.png` and `<stem>.svg` and returns both paths.
 pub(crate) fn draw(curves: &[Curve], title: &str, stem: &Path) -> Result<[PathBuf; 2]> {
+    let panel = |title: &str, y_name, range, points: fn(&Curve) -> &Vec<(f64, f64)>| {
+        let line = |(i, curve): (usize, &Curve)| Line {
+            label: Some(curve.label.clone()),
+            color: color(i),
+            points: points(curve).clone(),
+        };
+        let lines = curves.iter().enumerate().map(line).collect();
+        Panel { title: title.into(), x_name: "env steps", y_name, range, lines }
+    };
+    let mut panels = vec![panel(title, "episode return", None, |curve| &curve.returns)];
+    // Where a solved episode pays 1 and any other 0, the second panel would repeat the first.
+    if curves.iter().any(|c| !c.success.is_empty() && c.success != c.returns) {
+        let range = Some((0.0, 1.0));
+        panels.push(panel("", "episodes solved", range, |curve| &curve.success));
+    }
+    draw_panels(&panels, stem)
+}
+
+/// Draws panels one above another to `<stem>.png` and `<stem>.svg` and returns both paths.
+pub(crate) fn draw_panels(panels: &[Panel], stem: &Path) -> Result<[PathBuf; 2]> {
     // The font travels inside the binary, so that a bare machine draws the same picture.
     register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
         .map_err(|_| anyhow!("the built-in font cannot be read"))?;
@@ -58,16 +111,14 @@ pub(crate) fn draw(curves: &[Curve], title: &str, stem: &Path) -> Result<[PathBu
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
-    // Where a solved episode pays 1 and any other 0, the second panel would repeat the first.
-    let solvable = curves.iter().any(|c| !c.success.is_empty() && c.success != c.returns);
-    let size = (960, if solvable { 800 } else { 480 });
+    let size = (960, if panels.len() > 1 { 400 * panels.len() as u32 } else { 480 });
     let (png, svg) = (stem.with_extension("png"), stem.with_extension("svg"));
     let context = |path: &Path| format!("cannot draw {}", path.display());
     let area = BitMapBackend::new(&png, size).into_drawing_area();
-    picture(&area, curves, title, solvable).with_context(|| context(&png))?;
+    picture(&area, panels).with_context(|| context(&png))?;
     drop(area);
     let area = SVGBackend::new(&svg, size).into_drawing_area();
-    picture(&area, curves, title, solvable).with_context(|| context(&svg))?;
+    picture(&area, panels).with_context(|| context(&svg))?;
     drop(area);
     Ok([png, svg])
 }
@@ -80,47 +131,32 @@ fn label(path: &Path) -> String {
         .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
-fn picture<B: DrawingBackend>(
-    area: &DrawingArea<B, Shift>,
-    curves: &[Curve],
-    title: &str,
-    solvable: bool,
-) -> Result<()>
+fn picture<B: DrawingBackend>(area: &DrawingArea<B, Shift>, panels: &[Panel]) -> Result<()>
 where
     B::ErrorType: 'static,
 {
     area.fill(&WHITE)?;
-    let panels = area.split_evenly((if solvable { 2 } else { 1 }, 1));
-    panel(&panels[0], curves, |curve| &curve.returns, title, "episode return", None)?;
-    if solvable {
-        let (name, range) = ("episodes solved", Some((0.0, 1.0)));
-        panel(&panels[1], curves, |curve| &curve.success, "", name, range)?;
+    for (area, panel) in area.split_evenly((panels.len(), 1)).iter().zip(panels) {
+        draw_panel(area, panel)?;
     }
     area.present()?;
     Ok(())
 }
 
-fn panel<B: DrawingBackend>(
-    area: &DrawingArea<B, Shift>,
-    curves: &[Curve],
-    points: impl Fn(&Curve) -> &Vec<(f64, f64)>,
-    title: &str,
-    y_name: &str,
-    range: Option<(f64, f64)>,
-) -> Result<()>
+fn draw_panel<B: DrawingBackend>(area: &DrawingArea<B, Shift>, panel: &Panel) -> Result<()>
 where
     B::ErrorType: 'static,
 {
-    let all = || curves.iter().flat_map(|curve| points(curve).iter().copied());
+    let all = || panel.lines.iter().flat_map(|line| line.points.iter().copied());
     let x_end = all().map(|(x, _)| x).fold(1.0, f64::max);
-    let (low, high) = range.unwrap_or_else(|| {
+    let (low, high) = panel.range.unwrap_or_else(|| {
         let low = all().map(|(_, y)| y).fold(f64::INFINITY, f64::min);
         let high = all().map(|(_, y)| y).fold(f64::NEG_INFINITY, f64::max);
         if low < high { (low, high) } else { (low - 0.5, high + 0.5) }
     });
     let margin = 0.04 * (high - low);
     let mut chart = ChartBuilder::on(area)
-        .caption(title, ("sans-serif", if title.is_empty() { 1 } else { 22 }))
+        .caption(&panel.title, ("sans-serif", if panel.title.is_empty() { 1 } else { 22 }))
         .margin(14)
         .x_label_area_size(44)
         .y_label_area_size(64)
@@ -131,19 +167,19 @@ where
         .bold_line_style(BLACK.mix(0.12))
         .axis_desc_style(("sans-serif", 16))
         .label_style(("sans-serif", 14))
-        .x_desc("env steps")
-        .y_desc(y_name)
+        .x_desc(panel.x_name)
+        .y_desc(panel.y_name)
         .x_label_formatter(&|x| short(*x))
         .y_label_formatter(&|y| format!("{y:.2}"))
         .draw()?;
-    for (i, curve) in curves.iter().enumerate() {
-        let color = Palette99::pick(i).to_rgba();
-        chart
-            .draw_series(LineSeries::new(points(curve).iter().copied(), color.stroke_width(2)))?
-            .label(&curve.label)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
+    for line in &panel.lines {
+        let style = line.color.stroke_width(2);
+        let drawn = chart.draw_series(LineSeries::new(line.points.iter().copied(), style))?;
+        if let Some(label) = &line.label {
+            drawn.label(label).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
+        }
     }
-    if !title.is_empty() {
+    if !panel.title.is_empty() {
         chart
             .configure_series_labels()
             .label_font(("sans-serif", 14))
@@ -156,7 +192,7 @@ where
 }
 
 /// `1500000` as `1.5M`.
-fn short(number: f64) -> String {
+pub(crate) fn short(number: f64) -> String {
     let (scaled, unit) = match number.abs() {
         n if n >= 1e9 => (number / 1e9, "G"),
         n if n >= 1e6 => (number / 1e6, "M"),

@@ -1,8 +1,8 @@
 //! `engram`: train, evaluate, plot, measure, and check an installation, from one command line.
 //!
 //! In reading order: [`experiment`] is what is trained; [`system`] starts the learner, the
-//! inference server and the actors in this process; [`train`], [`eval`], [`plot`], [`mod@bench`] and
-//! [`doctor`] are the commands; [`curves`] draws.
+//! inference server and the actors in this process; [`train`], [`eval`], [`plot`], [`diagnose`],
+//! [`mod@bench`] and [`doctor`] are the commands; [`curves`] draws.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -19,6 +19,8 @@ mod eval;
 mod plot;
 
 mod curves;
+
+mod diagnose;
 
 mod bench;
 
@@ -50,6 +52,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Draw the learning curves of runs
     Plot(plot::PlotArgs),
+    /// Train sequence models on tasks of memory alone, without any environment
+    Diagnose(Box<diagnose::DiagnoseArgs>),
     /// Measure the stages of a run and the whole, in ratios
     Bench(bench::BenchArgs),
     /// Check the installation, and say how to mend it
@@ -87,6 +91,7 @@ fn run(command: &Command) -> Result<()> {
         }
         Command::Eval(args) => eval::run(args, &shutdown),
         Command::Plot(args) => plot::run(args),
+        Command::Diagnose(args) => diagnose::run(args, &shutdown),
         Command::Bench(args) => bench::run(args, &shutdown),
         Command::Doctor(args) => runtime.block_on(doctor::run(args)),
     }

@@ -32,6 +32,7 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 pub use error::ConfigError;
@@ -128,6 +129,27 @@ pub fn resolve(selection: &Selection) -> Result<Resolved, ConfigError> {
     }
     resolved.run()?;
     Ok(resolved)
+}
+
+/// One part of an experiment by itself, as its reader's type, and the name that it goes by: what is
+/// called `name`, with the keys that `set` sets in it.
+pub fn part<T: DeserializeOwned>(
+    configs: &Path,
+    kind: &'static str,
+    name: &str,
+    set: &[String],
+) -> Result<(String, T), ConfigError> {
+    let (name, part) = read_part(configs, kind, name)?;
+    let mut sections = Table::new();
+    sections.insert(kind.into(), part.into());
+    for text in set {
+        Assignment::parse(text)?.apply(&mut sections, "--set")?;
+    }
+    let part = sections[kind].as_table().expect("what is set keeps its kind");
+    match part.clone().try_into() {
+        Ok(read) => Ok((name, read)),
+        Err(error) => Err(explain::explain(kind, part, &error)),
+    }
 }
 
 /// The names of all experiments ([`EXPERIMENTS`]) or of all parts of a kind ([`PARTS`]), sorted.

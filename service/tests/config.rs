@@ -92,6 +92,21 @@ fn a_replaced_part_comes_without_the_overrides_of_the_other() {
 }
 
 #[test]
+fn a_part_is_read_by_itself_with_what_is_set_in_it() {
+    let configs = configs();
+    let part = |name: &str, set: &str| {
+        config::part::<Rl>(configs.path(), "rl", name, &[set.to_string()])
+            .map_err(|error| error.to_string())
+    };
+    let (name, rl) = part("vtrace", "rl.learning_rate=3e-4").unwrap();
+    assert_eq!((name.as_str(), rl.learning_rate), ("vtrace", 3e-4));
+    assert!(part("vtrac", "rl.learning_rate=1").unwrap_err().contains("did you mean `vtrace`?"));
+    assert!(part("vtrace", "rl.learning_rat=1").unwrap_err().contains("learning_rate"));
+    assert!(part("vtrace", "env.delay=1").unwrap_err().contains("unknown key `env.delay`"));
+    assert!(part("vtrace", "rl=1").unwrap_err().contains("expected a table"));
+}
+
+#[test]
 fn a_resolved_configuration_is_a_file_that_resolves_to_itself() {
     let configs = configs();
     let resolved = config::resolve(&select(&configs, &["run.actors=3"])).unwrap();

@@ -1,0 +1,281 @@
+//! `engram diagnose`: can this memory layer learn to remember? Supervised, without any environment.
+//!
+//! RL adds exploration, a moving policy and noisy returns to whatever is wrong with a memory. These
+//! tasks ask the memory alone: sequences are made at random, some frames ask for a class, and
+//! cross-entropy teaches it. In reading order: [`task`] is what is asked, [`mod@recall`] and
+//! [`mod@copy`] ask it; [`streams`] cut endless episodes into unrolls; [`trainer`] learns from them;
+//! [`course`] is one training, [`model`] what is trained, and [`report`] what is said in the end.
+//!
+//! What real-time recurrent learning (Irie et al. 2023, <https://arxiv.org/abs/2305.19044>) is good
+//! for shows in minutes. Unrolls are of 10 frames, and what is asked for was shown at least 50 frames
+//! before, so that backpropagation alone never sees what was done wrong when it was shown:
+//!
+//! ```text
+//! engram diagnose recall --seq elstm-rtrl --against elstm-tbptt,feedforward --seeds 1,2,3
+//! engram diagnose copy --positions --seq elstm-rtrl --against elstm-tbptt,feedforward --seeds 1,2,3
+//! ```
+//!
+//! `--unroll full` learns from whole episodes, which is what a layer without RTRL needs, and what
+//! tells a task that is too hard from a truncation that is too short.
+
+pub(crate) mod task;
+
+pub(crate) mod recall;
+
+pub(crate) mod copy;
+
+mod streams;
+
+mod trainer;
+
+mod course;
+
+mod model;
+
+mod report;
+
+#[cfg(test)]
+mod learning;
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use engram_policy::Device;
+use engram_service::Shutdown;
+use engram_service::progress::Progress;
+
+use course::{Course, End, Plan};
+use model::Model;
+use report::Report;
+use task::Task;
+use trainer::Steps;
+
+/// How often progress is told.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Flags of `engram diagnose`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DiagnoseArgs {
+    #[command(subcommand)]
+    task: TaskArgs,
+}
+
+/// What is asked of the memory.
+#[derive(Clone, Debug, Subcommand)]
+enum TaskArgs {
+    /// Keep the one marked symbol among many like it, and name it at the end
+    Recall {
+        #[command(flatten)]
+        task: recall::Recall,
+        #[command(flatten)]
+        training: TrainingArgs,
+    },
+    /// Keep bits over a gap of distractors, and say all of them in order
+    Copy {
+        #[command(flatten)]
+        task: copy::Copy,
+        #[command(flatten)]
+        training: TrainingArgs,
+    },
+}
+
+/// Flags of every task.
+#[derive(Args, Clone, Debug)]
+struct TrainingArgs {
+    /// The sequence model: a name from configs/seq, or a .toml file
+    #[arg(long, value_name = "NAME", default_value = "elstm-rtrl")]
+    seq: String,
+    /// Train other sequence models the same way
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    against: Vec<String>,
+    /// Set one key in every model that has it, as in seq.memory.hidden=64; may be given many times
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Where sequence models are found
+    #[arg(long, value_name = "DIR", env = "ENGRAM_CONFIGS", default_value = "configs")]
+    configs: PathBuf,
+    /// Frames of an unroll, where gradients are truncated: a number, or `full` for whole episodes
+    #[arg(long, value_name = "N", default_value = "10")]
+    unroll: Truncation,
+    /// Parallel streams of episodes
+    #[arg(long, value_name = "B", default_value = "32")]
+    batch: NonZeroUsize,
+    /// Frames to learn from, of all streams together
+    #[arg(long, value_name = "FRAMES", default_value_t = 4_000_000)]
+    steps: u64,
+    /// Adam's step size
+    #[arg(long, value_name = "RATE", default_value_t = 2e-3)]
+    learning_rate: f64,
+    /// Gradients longer than this are shortened to it; inf leaves them alone
+    #[arg(long, value_name = "NORM", default_value_t = 1.0)]
+    max_grad_norm: f64,
+    /// One training for each of these seeds
+    #[arg(
+        long,
+        visible_alias = "seed",
+        value_name = "N,..",
+        value_delimiter = ',',
+        default_value = "1"
+    )]
+    seeds: Vec<u64>,
+    /// Stop a training once three rows in a row have reached this accuracy
+    #[arg(long, value_name = "ACCURACY")]
+    target: Option<f64>,
+    /// Where tables and pictures go [default: a folder in runs/diagnose, named after the task]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Where networks compute: cpu, cuda, or cuda:N
+    #[arg(long, env = "ENGRAM_DEVICE", default_value = "cpu")]
+    device: Device,
+    /// Threads of one tensor operation
+    #[arg(long, value_name = "N", default_value = "1")]
+    threads: NonZeroUsize,
+}
+
+/// Where gradients are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Truncation {
+    /// After so many frames.
+    After(usize),
+    /// At the end of the episode.
+    Full,
+}
+
+impl FromStr for Truncation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("full", _) => Ok(Truncation::Full),
+            (_, Ok(frames @ 1..)) => Ok(Truncation::After(frames)),
+            _ => Err("write a number of frames, at least 1, or `full`".into()),
+        }
+    }
+}
+
+/// Trains every model with every seed; prints a table, and leaves it with pictures and rows.
+#[expect(clippy::print_stdout, reason = "this is the command's answer")]
+pub(crate) fn run(args: &DiagnoseArgs, shutdown: &Shutdown) -> Result<()> {
+    let (task, training) = match args.task.clone() {
+        TaskArgs::Recall { task, training } => (Task::Recall(task), training),
+        TaskArgs::Copy { task, training } => (Task::Copy(task), training),
+    };
+    let plan = training.plan(task)?;
+    let models = training.models()?;
+    let folder = training.folder(&plan);
+    tch::set_num_threads(i32::try_from(training.threads.get())?);
+    println!("{}", introduction(&plan));
+    let report = train_all(&plan, &models, &training.seeds, &folder, shutdown)?;
+    println!("\n{report}");
+    let table = folder.join("summary.txt");
+    std::fs::write(&table, format!("{}\n\n{report}", introduction(&plan)))
+        .with_context(|| format!("cannot write {}", table.display()))?;
+    let [picture, _] = report.draw(&folder)?;
+    println!("plot  {}", picture.display());
+    Ok(())
+}
+
+impl TrainingArgs {
+    /// What all trainings have in common, checked.
+    fn plan(&self, task: Task) -> Result<Plan> {
+        task.validate()?;
+        let positive = |name: &str, number: f64| match number > 0.0 {
+            true => Ok(number),
+            false => bail!("--{name} is {number}; it must be above 0"),
+        };
+        let steps = Steps {
+            learning_rate: positive("learning-rate", self.learning_rate)?,
+            max_grad_norm: positive("max-grad-norm", self.max_grad_norm)?,
+        };
+        if !self.learning_rate.is_finite() {
+            bail!("--learning-rate is {}; it must be finite", self.learning_rate);
+        }
+        if let Some(target) = self.target.filter(|target| !(0.0..=1.0).contains(target)) {
+            bail!("--target is {target}; it must be between 0 and 1");
+        }
+        let unroll = match self.unroll {
+            Truncation::After(frames) => frames,
+            Truncation::Full => task.episode_frames(),
+        };
+        let batch = self.batch.get();
+        let least = (task.episode_frames() * batch) as u64;
+        if self.steps < least {
+            bail!("--steps is {}; {batch} episodes at once already take {least}", self.steps);
+        }
+        let (target, device, budget) = (self.target, self.device, self.steps);
+        Ok(Plan { task, unroll, batch, budget, steps, target, device })
+    }
+
+    fn models(&self) -> Result<Vec<Model>> {
+        let repeated = |(i, seed): (usize, &u64)| self.seeds[..i].contains(seed);
+        if self.seeds.iter().enumerate().any(repeated) {
+            bail!("--seeds names a seed twice");
+        }
+        Model::all(&self.seq, &self.against, &self.set, &self.configs)
+    }
+
+    fn folder(&self, plan: &Plan) -> PathBuf {
+        let named = || {
+            let name = format!("{}-unroll{}", plan.task.name(), plan.unroll);
+            Path::new("runs/diagnose").join(name)
+        };
+        self.out.clone().unwrap_or_else(named)
+    }
+}
+
+/// Trains until everything has been trained, or somebody stops it.
+#[expect(clippy::print_stdout, reason = "this is the command's answer")]
+fn train_all<'a>(
+    plan: &'a Plan,
+    models: &'a [Model],
+    seeds: &[u64],
+    folder: &Path,
+    shutdown: &Shutdown,
+) -> Result<Report<'a>> {
+    let mut report = Report { plan, trained: Vec::new() };
+    for model in models {
+        let mut courses: Vec<Course> = Vec::new();
+        for &seed in seeds {
+            if shutdown.is_triggered() {
+                break;
+            }
+            let name = format!("{}-seed{seed}", model.name);
+            println!("\n{name}");
+            let mut progress = Progress::new(INTERVAL);
+            let folder = folder.join(name);
+            let config = &model.config;
+            let course = course::train(plan, config, seed, &folder, &mut progress, shutdown)?;
+            if let Some(row) = course.rows.last() {
+                progress.finish(&course::line(plan, row));
+            }
+            if course.end == End::Diverged {
+                println!("diverged: a smaller --learning-rate may help");
+            }
+            courses.push(course);
+        }
+        if !courses.is_empty() {
+            report.trained.push((model, courses));
+        }
+    }
+    Ok(report)
+}
+
+/// What will be asked, and how it will be learned.
+fn introduction(plan: &Plan) -> String {
+    let Plan { task, unroll, batch, budget, steps, .. } = plan;
+    format!(
+        "{}: episodes of {} frames; what is asked for was shown {} frames before; chance {:.3}\n\
+         {budget} frames in {batch} streams, unrolls of {unroll}, Adam with steps of {}, gradients \
+         up to {}",
+        task.name(),
+        task.episode_frames(),
+        task.dependency(),
+        task.chance(),
+        steps.learning_rate,
+        steps.max_grad_norm,
+    )
+}

@@ -1,0 +1,245 @@
+//! One training: how it went, row by row, and how it ended.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use engram_mdp::Seed;
+use engram_policy::{Device, PolicyConfig};
+use engram_service::Shutdown;
+use engram_service::progress::{Progress, ProgressLine};
+
+use super::streams::{Streams, Unroll};
+use super::task::Task;
+use super::trainer::{Learned, Steps, Trainer};
+
+/// Rows of a training that uses its whole budget.
+const ROWS: u64 = 100;
+
+/// A training stops early once this many rows in a row have reached the target.
+const ROWS_AT_TARGET: usize = 3;
+
+/// What every training of a command has in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// What is asked.
+    pub(crate) task: Task,
+    /// T: frames of an unroll.
+    pub(crate) unroll: usize,
+    /// B: streams.
+    pub(crate) batch: usize,
+    /// Frames of all streams together.
+    pub(crate) budget: u64,
+    /// How weights are changed.
+    pub(crate) steps: Steps,
+    /// The accuracy that is enough.
+    pub(crate) target: Option<f64>,
+    /// Where the network computes.
+    pub(crate) device: Device,
+}
+
+/// One row of `progress.csv`. Questions are answered before they are learned from, and none comes
+/// twice, so these are accuracies on what was not seen before.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Row {
+    /// Frames read so far, of all streams together.
+    pub(crate) frames: u64,
+    /// Optimizer steps so far.
+    pub(crate) updates: u64,
+    /// Mean cross-entropy since the last row.
+    pub(crate) loss: f64,
+    /// Share of questions answered rightly since the last row.
+    pub(crate) accuracy: f64,
+    /// Share of episodes that have ended since the last row in which every answer was right; NaN
+    /// where none has.
+    pub(crate) episode_accuracy: f64,
+    /// Since the training began.
+    pub(crate) seconds: f64,
+}
+
+/// How a training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It reached the target.
+    Reached,
+    /// It used its budget.
+    Budget,
+    /// The loss was no number any more.
+    Diverged,
+    /// Somebody stopped it.
+    Stopped,
+}
+
+/// A training that has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Course {
+    /// The experiment's seed.
+    pub(crate) seed: u64,
+    /// Empty where it was stopped before anything was asked.
+    pub(crate) rows: Vec<Row>,
+    /// Why there are no more rows.
+    pub(crate) end: End,
+    /// Numbers that learned.
+    pub(crate) parameters: usize,
+}
+
+/// What has happened since the last row.
+#[derive(Default)]
+struct Count {
+    updates: u64,
+    loss: f64,
+    questions: u64,
+    right: u64,
+    episodes: u64,
+    episodes_right: u64,
+}
+
+/// Whether each stream's episode in progress was asked anything, and has been right so far.
+struct Flawless(Vec<(bool, bool)>);
+
+/// Trains one network, and leaves `progress.csv` in `folder`.
+pub(crate) fn train(
+    plan: &Plan,
+    config: &PolicyConfig,
+    seed: u64,
+    folder: &Path,
+    progress: &mut Progress,
+    shutdown: &Shutdown,
+) -> Result<Course> {
+    let root = Seed::new(seed);
+    let mut streams = Streams::new(&plan.task, plan.batch, root.derive("task", 0));
+    let (spec, device) = (plan.task.spec(), plan.device.ready()?);
+    let weights = root.derive("weights", 0);
+    let mut trainer = Trainer::new(config, &spec, plan.batch, plan.steps, weights, device)?;
+    let mut file = File::create(folder)?;
+    let mut flawless = Flawless::new(plan.batch);
+    let (mut rows, mut count) = (Vec::new(), Count::default());
+    let (mut frames, mut updates) = (0, 0);
+    let (started, mut next_row) = (Instant::now(), plan.budget.div_ceil(ROWS));
+    let end = loop {
+        if shutdown.is_triggered() {
+            break End::Stopped;
+        }
+        let unroll = streams.next(plan.unroll);
+        frames += (plan.unroll * plan.batch) as u64;
+        match trainer.read(&unroll)? {
+            Err(_) => break End::Diverged,
+            Ok(None) => flawless.follow(&unroll, &[], &mut count),
+            Ok(Some(learned)) => {
+                updates += 1;
+                count.add(&learned);
+                flawless.follow(&unroll, &learned.right, &mut count);
+            }
+        }
+        let finished = frames >= plan.budget;
+        if count.questions > 0 && (finished || frames >= next_row) {
+            next_row = frames + plan.budget.div_ceil(ROWS);
+            let row = std::mem::take(&mut count).row(frames, updates, started);
+            file.add(&row)?;
+            rows.push(row);
+            progress.update(&line(plan, &row));
+            if plan.target.is_some_and(|target| has_reached(&rows, target)) {
+                break End::Reached;
+            }
+        }
+        if finished {
+            break End::Budget;
+        }
+    };
+    Ok(Course { seed, rows, end, parameters: trainer.parameters() })
+}
+
+/// What is shown of a training after `row`.
+pub(crate) fn line(plan: &Plan, row: &Row) -> ProgressLine {
+    ProgressLine {
+        env_steps: row.frames,
+        budget: plan.budget,
+        steps_per_second: row.frames as f64 / row.seconds.max(1e-9),
+        mean_return: None,
+        success: Some(row.accuracy as f32),
+        updates: row.updates,
+        policy_lag: 0.0,
+    }
+}
+
+fn has_reached(rows: &[Row], target: f64) -> bool {
+    let latest = rows.len().checked_sub(ROWS_AT_TARGET).map(|first| &rows[first..]);
+    latest.is_some_and(|latest| latest.iter().all(|row| row.accuracy >= target))
+}
+
+impl Count {
+    fn add(&mut self, learned: &Learned) {
+        self.updates += 1;
+        self.loss += learned.loss;
+        self.questions += learned.right.len() as u64;
+        self.right += learned.right.iter().filter(|&&right| right).count() as u64;
+    }
+
+    fn row(self, frames: u64, updates: u64, started: Instant) -> Row {
+        Row {
+            frames,
+            updates,
+            loss: self.loss / self.updates as f64,
+            accuracy: self.right as f64 / self.questions as f64,
+            episode_accuracy: self.episodes_right as f64 / self.episodes as f64,
+            seconds: started.elapsed().as_secs_f64(),
+        }
+    }
+}
+
+impl Flawless {
+    fn new(batch: usize) -> Self {
+        Flawless(vec![(false, true); batch])
+    }
+
+    /// Goes through an unroll whose questions were answered `right` or not, in the order of
+    /// `[T B]`; counts the episodes that have ended.
+    fn follow(&mut self, unroll: &Unroll, right: &[bool], count: &mut Count) {
+        let mut right = right.iter();
+        for (time, answers) in unroll.answers.chunks(unroll.batch).enumerate() {
+            for ((asked, flawless), answer) in self.0.iter_mut().zip(answers) {
+                if unroll.begins[time] {
+                    count.episodes += u64::from(*asked);
+                    count.episodes_right += u64::from(*asked && *flawless);
+                    (*asked, *flawless) = (false, true);
+                }
+                if answer.is_some() {
+                    *asked = true;
+                    *flawless &= right.next().expect("every question was answered");
+                }
+            }
+        }
+    }
+}
+
+/// `progress.csv`.
+struct File(csv::Writer<std::fs::File>);
+
+impl File {
+    fn create(folder: &Path) -> Result<Self> {
+        let path = folder.join("progress.csv");
+        let cannot = || format!("cannot write {}", path.display());
+        std::fs::create_dir_all(folder).with_context(cannot)?;
+        let mut writer = csv::Writer::from_path(&path).with_context(cannot)?;
+        let names = ["frames", "updates", "loss", "accuracy", "episode_accuracy", "seconds"];
+        writer.write_record(names)?;
+        Ok(File(writer))
+    }
+
+    fn add(&mut self, row: &Row) -> Result<()> {
+        // As elsewhere, what is not known is left empty.
+        let known = |number: f64| match number.is_nan() {
+            true => String::new(),
+            false => format!("{number:.6}"),
+        };
+        self.0.write_record([
+            row.frames.to_string(),
+            row.updates.to_string(),
+            known(row.loss),
+            known(row.accuracy),
+            known(row.episode_accuracy),
+            format!("{:.3}", row.seconds),
+        ])?;
+        Ok(self.0.flush()?)
+    }
+}

@@ -1,0 +1,174 @@
+//! What came of all trainings: a table for people, and a picture.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::course::{Course, End, Plan};
+use super::model::Model;
+use crate::curves::{self, GRAY, Line, Panel, color};
+
+/// All trainings of a command.
+pub(crate) struct Report<'a> {
+    /// What they had in common.
+    pub(crate) plan: &'a Plan,
+    /// Each network with its trainings, one per seed.
+    pub(crate) trained: Vec<(&'a Model, Vec<Course>)>,
+}
+
+const HEADER: [&str; 10] = [
+    "model",
+    "gradient",
+    "unroll",
+    "accuracy",
+    "whole episodes",
+    "chance",
+    "frames",
+    "seconds",
+    "parameters",
+    "ended",
+];
+
+impl Report<'_> {
+    /// Draws accuracy over frames, one line per training and one color per model, as
+    /// `accuracy.png` and `accuracy.svg`.
+    pub(crate) fn draw(&self, folder: &Path) -> Result<[PathBuf; 2]> {
+        let mut lines = Vec::new();
+        for (i, (model, courses)) in self.trained.iter().enumerate() {
+            for (j, course) in courses.iter().enumerate() {
+                let points = course.rows.iter().map(|row| (row.frames as f64, row.accuracy));
+                let label = (j == 0).then(|| match courses.len() {
+                    1 => model.name.clone(),
+                    seeds => format!("{} ({seeds} seeds)", model.name),
+                });
+                lines.push(Line { label, color: color(i), points: points.collect() });
+            }
+        }
+        let end = lines.iter().flat_map(|line| &line.points).map(|&(x, _)| x).fold(1.0, f64::max);
+        let chance = self.plan.task.chance();
+        let points = vec![(0.0, chance), (end, chance)];
+        lines.push(Line { label: Some("chance".into()), color: GRAY, points });
+        let title = format!("{}, unrolls of {}", self.plan.task.name(), self.plan.unroll);
+        let panel =
+            Panel { title, x_name: "frames", y_name: "accuracy", range: Some((0.0, 1.0)), lines };
+        curves::draw_panels(&[panel], &folder.join("accuracy"))
+    }
+
+    fn cells(&self, model: &Model, courses: &[Course]) -> [String; 10] {
+        let each = |cell: &dyn Fn(&Course) -> String| {
+            courses.iter().map(cell).collect::<Vec<_>>().join(" ")
+        };
+        let last = |course: &Course, number: fn(&super::course::Row) -> f64| {
+            course.rows.last().map(number).filter(|number| !number.is_nan())
+        };
+        let share = |share: Option<f64>| share.map_or("–".into(), |share| format!("{share:.3}"));
+        let mean = |number: fn(&super::course::Row) -> f64| {
+            let sum = courses.iter().filter_map(|course| last(course, number)).sum::<f64>();
+            sum / courses.len() as f64
+        };
+        let whole = self.plan.unroll == self.plan.task.episode_frames();
+        [
+            model.name.clone(),
+            model.gradient(whole).into(),
+            self.plan.unroll.to_string(),
+            each(&|course| share(last(course, |row| row.accuracy))),
+            each(&|course| share(last(course, |row| row.episode_accuracy))),
+            format!("{:.3}", self.plan.task.chance()),
+            curves::short(mean(|row| row.frames as f64)),
+            format!("{:.0}", mean(|row| row.seconds)),
+            courses.first().map_or(0, |course| course.parameters).to_string(),
+            each(&|course| course.end.to_string()),
+        ]
+    }
+}
+
+/// A table whose accuracies are those of the last rows, by seed in the order of `--seeds`, and whose
+/// frames and seconds are means over seeds.
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = vec![HEADER.map(String::from)];
+        table.extend(self.trained.iter().map(|(model, courses)| self.cells(model, courses)));
+        let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max();
+        let widths: Vec<usize> = (0..HEADER.len()).filter_map(width).collect();
+        for row in &table {
+            let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
+            writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            End::Reached => "target",
+            End::Budget => "budget",
+            End::Diverged => "diverged",
+            End::Stopped => "stopped",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engram_policy::Device;
+
+    use super::super::course::Row;
+    use super::super::recall::Recall;
+    use super::super::task::Task;
+    use super::super::trainer::Steps;
+    use super::*;
+
+    fn course(seed: u64, accuracies: &[f64], end: End) -> Course {
+        let row = |(i, &accuracy): (usize, &f64)| Row {
+            frames: 1_000 * (i as u64 + 1),
+            updates: i as u64,
+            loss: 1.0,
+            accuracy,
+            episode_accuracy: f64::NAN,
+            seconds: i as f64,
+        };
+        Course { seed, rows: accuracies.iter().enumerate().map(row).collect(), end, parameters: 9 }
+    }
+
+    #[test]
+    fn the_table_names_seeds_in_order_and_the_picture_every_model_once() {
+        let plan = Plan {
+            task: Task::Recall(Recall { delay: 8, choices: 4 }),
+            unroll: 10,
+            batch: 2,
+            budget: 2_000,
+            steps: Steps { learning_rate: 1e-3, max_grad_norm: 1.0 },
+            target: None,
+            device: Device::Cpu,
+        };
+        let config = "inputs = [\"observation\"]\n[torso]\nname = \"identity\"\n\
+                      [memory]\nname = \"elstm\"\nhidden = 2\ngradient = \"tbptt\"\n\
+                      forget_bias = 0.0\n[head]\nhidden = []\nactivation = \"relu\"\n";
+        let model = Model { name: "mine".into(), config: toml_config(config) };
+        let courses = vec![course(1, &[0.25, 0.5], End::Budget), course(2, &[0.75], End::Diverged)];
+        let report = Report { plan: &plan, trained: vec![(&model, courses)] };
+        let table = report.to_string();
+        assert_eq!(table.lines().count(), 2);
+        let cells: Vec<&str> = table.lines().last().unwrap().split("  ").map(str::trim).collect();
+        let cells: Vec<&str> = cells.into_iter().filter(|cell| !cell.is_empty()).collect();
+        assert_eq!(cells[..4], ["mine", "bptt", "10", "0.500 0.750"]);
+        assert_eq!(cells[4..], ["– –", "0.250", "1.5k", "0", "9", "budget diverged"]);
+
+        let folder = tempfile::tempdir().unwrap();
+        let [png, svg] = report.draw(folder.path()).unwrap();
+        assert!(png.exists());
+        let svg = std::fs::read_to_string(svg).unwrap();
+        assert_eq!(svg.matches("mine (2 seeds)").count(), 1);
+        assert!(svg.contains("chance") && svg.contains("accuracy") && svg.contains("frames"));
+    }
+
+    fn toml_config(text: &str) -> engram_policy::PolicyConfig {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.toml");
+        std::fs::write(&path, text).unwrap();
+        let path = path.display().to_string();
+        engram_service::config::part(folder.path(), "seq", &path, &[]).unwrap().1
+    }
+}
