@@ -10,6 +10,7 @@
 //! follows several layers.
 
 mod attention;
+mod causal_conv;
 mod cgpt;
 mod conv1d;
 mod elstm;

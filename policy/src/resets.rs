@@ -69,6 +69,17 @@ impl Resets {
         Tensor::from_slice(self.at(time)).to_device(device)
     }
 
+    /// For each of the T × B rows, the moments since the latest beginning of an episode in it, 0 at
+    /// the beginning itself; `None` before the first one.
+    pub(crate) fn ages(&self) -> Vec<Option<i64>> {
+        let mut ages: Vec<Option<i64>> = Vec::with_capacity(self.first.len());
+        for (row, &first) in self.first.iter().enumerate() {
+            let before = row.checked_sub(self.batch).and_then(|before| ages[before]);
+            ages.push(if first { Some(0) } else { before.map(|age| age + 1) });
+        }
+        ages
+    }
+
     /// `[T, B, 1]`: 0 where an episode begins, else 1.
     pub(crate) fn kept(&self, kind: Kind, device: Device) -> Tensor {
         let kept: Vec<f32> = self.first.iter().map(|&first| f32::from(!first)).collect();
@@ -137,6 +148,15 @@ mod tests {
         let source = Vec::<i64>::try_from(&spread.source).unwrap();
         assert!(place.iter().enumerate().all(|(row, &at)| source[at as usize] == row as i64));
         assert_eq!(Vec::<i64>::try_from(&spread.last).unwrap(), [8, 11]);
+    }
+
+    #[test]
+    fn ages_count_from_the_latest_beginning() {
+        let first = [[false, true], [false, false], [true, false], [false, true]].concat();
+        let ages = Resets::new(first, 2).ages();
+        let expected = [[-1, 0], [-1, 1], [0, 2], [1, 0]].concat();
+        let ages: Vec<i64> = ages.into_iter().map(|age| age.unwrap_or(-1)).collect();
+        assert_eq!(ages, expected);
     }
 
     #[test]

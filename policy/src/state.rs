@@ -73,7 +73,9 @@ impl CoreState {
         let Some(first) = self.tensors.first() else {
             return Tensor::empty([self.batch, 0], (Kind::Float, Device::Cpu));
         };
-        let flat = |tensor: &Tensor| tensor.detach().reshape([self.batch, -1]).to_kind(Kind::Float);
+        let flat = |tensor: &Tensor| {
+            tensor.detach().reshape([self.batch, row_width(tensor)]).to_kind(Kind::Float)
+        };
         match &self.tensors[1..] {
             [] => flat(first),
             _ => Tensor::cat(&self.tensors.iter().map(flat).collect::<Vec<_>>(), 1),
