@@ -22,6 +22,20 @@ impl Linear {
         }
     }
 
+    /// One that starts with normal weights instead, of standard deviation `std`, and zero biases.
+    pub(crate) fn normal(
+        p: &mut Parameters,
+        name: &str,
+        inputs: i64,
+        outputs: i64,
+        std: f64,
+    ) -> Self {
+        Linear {
+            weight: p.normal(format!("{name}.weight"), &[outputs, inputs], 0.0, std),
+            bias: p.constant(format!("{name}.bias"), &[outputs], 0.0),
+        }
+    }
+
     /// `[.., inputs]` to `[.., outputs]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, Some(&self.bias))

@@ -25,8 +25,12 @@ fn every_sequence_model_in_configs_loads_and_acts() {
         let (name, action) = ("toy".into(), DISCRETE);
         let spec = EnvSpec { name, observation, action, action_repeat: 1 };
         let policy = Policy::new(&config, &spec, Seed::new(1), Device::Cpu).unwrap();
-        let remembers = config.memory != MemoryConfig::None {};
-        assert_eq!(policy.exported_state_width().is_some(), remembers);
+        // What attention carries stays at home, see `Memory::exports_state`.
+        let travels = !matches!(
+            config.memory,
+            MemoryConfig::None {} | MemoryConfig::Cgpt { .. } | MemoryConfig::Gpt2 { .. }
+        );
+        assert_eq!(policy.exported_state_width().is_some(), travels);
         let frames = Frames::first(&spec, 7);
         assert_eq!(frames.previous_actions, Actions::Discrete(vec![0; 7]));
         let inputs = Inputs::from_frames(&frames, &spec, Device::Cpu);
@@ -35,5 +39,5 @@ fn every_sequence_model_in_configs_loads_and_acts() {
         names.push(path.file_stem().unwrap().to_string_lossy().into_owned());
     }
     names.sort();
-    assert_eq!(names, ["cnn-lstm", "elstm-tbptt", "feedforward", "lstm"]);
+    assert_eq!(names, ["cgpt", "cnn-lstm", "conv1d", "elstm-tbptt", "feedforward", "gpt2", "lstm"]);
 }

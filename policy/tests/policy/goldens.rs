@@ -9,10 +9,12 @@ use tch::{Device, Kind, Tensor};
 
 use super::{DISCRETE, difference, frames_with, policy};
 
-const DOUBLE: (Kind, Device) = (Kind::Double, Device::Cpu);
+pub(super) const DOUBLE: (Kind, Device) = (Kind::Double, Device::Cpu);
+
+const GOLDENS: &str = include_str!("../goldens.json");
 
 /// The numbers of `goldens.py`'s `wave`.
-fn wave(k: i64, shape: &[i64]) -> Tensor {
+pub(super) fn wave(k: i64, shape: &[i64]) -> Tensor {
     let count: i64 = shape.iter().product();
     let numbers: Vec<f64> =
         (0..count).map(|i| 0.6 * (1.0 + k as f64 + 0.37 * i as f64).sin()).collect();
@@ -20,7 +22,7 @@ fn wave(k: i64, shape: &[i64]) -> Tensor {
 }
 
 /// Inputs of 3 numbers straight into the memory, 4 cells straight into the logits.
-fn transparent(memory: MemoryConfig) -> Policy {
+pub(super) fn transparent(memory: MemoryConfig) -> Policy {
     let config = PolicyConfig {
         inputs: vec![MemoryInput::Observation],
         torso: TorsoConfig::Identity {},
@@ -51,19 +53,21 @@ fn transparent(memory: MemoryConfig) -> Policy {
     policy
 }
 
-fn check(name: &str, memory: MemoryConfig) {
-    let goldens: serde_json::Value = serde_json::from_str(include_str!("../goldens.json")).unwrap();
-    let numbers = |key: &str, shape: &[i64]| {
-        let mut flat = vec![];
-        let mut stack = vec![&goldens[name][key]];
-        while let Some(value) = stack.pop() {
-            match value.as_array() {
-                Some(values) => stack.extend(values.iter().rev()),
-                None => flat.push(value.as_f64().unwrap()),
-            }
+/// What the golden numbers `goldens` say of layer `name`.
+pub(super) fn golden(goldens: &str, name: &str, key: &str, shape: &[i64]) -> Tensor {
+    let goldens: serde_json::Value = serde_json::from_str(goldens).unwrap();
+    let mut flat = vec![];
+    let mut stack = vec![&goldens[name][key]];
+    while let Some(value) = stack.pop() {
+        match value.as_array() {
+            Some(values) => stack.extend(values.iter().rev()),
+            None => flat.push(value.as_f64().unwrap()),
         }
-        Tensor::from_slice(&flat).view(shape)
-    };
+    }
+    Tensor::from_slice(&flat).view(shape)
+}
+
+pub(super) fn check(goldens: &str, name: &str, memory: MemoryConfig) {
     let policy = transparent(memory);
     let first = [[0, 1], [0, 0], [1, 0], [0, 1], [0, 1]].concat();
     // Doubles where a policy in use has floats: the goldens' inputs are no floats.
@@ -77,20 +81,25 @@ fn check(name: &str, memory: MemoryConfig) {
     let width = state.width() as i64;
     let (output, end) = policy.unroll(&inputs, &state.unflatten(&wave(60, &[2, width])).unwrap());
     let Distribution::Categorical { logits } = output.distribution else { panic!("logits") };
-    assert!(difference(&logits, &numbers("outputs", &[5, 2, 4])) < 1e-12);
-    let end = Tensor::cat(end.tensors(), 1);
-    assert!(difference(&end, &numbers("state", &[2, width])) < 1e-12);
+    assert!(difference(&logits, &golden(goldens, name, "outputs", &[5, 2, 4])) < 1e-12);
+    let end: Vec<Tensor> = end.tensors().iter().map(|tensor| tensor.flatten(1, -1)).collect();
+    let expected = golden(goldens, name, "state", &[2, width]);
+    assert!(difference(&Tensor::cat(&end, 1), &expected) < 1e-12);
 }
 
 #[test]
 fn the_lstm_computes_its_equations() {
-    check("lstm", MemoryConfig::Lstm { hidden: 4, layers: 1, forget_bias: 0.0 });
-    check("lstm_2", MemoryConfig::Lstm { hidden: 4, layers: 2, forget_bias: 0.0 });
+    check(GOLDENS, "lstm", MemoryConfig::Lstm { hidden: 4, layers: 1, forget_bias: 0.0 });
+    check(GOLDENS, "lstm_2", MemoryConfig::Lstm { hidden: 4, layers: 2, forget_bias: 0.0 });
 }
 
 #[test]
 fn the_elstm_computes_its_equations() {
-    check("elstm", MemoryConfig::Elstm { hidden: 4, gradient: Gradient::Tbptt, forget_bias: 0.0 });
+    check(
+        GOLDENS,
+        "elstm",
+        MemoryConfig::Elstm { hidden: 4, gradient: Gradient::Tbptt, forget_bias: 0.0 },
+    );
 }
 
 #[test]
@@ -129,12 +138,24 @@ fn the_lstm_equals_libtorchs_own_on_the_two_sides_of_a_reset() {
 fn parameters_are_as_many_as_the_equations_say() {
     // Torso 3 -> 5, then 5 + 4 actions + 1 reward = 10 inputs, 6 cells, 4 logits and a value.
     let (torso, heads) = (3 * 5 + 5, |hidden: usize| (hidden + 1) * (4 + 1));
+    let embedding = 6 * (10 + 1);
+    // 6 wide: queries, keys, values and output; the feed-forward layer of 24; two norms.
+    let block = |norm: usize| 4 * 6 * (6 + 1) + 24 * (6 + 1) + 6 * (24 + 1) + 2 * norm;
+    let cgpt = |norm, blocks: usize| embedding + blocks * block(norm) + norm + 6 * (6 + 1);
     let counts = [
         torso + heads(10),
         torso + heads(6) + 4 * 6 * (10 + 6 + 2),
         torso + heads(6) + 4 * 6 * (10 + 6 + 2) + 4 * 6 * (6 + 6 + 2),
         torso + heads(6) + 2 * 6 * (10 + 1 + 1) + 6 * (10 + 6 + 1),
         torso + heads(6) + 4 * 7 * (10 + 7 + 2) + 2 * 6 * (7 + 1 + 1) + 6 * (7 + 6 + 1),
+        torso + heads(6) + cgpt(12, 2),
+        torso + heads(6) + cgpt(6, 2),
+        torso + heads(6) + cgpt(6, 2),
+        torso + heads(6) + embedding + block(12) + 12,
+        torso + heads(6) + embedding + block(12) + 12 + 3 * 6,
+        torso + heads(6) + cgpt(12, 2) + 4 * 6 * (6 + 6 + 2),
+        torso + heads(6) + embedding + 6 + 6,
+        torso + heads(6) + embedding + 3 * 6 + 6 + 2 * 6 * (6 + 1) + 12,
     ];
     assert_eq!(super::memories(6).len(), counts.len());
     for (memory, count) in super::memories(6).into_iter().zip(counts) {

@@ -4,7 +4,7 @@ use engram_mdp::Seed;
 use engram_policy::{CoreState, Inputs, Policy};
 use tch::{Kind, Tensor};
 
-use super::{CONTINUOUS, frames, memories, numbers, policy, random};
+use super::{CONTINUOUS, frames, memories, numbers, policy, random, some_state};
 
 /// A loss to which every output and the last state contribute.
 fn loss(policy: &Policy, inputs: &Inputs, state: &CoreState, target: &Tensor) -> Tensor {
@@ -23,9 +23,7 @@ fn gradients_of_every_parameter_equal_finite_differences() {
         let mut generator = Seed::new(6).generator();
         let inputs = frames(&mut generator, 5, 2, CONTINUOUS);
         let target = random(&mut generator, &[5, 2, 5]);
-        let width = policy.initial_state(1).width() as i64;
-        let state = policy.initial_state(1).unflatten(&random(&mut generator, &[2, width]));
-        let state = state.unwrap();
+        let state = some_state(&policy, 2, Seed::new(7));
         let evaluate = || loss(&policy, &inputs, &state, &target);
 
         let named = policy.trainable();

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attention;
 mod configs;
 mod goldens;
 mod gradients;
@@ -12,8 +13,8 @@ mod weights;
 
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, Generator, ObservationSpec, Seed};
 use engram_policy::{
-    Activation, Distribution, Gradient, HeadConfig, Inputs, MemoryConfig, MemoryInput, Output,
-    Policy, PolicyConfig, TorsoConfig,
+    Activation, CoreState, Distribution, Gradient, HeadConfig, Inputs, MemoryConfig, MemoryInput,
+    Norm, Output, Policy, PolicyConfig, Positions, TorsoConfig,
 };
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
@@ -32,7 +33,34 @@ fn memories(hidden: i64) -> Vec<MemoryConfig> {
                 MemoryConfig::Elstm { hidden, gradient: Gradient::Rtrl, forget_bias: 0.5 },
             ],
         },
+        cgpt(hidden, 4, Norm::Layer),
+        cgpt(hidden, 3, Norm::Rms),
+        cgpt(hidden, 1, Norm::Rms),
+        gpt2(hidden, 4, Positions::Sine),
+        gpt2(hidden, 3, Positions::Learned),
+        MemoryConfig::Stack {
+            layers: vec![
+                cgpt(hidden, 3, Norm::Layer),
+                MemoryConfig::Lstm { hidden, layers: 1, forget_bias: 0.0 },
+            ],
+        },
+        MemoryConfig::Conv1d { hidden, kernel: 1, feed_forward: false },
+        MemoryConfig::Conv1d { hidden, kernel: 3, feed_forward: true },
     ]
+}
+
+/// As many heads as can share `width` evenly, of 3 and 2.
+fn heads(width: i64) -> i64 {
+    if width % 3 == 0 { 3 } else { 2 }
+}
+
+fn cgpt(width: i64, context_length: i64, norm: Norm) -> MemoryConfig {
+    MemoryConfig::Cgpt { width, heads: heads(width), blocks: 2, context_length, norm, bf16: false }
+}
+
+fn gpt2(width: i64, context_length: i64, positions: Positions) -> MemoryConfig {
+    let (heads, dropout) = (heads(width), 0.2);
+    MemoryConfig::Gpt2 { width, heads, blocks: 1, context_length, positions, dropout }
 }
 
 /// Every layer that learns in real time. `hidden` cells.
@@ -106,6 +134,13 @@ fn frames_with(
         random(generator, &[time, batch]) * kept,
         first,
     )
+}
+
+/// A state that no episode begins with: what some random frames leave behind.
+fn some_state(policy: &Policy, batch: i64, seed: Seed) -> CoreState {
+    let (generator, action) = (&mut seed.derive("state", 0).generator(), policy.spec().action);
+    let before = frames(generator, 4, batch, action);
+    tch::no_grad(|| policy.unroll(&before, &policy.initial_state(batch)).1)
 }
 
 /// Frames `start..start + length` of `inputs` `[T, B]`.

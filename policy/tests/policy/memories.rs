@@ -7,23 +7,16 @@ use tch::{Kind, Tensor};
 
 use super::{
     CONTINUOUS, DISCRETE, difference, frames, frames_with, memories, moment, moments, numbers,
-    policy, random,
+    policy, random, some_state,
 };
 
-/// A state that no episode begins with.
-fn some_state(policy: &Policy, batch: i64, seed: Seed) -> CoreState {
-    let width = policy.initial_state(1).width() as i64;
-    let flat = random(&mut seed.generator(), &[batch, width]);
-    policy.initial_state(1).unflatten(&flat).unwrap()
-}
-
-fn states_differ(a: &CoreState, b: &CoreState) -> f64 {
+pub(super) fn states_differ(a: &CoreState, b: &CoreState) -> f64 {
     let pairs = a.tensors().iter().zip(b.tensors());
     pairs.map(|(a, b)| difference(a, b)).fold(0.0, f64::max)
 }
 
 /// Steps through `inputs`; outputs `[T, B, n]` and the state after them.
-fn walk(policy: &Policy, inputs: &Inputs, state: &CoreState) -> (Tensor, CoreState) {
+pub(super) fn walk(policy: &Policy, inputs: &Inputs, state: &CoreState) -> (Tensor, CoreState) {
     let mut state = state.shallow_clone();
     let outputs: Vec<Tensor> = (0..inputs.leading()[0])
         .map(|t| {
@@ -174,14 +167,17 @@ fn acting_records_no_gradients() {
 
 #[test]
 fn exported_states_come_back_from_their_flat_form() {
-    let widths = [None, Some(12), Some(24), Some(6), Some(20)];
+    let mut widths = vec![None, Some(12), Some(24), Some(6), Some(20)];
+    widths.extend([None; 6]); // Attention, alone and in a stack.
+    widths.extend([None, Some(2 * 6)]); // Convolutions.
     assert_eq!(memories(6).len(), widths.len());
     for (memory, width) in memories(6).into_iter().zip(widths) {
         let policy = policy(Kind::Float, memory, DISCRETE);
         assert_eq!(policy.exported_state_width(), width);
         let flat = random(&mut Seed::new(2).generator(), &[5, width.unwrap_or(0) as i64]);
         let state = policy.core_state(&flat).unwrap();
-        assert_eq!((state.batch(), state.flatten()), (5, flat));
+        let expected = if width.is_some() { flat } else { policy.initial_state(5).flatten() };
+        assert_eq!((state.batch(), state.flatten()), (5, expected));
         let wrong = random(&mut Seed::new(2).generator(), &[5, 7]);
         assert!(policy.core_state(&wrong).unwrap_err().to_string().contains("7 numbers"));
     }

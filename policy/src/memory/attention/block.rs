@@ -1,0 +1,121 @@
+//! One block of a transformer: what stands around attention.
+
+use tch::{Device, Kind, Tensor};
+
+use super::window::Window;
+use super::{Pass, Style};
+use crate::config::Norm;
+use crate::mlp::Linear;
+use crate::parameters::Parameters;
+
+/// Added to the variance or the mean square before its root is taken.
+const EPSILON: f64 = 1e-5;
+
+/// How linear layers start.
+#[derive(Clone, Copy)]
+pub(in crate::memory) enum Start {
+    /// As PyTorch's do.
+    Uniform,
+    /// Normal weights with this standard deviation; biases zero.
+    Normal(f64),
+}
+
+impl Start {
+    fn linear(self, p: &mut Parameters, name: &str, inputs: i64, outputs: i64) -> Linear {
+        match self {
+            Start::Uniform => Linear::new(p, name, inputs, outputs),
+            Start::Normal(std) => Linear::normal(p, name, inputs, outputs, std),
+        }
+    }
+}
+
+/// Layer norm, or root mean square without a bias.
+pub(super) struct Normalize {
+    /// `[W]`.
+    weight: Tensor,
+    /// `[W]`.
+    bias: Option<Tensor>,
+}
+
+impl Normalize {
+    pub(super) fn new(norm: Norm, width: i64, name: &str, p: &mut Parameters) -> Self {
+        let weight = p.constant(format!("{name}.weight"), &[width], 1.0);
+        let bias = match norm {
+            Norm::Layer => Some(p.constant(format!("{name}.bias"), &[width], 0.0)),
+            Norm::Rms => None,
+        };
+        Normalize { weight, bias }
+    }
+
+    /// What its numbers are, and where.
+    pub(super) fn options(&self) -> (Kind, Device) {
+        (self.weight.kind(), self.weight.device())
+    }
+
+    /// `[.., W]` to `[.., W]`.
+    pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+        let (shape, weight) = (self.weight.size(), Some(&self.weight));
+        match &self.bias {
+            Some(bias) => x.layer_norm(shape, weight, Some(bias), EPSILON, false),
+            None => x.rms_norm(shape, weight, EPSILON),
+        }
+    }
+}
+
+/// Attention, then a feed-forward layer, both added to the residual stream.
+pub(super) struct Block {
+    heads: i64,
+    gelu: &'static str,
+    attention_norm: Normalize,
+    /// Q above K above V: `[3 W, W]`.
+    qkv: Linear,
+    /// O: `[W, W]`.
+    output: Linear,
+    feed_forward_norm: Normalize,
+    /// W₁: `[4 W, W]`.
+    up: Linear,
+    /// W₂: `[W, 4 W]`.
+    down: Linear,
+}
+
+impl Block {
+    pub(super) fn new(
+        width: i64,
+        heads: i64,
+        style: &Style,
+        name: &str,
+        p: &mut Parameters,
+    ) -> Self {
+        let part = |part: &str| format!("{name}.{part}");
+        let (norm, start) = (style.norm, style.start);
+        Block {
+            heads,
+            gelu: style.gelu,
+            attention_norm: Normalize::new(norm, width, &part("attention_norm"), p),
+            qkv: start.linear(p, &part("qkv"), width, 3 * width),
+            output: start.linear(p, &part("output"), width, width),
+            feed_forward_norm: Normalize::new(norm, width, &part("feed_forward_norm"), p),
+            up: start.linear(p, &part("up"), width, 4 * width),
+            down: start.linear(p, &part("down"), 4 * width, width),
+        }
+    }
+
+    /// x `[T, B, W]` and keys and values of the frames before it, `[B, M - 1, W]`. Returns
+    /// `[T, B, W]`, and the keys and values before the frame after it.
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        [keys, values]: [&Tensor; 2],
+        window: &Window,
+        pass: &mut Pass,
+    ) -> (Tensor, Tensor, Tensor) {
+        let qkv = self.qkv.forward(&self.attention_norm.forward(x)).chunk(3, -1);
+        let keys = window.extend(keys, &qkv[1]);
+        let values = window.extend(values, &qkv[2]);
+        let seen = window.attend(&qkv[0], &keys, &values, self.heads, pass.dropout.as_mut());
+        let x = x + pass.drop_from(self.output.forward(&seen));
+        let up = self.up.forward(&self.feed_forward_norm.forward(&x));
+        let y = pass.drop_from(self.down.forward(&up.gelu(self.gelu)));
+        (x + y, window.last(&keys), window.last(&values))
+    }
+}

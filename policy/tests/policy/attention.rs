@@ -1,0 +1,174 @@
+//! Attention and convolution: numbers of PyTorch's modules, long episodes, dropout and bfloat16.
+
+use engram_mdp::Seed;
+use engram_policy::{Distribution, Inputs, MemoryConfig, Norm, Policy, Positions};
+use tch::{Kind, Tensor};
+
+use super::goldens::{DOUBLE, check, golden, transparent, wave};
+use super::memories::{states_differ, walk};
+use super::{DISCRETE, cgpt, difference, frames_with, gpt2, moment, moments, numbers, policy};
+
+const GOLDENS: &str = include_str!("../goldens/attention.json");
+
+/// Frames of one episode that starts with the first of them.
+fn one_episode(time: i64, batch: i64, seed: u64) -> Inputs {
+    let first = (0..time * batch).map(|row| row < batch).collect();
+    frames_with(&mut Seed::new(seed).generator(), time, batch, DISCRETE, first)
+}
+
+/// Attention starts from nothing: not every state is one.
+fn check_attention(name: &str, memory: MemoryConfig) {
+    let policy = transparent(memory);
+    let first = (0..12).flat_map(|t| [t == 5, [0, 1, 9].contains(&t)]).collect();
+    let inputs = Inputs::new(
+        wave(50, &[12, 2, 3]),
+        Tensor::zeros([12, 2], (Kind::Int64, DOUBLE.1)),
+        Tensor::zeros([12, 2], DOUBLE),
+        first,
+    );
+    let (output, _) = policy.unroll(&inputs, &policy.initial_state(2));
+    let Distribution::Categorical { logits } = output.distribution else { panic!("logits") };
+    let error = difference(&logits, &golden(GOLDENS, name, "outputs", &[12, 2, 4]));
+    assert!(error < 1e-12, "{name} is off by {error}");
+}
+
+#[test]
+fn cgpt_computes_its_equations() {
+    let cgpt = |norm| MemoryConfig::Cgpt {
+        width: 4,
+        heads: 2,
+        blocks: 2,
+        context_length: 4,
+        norm,
+        bf16: false,
+    };
+    check_attention("cgpt_layer", cgpt(Norm::Layer));
+    check_attention("cgpt_rms", cgpt(Norm::Rms));
+}
+
+#[test]
+fn gpt2_computes_its_equations() {
+    let gpt2 = |positions| MemoryConfig::Gpt2 {
+        width: 4,
+        heads: 2,
+        blocks: 2,
+        context_length: 4,
+        positions,
+        dropout: 0.0,
+    };
+    check_attention("gpt2_sine", gpt2(Positions::Sine));
+    check_attention("gpt2_learned", gpt2(Positions::Learned));
+}
+
+#[test]
+fn the_convolution_computes_its_equations() {
+    let conv1d = |kernel, feed_forward| MemoryConfig::Conv1d { hidden: 4, kernel, feed_forward };
+    check(GOLDENS, "conv1d", conv1d(3, false));
+    check(GOLDENS, "conv1d_feed_forward", conv1d(4, true));
+}
+
+/// Attention layers whose context is much shorter than the episodes below.
+fn short_sighted() -> [MemoryConfig; 3] {
+    [cgpt(6, 5, Norm::Layer), gpt2(6, 5, Positions::Sine), gpt2(6, 5, Positions::Learned)]
+}
+
+#[test]
+fn an_episode_that_outgrows_the_context_steps_and_unrolls_alike() {
+    for memory in short_sighted() {
+        let policy = policy(Kind::Double, memory, DISCRETE);
+        let inputs = one_episode(150, 2, 5);
+        let (stepped, after_steps) = walk(&policy, &inputs, &policy.initial_state(2));
+        let (unrolled, after_unroll) = policy.unroll(&inputs, &policy.initial_state(2));
+        assert!(difference(&stepped, &numbers(&unrolled)) < 1e-9);
+        assert!(states_differ(&after_steps, &after_unroll) < 1e-9);
+        // Parts shorter and longer than the context, and than what attention takes at a time.
+        let (mut state, mut start, mut parts) = (policy.initial_state(2), 0, vec![]);
+        for length in [2, 3, 70, 1, 74] {
+            let (output, after) = policy.unroll(&moments(&inputs, start, length), &state);
+            parts.push(numbers(&output));
+            (state, start) = (after, start + length);
+        }
+        assert!(difference(&Tensor::cat(&parts, 0), &stepped) < 1e-9);
+        assert!(states_differ(&state, &after_steps) < 1e-9);
+    }
+}
+
+#[test]
+fn a_block_sees_as_far_as_the_context_and_no_farther() {
+    for memory in short_sighted() {
+        // Each of the blocks sees 4 frames behind what it is given.
+        let farthest = match memory {
+            MemoryConfig::Cgpt { blocks, .. } | MemoryConfig::Gpt2 { blocks, .. } => 4 * blocks,
+            _ => panic!("no attention"),
+        };
+        let policy = policy(Kind::Double, memory, DISCRETE);
+        let mut inputs = one_episode(40, 1, 6);
+        inputs.observation = inputs.observation.set_requires_grad(true);
+        let (output, _) = policy.unroll(&inputs, &policy.initial_state(1));
+        let seen = numbers(&output).get(30).sum(Kind::Double);
+        let gradient = &Tensor::run_backward(&[seen], &[&inputs.observation], false, false)[0];
+        let seen = gradient.abs().sum_dim_intlist(&[1i64, 2][..], false, None).gt(0.0);
+        let seen = Vec::<bool>::try_from(seen).unwrap();
+        assert!((0..40).all(|t| seen[t as usize] == (30 - farthest..=30).contains(&t)));
+    }
+}
+
+#[test]
+fn dropout_is_drawn_from_its_seed_while_unrolling_and_never_acts() {
+    for positions in [Positions::Sine, Positions::Learned] {
+        let mut policy = policy(Kind::Float, gpt2(12, 4, positions), DISCRETE);
+        let inputs = one_episode(20, 3, 7);
+        let unroll = |policy: &Policy| numbers(&policy.unroll(&inputs, &policy.initial_state(3)).0);
+        let acted = |policy: &Policy| {
+            numbers(&policy.step(&moment(&inputs, 0), &policy.initial_state(3)).0)
+        };
+        let (still, acts) = (unroll(&policy), acted(&policy));
+        assert_eq!(unroll(&policy), still);
+
+        policy.set_dropout(Some(Seed::new(1)));
+        let dropped = [unroll(&policy), unroll(&policy)];
+        assert!(difference(&dropped[0], &still) > 1e-3);
+        assert_ne!(dropped[0], dropped[1], "every unroll has masks of its own");
+        assert_eq!(acted(&policy), acts);
+        policy.set_dropout(Some(Seed::new(1)));
+        assert_eq!([unroll(&policy), unroll(&policy)], dropped);
+        policy.set_dropout(Some(Seed::new(2)));
+        assert_ne!(unroll(&policy), dropped[0]);
+        policy.set_dropout(None);
+        assert_eq!(unroll(&policy), still);
+    }
+}
+
+#[test]
+fn bfloat16_trains_nearly_the_same_and_acts_exactly_the_same() {
+    let memory = |bf16| MemoryConfig::Cgpt {
+        width: 24,
+        heads: 3,
+        blocks: 2,
+        context_length: 8,
+        norm: Norm::Layer,
+        bf16,
+    };
+    let both = |kind| [true, false].map(|bf16| policy(kind, memory(bf16), DISCRETE));
+    let inputs = one_episode(30, 4, 8);
+    let trained = |policy: &Policy| {
+        let outputs = numbers(&policy.unroll(&inputs, &policy.initial_state(4)).0);
+        let named = policy.trainable();
+        let weights: Vec<&Tensor> = named.iter().map(|(_, weight)| weight).collect();
+        let loss = outputs.square().mean(outputs.kind());
+        let gradients = Tensor::run_backward(&[loss], &weights, false, false);
+        let flat: Vec<Tensor> = gradients.iter().map(|gradient| gradient.view([-1])).collect();
+        (outputs.detach(), Tensor::cat(&flat, 0))
+    };
+    let [(half, half_gradient), (full, full_gradient)] = both(Kind::Float).each_ref().map(trained);
+    let close = |a: &Tensor, b: &Tensor| difference(a, b) / b.abs().max().double_value(&[]);
+    assert!((1e-6..2e-2).contains(&close(&half, &full)));
+    assert!(close(&half_gradient, &full_gradient) < 5e-2);
+
+    let acted =
+        |policy: &Policy| numbers(&policy.step(&moment(&inputs, 0), &policy.initial_state(4)).0);
+    let [half, full] = both(Kind::Float).each_ref().map(acted);
+    assert_eq!(half, full);
+    let [half, full] = both(Kind::Double).each_ref().map(trained);
+    assert_eq!(half, full, "double precision has been asked for");
+}
