@@ -25,10 +25,27 @@ impl Parameters {
         self.add(name, &numbers)
     }
 
+    /// Linear maps side by side, each between `width` numbers in and out together, as Glorot &
+    /// Bengio 2010 start them: uniform in `±√(6 / width)`.
+    pub(crate) fn glorot(&mut self, name: String, shape: &[i64], width: i64) -> Tensor {
+        self.uniform(name, shape, (6.0 / width as f64).sqrt())
+    }
+
     /// Normal with mean `mean` and standard deviation `std`.
     pub(crate) fn normal(&mut self, name: String, shape: &[i64], mean: f64, std: f64) -> Tensor {
         let numbers = random::normal(&mut self.generator, shape) * std + mean;
         self.add(name, &numbers)
+    }
+
+    /// `map` of uniform numbers in `(0, 1]`, which it is given in double precision.
+    pub(crate) fn mapped(
+        &mut self,
+        name: String,
+        shape: &[i64],
+        map: impl Fn(&Tensor) -> Tensor,
+    ) -> Tensor {
+        let numbers = 1.0 - random::uniform(&mut self.generator, shape).to_kind(Kind::Double);
+        self.add(name, &map(&numbers))
     }
 
     /// `value` everywhere.

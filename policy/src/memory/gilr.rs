@@ -1,9 +1,156 @@
-//! Stub.
-#![allow(dead_code, unused_variables, clippy::unimplemented)]
-use super::*;
-use crate::config::*;
-use tch::Tensor;
-pub(crate) struct Gilr {}
+//! The gated impulse linear recurrence (GILR; Martin & Cundy 2018, section 3.2,
+//! <https://arxiv.org/abs/1709.04057>):
+//!
+//! ```text
+//! v_t = tanh( V x_t + b_v )
+//! f_t = σ( F x_t + b_f )
+//! h_t = f_t ⊙ h_{t-1} + (1 − f_t) ⊙ v_t
+//! y_t = O h_t + b_o
+//! ```
+//!
+//! then, if asked for, the residual feed-forward layer. The gates see the inputs only, so that
+//! the recurrence is linear and `scan` computes it. V, F and O start as Glorot & Bengio 2010 have
+//! it, and the biases at zero, the forget gate's at `forget_bias`.
+//!
+//! A reset makes h_{t−1} zero and leaves f_t alone, so that it is what an episode begins with
+//! anyway. (RESeL, <https://arxiv.org/abs/2405.15384>, makes f_t zero instead: there
+//! `h_t = v_t` at a reset.)
+//!
+//! For RTRL (see `rtrl`), what a moment does to h_t through the arguments of v and f is
+//!
+//! ```text
+//! e_v = (1 − f) ⊙ (1 − v²)     e_f = (h_{t-1} − v) ⊙ f ⊙ (1 − f)     a = f
+//! ```
+
+use tch::{Tensor, no_grad};
+
+use super::feed_forward::FeedForward;
+use super::scan::scan;
+use super::{Memory, rtrl};
+use crate::config::Gradient;
+use crate::parameters::Parameters;
+use crate::resets::Resets;
+use crate::state::CoreState;
+
+/// The recurrence alone, from x to h. The GILR-LSTM has one, too.
+pub(super) struct Recurrence {
+    hidden: i64,
+    /// V above F: `[2 N, D]`.
+    weight: Tensor,
+    /// b_v, then b_f: `[2 N]`.
+    bias: Tensor,
+}
+
+/// v and f, each `[.., N]`.
+struct Gated {
+    v: Tensor,
+    f: Tensor,
+}
+
+impl Recurrence {
+    pub(super) fn new(
+        inputs: i64,
+        hidden: i64,
+        forget_bias: f64,
+        name: &str,
+        p: &mut Parameters,
+    ) -> Self {
+        let weight = p.glorot(format!("{name}.weight"), &[2 * hidden, inputs], inputs + hidden);
+        let bias = p.constant(format!("{name}.bias"), &[2 * hidden], 0.0);
+        no_grad(|| {
+            let _ = bias.narrow(0, hidden, hidden).g_add_scalar_(forget_bias);
+        });
+        Recurrence { hidden, weight, bias }
+    }
+
+    /// x `[.., D]`.
+    fn gates(&self, x: &Tensor) -> Gated {
+        let arguments = x.linear(&self.weight, Some(&self.bias));
+        let [v, f] = arguments.split(self.hidden, -1).try_into().expect("v and f");
+        Gated { v: v.tanh(), f: f.sigmoid() }
+    }
+
+    /// x `[B, D]` and h_{t-1} `[B, N]` to h_t.
+    pub(super) fn step(&self, x: &Tensor, h: &Tensor) -> Tensor {
+        let Gated { v, f } = self.gates(x);
+        v.lerp_tensor(h, &f)
+    }
+
+    /// x `[T, B, D]` and h_0 `[B, N]` to all h_t, `[T, B, N]`.
+    pub(super) fn unroll(&self, x: &Tensor, h: &Tensor, resets: &Resets) -> Tensor {
+        Self::scan(&self.gates(x), h, &resets.kept(h.kind(), h.device()))
+    }
+
+    fn scan(Gated { v, f }: &Gated, h: &Tensor, kept: &Tensor) -> Tensor {
+        scan(&(f * kept), &(v - f * v), h)
+    }
+
+    /// `[2 N, D + 1]`: V and F, each row with its bias behind it.
+    fn weight_and_bias(&self) -> Tensor {
+        Tensor::cat(&[&self.weight, &self.bias.unsqueeze(1)], 1)
+    }
+
+    /// h_0 `[B, N]`, whose gradient reaches the weights that made it.
+    fn sensitive(&self, h: &Tensor, sensitivities: &Tensor) -> Tensor {
+        let by_both = rtrl::correction(sensitivities, &self.weight_and_bias());
+        by_both.split(self.hidden, 1).iter().fold(h.shallow_clone(), |h, part| h + part)
+    }
+
+    /// The sensitivities after frames whose gates and h are given.
+    fn sensitivities_after(
+        before: &Tensor,
+        x: &Tensor,
+        Gated { v, f }: &Gated,
+        h_0: &Tensor,
+        h: &Tensor,
+        kept: &Tensor,
+    ) -> Tensor {
+        let time = h.size()[0];
+        let earlier = Tensor::cat(&[&h_0.unsqueeze(0), &h.narrow(0, 0, time - 1)], 0) * kept;
+        let shut = 1.0 - f;
+        let e_v = &shut * (1.0 - v.square());
+        let e_f = (earlier - v) * f * shut;
+        let (later, all) = rtrl::suffix_products(&(f * kept));
+        let effects = Tensor::cat(&[e_v * &later, e_f * later], -1);
+        rtrl::advance(before, &all.repeat([1, 2]), &effects, &rtrl::with_one(x))
+    }
+}
+
+/// One GILR layer.
+pub(crate) struct Gilr {
+    inputs: i64,
+    hidden: i64,
+    gradient: Gradient,
+    recurrence: Recurrence,
+    output: Output,
+}
+
+/// What follows the recurrences: O and b_o, and perhaps the feed-forward layer.
+pub(super) struct Output {
+    weight: Tensor,
+    bias: Tensor,
+    feed_forward: Option<FeedForward>,
+}
+
+impl Output {
+    pub(super) fn new(hidden: i64, feed_forward: bool, name: &str, p: &mut Parameters) -> Self {
+        let weight = p.glorot(format!("{name}.output.weight"), &[hidden, hidden], 2 * hidden);
+        let bias = p.constant(format!("{name}.output.bias"), &[hidden], 0.0);
+        let feed_forward = feed_forward
+            .then(|| FeedForward::new(hidden, 1e-5, &format!("{name}.feed_forward"), p));
+        Output { weight, bias, feed_forward }
+    }
+
+    /// `[.., N]` to `[.., N]`.
+    pub(super) fn forward(&self, h: &Tensor) -> Tensor {
+        let y = h.linear(&self.weight, Some(&self.bias));
+        match &self.feed_forward {
+            Some(feed_forward) => feed_forward.forward(&y),
+            None => y,
+        }
+    }
+}
+
 impl Gilr {
     pub(crate) fn new(
         inputs: i64,
@@ -14,23 +161,72 @@ impl Gilr {
         name: &str,
         p: &mut Parameters,
     ) -> Self {
-        unimplemented!()
+        let recurrence =
+            Recurrence::new(inputs, hidden, forget_bias, &format!("{name}.recurrence"), p);
+        let output = Output::new(hidden, feed_forward, name, p);
+        Gilr { inputs, hidden, gradient, recurrence, output }
+    }
+
+    fn zeros(&self, shape: &[i64]) -> Tensor {
+        let bias = &self.recurrence.bias;
+        Tensor::zeros(shape, (bias.kind(), bias.device()))
     }
 }
+
 impl Memory for Gilr {
     fn outputs(&self) -> i64 {
-        unimplemented!()
+        self.hidden
     }
+
     fn exports_state(&self) -> bool {
-        unimplemented!()
+        true
     }
+
+    /// h, `[B, N]`.
     fn initial_state(&self, batch: i64) -> CoreState {
-        unimplemented!()
+        CoreState::new(batch, vec![self.zeros(&[batch, self.hidden])])
     }
+
     fn step(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
-        unimplemented!()
+        let state = state.begin(resets, 0);
+        let h = self.recurrence.step(x, &state.tensors()[0]);
+        (self.output.forward(&h), CoreState::new(state.batch(), vec![h]))
     }
+
     fn unroll(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
-        unimplemented!()
+        let h = self.recurrence.unroll(x, &state.tensors()[0], resets);
+        let last = h.get(-1);
+        (self.output.forward(&h), CoreState::new(state.batch(), vec![last]))
+    }
+
+    /// To V and F with their biases, `[B, 2 N, D + 1]`.
+    fn initial_sensitivities(&self, batch: i64) -> CoreState {
+        let tensors = match self.gradient {
+            Gradient::Tbptt => vec![],
+            Gradient::Rtrl => vec![self.zeros(&[batch, 2 * self.hidden, self.inputs + 1])],
+        };
+        CoreState::new(batch, tensors)
+    }
+
+    fn unroll_in_real_time(
+        &self,
+        x: &Tensor,
+        state: &CoreState,
+        sensitivities: &CoreState,
+        resets: &Resets,
+    ) -> (Tensor, CoreState, CoreState) {
+        let [before] = sensitivities.tensors() else {
+            assert_eq!(self.gradient, Gradient::Tbptt, "RTRL has sensitivities");
+            let (y, state) = self.unroll(x, state, resets);
+            return (y, state, sensitivities.shallow_clone());
+        };
+        let h_0 = &state.tensors()[0];
+        let kept = resets.kept(h_0.kind(), h_0.device());
+        let gated = self.recurrence.gates(x);
+        let h = Recurrence::scan(&gated, &self.recurrence.sensitive(h_0, before), &kept);
+        let after = no_grad(|| Recurrence::sensitivities_after(before, x, &gated, h_0, &h, &kept));
+        let (batch, last) = (state.batch(), h.get(-1));
+        let state = CoreState::new(batch, vec![last]);
+        (self.output.forward(&h), state, CoreState::new(batch, vec![after]))
     }
 }

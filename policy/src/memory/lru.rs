@@ -1,9 +1,62 @@
-//! Stub.
-#![allow(dead_code, unused_variables, clippy::unimplemented)]
-use super::*;
-use crate::config::*;
-use tch::Tensor;
-pub(crate) struct Lru {}
+//! The linear recurrent unit (LRU; Orvieto et al. 2023, <https://arxiv.org/abs/2303.06349>), N
+//! complex cells that each turn and shrink at a rate of their own:
+//!
+//! ```text
+//! λ   = exp( −exp ν + i exp θ )
+//! u_t = γ ⊙ ( W x_t + b )                 W, b complex, γ = exp γ_log
+//! s_t = λ ⊙ s_{t-1} + u_t
+//! y_t = C₁ Re s_t + C₂ Im s_t + D x_t + d
+//! ```
+//!
+//! then, if asked for, the residual feed-forward layer. λ starts on the ring between two radii:
+//! its square uniform in area, `exp θ` uniform in [0, 2π), and `γ = √(1 − |λ|²)`, which keeps the
+//! cells' size. Matrices start as Glorot & Bengio 2010 have it, biases at zero. C₂ stands for the
+//! paper's `−Im C`, which starts alike, and d for all biases that are added to y.
+//!
+//! For RTRL (see `rtrl`) a cell's sensitivities are few. Both rows of γ W see the same features,
+//! and turn alike, and λ sees the cell itself:
+//!
+//! ```text
+//! E_t = λ ⊙ E_{t-1} + [x_t ; 1]           ∂s/∂ Re(γ W) = E,  ∂s/∂ Im(γ W) = i E
+//! L_t = λ ⊙ L_{t-1} + s_{t-1}             ∂s/∂λ = L
+//! ```
+//!
+//! ν, θ, γ, W and b get what is theirs from there by the chain rule. λ is the same at all
+//! moments, so that the suffix products at the unroll's end are its powers, or zero before a reset.
+
+use std::f64::consts::TAU;
+
+use tch::{Kind, Tensor, no_grad};
+
+use super::feed_forward::FeedForward;
+use super::scan::scan;
+use super::{Memory, rtrl};
+use crate::config::Gradient;
+use crate::parameters::Parameters;
+use crate::resets::Resets;
+use crate::state::CoreState;
+
+/// One LRU layer.
+pub(crate) struct Lru {
+    inputs: i64,
+    hidden: i64,
+    gradient: Gradient,
+    /// ν, θ and γ_log, each `[N]`.
+    decay: Tensor,
+    turn: Tensor,
+    scale: Tensor,
+    /// W: `[2 N, D]`, each cell's real row above its imaginary one.
+    input_weight: Tensor,
+    /// b: `[2 N]`, likewise.
+    input_bias: Tensor,
+    /// C: `[N, 2 N]`, each cell's column of C₁ left of that of C₂.
+    output_weight: Tensor,
+    /// D, `[N, D]`, and d, `[N]`.
+    skip_weight: Tensor,
+    skip_bias: Tensor,
+    feed_forward: Option<FeedForward>,
+}
+
 impl Lru {
     pub(crate) fn new(
         inputs: i64,
@@ -14,23 +67,185 @@ impl Lru {
         name: &str,
         p: &mut Parameters,
     ) -> Self {
-        unimplemented!()
+        let [least, most] = radius.map(|radius| radius * radius);
+        let part = |part: &str| format!("{name}.{part}");
+        let decay = p.mapped(part("decay"), &[hidden], |u| {
+            ((u * (most - least) + least).log() * -0.5).log()
+        });
+        let turn = p.mapped(part("turn"), &[hidden], |u| (u * TAU).log());
+        let lost = -(decay.detach().to_kind(Kind::Double).exp() * -2.0).expm1();
+        let scale = p.add(part("scale"), &(lost.log() * 0.5));
+        Lru {
+            inputs,
+            hidden,
+            gradient,
+            decay,
+            turn,
+            scale,
+            input_weight: p.glorot(part("input.weight"), &[2 * hidden, inputs], inputs + hidden),
+            input_bias: p.constant(part("input.bias"), &[2 * hidden], 0.0),
+            output_weight: p.glorot(part("output.weight"), &[hidden, 2 * hidden], 2 * hidden),
+            skip_weight: p.glorot(part("skip.weight"), &[hidden, inputs], inputs + hidden),
+            skip_bias: p.constant(part("skip.bias"), &[hidden], 0.0),
+            feed_forward: feed_forward
+                .then(|| FeedForward::new(hidden, 1e-5, &part("feed_forward"), p)),
+        }
+    }
+
+    /// λ, complex `[N]`.
+    fn rate(&self) -> Tensor {
+        Tensor::polar(&(-self.decay.exp()).exp(), &self.turn.exp())
+    }
+
+    /// γ W, `[2 N, D]`, and γ b, `[2 N]`.
+    fn scaled_input(&self) -> (Tensor, Tensor) {
+        let scale = self.scale.exp().unsqueeze(1).repeat([1, 2]).flatten(0, 1);
+        (&self.input_weight * scale.unsqueeze(1), &self.input_bias * scale)
+    }
+
+    /// x `[.., D]` to u, complex `[.., N]`.
+    fn input(x: &Tensor, (weight, bias): &(Tensor, Tensor)) -> Tensor {
+        complex(&x.linear(weight, Some(bias)))
+    }
+
+    /// x `[.., D]` and s, complex `[.., N]`, to y `[.., N]`.
+    fn output(&self, x: &Tensor, s: &Tensor) -> Tensor {
+        let y = x.linear(&self.skip_weight, Some(&self.skip_bias))
+            + real(s).linear::<Tensor>(&self.output_weight, None);
+        match &self.feed_forward {
+            Some(feed_forward) => feed_forward.forward(&y),
+            None => y,
+        }
+    }
+
+    /// s, complex `[B, N]`.
+    fn cells(state: &CoreState) -> Tensor {
+        let [re, im] = state.tensors() else { panic!("an LRU's state is two tensors") };
+        Tensor::complex(re, im)
+    }
+
+    fn state(s: &Tensor) -> CoreState {
+        CoreState::new(s.size()[0], vec![s.real().contiguous(), s.imag().contiguous()])
+    }
+
+    fn zeros(&self, shape: &[i64]) -> Tensor {
+        Tensor::zeros(shape, (self.decay.kind(), self.decay.device()))
+    }
+
+    /// s_0, complex `[B, N]`, whose gradient reaches the weights that made it.
+    fn sensitive(
+        s: &Tensor,
+        [to_input, to_rate]: [&Tensor; 2],
+        (weight, bias): &(Tensor, Tensor),
+        rate: &Tensor,
+    ) -> Tensor {
+        let rows = Tensor::cat(&[weight, &bias.unsqueeze(1)], 1);
+        // (Re E · Re w, Im E · Im w) and (Re E · Im w, Im E · Re w) of each cell.
+        let along = complex(&rtrl::correction(to_input, &rows));
+        let across = complex(&rtrl::correction(to_input, &parts_exchanged(&rows, 0)));
+        let by_input =
+            Tensor::complex(&(along.real() - along.imag()), &(across.real() + across.imag()));
+        s + by_input + rtrl::correction_of_vector(&complex(to_rate), rate)
+    }
+
+    /// The sensitivities after frames whose s are given.
+    fn sensitivities_after(
+        before: [&Tensor; 2],
+        x: &Tensor,
+        rate: &Tensor,
+        s_0: &Tensor,
+        s: &Tensor,
+        kept: &Tensor,
+    ) -> CoreState {
+        let [to_input, to_rate] = before;
+        let time = s.size()[0];
+        let (powers, whole_power) = rtrl::suffix_products(&rate.unsqueeze(0).repeat([time, 1]));
+        let (reaches, whole_reach) = rtrl::suffix_products(kept);
+        let later = powers.unsqueeze(1) * reaches; // [T, B, N]
+        let all = whole_power * whole_reach;
+        let (re, im) = (all.real(), all.imag());
+        let features = rtrl::with_one(x);
+        let along = real(&Tensor::complex(&re, &re));
+        let across = real(&Tensor::complex(&-&im, &im));
+        let mut input_after = rtrl::advance(to_input, &along, &real(&later), &features);
+        let _ = input_after.addcmul_(&parts_exchanged(to_input, 1), &across.unsqueeze(-1));
+        let earlier = Tensor::cat(&[&s_0.unsqueeze(0), &s.narrow(0, 0, time - 1)], 0) * kept;
+        let through_cells = (later * earlier).sum_dim_intlist(0, false, None);
+        let rate_after = complex(to_rate) * all + through_cells;
+        CoreState::new(s_0.size()[0], vec![input_after, real(&rate_after)])
     }
 }
+
 impl Memory for Lru {
     fn outputs(&self) -> i64 {
-        unimplemented!()
+        self.hidden
     }
+
     fn exports_state(&self) -> bool {
-        unimplemented!()
+        true
     }
+
+    /// The real and the imaginary parts of s, each `[B, N]`.
     fn initial_state(&self, batch: i64) -> CoreState {
-        unimplemented!()
+        let zeros = || self.zeros(&[batch, self.hidden]);
+        CoreState::new(batch, vec![zeros(), zeros()])
     }
+
     fn step(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
-        unimplemented!()
+        let s = Self::cells(&state.begin(resets, 0));
+        let s = Self::input(x, &self.scaled_input()).addcmul(&self.rate(), &s);
+        (self.output(x, &s), Self::state(&s))
     }
+
     fn unroll(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
-        unimplemented!()
+        let kept = resets.kept(x.kind(), x.device());
+        let u = Self::input(x, &self.scaled_input());
+        let s = scan(&(self.rate() * kept), &u, &Self::cells(state));
+        (self.output(x, &s), Self::state(&s.get(-1)))
     }
+
+    /// E, `[B, 2 N, D + 1]`, and L, `[B, 2 N]`, real and imaginary rows in turn.
+    fn initial_sensitivities(&self, batch: i64) -> CoreState {
+        if self.gradient == Gradient::Tbptt {
+            return CoreState::new(batch, vec![]);
+        }
+        let to_input = self.zeros(&[batch, 2 * self.hidden, self.inputs + 1]);
+        CoreState::new(batch, vec![to_input, self.zeros(&[batch, 2 * self.hidden])])
+    }
+
+    fn unroll_in_real_time(
+        &self,
+        x: &Tensor,
+        state: &CoreState,
+        sensitivities: &CoreState,
+        resets: &Resets,
+    ) -> (Tensor, CoreState, CoreState) {
+        let [to_input, to_rate] = sensitivities.tensors() else {
+            assert_eq!(self.gradient, Gradient::Tbptt, "RTRL has sensitivities");
+            let (y, state) = self.unroll(x, state, resets);
+            return (y, state, sensitivities.shallow_clone());
+        };
+        let before = [to_input, to_rate];
+        let (kept, s_0) = (resets.kept(x.kind(), x.device()), Self::cells(state));
+        let (rate, weights) = (self.rate(), self.scaled_input());
+        let start = Self::sensitive(&s_0, before, &weights, &rate);
+        let s = scan(&(&rate * &kept), &Self::input(x, &weights), &start);
+        let after = no_grad(|| Self::sensitivities_after(before, x, &rate, &s_0, &s, &kept));
+        (self.output(x, &s), Self::state(&s.get(-1)), after)
+    }
+}
+
+/// `[.., 2 N]`, real and imaginary parts in turn, to complex `[.., N]`.
+fn complex(parts: &Tensor) -> Tensor {
+    parts.unflatten(-1, [-1, 2]).contiguous().view_as_complex()
+}
+
+/// Complex `[.., N]` to `[.., 2 N]`.
+fn real(numbers: &Tensor) -> Tensor {
+    numbers.view_as_real().flatten(-2, -1)
+}
+
+/// `[.., 2 N, ..]` with every two rows of `dimension` exchanged.
+fn parts_exchanged(rows: &Tensor, dimension: i64) -> Tensor {
+    rows.unflatten(dimension, [-1, 2]).flip([dimension + 1]).flatten(dimension, dimension + 1)
 }

@@ -25,10 +25,13 @@ fn every_sequence_model_in_configs_loads_and_acts() {
         let (name, action) = ("toy".into(), DISCRETE);
         let spec = EnvSpec { name, observation, action, action_repeat: 1 };
         let policy = Policy::new(&config, &spec, Seed::new(1), Device::Cpu).unwrap();
-        // What attention carries stays at home, see `Memory::exports_state`.
+        // What attention and state spaces carry stays at home, see `Memory::exports_state`.
         let travels = !matches!(
             config.memory,
-            MemoryConfig::None {} | MemoryConfig::Cgpt { .. } | MemoryConfig::Gpt2 { .. }
+            MemoryConfig::None {}
+                | MemoryConfig::Cgpt { .. }
+                | MemoryConfig::Gpt2 { .. }
+                | MemoryConfig::Mamba { .. }
         );
         assert_eq!(policy.exported_state_width().is_some(), travels);
         let frames = Frames::first(&spec, 7);
@@ -39,5 +42,11 @@ fn every_sequence_model_in_configs_loads_and_acts() {
         names.push(path.file_stem().unwrap().to_string_lossy().into_owned());
     }
     names.sort();
-    assert_eq!(names, ["cgpt", "cnn-lstm", "conv1d", "elstm-tbptt", "feedforward", "gpt2", "lstm"]);
+    let attention = ["cgpt", "gpt2"];
+    let linear = ["gilr-lstm", "gilr-rtrl", "gilr-tbptt", "lru-rtrl", "lru-tbptt"];
+    let others = ["cnn-lstm", "conv1d", "elstm-rtrl", "elstm-tbptt", "feedforward", "lstm"];
+    let state_space = ["gru", "mamba"];
+    let mut expected = [&attention[..], &linear, &others, &state_space].concat();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
 }

@@ -1,4 +1,5 @@
-//! Layers against numbers that `tests/goldens.py` computed from the papers' equations.
+//! Layers against numbers that `tests/goldens.py` and the scripts in `tests/goldens/` computed from
+//! the papers' equations.
 
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
 use engram_policy::{
@@ -7,11 +8,12 @@ use engram_policy::{
 };
 use tch::{Device, Kind, Tensor};
 
-use super::{DISCRETE, difference, frames_with, policy};
+use super::{DISCRETE, difference, frames_with, gilr, lru, policy};
 
 pub(super) const DOUBLE: (Kind, Device) = (Kind::Double, Device::Cpu);
 
-const GOLDENS: &str = include_str!("../goldens.json");
+const RECURRENT: &str = include_str!("../goldens.json");
+const LINEAR: &str = include_str!("../goldens/linear.json");
 
 /// The numbers of `goldens.py`'s `wave`.
 pub(super) fn wave(k: i64, shape: &[i64]) -> Tensor {
@@ -67,6 +69,7 @@ pub(super) fn golden(goldens: &str, name: &str, key: &str, shape: &[i64]) -> Ten
     Tensor::from_slice(&flat).view(shape)
 }
 
+/// `memory` against what `goldens`, a file of the scripts', says under `name`.
 pub(super) fn check(goldens: &str, name: &str, memory: MemoryConfig) {
     let policy = transparent(memory);
     let first = [[0, 1], [0, 0], [1, 0], [0, 1], [0, 1]].concat();
@@ -89,17 +92,26 @@ pub(super) fn check(goldens: &str, name: &str, memory: MemoryConfig) {
 
 #[test]
 fn the_lstm_computes_its_equations() {
-    check(GOLDENS, "lstm", MemoryConfig::Lstm { hidden: 4, layers: 1, forget_bias: 0.0 });
-    check(GOLDENS, "lstm_2", MemoryConfig::Lstm { hidden: 4, layers: 2, forget_bias: 0.0 });
+    check(RECURRENT, "lstm", MemoryConfig::Lstm { hidden: 4, layers: 1, forget_bias: 0.0 });
+    check(RECURRENT, "lstm_2", MemoryConfig::Lstm { hidden: 4, layers: 2, forget_bias: 0.0 });
 }
 
 #[test]
 fn the_elstm_computes_its_equations() {
-    check(
-        GOLDENS,
-        "elstm",
-        MemoryConfig::Elstm { hidden: 4, gradient: Gradient::Tbptt, forget_bias: 0.0 },
-    );
+    let memory = MemoryConfig::Elstm { hidden: 4, gradient: Gradient::Tbptt, forget_bias: 0.0 };
+    check(RECURRENT, "elstm", memory);
+}
+
+#[test]
+fn linear_recurrences_compute_their_equations() {
+    for (feed_forward, ending) in [(false, ""), (true, "_feed_forward")] {
+        for gradient in [Gradient::Tbptt, Gradient::Rtrl] {
+            check(LINEAR, &format!("lru{ending}"), lru(4, feed_forward, gradient));
+            check(LINEAR, &format!("gilr{ending}"), gilr(4, feed_forward, gradient));
+        }
+        let memory = MemoryConfig::GilrLstm { hidden: 4, forget_bias: 0.5, feed_forward };
+        check(LINEAR, &format!("gilr_lstm{ending}"), memory);
+    }
 }
 
 #[test]
@@ -142,11 +154,24 @@ fn parameters_are_as_many_as_the_equations_say() {
     // 6 wide: queries, keys, values and output; the feed-forward layer of 24; two norms.
     let block = |norm: usize| 4 * 6 * (6 + 1) + 24 * (6 + 1) + 6 * (24 + 1) + 2 * norm;
     let cgpt = |norm, blocks: usize| embedding + blocks * block(norm) + norm + 6 * (6 + 1);
+    let feed_forward = 2 * 6 * (6 + 1) + 2 * 6;
+    let lru = 3 * 6 + 2 * 6 * (10 + 1) + 2 * 6 * 6 + 6 * (10 + 1);
+    let gilr = 2 * 6 * (10 + 1) + 6 * (6 + 1);
+    // 6 wide, 12 channels, one number that makes Δ, 2 of state; norms stand outside.
+    let mixer = |taps: usize| {
+        24 * 6 + 12 * (taps + 1) + (1 + 2 + 2) * 12 + 12 * (1 + 1) + 2 * 12 + 12 + 6 * 12
+    };
     let counts = [
         torso + heads(10),
         torso + heads(6) + 4 * 6 * (10 + 6 + 2),
         torso + heads(6) + 4 * 6 * (10 + 6 + 2) + 4 * 6 * (6 + 6 + 2),
         torso + heads(6) + 2 * 6 * (10 + 1 + 1) + 6 * (10 + 6 + 1),
+        torso + heads(6) + lru,
+        torso + heads(6) + lru + feed_forward,
+        torso + heads(6) + gilr,
+        torso + heads(6) + gilr + feed_forward,
+        torso + heads(6) + gilr + 4 * 6 * (6 + 1),
+        torso + heads(6) + gilr + 4 * 6 * (6 + 1) + feed_forward,
         torso + heads(6) + 4 * 7 * (10 + 7 + 2) + 2 * 6 * (7 + 1 + 1) + 6 * (7 + 6 + 1),
         torso + heads(6) + cgpt(12, 2),
         torso + heads(6) + cgpt(6, 2),
@@ -156,6 +181,11 @@ fn parameters_are_as_many_as_the_equations_say() {
         torso + heads(6) + cgpt(12, 2) + 4 * 6 * (6 + 6 + 2),
         torso + heads(6) + embedding + 6 + 6,
         torso + heads(6) + embedding + 3 * 6 + 6 + 2 * 6 * (6 + 1) + 12,
+        torso + heads(6) + 3 * 6 * (10 + 6 + 2),
+        torso + heads(6) + 3 * 6 * (10 + 6 + 2) + 3 * 6 * (6 + 6 + 2),
+        torso + heads(6) + embedding + 2 * mixer(3) + 3 * 6 + 6 * 6,
+        torso + heads(6) + embedding + 2 * mixer(1) + 4 * 6 + feed_forward,
+        torso + heads(6) + embedding + 2 * mixer(2) + 2 * 6 + feed_forward + 3 * 6 * (6 + 6 + 2),
     ];
     assert_eq!(super::memories(6).len(), counts.len());
     for (memory, count) in super::memories(6).into_iter().zip(counts) {
@@ -183,4 +213,41 @@ fn the_elstms_parameters_start_where_its_authors_start_them() {
     let bound = 1.0 / (512.0f64 + 10.0).sqrt();
     let largest = tensor("memory.output_gate.weight").abs().max().double_value(&[]);
     assert!(largest <= bound && largest > 0.99 * bound);
+}
+
+#[test]
+fn the_lrus_cells_start_on_their_ring_at_the_size_of_their_inputs() {
+    let radius = [0.4, 0.99];
+    let (feed_forward, gradient) = (false, Gradient::Rtrl);
+    let memory = MemoryConfig::Lru { hidden: 2048, radius, feed_forward, gradient };
+    let named = policy(Kind::Float, memory, DISCRETE).trainable();
+    let tensor = |name: &str| {
+        let (_, tensor) = named.iter().find(|(n, _)| n == name).unwrap();
+        tensor.detach().to_kind(Kind::Double)
+    };
+    let mean = |x: &Tensor| x.mean(Kind::Double).double_value(&[]);
+    let size = (-tensor("memory.decay").exp()).exp();
+    assert!(size.min().double_value(&[]) >= 0.4 && size.max().double_value(&[]) < 0.99 + 1e-6);
+    // Uniform in area.
+    assert!((mean(&size.square()) - (0.16 + 0.9801) / 2.0).abs() < 0.02);
+    let angle = tensor("memory.turn").exp();
+    assert!((mean(&angle.cos()).powi(2) + mean(&angle.sin()).powi(2)).sqrt() < 0.05);
+    let scale = tensor("memory.scale").exp();
+    assert!(difference(&scale.square(), &(1.0 - size.square())) < 1e-5);
+    assert_eq!(tensor("memory.input.bias").abs().max().double_value(&[]), 0.0);
+}
+
+#[test]
+fn forget_gates_start_where_they_are_told() {
+    let bias = |memory, name: &str| {
+        let named = policy(Kind::Float, memory, DISCRETE).trainable();
+        let (_, tensor) = named.into_iter().find(|(n, _)| n == name).unwrap();
+        Vec::<f32>::try_from(tensor.detach()).unwrap()
+    };
+    let expected = [0.0, 0.0, 0.0, 0.5, 0.5, 0.5];
+    assert_eq!(bias(gilr(3, true, Gradient::Tbptt), "memory.recurrence.bias"), expected);
+    let memory = MemoryConfig::GilrLstm { hidden: 3, forget_bias: 0.5, feed_forward: true };
+    assert_eq!(bias(memory.clone(), "memory.recurrence.bias"), expected);
+    let gates = bias(memory, "memory.gates.bias");
+    assert_eq!(gates, [[0.5; 3], [0.0; 3], [0.0; 3], [0.0; 3]].concat());
 }

@@ -9,6 +9,7 @@ mod goldens;
 mod gradients;
 mod memories;
 mod rtrl;
+mod state_space;
 mod weights;
 
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, Generator, ObservationSpec, Seed};
@@ -26,6 +27,12 @@ fn memories(hidden: i64) -> Vec<MemoryConfig> {
         MemoryConfig::Lstm { hidden, layers: 1, forget_bias: 0.0 },
         MemoryConfig::Lstm { hidden, layers: 2, forget_bias: 0.0 },
         MemoryConfig::Elstm { hidden, gradient: Gradient::Tbptt, forget_bias: 0.5 },
+        lru(hidden, false, Gradient::Tbptt),
+        lru(hidden, true, Gradient::Rtrl),
+        gilr(hidden, false, Gradient::Tbptt),
+        gilr(hidden, true, Gradient::Rtrl),
+        MemoryConfig::GilrLstm { hidden, forget_bias: 0.5, feed_forward: false },
+        MemoryConfig::GilrLstm { hidden, forget_bias: 0.5, feed_forward: true },
         MemoryConfig::Stack {
             layers: vec![
                 MemoryConfig::Lstm { hidden: hidden + 1, layers: 1, forget_bias: 0.0 },
@@ -46,7 +53,21 @@ fn memories(hidden: i64) -> Vec<MemoryConfig> {
         },
         MemoryConfig::Conv1d { hidden, kernel: 1, feed_forward: false },
         MemoryConfig::Conv1d { hidden, kernel: 3, feed_forward: true },
+        MemoryConfig::Gru { hidden, layers: 1 },
+        MemoryConfig::Gru { hidden, layers: 2 },
+        mamba(hidden, 3, Norm::Rms, false),
+        mamba(hidden, 1, Norm::Layer, true),
+        MemoryConfig::Stack {
+            layers: vec![
+                mamba(hidden, 2, Norm::Rms, true),
+                MemoryConfig::Gru { hidden, layers: 1 },
+            ],
+        },
     ]
+}
+
+fn mamba(width: i64, conv: i64, norm: Norm, feed_forward: bool) -> MemoryConfig {
+    MemoryConfig::Mamba { width, state: 2, conv, blocks: 2, norm, feed_forward }
 }
 
 /// As many heads as can share `width` evenly, of 3 and 2.
@@ -65,7 +86,21 @@ fn gpt2(width: i64, context_length: i64, positions: Positions) -> MemoryConfig {
 
 /// Every layer that learns in real time. `hidden` cells.
 fn real_time_memories(hidden: i64) -> Vec<MemoryConfig> {
-    vec![MemoryConfig::Elstm { hidden, gradient: Gradient::Rtrl, forget_bias: 0.5 }]
+    vec![
+        MemoryConfig::Elstm { hidden, gradient: Gradient::Rtrl, forget_bias: 0.5 },
+        lru(hidden, false, Gradient::Rtrl),
+        lru(hidden, true, Gradient::Rtrl),
+        gilr(hidden, false, Gradient::Rtrl),
+        gilr(hidden, true, Gradient::Rtrl),
+    ]
+}
+
+fn lru(hidden: i64, feed_forward: bool, gradient: Gradient) -> MemoryConfig {
+    MemoryConfig::Lru { hidden, radius: [0.5, 0.9], feed_forward, gradient }
+}
+
+fn gilr(hidden: i64, feed_forward: bool, gradient: Gradient) -> MemoryConfig {
+    MemoryConfig::Gilr { hidden, forget_bias: 0.5, feed_forward, gradient }
 }
 
 fn config(memory: MemoryConfig) -> PolicyConfig {

@@ -9,7 +9,9 @@ use engram_policy::{
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
 
-use super::{DISCRETE, difference, frames_with, moments, numbers, random, real_time_memories};
+use super::{
+    DISCRETE, difference, frames_with, gilr, lru, moments, numbers, random, real_time_memories,
+};
 
 /// A policy all of whose weights have an exact gradient: nothing learns below the memory.
 fn policy(memory: MemoryConfig) -> Policy {
@@ -151,9 +153,10 @@ fn unrolls_add_up_to_finite_differences() {
                     let _ = flat.get(i).g_sub_scalar_(offset);
                     value
                 };
-                // Central differences of fourth order.
-                let h = 1e-3;
-                let slope = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
+                // Central differences of sixth order: the LRU's turns bend much.
+                let h = 5e-4;
+                let between = |steps: f64| at(steps * h) - at(-steps * h);
+                let slope = (45.0 * between(1.0) - 9.0 * between(2.0) + between(3.0)) / (60.0 * h);
                 let found = sum.reshape([-1]).double_value(&[i]);
                 let error = (found - slope).abs() / slope.abs().max(1.0);
                 assert!(error < 1e-9, "{memory:?} {name}[{i}]: {found} {slope}");
@@ -244,6 +247,117 @@ fn the_elstms_sensitivities_follow_their_recursion() {
         rows(0, &z, &b_z);
         rows(6, &f, &b_f);
         assert!(relative(to_recurrence, &Tensor::stack(&[w_z, w_f], 1)) < 1e-9);
+    }
+}
+
+/// What the memory is fed, `[T, B, D + 1]` with a one behind, and 0 where an episode begins,
+/// `[T, B, 1]`; and the memory's weights.
+fn oracle(policy: &Policy, inputs: &Inputs) -> (Tensor, Tensor, impl Fn(&str) -> Tensor) {
+    let named = policy.trainable();
+    let weight = move |name: &str| {
+        let found = named.iter().find(|(n, _)| n == &format!("memory.{name}"));
+        found.unwrap().1.detach()
+    };
+    let double = |x: &Tensor| x.to_kind(Kind::Double);
+    let rewards = double(&inputs.previous_reward).unsqueeze(-1);
+    let x = Tensor::cat(&[double(&inputs.observation), rewards.ones_like(), rewards], 2);
+    let x = x.index_select(2, &Tensor::from_slice(&[0i64, 1, 2, 4, 3]));
+    let time = x.size()[0] as usize;
+    let first = (0..time).flat_map(|t| inputs.resets().at(t).to_vec());
+    let kept: Vec<f64> = first.map(|first| f64::from(!first)).collect();
+    (x, Tensor::from_slice(&kept).view([-1, BATCH, 1]), weight)
+}
+
+/// The GILR's sensitivities by their definition, one step after another: V and F with their
+/// biases, `[B, N, D + 1]` each.
+fn gilr_recursion(policy: &Policy, inputs: &Inputs, time: i64) -> [Tensor; 2] {
+    let (x, kept, weight) = oracle(policy, inputs);
+    let rows =
+        Tensor::cat(&[weight("recurrence.weight"), weight("recurrence.bias").unsqueeze(1)], 1);
+    let hidden = rows.size()[0] / 2;
+    let mut h = Tensor::zeros([BATCH, hidden], (Kind::Double, Device::Cpu));
+    let zeros = || Tensor::zeros([BATCH, hidden, x.size()[2]], (Kind::Double, Device::Cpu));
+    let mut s = [zeros(), zeros()];
+    for t in 0..time {
+        let (x, kept) = (x.get(t), kept.get(t));
+        h = h * &kept;
+        let arguments = x.matmul(&rows.tr());
+        let v = arguments.narrow(1, 0, hidden).tanh();
+        let f = arguments.narrow(1, hidden, hidden).sigmoid();
+        // h = f h' + (1 − f) v, by v's argument, by f's, and by h'.
+        let by_v = (1.0 - &f) * (1.0 - v.square());
+        let by_f = (&h - &v) * &f * (1.0 - &f);
+        let by_h = (&f * kept).unsqueeze(2);
+        let outer = |e: &Tensor| e.unsqueeze(2) * x.unsqueeze(1);
+        let [to_v, to_f] = s;
+        s = [&by_h * to_v + outer(&by_v), &by_h * to_f + outer(&by_f)];
+        h = &f * &h + (1.0 - f) * v;
+    }
+    s
+}
+
+#[test]
+fn the_gilrs_sensitivities_follow_their_recursion() {
+    for seed in 0..5 {
+        let (policy, inputs) = (policy(gilr(6, false, Gradient::Rtrl)), life(seed));
+        let (_, carry) = by_unrolls(&policy, &inputs);
+        let [found] = carry.tensors() else { panic!("one tensor") };
+        let expected = Tensor::cat(&gilr_recursion(&policy, &inputs, UNROLLS * UNROLL), 1);
+        assert!(relative(found, &expected) < 1e-9);
+    }
+}
+
+/// What s_t becomes by one step of the LRU, in real numbers: both parts, each `[B, N]`.
+fn turned(rate: [&Tensor; 2], s: [&Tensor; 2]) -> [Tensor; 2] {
+    let ([a, b], [re, im]) = (rate, s);
+    [a * re - b * im, b * re + a * im]
+}
+
+/// The LRU's sensitivities by their definition, one step after another: `∂s/∂ Re(γ W)` with the
+/// bias, both parts, `[B, N, D + 1]` each; `∂s/∂λ`, both parts, `[B, N]` each.
+fn lru_recursion(policy: &Policy, inputs: &Inputs, time: i64) -> [Tensor; 4] {
+    let (x, kept, weight) = oracle(policy, inputs);
+    let rows = Tensor::cat(&[weight("input.weight"), weight("input.bias").unsqueeze(1)], 1);
+    let hidden = rows.size()[0] / 2;
+    let part =
+        |part| rows.view([hidden, 2, -1]).select(1, part) * weight("scale").exp().unsqueeze(1);
+    let (size, angle) = ((-weight("decay").exp()).exp(), weight("turn").exp());
+    let (a, b) = (&size * angle.cos(), size * angle.sin());
+    let rate = [&a, &b];
+    let columns = [&a.unsqueeze(1), &b.unsqueeze(1)];
+    let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Double, Device::Cpu));
+    let matrix = || zeros(&[BATCH, hidden, x.size()[2]]);
+    let vector = || zeros(&[BATCH, hidden]);
+    let (mut s, mut to_rows) = ([vector(), vector()], [matrix(), matrix()]);
+    let mut to_rate = [vector(), vector()];
+    for t in 0..time {
+        let (x, kept) = (x.get(t), kept.get(t));
+        s = s.map(|part| part * &kept);
+        to_rows = to_rows.map(|part| part * kept.unsqueeze(2));
+        to_rate = to_rate.map(|part| part * &kept);
+        to_rows = turned(columns, to_rows.each_ref());
+        to_rows[0] += x.unsqueeze(1);
+        to_rate = turned(rate, to_rate.each_ref());
+        to_rate.iter_mut().zip(&s).for_each(|(to_rate, s)| *to_rate += s);
+        s = turned(rate, s.each_ref());
+        s[0] += x.matmul(&part(0).tr());
+        s[1] += x.matmul(&part(1).tr());
+    }
+    let ([a, b], [c, d]) = (to_rows, to_rate);
+    [a, b, c, d]
+}
+
+#[test]
+fn the_lrus_sensitivities_follow_their_recursion() {
+    for seed in 0..5 {
+        let (policy, inputs) = (policy(lru(6, false, Gradient::Rtrl)), life(seed));
+        let (_, carry) = by_unrolls(&policy, &inputs);
+        let [to_input, to_rate] = carry.tensors() else { panic!("two tensors") };
+        let [re, im, rate_re, rate_im] = lru_recursion(&policy, &inputs, UNROLLS * UNROLL);
+        let expected = Tensor::stack(&[re, im], 2).flatten(1, 2);
+        assert!(relative(to_input, &expected) < 1e-9);
+        let expected = Tensor::stack(&[rate_re, rate_im], 2).flatten(1, 2);
+        assert!(relative(to_rate, &expected) < 1e-9);
     }
 }
 

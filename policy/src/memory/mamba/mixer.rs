@@ -144,7 +144,7 @@ impl Mixer {
 
     /// A: `[N, 2 D]`.
     fn decay(&self) -> Tensor {
-        self.log_decay.exp().neg_()
+        -self.log_decay.exp()
     }
 
     /// x `[.., 2 D]` to what it selects.
