@@ -111,7 +111,7 @@ impl Mamba {
         for (block, before) in self.blocks.iter().zip(state.tensors().chunks_exact(2)) {
             let normal = block.norm.forward(&stream);
             let (mixed, state) = mix(&block.mixer, &normal, [&before[0], &before[1]]);
-            stream = stream + mixed;
+            stream = &stream + mixed;
             after.extend(state);
         }
         let y = match &self.output {
