@@ -42,6 +42,9 @@ pub enum Purpose {
     Train {
         /// Where trajectories and reports go.
         learner: Address,
+        /// The most steps after which the first episodes are cut off, so that environments do not
+        /// stay in step; 0: they are not.
+        stagger_steps: u32,
         /// Decisions per trajectory (T); the learner expects the same number.
         unroll_length: usize,
         /// `Trajectories` messages (of up to 1 MiB) that may be under way to the learner without

@@ -106,6 +106,7 @@ impl Program {
                 learner: learner.clone(),
                 unroll_length: run.unroll_length,
                 max_unacknowledged: MAX_UNACKNOWLEDGED,
+                stagger_steps: run.stagger_steps,
             },
             (None, None) => anyhow::bail!("training needs --learner ADDR"),
         };

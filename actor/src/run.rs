@@ -166,7 +166,7 @@ fn start(config: &ActorConfig, leave: &Shutdown) -> Result<Actor, ActorError> {
     ));
     let start = Start { config, seed, identity, leave };
     let (groups, streams) = match &config.purpose {
-        Purpose::Train { learner, unroll_length, max_unacknowledged } => {
+        Purpose::Train { learner, unroll_length, max_unacknowledged, stagger_steps: _ } => {
             start.training(learner, *unroll_length, *max_unacknowledged)?
         }
         Purpose::Evaluate { episodes } => (start.evaluation(*episodes)?, JoinSet::new()),
@@ -244,7 +244,12 @@ impl Start<'_> {
             let peer = Peer::new("inference server", config.inference.clone(), first, backoff);
             let (identity, within) = (self.identity.clone(), config.patience.answer);
             let inference = Inference::new(peer, identity, env_indices.clone(), within);
-            let worlds = VectorEnv::new(&config.env, env_indices.clone(), self.seed)?;
+            let stagger_steps = match config.purpose {
+                Purpose::Train { stagger_steps, .. } => stagger_steps,
+                Purpose::Evaluate { .. } => 0,
+            };
+            let worlds = VectorEnv::new(&config.env, env_indices.clone(), self.seed)?
+                .staggered(stagger_steps, self.seed);
             let group = Group::new(worlds, inference, record(env_indices), tell_every);
             groups.spawn(group.run(self.leave.clone()));
         }

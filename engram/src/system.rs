@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use engram_actor::{ActorConfig, ActorSummary, MAX_UNACKNOWLEDGED, Patience, Purpose};
 use engram_envs::EnvConfig;
 use engram_inference_server::{BatchLimits, InferenceConfig, WeightsSource};
-use engram_learner::{LearnerConfig, Summary};
+use engram_learner::{LearnerArgs, LearnerConfig, Summary};
 use engram_mdp::Seed;
 use engram_policy::Device;
 use engram_service::net::{Address, Exposure, Listener};
@@ -34,6 +34,21 @@ pub(crate) struct Compute {
     pub(crate) inference_threads: usize,
 }
 
+/// What to train, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Job<'a> {
+    /// What.
+    pub(crate) experiment: &'a Experiment,
+    /// The run's name.
+    pub(crate) run_id: &'a str,
+    /// Its folder; without one nothing is left behind.
+    pub(crate) folder: Option<&'a Path>,
+    /// Where networks compute.
+    pub(crate) compute: Compute,
+    /// The learner's own flags.
+    pub(crate) learner: LearnerArgs,
+}
+
 /// What a training came to.
 #[derive(Debug)]
 pub(crate) struct Trained {
@@ -45,16 +60,14 @@ pub(crate) struct Trained {
 
 /// Trains until the budget is spent or `shutdown`; progress goes to `progress`.
 pub(crate) fn train(
-    experiment: &Experiment,
-    run_id: &str,
-    folder: Option<&Path>,
-    compute: Compute,
+    job: &Job<'_>,
     progress: watch::Sender<ProgressLine>,
     shutdown: &Shutdown,
 ) -> Result<Trained> {
+    let &Job { experiment, run_id, compute, .. } = job;
     let sockets = Sockets::new()?;
     let ending = Shutdown::new();
-    let learner = start_learner(experiment, run_id, folder, compute, progress, &sockets, shutdown)?;
+    let learner = start_learner(job, progress, &sockets, shutdown)?;
     let weights = WeightsSource::Learner(sockets.learner.clone());
     let inference = start_inference(&experiment.run, run_id, weights, compute, &sockets, &ending)?;
     let actors: Vec<_> = (0..experiment.run.actors)
@@ -120,23 +133,22 @@ impl Sockets {
 type Thread<T> = JoinHandle<Result<T>>;
 
 fn start_learner(
-    experiment: &Experiment,
-    run_id: &str,
-    folder: Option<&Path>,
-    compute: Compute,
+    job: &Job<'_>,
     progress: watch::Sender<ProgressLine>,
     sockets: &Sockets,
     shutdown: &Shutdown,
 ) -> Result<Thread<Summary>> {
+    let &Job { experiment, compute, .. } = job;
     let config = LearnerConfig {
-        run_id: run_id.into(),
-        folder: folder.map(PathBuf::from),
+        run_id: job.run_id.into(),
+        folder: job.folder.map(PathBuf::from),
         resolved: experiment.resolved.clone(),
         run: experiment.run.clone(),
         rl: experiment.rl.clone(),
         policy: experiment.seq.clone(),
         device: compute.device.ready()?,
         threads: i32::try_from(compute.learner_threads)?,
+        flags: job.learner.clone(),
     };
     let shutdown = shutdown.clone();
     Ok(start("learner-io", &sockets.learner, async move |listener| {
@@ -188,6 +200,7 @@ fn start_actor(
             learner: sockets.learner.clone(),
             unroll_length: experiment.run.unroll_length,
             max_unacknowledged: MAX_UNACKNOWLEDGED,
+            stagger_steps: experiment.run.stagger_steps,
         },
         patience: Patience::STANDARD,
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use engram_actor::ActorSummary;
-use engram_learner::Ended;
+use engram_learner::{Ended, LearnerArgs};
 use engram_service::args::{ExposureArgs, MetricsArgs};
 use engram_service::config::ConfigArgs;
 use engram_service::progress::{Progress, ProgressLine};
@@ -17,7 +17,7 @@ use crate::compute::ComputeArgs;
 use crate::curves::{Curve, draw};
 use crate::eval;
 use crate::experiment::Experiment;
-use crate::system::{self, Trained};
+use crate::system::{self, Job, Trained};
 
 /// Flags of `engram train`.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +29,8 @@ pub(crate) struct TrainArgs {
     actors: Option<u32>,
     #[command(flatten)]
     compute: ComputeArgs,
+    #[command(flatten)]
+    learner: LearnerArgs,
     /// The run's name; a run of that name that exists is resumed [default: experiment and seed]
     #[arg(long, value_name = "NAME")]
     run_name: Option<String>,
@@ -101,7 +103,14 @@ fn train(
         let run = experiment.run.clone();
         move || show(receiver, &run)
     });
-    let trained = system::train(&experiment, &run_id, Some(&folder), compute, sender, shutdown)?;
+    let job = Job {
+        experiment: &experiment,
+        run_id: &run_id,
+        folder: Some(&folder),
+        compute,
+        learner: args.learner.clone(),
+    };
+    let trained = system::train(&job, sender, shutdown)?;
     bar.join().ok();
     println!("{}", conclusion(&trained));
     if let Some(episodes) = args.evaluate
@@ -118,7 +127,7 @@ fn train(
 fn introduction(experiment: &Experiment, run_id: &str) -> String {
     let parts = experiment.resolved.parts();
     let run = &experiment.run;
-    format!(
+    let mut text = format!(
         "{run_id}: {} with {} on {}\n{} env steps, {} actors × {} environments, seed {}",
         parts.seq,
         parts.rl,
@@ -127,7 +136,11 @@ fn introduction(experiment: &Experiment, run_id: &str) -> String {
         run.actors,
         run.envs_per_actor,
         run.seed,
-    )
+    );
+    if let Some(truncation) = experiment.seq.memory.truncation() {
+        text = format!("{text}\n{truncation}");
+    }
+    text
 }
 
 /// What was trained, how fast, and what held it up.

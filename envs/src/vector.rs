@@ -13,7 +13,10 @@
 
 use std::ops::Range;
 
-use engram_mdp::{Action, ActionSpec, Actions, EnvSpec, Episode, Finish, Frames, Seed, StepType};
+use engram_mdp::{
+    Action, ActionSpec, Actions, Ending, EnvSpec, Episode, Finish, Frames, Seed, StepType,
+};
+use rand::RngExt;
 
 use crate::config::EnvConfig;
 use crate::environment::Environment;
@@ -38,6 +41,8 @@ struct Progress {
     env_index: u32,
     env_steps: u32,
     episode_return: f64,
+    /// Where the episode is cut off, if its world does not end it before.
+    limit: Option<u32>,
 }
 
 impl VectorEnv {
@@ -49,7 +54,8 @@ impl VectorEnv {
         let make = |index: u32| config.make(seed.derive("env", u64::from(index)));
         let environments = indices.clone().map(make).collect::<Result<Vec<_>, _>>()?;
         let rows = environments.len();
-        let start = |env_index| Progress { env_index, env_steps: 0, episode_return: 0.0 };
+        let start =
+            |env_index| Progress { env_index, env_steps: 0, episode_return: 0.0, limit: None };
         let mut group = VectorEnv {
             observation_len: spec.observation.len(),
             frames: Frames::first(&spec, rows),
@@ -60,6 +66,17 @@ impl VectorEnv {
         };
         (0..rows).for_each(|row| group.reset(row));
         Ok(group)
+    }
+
+    /// Cuts off the first episode of every environment after a number of steps that is drawn from
+    /// 1 to `steps` (0: none is cut off), so that environments whose episodes all last equally
+    /// long do not stay in step. It is truncated, and reported as interrupted.
+    pub fn staggered(mut self, steps: u32, seed: Seed) -> Self {
+        for progress in self.progress.iter_mut().filter(|_| steps > 0) {
+            let mut generator = seed.derive("stagger", u64::from(progress.env_index)).generator();
+            progress.limit = Some(generator.random_range(1..=steps));
+        }
+        self
     }
 
     /// What every environment of the group shows and accepts.
@@ -118,15 +135,21 @@ impl VectorEnv {
         let observation = frames.observations.row_mut(row, self.observation_len);
         let outcome = self.environments[row].step(action, observation);
         frames.previous_rewards[row] = outcome.reward;
-        frames.step_types[row] = outcome.ending.map_or(StepType::Mid, StepType::Last);
-
         let progress = &mut self.progress[row];
         progress.env_steps += 1;
         progress.episode_return += f64::from(outcome.reward);
-        if let Some(ending) = outcome.ending {
+        let step_type = if let Some(ending) = outcome.ending {
             let success = self.environments[row].success();
             self.episodes.push(progress.episode(success, Finish::Ended(ending)));
-        }
+            StepType::Last(ending)
+        } else if progress.limit == Some(progress.env_steps) {
+            self.episodes.push(progress.episode(None, Finish::Interrupted));
+            StepType::Last(Ending::Truncated)
+        } else {
+            return frames.step_types[row] = StepType::Mid;
+        };
+        frames.step_types[row] = step_type;
+        progress.limit = None;
     }
 }
 

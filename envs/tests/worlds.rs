@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use engram_envs::{EnvConfig, VectorEnv};
-use engram_mdp::{ActionSpec, Actions, Finish, Frames, Generator, Seed, StepType};
+use engram_mdp::{ActionSpec, Actions, Episode, Finish, Frames, Generator, Seed, StepType};
 use proptest::prelude::*;
 use rand::RngExt;
 
@@ -130,6 +130,34 @@ fn an_interrupted_episode_is_reported_once_and_never_one_that_had_not_begun() {
     }
     assert!(group.frames().step_types.iter().all(|step_type| step_type.is_last()));
     assert!(group.interrupt().is_empty(), "the episodes had ended");
+}
+
+#[test]
+fn staggered_environments_are_out_of_step_from_their_second_episode_on() {
+    let config = config("counting");
+    let actions = Actions::Discrete(vec![1; 32]);
+    let group = || VectorEnv::new(&config, 0..32, Seed::new(0)).expect("a valid world");
+    let mut in_step = group().staggered(0, Seed::new(3));
+    let mut staggered = group().staggered(6, Seed::new(3));
+    let mut cut = 0;
+    for _ in 0..60 {
+        in_step.step(&actions);
+        let interrupted = |episode: &&Episode| episode.finish == Finish::Interrupted;
+        let ended = staggered.step(&actions).to_vec();
+        cut += ended.iter().filter(interrupted).count();
+        assert!(ended.iter().filter(interrupted).all(|episode| episode.env_steps <= 6));
+    }
+    let firsts = |group: &VectorEnv| {
+        group.frames().step_types.iter().filter(|step_type| step_type.is_first()).count()
+    };
+    assert!(cut > 20, "most of 32 first episodes are cut off");
+    assert!(matches!(firsts(&in_step), 0 | 32), "all do the same");
+    let mut phases = std::collections::HashSet::new();
+    for _ in 0..10 {
+        staggered.step(&actions);
+        phases.insert(firsts(&staggered));
+    }
+    assert!(!phases.contains(&32) && phases.len() > 1, "{phases:?}");
 }
 
 proptest! {

@@ -10,9 +10,8 @@
 //!
 //! In reading order: [`service`] speaks with one group of environments; [`queue`] is where streams
 //! and the model thread meet; [`batcher`] decides when waiting requests become a batch, and
-//! [`slots`] who holds which rows of recurrent state, which lie on the device in [`states`];
-//! [`model`] is the thread that owns the policy; [`weights`] follows the learner. [`run`] is the
-//! whole life of the server.
+//! [`slots`] who holds which rows of recurrent state; [`model`] is the thread that owns the policy
+//! and those rows; [`weights`] follows the learner. [`run`] is the whole life of the server.
 
 #![deny(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -26,8 +25,6 @@ pub mod batcher;
 pub mod slots;
 
 pub mod model;
-
-pub mod states;
 
 pub mod weights;
 

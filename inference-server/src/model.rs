@@ -11,7 +11,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use engram_mdp::{ActionSpec, Actions, Frames};
-use engram_policy::{CoreState, Distribution, Inputs, Policy, PolicyError};
+use engram_policy::slots::Rows;
+use engram_policy::{CoreState, Distribution, Inputs, Policy, PolicyError, StateTable};
 use engram_proto::convert::{actions_to_wire, floats_to_wire};
 use engram_proto::{Purpose, v1};
 use tch::{Device, Kind, Tensor};
@@ -20,7 +21,6 @@ use tokio::sync::watch;
 use crate::batcher::Batch;
 use crate::metrics::ModelMetrics;
 use crate::queue::{NewWeights, Queue, Request, Work};
-use crate::states::{Rows, SlotStates};
 use crate::weights::Serving;
 
 /// Works until the queue is closed. Tells `serving` of the first weights that can be used.
@@ -68,7 +68,7 @@ struct Model {
     version: u64,
     /// Whether the memory's state travels with trajectories.
     exports: bool,
-    states: SlotStates,
+    states: StateTable,
     /// The rows of a batch; kept for their memory.
     frames: Frames,
     metrics: ModelMetrics,
@@ -93,7 +93,7 @@ impl Model {
         Ok(Model {
             version,
             exports: policy.exported_state_width().is_some(),
-            states: SlotStates::new(&policy.initial_state(1), device),
+            states: StateTable::new(&policy.initial_state(1), device, i64::MAX),
             frames: Frames::with_capacity(policy.spec(), 0),
             metrics,
             policy,

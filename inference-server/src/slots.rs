@@ -5,7 +5,7 @@
 //! same environments evicts the one that it replaces; an older incarnation is refused. Slots that
 //! were freed are leased again, lowest first, so that what is in use lies together.
 //!
-//! Pure bookkeeping; the states themselves are in [`crate::states`].
+//! Pure bookkeeping; the states themselves are in [`crate::model`]'s table.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;

@@ -7,7 +7,7 @@ mod actor_critic;
 
 use std::time::Duration;
 
-use engram_policy::{Batch, Policy};
+use engram_policy::{Batch, CoreState, Policy};
 use tch::Tensor;
 use thiserror::Error;
 
@@ -51,11 +51,11 @@ pub struct UpdateStats {
 /// last: on an accelerator it is only the time to ask for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
-    /// From a batch to a loss.
+    /// From a batch, and what its streams carry, to a loss.
     pub forward: Duration,
     /// From a loss to a gradient.
     pub backward: Duration,
-    /// From a gradient to new weights.
+    /// From a gradient to new weights, and to what is carried on.
     pub optimizer: Duration,
 }
 
@@ -77,16 +77,17 @@ impl Algorithm {
         }
     }
 
-    /// Makes one update of `policy` from `batch`, after the share `progress` of the run's env
-    /// steps.
+    /// Makes one update of `policy` from `batch`, whose streams carry `carry`, after the share
+    /// `progress` of the run's env steps. Returns what they carry on, too.
     pub fn update(
         &mut self,
         policy: &Policy,
         batch: &Batch,
+        carry: &CoreState,
         progress: f64,
-    ) -> Result<UpdateStats, NonFinite> {
+    ) -> Result<(UpdateStats, CoreState), NonFinite> {
         match self {
-            Algorithm::Vtrace(algorithm) => algorithm.update(policy, batch, progress),
+            Algorithm::Vtrace(algorithm) => algorithm.update(policy, batch, carry, progress),
         }
     }
 

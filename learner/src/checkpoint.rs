@@ -4,7 +4,8 @@
 //! checkpoints/000000640000/          named by env steps
 //!     weights.safetensors            as published: they describe themselves
 //!     optimizer.safetensors
-//!     state.json                     counters, generators, streams; checksums of the other two
+//!     streams.safetensors            what the learner carries of each stream, if anything
+//!     state.json                     counters, generators, streams; checksums of the others
 //! ```
 //!
 //! One is written beside its place, synced to the disk, and renamed, so a process killed at any
@@ -23,15 +24,18 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::carried;
 use crate::counters::Counters;
 use crate::episodes::Episodes;
 use crate::streams::Streams;
 
 /// The layout of a checkpoint; it changes whenever an older build would misread a newer one.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
-const WEIGHTS: &str = "weights.safetensors";
+/// The policy, in a checkpoint.
+pub(crate) const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
+const CARRIED: &str = "streams.safetensors";
 const STATE: &str = "state.json";
 
 /// Everything that a killed run needs to go on as if nothing had happened.
@@ -43,6 +47,8 @@ pub struct Checkpoint {
     pub weights: Bytes,
     /// What the optimizer remembers, as safetensors.
     pub optimizer: Bytes,
+    /// What is carried of the streams that `state` lists, as safetensors; empty for none.
+    pub carried: Bytes,
 }
 
 /// What is not a tensor.
@@ -62,6 +68,8 @@ pub struct State {
     pub generators: BTreeMap<String, Generator>,
     /// Where every stream of trajectories stands.
     pub streams: Streams,
+    /// The streams of which something is kept between unrolls.
+    pub carried: Vec<carried::Saved>,
     /// Episodes so far.
     pub episodes: Episodes,
 }
@@ -111,7 +119,7 @@ pub enum CheckpointError {
         /// Each setting that differs, with both values.
         differences: Vec<String>,
     },
-    /// Its tensors do not fit the policy or the optimizer.
+    /// Its tensors do not fit the policy, the optimizer, or what streams carry.
     #[error("checkpoint {} does not fit this build: {why}", .path.display())]
     Tensors {
         /// The directory.
@@ -267,7 +275,11 @@ fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         }
     };
     let (weights, optimizer) = (whole(WEIGHTS)?, whole(OPTIMIZER)?);
-    Ok(Checkpoint { state: manifest.state, weights, optimizer })
+    let carried = match manifest.state.carried.is_empty() {
+        true => Bytes::new(),
+        false => whole(CARRIED)?,
+    };
+    Ok(Checkpoint { state: manifest.state, weights, optimizer, carried })
 }
 
 fn read_file(path: &Path, name: &str) -> Result<Vec<u8>, CheckpointError> {
@@ -284,8 +296,11 @@ fn write_beside(beside: &Path, checkpoint: &Checkpoint) -> Result<(), Checkpoint
         fs::remove_dir_all(beside).map_err(disk("replace", beside))?;
     }
     fs::create_dir_all(beside).map_err(disk("create", beside))?;
-    let tensors = [(WEIGHTS, &checkpoint.weights), (OPTIMIZER, &checkpoint.optimizer)];
-    for (name, bytes) in tensors {
+    let mut tensors = vec![(WEIGHTS, &checkpoint.weights), (OPTIMIZER, &checkpoint.optimizer)];
+    if !checkpoint.state.carried.is_empty() {
+        tensors.push((CARRIED, &checkpoint.carried));
+    }
+    for (name, bytes) in &tensors {
         write_synced(&beside.join(name), bytes)?;
     }
     let manifest = Manifest {

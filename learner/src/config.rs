@@ -50,6 +50,8 @@ pub struct VtraceConfig {
     pub optimizer: OptimizerConfig,
     /// Updates in a row that may be skipped because a number was not finite, before the run stops.
     pub max_non_finite_updates: u32,
+    /// Parts of the policy that do not learn: `torso`, `memory`, and so on.
+    pub freeze: Vec<String>,
 }
 
 /// What becomes of a reward before it is learned from. Reported returns are never clipped.
@@ -140,6 +142,13 @@ impl RlConfig {
     pub fn max_non_finite_updates(&self) -> u32 {
         match self {
             RlConfig::Vtrace(config) => config.max_non_finite_updates,
+        }
+    }
+
+    /// Parts of the policy that do not learn.
+    pub fn freeze(&self) -> &[String] {
+        match self {
+            RlConfig::Vtrace(config) => &config.freeze,
         }
     }
 

@@ -8,9 +8,11 @@ use engram_service::{ConfigError, NetError};
 use thiserror::Error;
 
 use crate::algorithms::NonFinite;
+use crate::carried::TooLittleMemory;
 use crate::checkpoint::CheckpointError;
 use crate::config::OutOfRange;
 use crate::run_folder::RunFolderError;
+use crate::transfer::TransferError;
 
 /// Why a learner could not start, or could not go on.
 #[derive(Debug, Error)]
@@ -24,6 +26,24 @@ pub enum LearnerError {
     /// A setting of the policy is out of its range.
     #[error(transparent)]
     Policy(PolicyError),
+    /// A world does not fit the policy.
+    #[error(transparent)]
+    World(PolicyError),
+    /// There is no such part to freeze.
+    #[error("rl.freeze: {0}")]
+    Freeze(PolicyError),
+    /// Every weight is frozen.
+    #[error("rl.freeze leaves nothing that learns: it names {}", .frozen.join(", "))]
+    NothingLearns {
+        /// The parts.
+        frozen: Vec<String>,
+    },
+    /// What streams carry does not find room.
+    #[error(transparent)]
+    StreamMemory(#[from] TooLittleMemory),
+    /// There are no weights to begin with.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
     /// The run's folder cannot be used.
     #[error(transparent)]
     RunFolder(#[from] RunFolderError),

@@ -4,20 +4,26 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Instant;
 
 use bytes::Bytes;
 use engram_mdp::{EnvSpec, Generator, Seed};
-use engram_policy::{Batch, Policy, PolicyConfig, PolicyError};
+use engram_policy::{Batch, Loaded, Policy, PolicyConfig};
 use tch::Device;
 
 use crate::algorithms::{Algorithm, NonFinite, UpdateStats};
+use crate::assembly::Row;
+use crate::carried::{Carried, Tally};
 use crate::checkpoint::{Checkpoint, CheckpointError, State};
 use crate::config::RlConfig;
 use crate::counters::Counters;
 use crate::episodes::Episodes;
+use crate::error::LearnerError;
+use crate::flags::ByteSize;
 use crate::publisher::Weights;
 use crate::streams::Streams;
 use crate::tensors;
+use crate::transfer::Origin;
 
 /// How to make a learner.
 #[derive(Clone, Debug)]
@@ -36,6 +42,8 @@ pub struct Recipe {
     pub budget: u64,
     /// Where the network computes.
     pub device: Device,
+    /// The most that may be kept of streams between unrolls.
+    pub stream_memory: ByteSize,
 }
 
 /// A policy that learns.
@@ -44,18 +52,25 @@ pub struct Learner {
     spec: EnvSpec,
     policy: Policy,
     algorithm: Algorithm,
+    carried: Carried,
     counters: Counters,
     generators: BTreeMap<String, Generator>,
 }
 
 impl Learner {
     /// One that has learned nothing yet, for a world.
-    pub fn new(recipe: Recipe, spec: EnvSpec) -> Result<Self, PolicyError> {
+    pub fn new(recipe: Recipe, spec: EnvSpec) -> Result<Self, LearnerError> {
         let seed = recipe.seed.derive("policy", 0);
-        let policy = Policy::new(&recipe.policy, &spec, seed, recipe.device)?;
+        let mut policy =
+            Policy::new(&recipe.policy, &spec, seed, recipe.device).map_err(LearnerError::World)?;
+        policy.freeze(recipe.rl.freeze()).map_err(LearnerError::Freeze)?;
+        if policy.trainable().is_empty() {
+            return Err(LearnerError::NothingLearns { frozen: recipe.rl.freeze().to_vec() });
+        }
+        let carried = Carried::new(&policy, recipe.stream_memory, recipe.rl.batch_size())?;
         let algorithm = Algorithm::new(&recipe.rl, &policy);
         let (counters, generators) = (Counters::default(), BTreeMap::new());
-        Ok(Learner { recipe, spec, policy, algorithm, counters, generators })
+        Ok(Learner { recipe, spec, policy, algorithm, carried, counters, generators })
     }
 
     /// One that goes on where a checkpoint, which was read from `path`, was made.
@@ -63,31 +78,67 @@ impl Learner {
         recipe: Recipe,
         path: &Path,
         checkpoint: &Checkpoint,
-    ) -> Result<Self, CheckpointError> {
+    ) -> Result<Self, LearnerError> {
         let misfit = |why: String| CheckpointError::Tensors { path: path.into(), why };
         let state = &checkpoint.state;
-        let mut learner =
-            Learner::new(recipe, state.spec.clone()).map_err(|error| misfit(error.to_string()))?;
+        let mut learner = match Learner::new(recipe, state.spec.clone()) {
+            Err(LearnerError::World(error)) => return Err(misfit(error.to_string()).into()),
+            made => made?,
+        };
         learner.policy.load(&checkpoint.weights).map_err(|error| misfit(error.to_string()))?;
         let remembered = tensors::from_bytes(&checkpoint.optimizer).map_err(misfit)?;
         let loaded = learner.algorithm.load_state(&remembered);
         loaded.map_err(|error| misfit(error.to_string()))?;
+        learner.carried.load(&state.carried, &checkpoint.carried).map_err(misfit)?;
         learner.counters = state.counters;
         learner.generators.clone_from(&state.generators);
         Ok(learner)
     }
 
-    /// Makes one update from a batch of so many env steps. If a number was not finite, weights
-    /// and optimizer are as they were; the env steps count either way.
-    pub fn update(&mut self, batch: &Batch, env_steps: u64) -> Result<UpdateStats, NonFinite> {
+    /// Takes over parts of another policy's weights, before the first update.
+    pub fn begin_from(&mut self, origin: &Origin) -> Result<Loaded, LearnerError> {
+        assert_eq!(self.counters.updates, 0, "a run begins once");
+        Ok(origin.give(&mut self.policy)?)
+    }
+
+    /// Makes one update from a batch of so many env steps, whose trajectories came from `rows`. If
+    /// a number was not finite, weights and optimizer are as they were, and the batch's streams
+    /// begin anew; the env steps count either way.
+    pub fn update(
+        &mut self,
+        batch: &Batch,
+        rows: &[Row],
+        env_steps: u64,
+    ) -> Result<UpdateStats, NonFinite> {
+        let started = Instant::now();
+        let Counters { updates, non_finite_updates, .. } = self.counters;
+        let attempt = updates + non_finite_updates;
+        self.policy.set_dropout(Some(self.recipe.seed.derive("dropout", attempt)));
+        let carry = self.carried.take(rows);
+        let taking = started.elapsed();
         let progress = self.counters.env_steps as f64 / self.recipe.budget as f64;
-        let updated = self.algorithm.update(&self.policy, batch, progress);
+        let updated = self.algorithm.update(&self.policy, batch, &carry, progress);
         self.counters.env_steps += env_steps;
         match updated {
-            Ok(_) => self.counters.updates += 1,
-            Err(_) => self.counters.non_finite_updates += 1,
+            Ok((mut stats, carry)) => {
+                let updated = Instant::now();
+                self.carried.put(rows, &carry);
+                self.counters.updates += 1;
+                stats.phases.forward += taking;
+                stats.phases.optimizer += updated.elapsed();
+                Ok(stats)
+            }
+            Err(last) => {
+                self.counters.non_finite_updates += 1;
+                Err(last)
+            }
         }
-        updated
+    }
+
+    /// What is kept of streams, where anything is, and what happened to it since this was last
+    /// asked.
+    pub fn carried(&mut self) -> Option<Tally> {
+        self.carried.carries().then(|| self.carried.tally())
     }
 
     /// The weights as they are, under the next version.
@@ -108,7 +159,8 @@ impl Learner {
     }
 
     /// Everything that is needed to go on from here.
-    pub fn checkpoint(&self, streams: Streams, episodes: Episodes) -> Checkpoint {
+    pub fn checkpoint(&mut self, streams: Streams, episodes: Episodes) -> Checkpoint {
+        let (saved, carried) = self.carried.save();
         let state = State {
             run_id: self.recipe.run_id.clone(),
             config: self.recipe.config.clone(),
@@ -116,10 +168,12 @@ impl Learner {
             counters: self.counters,
             generators: self.generators.clone(),
             streams,
+            carried: saved,
             episodes,
         };
         let optimizer = Bytes::from(tensors::to_bytes(&self.algorithm.state()));
-        Checkpoint { state, weights: self.weights().bytes, optimizer }
+        let weights = self.weights().bytes;
+        Checkpoint { state, weights, optimizer, carried: carried.into() }
     }
 
     /// How far it is.
@@ -140,6 +194,11 @@ impl Learner {
     /// The world.
     pub fn spec(&self) -> &EnvSpec {
         &self.spec
+    }
+
+    /// Whether something is kept of streams from one unroll to the next.
+    pub fn carries(&self) -> bool {
+        self.carried.carries()
     }
 
     /// Numbers of recurrent state that every trajectory must bring.

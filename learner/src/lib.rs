@@ -7,13 +7,15 @@
 //!
 //! In reading order: `service` takes what arrives: `push` checks an actor's trajectories,
 //! [`streams`] accepts each exactly once, [`queue`] bounds what waits, [`assembly`] turns it into
-//! batches. `training` is the loop of the thread that learns; [`learner`] is what it changes: a
-//! policy by one of the [`algorithms`], which are made of [`vtrace`] and [`optimizer`] and set up
-//! by [`config`]. [`publisher`] and `subscribe` bring the weights back.
+//! batches, of trajectories that `gathering` has chosen. `training` is the loop of the thread that
+//! learns; [`learner`] is what it changes: a policy by one of the [`algorithms`], which are made
+//! of [`vtrace`] and [`optimizer`] and set up by [`config`]; [`carried`] is what it keeps of each
+//! stream between unrolls. [`publisher`] and `subscribe` bring the weights back.
 //!
 //! What stays: [`run_folder`] is what a run leaves, [`checkpoint`] what it resumes from, [`writer`]
 //! who waits for the disk, [`curves`] and [`tensorboard`] what it looked like. [`episodes`],
-//! [`interval`], [`meter`] and [`metrics`] count. `opening` and `wiring` tie it together.
+//! [`interval`], [`meter`] and [`metrics`] count. `opening` and `wiring` tie it together, [`flags`]
+//! say where and how, and [`transfer`] brings weights from another run.
 
 #![deny(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -30,13 +32,21 @@ pub mod queue;
 
 pub mod assembly;
 
+mod gathering;
+
 mod opening;
 
 mod wiring;
 
+pub mod flags;
+
+pub mod transfer;
+
 mod training;
 
 pub mod learner;
+
+pub mod carried;
 
 pub mod algorithms;
 
@@ -96,6 +106,7 @@ use tokio_util::task::TaskTracker;
 pub use algorithms::{Algorithm, NonFinite, UpdateStats};
 pub use config::RlConfig;
 pub use error::LearnerError;
+pub use flags::LearnerArgs;
 pub use meter::Shares;
 
 use checkpoint::Store;
@@ -125,6 +136,8 @@ pub struct LearnerConfig {
     pub device: Device,
     /// Threads of tensor operations on the CPU.
     pub threads: i32,
+    /// The rest of where and how.
+    pub flags: LearnerArgs,
 }
 
 /// How a run ended.
@@ -163,7 +176,8 @@ pub struct Summary {
 }
 
 impl LearnerConfig {
-    /// Reads the learner's sections of a configuration, and checks them.
+    /// Reads the learner's sections of a configuration, and checks them. The flags are those of
+    /// somebody who gave none.
     pub fn new(
         resolved: Resolved,
         run_id: String,
@@ -175,7 +189,8 @@ impl LearnerConfig {
         rl.validate()?;
         let policy: PolicyConfig = resolved.section("seq")?;
         policy.validate().map_err(LearnerError::Policy)?;
-        Ok(LearnerConfig { run_id, folder, resolved, run, rl, policy, device, threads })
+        let flags = LearnerArgs::default();
+        Ok(LearnerConfig { run_id, folder, resolved, run, rl, policy, device, threads, flags })
     }
 
     fn recipe(&self) -> Recipe {
@@ -187,6 +202,7 @@ impl LearnerConfig {
             seed: Seed::new(self.run.seed),
             budget: self.run.env_steps,
             device: self.device,
+            stream_memory: self.flags.stream_memory,
         }
     }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use engram_learner::{LearnerConfig, LearnerError, Summary};
+use engram_learner::{LearnerArgs, LearnerConfig, LearnerError, Summary};
 use engram_policy::Device;
 use engram_service::args::{ExposureArgs, LogArgs, MetricsArgs};
 use engram_service::progress::{Progress, ProgressLine};
@@ -36,6 +36,8 @@ struct Arguments {
     #[arg(long, value_name = "N", env = "ENGRAM_THREADS", default_value_t = 1,
           value_parser = clap::value_parser!(i32).range(1..=1024))]
     threads: i32,
+    #[command(flatten)]
+    learner: LearnerArgs,
     /// Ask the learner at --listen whether it is serving, and leave
     #[arg(long)]
     healthcheck: bool,
@@ -72,8 +74,11 @@ async fn serve() -> anyhow::Result<()> {
     }
     let name = arguments.run_name.clone().unwrap_or_else(|| resolved.experiment().to_owned());
     let folder = Some(arguments.runs.join(&name));
-    let config =
-        LearnerConfig::new(resolved, name, folder, arguments.device.ready()?, arguments.threads)?;
+    let (device, threads) = (arguments.device.ready()?, arguments.threads);
+    let config = LearnerConfig {
+        flags: arguments.learner,
+        ..LearnerConfig::new(resolved, name, folder, device, threads)?
+    };
     let shutdown = Shutdown::on_signals().context("cannot hear signals")?;
     let exposure = arguments.exposure.exposure();
     let metrics = arguments.metrics.serve(exposure, &shutdown).await?;

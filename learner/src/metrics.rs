@@ -8,9 +8,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::{Counter, Gauge, Histogram, Unit};
 
+use crate::carried::Tally;
+
 const TRAJECTORIES_RECEIVED: &str = "engram_trajectories_received_total";
 const TRAJECTORIES_DROPPED: &str = "engram_trajectories_dropped_total";
 const STREAM_GAPS: &str = "engram_stream_gaps_total";
+const STREAM_CARRIED: &str = "engram_stream_carried";
+const STREAM_CARRY_BYTES: &str = "engram_stream_carry_bytes";
+const STREAM_RESTARTS: &str = "engram_stream_restarts_total";
+const STREAM_EVICTIONS: &str = "engram_stream_evictions_total";
 const ACTORS: &str = "engram_actors";
 const QUEUE_DEPTH: &str = "engram_queue_depth";
 const POLICY_VERSION: &str = "engram_policy_version";
@@ -87,6 +93,10 @@ pub struct Metrics {
     received: Counter,
     dropped: [Counter; 3],
     stream_gaps: Counter,
+    stream_carried: Gauge,
+    stream_carry_bytes: Gauge,
+    stream_restarts: Counter,
+    stream_evictions: Counter,
     actors: Gauge,
     queue_depth: Gauge,
     policy_version: Gauge,
@@ -116,6 +126,10 @@ impl Metrics {
             received: metrics::counter!(TRAJECTORIES_RECEIVED),
             dropped: ["stale", "repeat", "invalid"].map(dropped),
             stream_gaps: metrics::counter!(STREAM_GAPS),
+            stream_carried: metrics::gauge!(STREAM_CARRIED),
+            stream_carry_bytes: metrics::gauge!(STREAM_CARRY_BYTES),
+            stream_restarts: metrics::counter!(STREAM_RESTARTS),
+            stream_evictions: metrics::counter!(STREAM_EVICTIONS),
             actors: metrics::gauge!(ACTORS),
             queue_depth: metrics::gauge!(QUEUE_DEPTH),
             policy_version: metrics::gauge!(POLICY_VERSION, "role" => "learner"),
@@ -160,6 +174,14 @@ impl Metrics {
     /// Trajectories of a stream are missing.
     pub fn gap(&self) {
         self.stream_gaps.increment(1);
+    }
+
+    /// What is kept of streams between unrolls, and what has happened to it.
+    pub fn carried(&self, tally: &Tally) {
+        self.stream_carried.set(tally.streams as f64);
+        self.stream_carry_bytes.set(tally.bytes as f64);
+        self.stream_restarts.increment(tally.restarts);
+        self.stream_evictions.increment(tally.evictions);
     }
 
     /// So many trajectories wait.
@@ -239,6 +261,10 @@ fn describe() {
     describe_counter!(TRAJECTORIES_RECEIVED, count, "Good trajectories that arrived.");
     describe_counter!(TRAJECTORIES_DROPPED, count, "Trajectories not learned from, by reason.");
     describe_counter!(STREAM_GAPS, count, "Holes in streams of trajectories.");
+    describe_gauge!(STREAM_CARRIED, count, "Streams of which something is kept between unrolls.");
+    describe_gauge!(STREAM_CARRY_BYTES, Unit::Bytes, "Bytes of the table that keeps it.");
+    describe_counter!(STREAM_RESTARTS, count, "Streams that had to begin anew in the middle.");
+    describe_counter!(STREAM_EVICTIONS, count, "Streams that made room for others.");
     describe_gauge!(ACTORS, count, "Actors with an open stream of trajectories.");
     describe_gauge!(QUEUE_DEPTH, count, "Trajectories that wait for the learner.");
     describe_gauge!(POLICY_VERSION, count, "Version of the weights.");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
-use engram_policy::PolicyError;
+use engram_policy::{Loaded, PolicyError};
 use engram_service::Shutdown;
 use engram_service::threads::{reason, spawn_named};
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +14,7 @@ use crate::error::LearnerError;
 use crate::learner::Learner;
 use crate::run_folder::RunFolder;
 use crate::training::{Disk, Training};
+use crate::transfer::Origin;
 use crate::wiring::{Terms, Wiring};
 use crate::writer::Writer;
 use crate::{LearnerConfig, Summary};
@@ -40,9 +41,17 @@ pub(crate) fn run(
         let env_steps = resumed.as_ref().map_or(0, |o| o.learner.counters().env_steps);
         folder.begin(&config.resolved.to_toml(), env_steps)?;
     }
+    // Read before anybody waits for it, so that a wrong path is an error at once.
+    let origin = match resumed {
+        Some(_) => None,
+        None => config.origin()?,
+    };
     // Nobody waits for it any more only when the run is being given up.
     let _ = ready.send(());
-    let opened = resumed.or_else(|| first_world(config, &mut wiring));
+    let opened = match resumed {
+        Some(opened) => Some(opened),
+        None => first_world(config, origin.as_ref(), &mut wiring)?,
+    };
     match opened {
         Some(opened) => train(config, wiring, folder, opened),
         None => Ok(Summary::default()),
@@ -67,25 +76,35 @@ fn resume(
 }
 
 /// Waits for the first actor whose world a policy can be made for. `None` on shutdown.
-fn first_world(config: &LearnerConfig, wiring: &mut Wiring) -> Option<Opened> {
+fn first_world(
+    config: &LearnerConfig,
+    origin: Option<&Origin>,
+    wiring: &mut Wiring,
+) -> Result<Option<Opened>, LearnerError> {
     loop {
-        let proposal = wiring.runtime.block_on(async {
+        let proposed = wiring.runtime.block_on(async {
             tokio::select! {
                 () = wiring.shutdown.triggered() => None,
                 proposal = wiring.proposals.recv() => proposal,
             }
-        })?;
+        });
+        let Some(proposal) = proposed else { return Ok(None) };
         match Learner::new(config.recipe(), proposal.spec) {
-            Ok(learner) => {
+            Ok(mut learner) => {
+                if let Some(origin) = origin {
+                    let Loaded { tensors, numbers } = learner.begin_from(origin)?;
+                    tracing::info!(%origin, tensors, numbers, "weights of another run");
+                }
                 tracing::info!(world = %learner.spec(), "the run begins");
                 wiring.terms.send_replace(Some(terms(&learner)));
-                return Some(Opened { learner, resumed: None });
+                return Ok(Some(Opened { learner, resumed: None }));
             }
-            Err(error) => {
+            Err(LearnerError::World(error)) => {
                 tracing::warn!(%error, "an actor's world was refused");
                 // The actor may have left meanwhile.
                 let _ = proposal.refusal.send(error);
             }
+            Err(error) => return Err(error),
         }
     }
 }
@@ -102,6 +121,9 @@ fn train(
     opened: Opened,
 ) -> Result<Summary, LearnerError> {
     let Opened { learner, resumed } = opened;
+    if let Some(truncation) = config.policy.memory.truncation() {
+        tracing::info!("{truncation}");
+    }
     let Wiring { arrivals, proposals, terms: _terms, .. } = wiring;
     // Whoever still proposes a world finds the terms instead. A pattern of `_` would keep the
     // channel open until the end of the run, and its second actor waiting.
@@ -113,6 +135,7 @@ fn train(
         rules: Rules {
             batch_size: config.rl.batch_size(),
             max_policy_lag: config.run.max_policy_lag,
+            one_per_stream: learner.carries(),
         },
         spec: learner.spec().clone(),
         device: config.device,

@@ -161,7 +161,7 @@ impl Session {
                     metrics.gap();
                     tracing::debug!(%stream, missing, "trajectories are missing");
                 }
-                place.put(Arrival { trajectory, continuity });
+                place.put(Arrival { trajectory, generation });
                 metrics.received(1);
             }
         }

@@ -6,15 +6,13 @@
 use engram_mdp::Trajectory;
 use tokio::sync::mpsc;
 
-use crate::streams::Continuity;
-
 /// A trajectory that was accepted into its stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arrival {
     /// The trajectory.
     pub trajectory: Trajectory,
-    /// Whether state carried from the stream's last one is good for it.
-    pub continuity: Continuity,
+    /// The incarnation of the actor that sent it.
+    pub generation: u64,
 }
 
 /// The end that streams put trajectories in.

@@ -1,18 +1,44 @@
-//! Named tensors as safetensors, for what an optimizer remembers.
+//! Named tensors as safetensors: what an optimizer remembers, and what streams carry.
+//!
+//! They may be large, and training waits meanwhile, so every number is copied once: from where it
+//! lies into the file's bytes.
 
-use safetensors::tensor::TensorView;
+use std::cmp::Reverse;
+
 use safetensors::{Dtype, SafeTensors};
+use serde_json::{Map, json};
 use tch::{Device, Kind, Tensor};
 
 /// The bytes of named tensors, wherever they lie.
 pub(crate) fn to_bytes(named: &[(String, Tensor)]) -> Vec<u8> {
-    let data: Vec<Vec<u8>> = named.iter().map(|(_, tensor)| bytes(tensor)).collect();
-    let views = named.iter().zip(&data).map(|((name, tensor), data)| {
-        let shape = tensor.size().iter().map(|&side| side as usize).collect();
-        let view = TensorView::new(dtype(tensor.kind()), shape, data);
-        (name.as_str(), view.expect("a tensor's bytes have its shape"))
-    });
-    safetensors::serialize(views, None).expect("an optimizer's tensors have names of their own")
+    let mut named: Vec<&(String, Tensor)> = named.iter().collect();
+    // Larger numbers first, so that all are aligned.
+    named.sort_by_key(|(_, tensor)| Reverse(tensor.kind().elt_size_in_bytes()));
+    let (mut header, mut end) = (Map::new(), 0);
+    for (name, tensor) in &named {
+        let start = end;
+        end += bytes(tensor);
+        let about = json!({
+            "dtype": dtype(tensor.kind()),
+            "shape": tensor.size(),
+            "data_offsets": [start, end],
+        });
+        let earlier = header.insert(name.clone(), about);
+        assert!(earlier.is_none(), "two tensors are called {name}");
+    }
+    let mut header = serde_json::to_vec(&header).expect("names and numbers make JSON");
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let mut file = vec![0; 8 + header.len() + end];
+    file[..8].copy_from_slice(&(header.len() as u64).to_le_bytes());
+    file[8..8 + header.len()].copy_from_slice(&header);
+    let mut rest = &mut file[8 + header.len()..];
+    for (_, tensor) in named {
+        let (place, after) = rest.split_at_mut(bytes(tensor));
+        let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
+        tensor.copy_data_u8(place, tensor.numel());
+        rest = after;
+    }
+    file
 }
 
 /// The named tensors in `bytes`, on the CPU; the reason where there are none.
@@ -28,24 +54,23 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, String> 
         .collect()
 }
 
-fn bytes(tensor: &Tensor) -> Vec<u8> {
-    let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
-    let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
-    tensor.copy_data_u8(&mut bytes, tensor.numel());
-    bytes
+fn bytes(tensor: &Tensor) -> usize {
+    tensor.numel() * tensor.kind().elt_size_in_bytes()
 }
 
 fn dtype(kind: Kind) -> Dtype {
     match kind {
+        Kind::BFloat16 => Dtype::BF16,
         Kind::Float => Dtype::F32,
         Kind::Double => Dtype::F64,
         Kind::Int64 => Dtype::I64,
-        other => panic!("optimizers remember floats and counts, not {other:?}"),
+        other => panic!("learners remember floats and counts, not {other:?}"),
     }
 }
 
 fn kind(dtype: Dtype) -> Option<Kind> {
     match dtype {
+        Dtype::BF16 => Some(Kind::BFloat16),
         Dtype::F32 => Some(Kind::Float),
         Dtype::F64 => Some(Kind::Double),
         Dtype::I64 => Some(Kind::Int64),
@@ -62,15 +87,19 @@ mod tests {
         let named = vec![
             ("mean.a".to_owned(), Tensor::from_slice(&[1.5_f32, -0.0, f32::MIN_POSITIVE])),
             ("steps".to_owned(), Tensor::from_slice(&[7_i64])),
+            ("odd".to_owned(), Tensor::from_slice(&[0.5_f32; 3]).to_kind(Kind::BFloat16)),
+            ("none".to_owned(), Tensor::zeros([0, 4], (Kind::Float, Device::Cpu))),
             ("square".to_owned(), Tensor::from_slice(&[0.1_f64; 6]).view([2, 3])),
         ];
         let mut back = from_bytes(&to_bytes(&named)).unwrap();
         back.sort_by_key(|(name, _)| name.clone());
         let names: Vec<&str> = back.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["mean.a", "square", "steps"]);
+        assert_eq!(names, ["mean.a", "none", "odd", "square", "steps"]);
         assert_eq!(back[0].1, named[0].1);
-        assert_eq!(back[1].1, named[2].1);
-        assert_eq!((back[2].1.kind(), back[2].1.int64_value(&[0])), (Kind::Int64, 7));
+        assert_eq!(back[1].1.size(), [0, 4]);
+        assert_eq!((back[2].1.kind(), back[2].1.double_value(&[2])), (Kind::BFloat16, 0.5));
+        assert_eq!(back[3].1, named[4].1);
+        assert_eq!((back[4].1.kind(), back[4].1.int64_value(&[0])), (Kind::Int64, 7));
     }
 
     #[test]

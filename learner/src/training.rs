@@ -179,7 +179,11 @@ impl Training {
         course.interval.stale(*stale);
         course.total.stale += stale;
         course.interval.meter().spent(Phase::Assemble, *assembly_time);
-        match self.learner.update(batch, *env_steps) {
+        let updated = self.learner.update(batch, rows, *env_steps);
+        if let Some(tally) = self.learner.carried() {
+            self.metrics.carried(&tally);
+        }
+        match updated {
             Ok(stats) => {
                 let phases = stats.phases;
                 self.metrics.phase(Phase::Forward, phases.forward);
@@ -271,10 +275,13 @@ impl Training {
             return;
         }
         course.saved = Instant::now();
-        let Some(disk) = &self.disk else { return };
+        if self.disk.is_none() {
+            return;
+        }
         let checkpoint = self.checkpoint();
         course.interval.meter().spent(Phase::Checkpoint, course.saved.elapsed());
         self.metrics.phase(Phase::Checkpoint, course.saved.elapsed());
+        let Some(disk) = &self.disk else { return };
         if disk.writer.offer(checkpoint) {
             course.saved_env_steps = self.learner.counters().env_steps;
         } else {
@@ -282,7 +289,7 @@ impl Training {
         }
     }
 
-    fn checkpoint(&self) -> crate::checkpoint::Checkpoint {
+    fn checkpoint(&mut self) -> crate::checkpoint::Checkpoint {
         let streams = self.ledger.streams().clone();
         let episodes = self.ledger.episodes().clone();
         self.learner.checkpoint(streams, episodes)

@@ -6,7 +6,7 @@ mod support;
 use engram_learner::algorithms::{ActorCritic, Algorithm};
 use engram_learner::config::{Reduction, RewardClip, RlConfig, VtraceConfig};
 use engram_mdp::{Ending, StepType, Trajectory};
-use engram_policy::{Batch, Distribution, MemoryConfig, Policy, PolicyConfig};
+use engram_policy::{Batch, CoreState, Distribution, MemoryConfig, Policy, PolicyConfig};
 use support::{Actor, Task, numbers};
 use tch::{Kind, Tensor, no_grad};
 
@@ -29,6 +29,11 @@ fn off_policy_unrolls() -> Vec<Trajectory> {
     let unrolls: Vec<Trajectory> = unrolls.collect();
     assert!(unrolls.iter().any(|unroll| unroll.rewards().contains(&1.0)));
     unrolls
+}
+
+/// An LSTM carries nothing: its state travels with trajectories, and its gradient is truncated.
+fn carry(policy: &Policy, batch: &Batch) -> CoreState {
+    policy.initial_carry(batch.batch())
 }
 
 fn config(reduction: Reduction) -> VtraceConfig {
@@ -119,7 +124,7 @@ fn loss_of(decisions: &[Decided], constants: &[Decided], c: &VtraceConfig) -> f6
 
 fn gradients(algorithm: &ActorCritic, policy: &Policy, batch: &Batch) -> Vec<Vec<f64>> {
     let weights: Vec<Tensor> = policy.trainable().into_iter().map(|(_, w)| w).collect();
-    let loss = algorithm.loss(policy, batch).total;
+    let loss = algorithm.loss(policy, batch, &carry(policy, batch)).total;
     let gradients = Tensor::run_backward(&[loss], &weights, false, false);
     gradients.iter().map(numbers).collect()
 }
@@ -136,7 +141,7 @@ fn loss_and_gradients_equal_a_slow_transcription() {
         let slow = || transcription(&policy, &trajectories, &batch, &config);
         let constants = slow();
         let expected = loss_of(&constants, &constants, &config);
-        let found = algorithm.loss(&policy, &batch);
+        let found = algorithm.loss(&policy, &batch, &carry(&policy, &batch));
         assert_eq!(found.summary.decisions as usize, constants.len());
         let error = (found.total.double_value(&[]) - expected).abs();
         assert!(error < 1e-12 * expected.abs(), "the loss {expected} is off by {error}");
@@ -186,7 +191,9 @@ fn fresh_data_is_on_policy_because_the_core_state_came_with_it() {
     let mut actor = Actor::new(TASK, 16, 5, &policy, 1);
     let RlConfig::Vtrace(config) = support::vtrace(|_| ());
     let algorithm = ActorCritic::new(&config, &policy);
-    let off = |batch: &Batch| (algorithm.loss(&policy, batch).summary.mean_rho - 1.0).abs();
+    let off = |batch: &Batch| {
+        (algorithm.loss(&policy, batch, &carry(&policy, batch)).summary.mean_rho - 1.0).abs()
+    };
     actor.batch(&policy);
     let mut batch = actor.batch(&policy);
     let with_state = off(&batch);
@@ -203,7 +210,10 @@ fn rewards_are_clipped_where_the_config_says_so() {
         let mut batch = support::batch(&off_policy_unrolls(), &TASK.spec());
         batch.rewards *= factor;
         let config = VtraceConfig { reward_clip, ..config(Reduction::Mean) };
-        ActorCritic::new(&config, &policy).loss(&policy, &batch).total.double_value(&[])
+        ActorCritic::new(&config, &policy)
+            .loss(&policy, &batch, &carry(&policy, &batch))
+            .total
+            .double_value(&[])
     };
     assert_eq!(loss(RewardClip::AbsOne, 9.0), loss(RewardClip::AbsOne, 1.0));
     assert_ne!(loss(RewardClip::None, 9.0), loss(RewardClip::None, 1.0));
@@ -223,21 +233,25 @@ fn an_update_that_is_not_finite_leaves_no_trace() {
     let policy = support::policy(Kind::Float, &lstm(), TASK, 1);
     let mut algorithm = Algorithm::new(&support::vtrace(|_| ()), &policy);
     let mut batch = support::batch(&off_policy_unrolls(), &TASK.spec());
-    algorithm.update(&policy, &batch, 0.0).expect("a finite update");
+    algorithm.update(&policy, &batch, &carry(&policy, &batch), 0.0).expect("a finite update");
     let (weights_before, memory_before) = (weights(&policy), memory_of(&algorithm));
 
     let good = batch.rewards.copy();
     batch.rewards = &good + f64::INFINITY;
-    let error = algorithm.update(&policy, &batch, 0.0).expect_err("an infinite loss");
+    let error = algorithm
+        .update(&policy, &batch, &carry(&policy, &batch), 0.0)
+        .expect_err("an infinite loss");
     assert_eq!(error.quantity, "loss");
     batch.rewards = &good + f64::NAN;
-    let error = algorithm.update(&policy, &batch, 0.0).expect_err("a loss that is no number");
+    let error = algorithm
+        .update(&policy, &batch, &carry(&policy, &batch), 0.0)
+        .expect_err("a loss that is no number");
     assert!(error.to_string().contains("NaN"), "{error}");
     assert_eq!(weights(&policy), weights_before);
     assert_eq!(memory_of(&algorithm), memory_before);
 
     batch.rewards = good;
-    algorithm.update(&policy, &batch, 0.0).expect("a finite update");
+    algorithm.update(&policy, &batch, &carry(&policy, &batch), 0.0).expect("a finite update");
     assert_ne!(weights(&policy), weights_before);
 }
 
@@ -247,13 +261,15 @@ fn a_restored_algorithm_goes_on_bit_for_bit() {
     let batch = support::batch(&off_policy_unrolls(), &TASK.spec());
     let policy = support::policy(Kind::Float, &lstm(), TASK, 1);
     let mut algorithm = Algorithm::new(&rl, &policy);
-    algorithm.update(&policy, &batch, 0.1).expect("a finite update");
+    algorithm.update(&policy, &batch, &carry(&policy, &batch), 0.1).expect("a finite update");
     let mut restored_policy = support::policy(Kind::Float, &lstm(), TASK, 2);
     restored_policy.load(&policy.save(1)).expect("its own weights");
     let mut other = Algorithm::new(&rl, &restored_policy);
     other.load_state(&algorithm.state()).expect("its own state");
-    algorithm.update(&policy, &batch, 0.2).expect("a finite update");
-    other.update(&restored_policy, &batch, 0.2).expect("a finite update");
+    algorithm.update(&policy, &batch, &carry(&policy, &batch), 0.2).expect("a finite update");
+    other
+        .update(&restored_policy, &batch, &carry(&restored_policy, &batch), 0.2)
+        .expect("a finite update");
     assert_eq!(weights(&policy), weights(&restored_policy));
     assert_eq!(memory_of(&algorithm), memory_of(&other));
 }
@@ -263,9 +279,11 @@ fn the_learning_rate_follows_the_schedule_and_ends_at_rest() {
     let policy = support::policy(Kind::Float, &lstm(), TASK, 1);
     let mut algorithm = Algorithm::new(&support::vtrace(|c| c.learning_rate = 0.01), &policy);
     let batch = support::batch(&off_policy_unrolls(), &TASK.spec());
-    let stats = algorithm.update(&policy, &batch, 0.75).expect("a finite update");
+    let (stats, _) =
+        algorithm.update(&policy, &batch, &carry(&policy, &batch), 0.75).expect("a finite update");
     assert!((stats.learning_rate - 0.0025).abs() < 1e-12);
     let before = weights(&policy);
-    let stats = algorithm.update(&policy, &batch, 1.0).expect("a finite update");
+    let (stats, _) =
+        algorithm.update(&policy, &batch, &carry(&policy, &batch), 1.0).expect("a finite update");
     assert_eq!((stats.learning_rate, weights(&policy)), (0.0, before));
 }

@@ -8,8 +8,10 @@ mod fixtures;
 use std::fs;
 use std::path::Path;
 
+use engram_learner::assembly::Row;
 use engram_learner::checkpoint::{Checkpoint, CheckpointError, Store};
 use engram_learner::episodes::Episodes;
+use engram_learner::flags::ByteSize;
 use engram_learner::learner::{Learner, Recipe};
 use engram_learner::metrics::Metrics;
 use engram_learner::streams::Streams;
@@ -29,20 +31,28 @@ fn recipe() -> Recipe {
         seed: Seed::new(1),
         budget: 1_000,
         device: Device::Cpu,
+        stream_memory: ByteSize(1 << 20),
     }
 }
 
-/// The `number`-th batch of a fixed list.
-fn batch(number: u64) -> (Batch, u64) {
-    let pair: Vec<Trajectory> = [0, 1].map(|env_index| trajectory(env_index, number)).into();
+/// The `number`-th batch of a fixed list, with so much core state.
+fn batch(number: u64, core_state: usize) -> (Batch, [Row; 2], u64) {
+    let mut pair: Vec<Trajectory> = [0, 1].map(|env_index| trajectory(env_index, number)).into();
+    pair.iter_mut().for_each(|t| t.core_state.truncate(core_state));
     let env_steps = pair.iter().map(|t| t.env_steps() as u64).sum();
-    (Batch::from_trajectories(&pair, &spec(), Device::Cpu).unwrap(), env_steps)
+    let rows = [0, 1].map(|env_index| Row {
+        stream: stream(env_index),
+        generation: 5,
+        sequence: number,
+        policy_version: 1,
+    });
+    (Batch::from_trajectories(&pair, &spec(), Device::Cpu).unwrap(), rows, env_steps)
 }
 
 fn learn(learner: &mut Learner, batches: std::ops::Range<u64>) {
     for number in batches {
-        let (batch, env_steps) = batch(number);
-        learner.update(&batch, env_steps).unwrap();
+        let (batch, rows, env_steps) = batch(number, learner.core_state_width());
+        learner.update(&batch, &rows, env_steps).unwrap();
         learner.next_weights();
     }
 }
@@ -54,7 +64,7 @@ fn streams() -> Streams {
     streams
 }
 
-fn save(learner: &Learner) -> Checkpoint {
+fn save(learner: &mut Learner) -> Checkpoint {
     learner.checkpoint(streams(), Episodes::default())
 }
 
@@ -62,7 +72,7 @@ fn save(learner: &Learner) -> Checkpoint {
 fn after(updates: u64) -> Checkpoint {
     let mut learner = Learner::new(recipe(), spec()).unwrap();
     learn(&mut learner, 0..updates);
-    save(&learner)
+    save(&mut learner)
 }
 
 #[test]
@@ -71,7 +81,7 @@ fn a_resumed_learner_goes_on_bit_for_bit() {
     let store = Store::new(folder.path().into(), 1);
     let mut uninterrupted = Learner::new(recipe(), spec()).unwrap();
     learn(&mut uninterrupted, 0..3);
-    store.write(&save(&uninterrupted)).unwrap();
+    store.write(&save(&mut uninterrupted)).unwrap();
     learn(&mut uninterrupted, 3..6);
 
     let (path, checkpoint) = store.newest().unwrap().unwrap();
@@ -80,8 +90,65 @@ fn a_resumed_learner_goes_on_bit_for_bit() {
     assert_eq!(resumed.counters(), uninterrupted.counters());
     assert_eq!(resumed.counters().env_steps, 48);
     assert_eq!(resumed.weights(), uninterrupted.weights());
-    assert_eq!(save(&resumed), save(&uninterrupted));
-    assert_ne!(save(&resumed).weights, checkpoint.weights, "nothing was learned");
+    assert_eq!(save(&mut resumed), save(&mut uninterrupted));
+    assert_ne!(save(&mut resumed).weights, checkpoint.weights, "nothing was learned");
+}
+
+/// A memory that carries sensitivities, and two that carry what they attend to; the last one
+/// draws dropout.
+const CARRYING: [&str; 3] = [
+    r#"name = "elstm", hidden = 16, forget_bias = 1.0, gradient = "rtrl""#,
+    r#"name = "cgpt", width = 8, heads = 2, blocks = 1, context_length = 9, norm = "layer",
+       bf16 = false"#,
+    r#"name = "gpt2", width = 8, heads = 2, blocks = 1, context_length = 9, positions = "sine",
+       dropout = 0.1"#,
+];
+
+fn carrying(memory: &str) -> Recipe {
+    let resolved = resolved(&[&format!("seq.memory={{ {} }}", memory.replace('\n', " "))]);
+    let (config, policy) = (resolved.to_toml(), resolved.section("seq").unwrap());
+    Recipe { config, policy, ..recipe() }
+}
+
+#[test]
+fn what_streams_carry_goes_on_bit_for_bit_too_and_matters() {
+    for memory in CARRYING {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().into(), 1);
+        let mut uninterrupted = Learner::new(carrying(memory), spec()).unwrap();
+        learn(&mut uninterrupted, 0..3);
+        store.write(&save(&mut uninterrupted)).unwrap();
+        learn(&mut uninterrupted, 3..6);
+
+        let (path, checkpoint) = store.newest().unwrap().unwrap();
+        let mut resumed = Learner::resume(carrying(memory), &path, &checkpoint).unwrap();
+        learn(&mut resumed, 3..6);
+        assert!(save(&mut resumed) == save(&mut uninterrupted), "{memory}");
+        assert_eq!(resumed.carried().unwrap().restarts, 0);
+
+        let mut forgetful = checkpoint;
+        forgetful.state.carried.clear();
+        let mut anew = Learner::resume(carrying(memory), &path, &forgetful).unwrap();
+        learn(&mut anew, 3..6);
+        assert_eq!(anew.carried().unwrap().restarts, 2);
+        assert_ne!(anew.weights(), uninterrupted.weights(), "{memory}: it made no difference");
+    }
+}
+
+#[test]
+fn what_streams_carry_is_refused_where_it_does_not_fit_or_is_torn() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path().into(), 1);
+    let mut learner = Learner::new(carrying(CARRYING[0]), spec()).unwrap();
+    learn(&mut learner, 0..1);
+    let checkpoint = save(&mut learner);
+    let path = store.write(&checkpoint).unwrap();
+    let mut torn = checkpoint;
+    torn.carried = after(1).optimizer;
+    let refused = Learner::resume(carrying(CARRYING[0]), &path, &torn).err().unwrap();
+    assert!(refused.to_string().contains("does not fit this build"), "{refused}");
+    fs::write(path.join("streams.safetensors"), b"half").unwrap();
+    assert_eq!(store.newest().unwrap(), None, "a torn one");
 }
 
 #[test]
@@ -93,10 +160,11 @@ fn everything_in_a_checkpoint_is_read_back_generators_too() {
     checkpoint.state.generators.insert("replay".into(), generator);
     checkpoint.state.counters.seconds = 0.1 + 0.2;
     let path = store.write(&checkpoint).unwrap();
+    assert!(!path.join("streams.safetensors").exists(), "an LSTM carries nothing");
     assert!(path.ends_with("000000000008"), "{}", path.display());
     assert_eq!(store.newest().unwrap(), Some((path.clone(), checkpoint.clone())));
-    let resumed = Learner::resume(recipe(), &path, &checkpoint).unwrap();
-    assert_eq!(save(&resumed).state.generators, checkpoint.state.generators);
+    let mut resumed = Learner::resume(recipe(), &path, &checkpoint).unwrap();
+    assert_eq!(save(&mut resumed).state.generators, checkpoint.state.generators);
 }
 
 #[test]
@@ -104,7 +172,7 @@ fn a_torn_checkpoint_is_skipped_for_the_one_before() {
     let tear: [fn(&Path); 5] = [
         |path| fs::remove_file(path.join("optimizer.safetensors")).unwrap(),
         |path| fs::write(path.join("weights.safetensors"), b"half").unwrap(),
-        |path| fs::write(path.join("state.json"), b"{\"format\": 1, \"sha").unwrap(),
+        |path| fs::write(path.join("state.json"), b"{\"format\": 2, \"sha").unwrap(),
         |path| fs::remove_file(path.join("state.json")).unwrap(),
         |path| {
             fs::remove_dir_all(path).unwrap();
@@ -152,9 +220,9 @@ fn another_format_is_refused_and_not_taken_for_torn() {
     let store = Store::new(folder.path().into(), 1);
     let path = store.write(&after(1)).unwrap();
     let state = fs::read_to_string(path.join("state.json")).unwrap();
-    fs::write(path.join("state.json"), state.replace("\"format\": 1", "\"format\": 2")).unwrap();
+    fs::write(path.join("state.json"), state.replace("\"format\": 2", "\"format\": 3")).unwrap();
     let refused = store.newest().unwrap_err();
-    assert!(matches!(refused, CheckpointError::Format { found: 2, .. }), "{refused}");
+    assert!(matches!(refused, CheckpointError::Format { found: 3, .. }), "{refused}");
 }
 
 #[test]
@@ -173,7 +241,7 @@ fn weights_of_another_network_are_refused() {
     let other =
         Recipe { policy: resolved(&["seq.memory.hidden=9"]).section("seq").unwrap(), ..recipe() };
     let refused = Learner::resume(other, Path::new("here"), &after(1)).unwrap_err();
-    assert!(matches!(refused, CheckpointError::Tensors { .. }), "{refused}");
+    assert!(refused.to_string().contains("does not fit this build"), "{refused}");
 }
 
 #[test]

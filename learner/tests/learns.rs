@@ -36,7 +36,8 @@ impl Training {
             let mut batch = actor.batch(&policy);
             spoil(&mut batch);
             let progress = f64::from(update) / f64::from(self.updates);
-            algorithm.update(&policy, &batch, progress).expect("a finite update");
+            let carry = policy.initial_carry(batch.batch());
+            algorithm.update(&policy, &batch, &carry, progress).expect("a finite update");
         }
         let (asked, right) = actor.answers;
         f64::from(right) / f64::from(asked)

@@ -12,8 +12,42 @@ use fixtures::*;
 use tokio::sync::watch;
 
 #[tokio::test]
-async fn every_trajectory_is_accounted_for() {
+async fn every_trajectory_is_accounted_for_and_what_streams_carry() {
     metrics::install();
+    every_trajectory_is_accounted_for().await;
+    what_streams_carry_is_shown().await;
+}
+
+async fn what_streams_carry_is_shown() {
+    let memory = "seq.memory={ name = \"elstm\", hidden = 16, forget_bias = 1.0, \
+                  gradient = \"rtrl\" }";
+    let resolved = resolved(&[memory]);
+    let config = LearnerConfig::new(resolved, RUN.into(), None, tch::Device::Cpu, 1).unwrap();
+    let listener = Listener::memory();
+    let channel = net::connect(listener.address(), "learner");
+    let shutdown = Shutdown::new();
+    let (sender, mut progress) = watch::channel(ProgressLine::default());
+    let run = tokio::spawn(engram_learner::run(config, listener, sender, shutdown.clone()));
+    let actor = Actor::register(&channel).await;
+    // One batch could not hold both trajectories of stream 0; the last one follows a hole.
+    actor.send(push(&[trajectory(0, 0), trajectory(0, 1), trajectory(1, 0)])).await;
+    actor.send(push(&[trajectory(1, 1), trajectory(0, 2), trajectory(1, 4)])).await;
+    progress.wait_for(|line| line.updates == 3).await.unwrap();
+    shutdown.trigger();
+    run.await.unwrap().unwrap();
+    let page = metrics::snapshot();
+    for line in [
+        "engram_stream_carried 2",
+        // Sensitivities to z and f, of 16 cells each, to 7 inputs, a bias, and the cell.
+        "engram_stream_carry_bytes 2304",
+        "engram_stream_restarts_total 1",
+        "engram_stream_evictions_total 0",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} in\n{page}");
+    }
+}
+
+async fn every_trajectory_is_accounted_for() {
     let config = LearnerConfig::new(resolved(&[]), RUN.into(), None, tch::Device::Cpu, 1).unwrap();
     let listener = Listener::memory();
     let channel = net::connect(listener.address(), "learner");

@@ -8,7 +8,8 @@ mod fixtures;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use engram_learner::{Ended, LearnerConfig, LearnerError, Summary};
+use engram_learner::flags::ByteSize;
+use engram_learner::{Ended, LearnerArgs, LearnerConfig, LearnerError, Summary};
 use engram_mdp::Trajectory;
 use engram_proto::{PROTOCOL_VERSION, v1};
 use engram_service::progress::ProgressLine;
@@ -29,8 +30,13 @@ struct Run {
 
 impl Run {
     fn start(folder: Option<PathBuf>, changes: &[&str]) -> Self {
+        Run::start_with(LearnerArgs::default(), folder, changes)
+    }
+
+    fn start_with(flags: LearnerArgs, folder: Option<PathBuf>, changes: &[&str]) -> Self {
         let resolved = resolved(changes);
         let config = LearnerConfig::new(resolved, RUN.into(), folder, tch::Device::Cpu, 1).unwrap();
+        let config = LearnerConfig { flags, ..config };
         let listener = Listener::memory();
         let channel = net::connect(listener.address(), "learner");
         let shutdown = Shutdown::new();
@@ -299,4 +305,67 @@ async fn health_is_serving_once_actors_may_come() {
     let status = client.check(request).await.unwrap().into_inner().status();
     assert_eq!(status, tonic_health::pb::health_check_response::ServingStatus::Serving);
     run.stop().await;
+}
+
+/// Memory that carries something from unroll to unroll.
+const CARRYING: &str = "seq.memory={ name = \"elstm\", hidden = 16, forget_bias = 1.0, \
+                        gradient = \"rtrl\" }";
+
+#[tokio::test]
+async fn streams_that_do_not_find_room_end_the_run_with_the_numbers() {
+    let flags = LearnerArgs { stream_memory: ByteSize(2000), ..LearnerArgs::default() };
+    let run = Run::start_with(flags, None, &[CARRYING]);
+    let actor = Actor::connect(&run.channel).await;
+    actor.send(register(registration())).await;
+    let error = run.learner.await.unwrap().unwrap_err();
+    assert!(matches!(error, LearnerError::StreamMemory(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_single_stream_of_a_carrying_policy_makes_smaller_batches_and_no_deadlock() {
+    let mut run = Run::start(None, &[CARRYING, "run.queue_trajectories=1"]);
+    let actor = Actor::register(&run.channel).await;
+    for sequence in 0..9 {
+        actor.send(push(&[trajectory(0, sequence)])).await;
+    }
+    run.updates(5).await;
+    let summary = run.stop().await;
+    assert_eq!((summary.env_steps, summary.updates), (20, 5), "one trajectory in each");
+}
+
+#[tokio::test]
+async fn a_run_begins_with_another_runs_weights_once_and_a_wrong_path_is_named() {
+    let runs = tempfile::tempdir().unwrap();
+    let (first, second) = (runs.path().join("first"), runs.path().join("second"));
+    let mut run = Run::start(Some(first.clone()), &[]);
+    let actor = Actor::register(&run.channel).await;
+    actor.send(push(&pair(0))).await;
+    run.updates(1).await;
+    run.stop().await;
+
+    let from = |path: &Path, part: &str| LearnerArgs {
+        init_from: Some(path.into()),
+        init_parts: vec![part.into()],
+        ..LearnerArgs::default()
+    };
+    let nowhere = runs.path().join("nowhere");
+    let lost = Run::start_with(from(&nowhere, "memory"), None, &[]).learner.await.unwrap();
+    let message = lost.unwrap_err().to_string();
+    assert!(message.contains("nowhere") && message.contains("no run"), "{message}");
+
+    let run = Run::start_with(from(&first, "memory"), None, &["seq.memory.hidden=9"]);
+    let actor = Actor::connect(&run.channel).await;
+    actor.send(register(registration())).await;
+    let message = run.learner.await.unwrap().unwrap_err().to_string();
+    assert!(message.contains("first") && message.contains("memory.weight"), "{message}");
+
+    let mut run = Run::start_with(from(&first, "memory"), Some(second.clone()), &[]);
+    let actor = Actor::register(&run.channel).await;
+    actor.send(push(&pair(0))).await;
+    run.updates(1).await;
+    run.stop().await;
+    fs::remove_dir_all(&first).unwrap();
+    let again = Run::start_with(from(&first, "memory"), Some(second), &[]);
+    Actor::register(&again.channel).await;
+    assert_eq!(again.stop().await.updates, 1, "it went on from its own checkpoint");
 }

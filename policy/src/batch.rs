@@ -1,12 +1,18 @@
 //! Trajectories side by side, as tensors: what a learner computes losses from.
 //!
 //! Every column is assembled time-major in one pass over plain memory and becomes one tensor.
+//! Images are the exception, being nearly all of a batch: each trajectory's go straight to their
+//! places in the batch's tensor, by way of a tensor of their own that still is in the processor's
+//! cache when it is read.
 
-use engram_mdp::{Actions, Ending, EnvSpec, Observations, StepType, Trajectory};
-use tch::{Device, Tensor};
+use engram_mdp::{Actions, Dtype, Ending, EnvSpec, Observations, StepType, Trajectory};
+use tch::{Device, Kind, Tensor};
 
 use crate::error::PolicyError;
 use crate::inputs::{self, Inputs};
+
+/// From how many bytes on an observation is treated as an image.
+const IMAGE_BYTES: usize = 1024;
 
 /// B trajectories of T decisions.
 #[derive(Debug)]
@@ -92,20 +98,44 @@ fn frames(trajectories: &[Trajectory], time: usize, spec: &EnvSpec, device: Devi
     let moments = || rows(time).flat_map(|t| trajectories.iter().map(move |x| (&x.frames, t)));
     let leading = [time as i64, trajectories.len() as i64];
     let count = time * trajectories.len();
-    let length = spec.observation.len();
-    let mut observations = Observations::with_capacity(spec.observation.dtype, count * length);
     let mut actions = Actions::with_capacity(spec.action, count);
     for (frames, t) in moments() {
-        observations.extend_rows(&frames.observations, t..t + 1, length);
         actions.extend_rows(&frames.previous_actions, t..t + 1, spec.action.len());
     }
     let rewards: Vec<f32> = moments().map(|(frames, t)| frames.previous_rewards[t]).collect();
     Inputs::new(
-        inputs::observations(&observations, &leading, spec).to_device(device),
+        observations(trajectories, time, spec).to_device(device),
         inputs::actions(&actions, &leading, spec.action).to_device(device),
         Tensor::from_slice(&rewards).view(leading).to_device(device),
         moments().map(|(frames, t)| frames.step_types[t].is_first()).collect(),
     )
+}
+
+/// What the frames of `trajectories` show, `[time, B, O..]`.
+fn observations(trajectories: &[Trajectory], time: usize, spec: &EnvSpec) -> Tensor {
+    let leading = [time as i64, trajectories.len() as i64];
+    if spec.observation.bytes() >= IMAGE_BYTES {
+        let kind = match spec.observation.dtype {
+            Dtype::U8 => Kind::Uint8,
+            Dtype::F32 => Kind::Float,
+        };
+        let batch = Tensor::empty(inputs::shape(&leading, spec), (kind, Device::Cpu));
+        for (row, trajectory) in trajectories.iter().enumerate() {
+            let images = &trajectory.frames.observations;
+            let images = inputs::observations(images, &leading[..1], spec);
+            batch.select(1, row as i64).copy_(&images);
+        }
+        return batch;
+    }
+    let length = spec.observation.len();
+    let mut columns =
+        Observations::with_capacity(spec.observation.dtype, time * trajectories.len() * length);
+    for t in rows(time) {
+        for trajectory in trajectories {
+            columns.extend_rows(&trajectory.frames.observations, t..t + 1, length);
+        }
+    }
+    inputs::observations(&columns, &leading, spec)
 }
 
 #[cfg(test)]
@@ -176,6 +206,34 @@ mod tests {
         assert_eq!(numbers(&batch.weights), [1., 1., 1., 0., 0., 1., 1., 1.]);
         assert_eq!(numbers(&batch.terminated), [0., 1., 1., 0., 0., 0., 0., 0.]);
         assert_eq!(numbers(&batch.core_state), [0., 0., 0., 1., 1., 1.]);
+    }
+
+    #[test]
+    fn images_stand_at_their_time_and_row() {
+        for dtype in [Dtype::U8, Dtype::F32] {
+            let observation = ObservationSpec { dtype, shape: vec![1, 32, 32] };
+            let spec = EnvSpec { observation, ..spec() };
+            let shown = |env_index: u32, t: usize| (100 * env_index as usize + t) as f32;
+            let wide = |env_index| {
+                let mut wide = trajectory(env_index, 4);
+                let numbers = (0..5).flat_map(|t| vec![shown(env_index, t); 1024]);
+                wide.frames.observations = match dtype {
+                    Dtype::U8 => Observations::U8(numbers.map(|x| x as u8).collect()),
+                    Dtype::F32 => Observations::F32(numbers.collect()),
+                };
+                wide.checked(&spec).unwrap()
+            };
+            let trajectories = [wide(0), wide(1)];
+            let batch = Batch::from_trajectories(&trajectories, &spec, Device::Cpu).unwrap();
+            let images = &batch.inputs.observation;
+            assert_eq!(images.size(), [5, 2, 1, 32, 32]);
+            for t in 0..5 {
+                for row in 0..2 {
+                    let image = numbers(&images.get(t as i64).get(row));
+                    assert_eq!(image, vec![f64::from(shown(row as u32, t)); 1024]);
+                }
+            }
+        }
     }
 
     #[test]

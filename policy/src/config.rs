@@ -40,6 +40,8 @@ pub enum MemoryInput {
     PreviousAction,
     /// The reward that came with it, as the world gave it; zero at First frames.
     PreviousReward,
+    /// The same within ±1, as Espeholt et al. 2018 feed it, <https://arxiv.org/abs/1802.01561>.
+    ClippedPreviousReward,
 }
 
 /// From an observation to features. Bytes are divided by 255 first.
@@ -61,6 +63,16 @@ pub enum TorsoConfig {
     Cnn {
         /// The convolutions, without padding.
         convolutions: Vec<Convolution>,
+        /// The width of the linear layer.
+        features: i64,
+    },
+    /// The deep residual network of Espeholt et al. 2018, figure 3,
+    /// <https://arxiv.org/abs/1802.01561>: sections of a convolution, a pooling that halves the
+    /// image's sides and two residual blocks, then ReLU, a linear layer and ReLU. Needs
+    /// observations of shape `[channels, height, width]`.
+    ImpalaResnet {
+        /// Channels of each section; the paper's are 16, 32 and 32.
+        channels: Vec<i64>,
         /// The width of the linear layer.
         features: i64,
     },
@@ -114,6 +126,16 @@ impl PolicyConfig {
                 expected: "a list with \"observation\", and without repetition".into(),
             });
         }
+        let rewards = [MemoryInput::PreviousReward, MemoryInput::ClippedPreviousReward];
+        if rewards.iter().all(|&reward| self.sees(reward)) {
+            return Err(PolicyError::Config {
+                key: "inputs",
+                found: format!("{:?}", self.inputs),
+                expected: "a list with one of \"previous_reward\" and \
+                           \"clipped_previous_reward\", not both"
+                    .into(),
+            });
+        }
         self.torso.validate()?;
         self.memory.validate()?;
         self.head.hidden.iter().try_for_each(|&width| in_range("head.hidden", width, MAX_WIDTH))
@@ -141,6 +163,13 @@ impl TorsoConfig {
                     in_range("torso.convolutions.channels", convolution.channels, MAX_WIDTH)?;
                     in_range("torso.convolutions.kernel", convolution.kernel, 64)?;
                     in_range("torso.convolutions.stride", convolution.stride, 64)?;
+                }
+                in_range("torso.features", *features, MAX_WIDTH)
+            }
+            TorsoConfig::ImpalaResnet { channels, features } => {
+                in_range("number of torso.channels", channels.len() as i64, 16)?;
+                for &channels in channels {
+                    in_range("torso.channels", channels, MAX_WIDTH)?;
                 }
                 in_range("torso.features", *features, MAX_WIDTH)
             }
@@ -198,6 +227,19 @@ mod tests {
         assert!(no_cells.contains("`memory.hidden`") && no_cells.contains("65536"), "{no_cells}");
         assert!(refuse(|c| c.inputs = vec![MemoryInput::PreviousReward]).contains("inputs"));
         assert!(refuse(|c| c.inputs.push(MemoryInput::Observation)).contains("repetition"));
+        let message = refuse(|c| {
+            c.inputs = vec![
+                MemoryInput::Observation,
+                MemoryInput::PreviousReward,
+                MemoryInput::ClippedPreviousReward,
+            ];
+        });
+        assert!(message.contains("not both"), "{message}");
+        fn resnet(channels: Vec<i64>) -> TorsoConfig {
+            TorsoConfig::ImpalaResnet { channels, features: 8 }
+        }
+        assert!(refuse(|c| c.torso = resnet(vec![])).contains("number of torso.channels"));
+        assert!(refuse(|c| c.torso = resnet(vec![16, 0])).contains("`torso.channels`"));
         assert!(refuse(|c| c.head.hidden = vec![4, -1]).contains("head.hidden"));
     }
 }

@@ -51,6 +51,14 @@ pub enum PolicyError {
         /// What was found.
         found: String,
     },
+    /// A part that names no weight.
+    #[error("no weight lies below the part `{part}`; there are: {parts}, and what is below them")]
+    UnknownPart {
+        /// The part as asked for.
+        part: String,
+        /// The upper parts there are, separated by commas.
+        parts: String,
+    },
     /// A flat core state does not fit the memory.
     #[error(
         "a core state of {found} numbers does not fit this policy, which exports {expected} \

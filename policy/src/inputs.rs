@@ -69,13 +69,16 @@ impl Inputs {
 
 /// A tensor `[leading.., O..]` of `observations`.
 pub(crate) fn observations(observations: &Observations, leading: &[i64], spec: &EnvSpec) -> Tensor {
-    let shape: Vec<i64> =
-        leading.iter().copied().chain(spec.observation.shape.iter().map(|&n| n as i64)).collect();
     match observations {
         Observations::U8(numbers) => Tensor::from_slice(numbers),
         Observations::F32(numbers) => Tensor::from_slice(numbers),
     }
-    .view(shape.as_slice())
+    .view(shape(leading, spec).as_slice())
+}
+
+/// `[leading.., O..]`.
+pub(crate) fn shape(leading: &[i64], spec: &EnvSpec) -> Vec<i64> {
+    leading.iter().copied().chain(spec.observation.shape.iter().map(|&side| side as i64)).collect()
 }
 
 /// A tensor of `actions`: i64 `[leading..]`, or f32 `[leading.., A]`.

@@ -10,9 +10,10 @@
 //! In reading order: [`config`] is the `[seq]` part of an experiment; [`policy`] is the whole
 //! network; [`inputs`] is what it is fed, and `resets` where episodes begin in it; `torso`,
 //! `memory` (one file per layer) and `heads` are its parts, [`distribution`] what comes out,
-//! and [`state`] what is remembered between steps. [`batch`] turns trajectories into tensors, `weights`
-//! a policy into bytes that describe themselves. [`device`] finds the accelerator, `parameters` holds the
-//! trainable tensors, and `random` makes the numbers that they start from.
+//! [`state`] what is remembered between steps, and [`slots`] a table of that. [`batch`] turns
+//! trajectories into tensors, `weights` a policy into bytes that describe themselves, and `parts`
+//! names some of them. [`device`] finds the accelerator, `parameters` holds the trainable tensors,
+//! and `random` makes the numbers that they start from.
 //!
 //! Shapes are time-major: T time, B batch, O observation, D features, H hidden, A action. Wrong
 //! shapes are bugs and panic; wrong files and configurations are [`PolicyError`]s.
@@ -35,10 +36,13 @@ mod memory;
 mod torso;
 
 pub mod distribution;
+pub mod slots;
 pub mod state;
 
 pub mod batch;
 mod weights;
+
+mod parts;
 
 pub mod device;
 
@@ -57,4 +61,6 @@ pub use error::PolicyError;
 pub use inputs::Inputs;
 pub use policy::{Output, Policy};
 pub use resets::Resets;
+pub use slots::StateTable;
 pub use state::CoreState;
+pub use weights::Loaded;

@@ -10,9 +10,10 @@ use crate::heads::Heads;
 use crate::inputs::Inputs;
 use crate::memory::{self, Memory};
 use crate::parameters::Parameters;
+use crate::parts;
 use crate::state::CoreState;
 use crate::torso::Torso;
-use crate::weights::{self, About};
+use crate::weights::{self, About, Loaded};
 
 /// A network that belongs to one thread at a time.
 pub struct Policy {
@@ -90,6 +91,27 @@ impl Policy {
         Ok(version)
     }
 
+    /// Takes over the weights below `parts` from another policy's, whose world and configuration
+    /// may differ: a name, or what stands before one of its dots, such as `torso` or
+    /// `memory.output_gate`. Where a tensor below them is not on both sides, or of another shape,
+    /// the policy stays as it was.
+    pub fn init_from(&mut self, bytes: &[u8], parts: &[String]) -> Result<Loaded, PolicyError> {
+        parts::check(parts, &self.named)?;
+        weights::read_where(bytes, &self.named, |name| parts::names(parts, name))
+    }
+
+    /// From here on the weights below `parts` learn no more: they have no gradient and are not
+    /// among those [`trainable`](Self::trainable), but are saved and loaded as before.
+    pub fn freeze(&mut self, parts: &[String]) -> Result<(), PolicyError> {
+        parts::check(parts, &self.named)?;
+        for (name, weight) in &self.named {
+            if parts::names(parts, name) {
+                let _ = weight.set_requires_grad(false);
+            }
+        }
+        Ok(())
+    }
+
     /// Safetensors that hold the weights and describe them: configuration, spec and `version`.
     pub fn save(&self, version: u64) -> Vec<u8> {
         let (config, spec) = (self.config.clone(), self.spec.clone());
@@ -113,10 +135,11 @@ impl Policy {
 
     /// Handles on all weights that learn, by name; writing to them changes the policy.
     pub fn trainable(&self) -> Vec<(String, Tensor)> {
-        self.named.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+        let learning = self.named.iter().filter(|(_, weight)| weight.requires_grad());
+        learning.map(|(name, weight)| (name.clone(), weight.shallow_clone())).collect()
     }
 
-    /// Numbers that learn.
+    /// Numbers in all weights, those that learn and those that are frozen.
     pub fn parameter_count(&self) -> usize {
         self.named.iter().map(|(_, tensor)| tensor.numel()).sum()
     }
@@ -251,6 +274,10 @@ impl Policy {
         if self.config.sees(MemoryInput::PreviousReward) {
             parts.push(inputs.previous_reward.reshape([rows, 1]).to_kind(self.kind));
         }
+        if self.config.sees(MemoryInput::ClippedPreviousReward) {
+            let clipped = inputs.previous_reward.clamp(-1.0, 1.0);
+            parts.push(clipped.reshape([rows, 1]).to_kind(self.kind));
+        }
         match parts.len() {
             1 => parts.remove(0),
             _ => Tensor::cat(&parts, 1),
@@ -288,4 +315,5 @@ fn memory_inputs(config: &PolicyConfig, spec: &EnvSpec, features: i64) -> i64 {
     features
         + if config.sees(MemoryInput::PreviousAction) { action } else { 0 }
         + i64::from(config.sees(MemoryInput::PreviousReward))
+        + i64::from(config.sees(MemoryInput::ClippedPreviousReward))
 }

@@ -1,11 +1,16 @@
-//! From raw observations to features.
+//! From raw observations to features: one file per network that looks at images.
+
+mod cnn;
+mod resnet;
 
 use engram_mdp::{Dtype, ObservationSpec};
 use tch::{Kind, Tensor};
 
-use crate::config::{Convolution, TorsoConfig};
+use self::cnn::Cnn;
+use self::resnet::Resnet;
+use crate::config::TorsoConfig;
 use crate::error::PolicyError;
-use crate::mlp::{Linear, Mlp};
+use crate::mlp::Mlp;
 use crate::parameters::Parameters;
 
 /// Turns observations `[N, O..]` into features `[N, D]`.
@@ -18,13 +23,8 @@ pub(crate) struct Torso {
 enum Network {
     Identity,
     Mlp(Mlp),
-    Cnn { convolutions: Vec<ConvolutionLayer>, linear: Linear },
-}
-
-struct ConvolutionLayer {
-    weight: Tensor,
-    bias: Tensor,
-    stride: i64,
+    Cnn(Cnn),
+    Resnet(Resnet),
 }
 
 impl Torso {
@@ -42,7 +42,12 @@ impl Torso {
                 (Network::Mlp(mlp), outputs)
             }
             TorsoConfig::Cnn { convolutions, features } => {
-                (cnn(convolutions, *features, observation, p)?, *features)
+                let image = image("cnn", observation)?;
+                (Network::Cnn(Cnn::new(convolutions, *features, image, p)?), *features)
+            }
+            TorsoConfig::ImpalaResnet { channels, features } => {
+                let image = image("impala_resnet", observation)?;
+                (Network::Resnet(Resnet::new(channels, *features, image, p)?), *features)
             }
         };
         Ok(Torso { dtype: observation.dtype, network, outputs })
@@ -58,18 +63,9 @@ impl Torso {
         match &self.network {
             Network::Identity => self.scaled(&observation.flatten(1, -1), kind),
             Network::Mlp(mlp) => mlp.forward(&self.scaled(&observation.flatten(1, -1), kind)),
-            Network::Cnn { convolutions, linear } => {
-                // Channels last in memory (the logical shape stays [N, C, H, W]): convolutions on
-                // a CPU are several times faster so.
-                let image = observation.permute([0, 2, 3, 1]).contiguous();
-                let mut x = self.scaled(&image, kind).permute([0, 3, 1, 2]);
-                for layer in convolutions {
-                    let stride = [layer.stride; 2];
-                    x = x
-                        .conv2d(&layer.weight, Some(&layer.bias), stride, [0, 0], [1, 1], 1)
-                        .relu_();
-                }
-                linear.forward(&x.flatten(1, -1))
+            Network::Cnn(cnn) => cnn.forward(&self.pixels(observation, kind)),
+            Network::Resnet(resnet) => {
+                resnet.forward(observation, |images| self.pixels(images, kind))
             }
         }
     }
@@ -80,48 +76,27 @@ impl Torso {
             Dtype::U8 => raw.to_kind(kind).g_div_scalar_(255.0),
         }
     }
+
+    /// Images `[N, C, H, W]`, scaled. Their channels stand last in memory, the shape stays as it
+    /// is: convolutions on a CPU are several times faster so, and give such images on.
+    fn pixels(&self, raw: &Tensor, kind: Kind) -> Tensor {
+        self.scaled(&raw.permute([0, 2, 3, 1]).contiguous(), kind).permute([0, 3, 1, 2])
+    }
 }
 
-fn cnn(
-    convolutions: &[Convolution],
-    features: i64,
-    observation: &ObservationSpec,
-    p: &mut Parameters,
-) -> Result<Network, PolicyError> {
-    let &[channels, height, width] = observation.shape.as_slice() else {
-        return Err(PolicyError::Config {
+/// `[C, H, W]` of a world that shows images.
+fn image(torso: &str, observation: &ObservationSpec) -> Result<[i64; 3], PolicyError> {
+    match observation.shape.as_slice() {
+        &[channels, height, width] => Ok([channels as i64, height as i64, width as i64]),
+        _ => Err(PolicyError::Config {
             key: "torso.name",
-            found: "\"cnn\"".into(),
+            found: format!("{torso:?}"),
             expected: format!(
                 "another torso, \"mlp\" for one, because the world shows {observation} and not \
                  images [channels, height, width]"
             ),
-        });
-    };
-    let (mut channels, mut sides) = (channels as i64, [height as i64, width as i64]);
-    let mut layers = Vec::with_capacity(convolutions.len());
-    for (i, convolution) in convolutions.iter().enumerate() {
-        let Convolution { channels: outputs, kernel, stride } = *convolution;
-        if sides.iter().any(|&side| side < kernel) {
-            return Err(PolicyError::Config {
-                key: "torso.convolutions.kernel",
-                found: format!("{kernel} in layer {i}"),
-                expected: format!("at most {sides:?}, the image's size there"),
-            });
-        }
-        let bound = 1.0 / ((channels * kernel * kernel) as f64).sqrt();
-        let shape = [outputs, channels, kernel, kernel];
-        layers.push(ConvolutionLayer {
-            weight: p.uniform(format!("torso.{i}.weight"), &shape, bound),
-            bias: p.uniform(format!("torso.{i}.bias"), &[outputs], bound),
-            stride,
-        });
-        channels = outputs;
-        sides = sides.map(|side| (side - kernel) / stride + 1);
+        }),
     }
-    let flat = channels * sides[0] * sides[1];
-    let linear = Linear::new(p, &format!("torso.{}", layers.len()), flat, features);
-    Ok(Network::Cnn { convolutions: layers, linear })
 }
 
 #[cfg(test)]
@@ -130,6 +105,7 @@ mod tests {
     use tch::{Device, IndexOp};
 
     use super::*;
+    use crate::config::Convolution;
 
     fn images(shape: &[usize]) -> ObservationSpec {
         ObservationSpec { dtype: Dtype::U8, shape: shape.to_vec() }
@@ -138,6 +114,10 @@ mod tests {
     fn small_cnn() -> TorsoConfig {
         let convolution = |channels| Convolution { channels, kernel: 2, stride: 1 };
         TorsoConfig::Cnn { convolutions: vec![convolution(8), convolution(16)], features: 100 }
+    }
+
+    fn small_resnet(sections: usize) -> TorsoConfig {
+        TorsoConfig::ImpalaResnet { channels: vec![4; sections], features: 7 }
     }
 
     fn parameters() -> Parameters {
@@ -200,10 +180,11 @@ mod tests {
 
     #[test]
     fn a_world_without_images_is_refused_by_convolutions() {
-        let refuse = |shape: &[usize]| {
-            Torso::new(&small_cnn(), &images(shape), &mut parameters()).err().unwrap().to_string()
+        let refuse = |config: &TorsoConfig, shape: &[usize]| {
+            Torso::new(config, &images(shape), &mut parameters()).err().unwrap().to_string()
         };
-        assert!(refuse(&[25]).contains("\"mlp\" for one"));
-        assert!(refuse(&[3, 2, 2]).contains("at most [1, 1]"));
+        assert!(refuse(&small_cnn(), &[25]).contains("\"mlp\" for one"));
+        assert!(refuse(&small_cnn(), &[3, 2, 2]).contains("at most [1, 1]"));
+        assert!(refuse(&small_resnet(1), &[25]).contains("\"impala_resnet\""));
     }
 }

@@ -25,6 +25,15 @@ use crate::error::PolicyError;
 /// The key of the metadata's one entry.
 pub(crate) const KEY: &str = "engram";
 
+/// How much was taken over from another policy's weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Tensors.
+    pub tensors: usize,
+    /// Numbers in them.
+    pub numbers: usize,
+}
+
 /// What weights say about themselves.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,14 +66,25 @@ pub(crate) fn about(bytes: &[u8]) -> Result<About, PolicyError> {
 
 /// Overwrites `named` tensors with those in `bytes`: all of them, or none when anything is wrong.
 pub(crate) fn read(bytes: &[u8], named: &[(String, Tensor)]) -> Result<(), PolicyError> {
+    read_where(bytes, named, |_| true).map(|_| ())
+}
+
+/// [`read`], but looks at those tensors alone whose names are `wanted`.
+pub(crate) fn read_where(
+    bytes: &[u8],
+    named: &[(String, Tensor)],
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Loaded, PolicyError> {
     let file = SafeTensors::deserialize(bytes)?;
-    if let Some(name) = file.names().iter().find(|name| named.iter().all(|(n, _)| n != *name)) {
+    let unknown = |name: &&str| wanted(name) && named.iter().all(|(n, _)| n != *name);
+    if let Some(name) = file.names().into_iter().find(unknown) {
         return Err(PolicyError::Tensor {
-            name: (*name).to_owned(),
+            name: name.to_owned(),
             expected: "no such tensor".into(),
             found: "there".into(),
         });
     }
+    let named: Vec<_> = named.iter().filter(|(name, _)| wanted(name)).collect();
     let views = named.iter().map(|(name, tensor)| view(&file, name, tensor));
     let views = views.collect::<Result<Vec<_>, _>>()?;
     tch::no_grad(|| {
@@ -73,7 +93,8 @@ pub(crate) fn read(bytes: &[u8], named: &[(String, Tensor)]) -> Result<(), Polic
             tensor.shallow_clone().copy_(&from);
         }
     });
-    Ok(())
+    let numbers = named.iter().map(|(_, tensor)| tensor.numel()).sum();
+    Ok(Loaded { tensors: named.len(), numbers })
 }
 
 /// A diverged learner must not reach those who act.

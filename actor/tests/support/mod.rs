@@ -32,7 +32,7 @@ pub fn config(
         envs: 4,
         seed: Seed::new(7),
         inference,
-        purpose: Purpose::Train { learner, unroll_length, max_unacknowledged: 4 },
+        purpose: Purpose::Train { learner, unroll_length, max_unacknowledged: 4, stagger_steps: 0 },
         patience: Patience {
             answer: Duration::from_secs(5),
             report: Duration::from_millis(50),

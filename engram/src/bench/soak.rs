@@ -7,7 +7,7 @@ use engram_service::progress::ProgressLine;
 use tokio::sync::watch;
 
 use crate::experiment::Experiment;
-use crate::system::{self, Compute};
+use crate::system::{self, Compute, Job};
 
 /// Rows of the table.
 const ROWS: u64 = 20;
@@ -19,7 +19,8 @@ pub(super) fn run(experiment: &Experiment, compute: Compute, shutdown: &Shutdown
     let (sender, receiver) = watch::channel(ProgressLine::default());
     let every = (experiment.run.env_steps / ROWS).max(1);
     let observer = std::thread::spawn(move || observe(receiver, every));
-    system::train(experiment, "soak", None, compute, sender, shutdown)?;
+    let job = Job { experiment, run_id: "soak", folder: None, compute, learner: <_>::default() };
+    system::train(&job, sender, shutdown)?;
     if let Ok(Some((low, high))) = observer.join() {
         println!("\nafter the first tenth: lowest {low:.1} MB, highest {high:.1} MB");
     }

@@ -93,9 +93,12 @@ pub(crate) fn updating(experiment: &Experiment, seconds: f64) -> Result<Cost> {
     let env_steps = trajectories.iter().map(|t| t.env_steps() as u64).sum::<u64>();
     let batch = Batch::from_trajectories(&trajectories, rollout.policy.spec(), Device::Cpu)?;
     let mut algorithm = Algorithm::new(&experiment.rl, &rollout.policy);
-    let mut failed = None;
+    let (mut carry, mut failed) = (rollout.policy.initial_carry(batch.batch()), None);
     let cost = measure(seconds, || {
-        failed = algorithm.update(&rollout.policy, &batch, 0.5).err().or(failed.take());
+        match algorithm.update(&rollout.policy, &batch, &carry, 0.5) {
+            Ok((_, next)) => carry = next,
+            Err(error) => failed = Some(error),
+        }
         env_steps
     });
     match failed {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::stages::{self, Cost};
 use crate::experiment::Experiment;
-use crate::system::{self, Compute, Trained};
+use crate::system::{self, Compute, Job, Trained};
 
 /// The share of a run that is not measured: connections, first batches.
 const WARM_UP: f64 = 0.2;
@@ -74,7 +74,8 @@ fn together(
     let (sender, receiver) = watch::channel(ProgressLine::default());
     let warm = (WARM_UP * experiment.run.env_steps as f64) as u64;
     let observer = std::thread::spawn(move || observe(receiver, warm));
-    let trained = system::train(experiment, "bench", None, compute, sender, shutdown)?;
+    let job = Job { experiment, run_id: "bench", folder: None, compute, learner: <_>::default() };
+    let trained = system::train(&job, sender, shutdown)?;
     let (from, to) = observer
         .join()
         .ok()

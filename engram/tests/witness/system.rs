@@ -198,6 +198,7 @@ impl System {
                 learner: self.witness_at.clone(),
                 unroll_length: self.run.unroll_length,
                 max_unacknowledged: MAX_UNACKNOWLEDGED,
+                stagger_steps: self.run.stagger_steps,
             },
             patience: Patience::STANDARD,
         };

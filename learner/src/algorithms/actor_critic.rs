@@ -4,14 +4,14 @@
 //! Espeholt et al. 2018, section 4.2, <https://arxiv.org/abs/1802.01561>.
 //!
 //! ```text
-//! batch ─▶ unroll the policy over T + 1 frames ─▶ log π, V, entropy
+//! batch ─▶ unroll the policy over T + 1 frames ─▶ log π, V, entropy; what streams carry on
 //!       ─▶ V-trace ─▶ targets v, advantages A (both constants)
 //!       ─▶ loss ─▶ gradient ─▶ clip ─▶ optimizer
 //! ```
 
 use std::time::Instant;
 
-use engram_policy::{Batch, Policy};
+use engram_policy::{Batch, CoreState, Policy};
 use tch::{Device, Kind, Tensor};
 
 use super::{NonFinite, Phases, UpdateStats};
@@ -39,6 +39,8 @@ pub struct Loss {
     pub entropy: Tensor,
     /// What V-trace saw on the way.
     pub summary: VtraceSummary,
+    /// What the batch's streams carry to their next unrolls.
+    pub carry: CoreState,
 }
 
 impl ActorCritic {
@@ -50,15 +52,17 @@ impl ActorCritic {
         }
     }
 
-    /// One step of gradient descent, or none at all if a number is not finite.
+    /// One step of gradient descent, or none at all if a number is not finite. Returns what the
+    /// batch's streams carry on, too.
     pub fn update(
         &mut self,
         policy: &Policy,
         batch: &Batch,
+        carry: &CoreState,
         progress: f64,
-    ) -> Result<UpdateStats, NonFinite> {
+    ) -> Result<(UpdateStats, CoreState), NonFinite> {
         let started = Instant::now();
-        let loss = self.loss(policy, batch);
+        let loss = self.loss(policy, batch, carry);
         let forward_ended = Instant::now();
 
         let weights = policy.trainable();
@@ -79,16 +83,15 @@ impl ActorCritic {
             backward: backward_ended - forward_ended,
             optimizer: backward_ended.elapsed(),
         };
-        Ok(stats)
+        Ok((stats, loss.carry))
     }
 
-    /// The loss of `policy` on `batch`.
-    pub fn loss(&self, policy: &Policy, batch: &Batch) -> Loss {
+    /// The loss of `policy` on `batch`, whose streams carry `carry`.
+    pub fn loss(&self, policy: &Policy, batch: &Batch, carry: &CoreState) -> Loss {
         let config = &self.config;
         let unroll_length = batch.unroll_length();
-        let core_state = policy.core_state(&batch.core_state);
-        let core_state = core_state.expect("core states are checked where trajectories enter");
-        let (output, _) = policy.unroll(&batch.inputs, &core_state);
+        let unrolled = policy.unroll_streams(&batch.inputs, &batch.core_state, carry);
+        let (output, carry) = unrolled.expect("core states are checked where trajectories enter");
         // The last frame is there for its value alone.
         let decisions = output.distribution.narrow(0, unroll_length);
         let log_probs = decisions.log_prob(&batch.actions);
@@ -117,7 +120,7 @@ impl ActorCritic {
             Reduction::Sum => sum,
             Reduction::Mean => sum / returns.summary.decisions.max(1.0),
         };
-        Loss { total, policy, value, entropy, summary: returns.summary }
+        Loss { total, policy, value, entropy, summary: returns.summary, carry }
     }
 
     /// Everything it remembers between updates.

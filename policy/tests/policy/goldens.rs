@@ -12,7 +12,7 @@ use super::{DISCRETE, difference, frames_with, gilr, lru, policy};
 
 pub(super) const DOUBLE: (Kind, Device) = (Kind::Double, Device::Cpu);
 
-const RECURRENT: &str = include_str!("../goldens.json");
+const GOLDENS: &str = include_str!("../goldens.json");
 const LINEAR: &str = include_str!("../goldens/linear.json");
 
 /// The numbers of `goldens.py`'s `wave`.
@@ -69,7 +69,6 @@ pub(super) fn golden(goldens: &str, name: &str, key: &str, shape: &[i64]) -> Ten
     Tensor::from_slice(&flat).view(shape)
 }
 
-/// `memory` against what `goldens`, a file of the scripts', says under `name`.
 pub(super) fn check(goldens: &str, name: &str, memory: MemoryConfig) {
     let policy = transparent(memory);
     let first = [[0, 1], [0, 0], [1, 0], [0, 1], [0, 1]].concat();
@@ -92,14 +91,14 @@ pub(super) fn check(goldens: &str, name: &str, memory: MemoryConfig) {
 
 #[test]
 fn the_lstm_computes_its_equations() {
-    check(RECURRENT, "lstm", MemoryConfig::Lstm { hidden: 4, layers: 1, forget_bias: 0.0 });
-    check(RECURRENT, "lstm_2", MemoryConfig::Lstm { hidden: 4, layers: 2, forget_bias: 0.0 });
+    check(GOLDENS, "lstm", MemoryConfig::Lstm { hidden: 4, layers: 1, forget_bias: 0.0 });
+    check(GOLDENS, "lstm_2", MemoryConfig::Lstm { hidden: 4, layers: 2, forget_bias: 0.0 });
 }
 
 #[test]
 fn the_elstm_computes_its_equations() {
     let memory = MemoryConfig::Elstm { hidden: 4, gradient: Gradient::Tbptt, forget_bias: 0.0 };
-    check(RECURRENT, "elstm", memory);
+    check(GOLDENS, "elstm", memory);
 }
 
 #[test]

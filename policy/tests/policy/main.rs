@@ -8,8 +8,10 @@ mod configs;
 mod goldens;
 mod gradients;
 mod memories;
+mod parts;
 mod rtrl;
 mod state_space;
+mod torso;
 mod weights;
 
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, Generator, ObservationSpec, Seed};
@@ -66,10 +68,6 @@ fn memories(hidden: i64) -> Vec<MemoryConfig> {
     ]
 }
 
-fn mamba(width: i64, conv: i64, norm: Norm, feed_forward: bool) -> MemoryConfig {
-    MemoryConfig::Mamba { width, state: 2, conv, blocks: 2, norm, feed_forward }
-}
-
 /// As many heads as can share `width` evenly, of 3 and 2.
 fn heads(width: i64) -> i64 {
     if width % 3 == 0 { 3 } else { 2 }
@@ -82,6 +80,10 @@ fn cgpt(width: i64, context_length: i64, norm: Norm) -> MemoryConfig {
 fn gpt2(width: i64, context_length: i64, positions: Positions) -> MemoryConfig {
     let (heads, dropout) = (heads(width), 0.2);
     MemoryConfig::Gpt2 { width, heads, blocks: 1, context_length, positions, dropout }
+}
+
+fn mamba(width: i64, conv: i64, norm: Norm, feed_forward: bool) -> MemoryConfig {
+    MemoryConfig::Mamba { width, state: 2, conv, blocks: 2, norm, feed_forward }
 }
 
 /// Every layer that learns in real time. `hidden` cells.

@@ -168,12 +168,12 @@ fn acting_records_no_gradients() {
 #[test]
 fn exported_states_come_back_from_their_flat_form() {
     let mut widths = vec![None, Some(12), Some(24), Some(6)];
-    widths.extend([Some(12), Some(12), Some(6), Some(6), Some(12), Some(12)]); // LRU, GILR, GILR-LSTM
+    widths.extend([12, 12, 6, 6, 12, 12].map(Some)); // LRU, GILR, GILR-LSTM
     widths.push(Some(20));
     widths.extend([None; 6]); // Attention, alone and in a stack.
     widths.extend([None, Some(2 * 6)]); // Convolutions.
-    widths.extend([Some(6), Some(12)]); // GRU.
-    widths.extend([None; 3]); // Mamba.
+    widths.extend([6, 12].map(Some)); // GRU.
+    widths.extend([None; 3]); // Mamba, alone and in a stack.
     assert_eq!(memories(6).len(), widths.len());
     for (memory, width) in memories(6).into_iter().zip(widths) {
         let policy = policy(Kind::Float, memory, DISCRETE);

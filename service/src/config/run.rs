@@ -24,6 +24,11 @@ pub struct RunConfig {
     /// Environments of each actor. Even: they form two groups, one of which steps while the other
     /// waits for its actions.
     pub envs_per_actor: u32,
+    /// The first episode of every environment is cut off after a random number of env steps, at
+    /// most so many; zero: it is not. Where all episodes last equally long, environments would
+    /// otherwise stay in step for ever, and a batch of short trajectories show one moment of the
+    /// episode only. Such an episode counts for nobody's statistics.
+    pub stagger_steps: u32,
     /// Decisions per trajectory (T): how far gradients reach back, and how often an environment
     /// sends what it saw.
     pub unroll_length: usize,
@@ -63,6 +68,7 @@ impl RunConfig {
                 "two groups of the same size take turns",
             ));
         }
+        within("stagger_steps", self.stagger_steps, 0..=1_000_000, "steps of the first episodes")?;
         within("unroll_length", self.unroll_length, 1..=65_536, "decisions per trajectory")?;
         let group = (self.envs_per_actor / 2) as usize;
         if !(group..=65_536).contains(&self.max_batch_size) {
@@ -134,6 +140,7 @@ mod tests {
             env_steps: 1_000_000,
             actors: 2,
             envs_per_actor: 32,
+            stagger_steps: 0,
             unroll_length: 20,
             max_batch_size: 64,
             max_wait_ms: 1.0,

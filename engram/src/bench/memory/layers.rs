@@ -1,0 +1,129 @@
+//! Every layer: a long unroll beside as many steps, an update beside one that goes step by step,
+//! and one step of acting.
+
+use anyhow::Result;
+use engram_policy::{Gradient, MemoryConfig, Norm, Positions};
+use tch::{Device, no_grad};
+
+use super::{Bench, medians, wait_for};
+
+const WIDTH: i64 = 64;
+const LONG: i64 = 1000;
+const UPDATE: [i64; 2] = [32, 64];
+
+#[expect(clippy::print_stdout, reason = "this is the command's answer")]
+pub(super) fn run(device: Device, seconds: f64) -> Result<()> {
+    let [time, batch] = UPDATE;
+    println!("\nLayers of about {WIDTH} numbers in and 128 out (attention and Mamba: 64); ms\n");
+    println!(
+        "{:<12}{:>11}{:>9}{:>9}{:>8}{:>11}{:>10}{:>8}{:>22}",
+        "", "", "unroll of", "1000", "", "an update,", "T=32 B=64", "", "a step, B = 1, 32, 256"
+    );
+    println!(
+        "{:<12}{:>11}{:>9}{:>9}{:>8}{:>11}{:>10}{:>8}{:>22}",
+        "layer", "parameters", "steps", "unroll", "ratio", "by steps", "unroll", "ratio", "µs"
+    );
+    for (name, memory) in layers() {
+        let bench = Bench::new(memory, WIDTH, device)?;
+        let [stepped, unrolled] = long(&bench, seconds);
+        let [by_steps, by_unroll] = update(&bench, seconds, time, batch);
+        let acting: Vec<String> = [1, 32, 256]
+            .map(|batch| format!("{:.0}", 1e6 * acting(&bench, seconds, batch)))
+            .into_iter()
+            .collect();
+        println!(
+            "{name:<12}{:>11}{:>9.1}{:>9.1}{:>8.1}{:>11.1}{:>10.1}{:>8.1}{:>22}",
+            bench.policy.parameter_count(),
+            1e3 * stepped,
+            1e3 * unrolled,
+            stepped / unrolled,
+            1e3 * by_steps,
+            1e3 * by_unroll,
+            by_steps / by_unroll,
+            acting.join("  "),
+        );
+    }
+    println!(
+        "\nunroll of 1000: B = 4, without gradients. An update: forward and backward pass; by \
+         steps means\nunrolls of one frame each. Every row begins one episode on its way."
+    );
+    Ok(())
+}
+
+/// One of every layer.
+fn layers() -> Vec<(&'static str, MemoryConfig)> {
+    let hidden = 128;
+    let (gradient, forget_bias, feed_forward) = (Gradient::Tbptt, 2.0, false);
+    let (width, heads, blocks, context_length) = (64, 4, 1, 64);
+    vec![
+        ("lstm", MemoryConfig::Lstm { hidden, layers: 1, forget_bias }),
+        ("gru", MemoryConfig::Gru { hidden, layers: 1 }),
+        ("elstm", MemoryConfig::Elstm { hidden, gradient, forget_bias }),
+        ("lru", MemoryConfig::Lru { hidden, radius: [0.9, 0.999], feed_forward, gradient }),
+        ("gilr", MemoryConfig::Gilr { hidden, forget_bias, feed_forward, gradient }),
+        ("gilr_lstm", MemoryConfig::GilrLstm { hidden, forget_bias, feed_forward }),
+        (
+            "mamba",
+            MemoryConfig::Mamba { width, state: 16, conv: 4, blocks, norm: Norm::Rms, feed_forward },
+        ),
+        (
+            "cgpt",
+            MemoryConfig::Cgpt { width, heads, blocks, context_length, norm: Norm::Layer, bf16: false },
+        ),
+        (
+            "gpt2",
+            MemoryConfig::Gpt2 {
+                width,
+                heads,
+                blocks,
+                context_length,
+                positions: Positions::Sine,
+                dropout: 0.0,
+            },
+        ),
+        ("conv1d", MemoryConfig::Conv1d { hidden, kernel: 4, feed_forward }),
+    ]
+}
+
+/// A thousand steps, and an unroll of a thousand.
+fn long(bench: &Bench, seconds: f64) -> [f64; 2] {
+    let batch = 4;
+    let (frames, moment) = (bench.frames(LONG, batch), bench.moment(batch));
+    let initial = bench.policy.initial_state(batch);
+    let mut steps = || {
+        let mut state = initial.shallow_clone();
+        for _ in 0..LONG {
+            let (output, next) = bench.policy.step(&moment, &state);
+            state = next;
+            wait_for(&output.value);
+        }
+    };
+    let mut unroll = || no_grad(|| wait_for(&bench.policy.unroll(&frames, &initial).0.value));
+    medians(seconds, [&mut steps, &mut unroll])
+}
+
+/// Gradients through unrolls of one frame each, and through one unroll.
+fn update(bench: &Bench, seconds: f64, time: i64, batch: i64) -> [f64; 2] {
+    let (frames, moment) = (bench.frames(time, batch), bench.frames(1, batch));
+    let initial = bench.policy.initial_state(batch);
+    let mut steps = || {
+        let mut state = initial.shallow_clone();
+        let outputs: Vec<_> = (0..time)
+            .map(|_| {
+                let (output, next) = bench.policy.unroll(&moment, &state);
+                state = next;
+                output
+            })
+            .collect();
+        wait_for(&bench.gradient(&outputs)[0]);
+    };
+    let mut unroll =
+        || wait_for(&bench.gradient(&[bench.policy.unroll(&frames, &initial).0])[0]);
+    medians(seconds, [&mut steps, &mut unroll])
+}
+
+fn acting(bench: &Bench, seconds: f64, batch: i64) -> f64 {
+    let (moment, state) = (bench.moment(batch), bench.policy.initial_state(batch));
+    let mut step = || wait_for(&bench.policy.step(&moment, &state).0.value);
+    medians(seconds / 10.0, [&mut step])[0]
+}

@@ -1,0 +1,416 @@
+//! What is kept of every stream between two unrolls.
+//!
+//! A policy may learn from more than an unroll shows: what it needs of the time before, its
+//! carry, is taken out before an update and put back after it, a row of a table per stream. A
+//! trajectory gets what its stream's last one has left only if it is its direct successor. Any
+//! other begins anew with zeros: the first one of a generation, but also one behind a hole, be it
+//! that trajectories never came, were stale, or that their update was not finite.
+//!
+//! The table is bounded. When it is full, the stream that was silent for longest is evicted. For a
+//! policy that carries nothing there is no table at all.
+
+use std::collections::{BTreeSet, HashMap};
+
+use engram_mdp::StreamId;
+use engram_policy::slots::{Rows, StateTable};
+use engram_policy::{CoreState, Policy};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+use thiserror::Error;
+
+use crate::assembly::Row;
+use crate::flags::ByteSize;
+use crate::tensors;
+
+/// The carries of all streams.
+#[derive(Debug)]
+pub struct Carried {
+    /// The carry of no stream: kinds, shapes and place.
+    nothing: CoreState,
+    table: StateTable,
+    device: Device,
+    most: usize,
+    streams: HashMap<StreamId, Place>,
+    /// All streams, the one that was silent for longest first.
+    silent: BTreeSet<(u64, StreamId)>,
+    /// Batches so far: the time by which silence is measured.
+    batches: u64,
+    restarts: u64,
+    evictions: u64,
+}
+
+/// One stream.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Its row of the table. The rows in use are the first ones, without gaps.
+    slot: i64,
+    /// The batch in which it was last.
+    heard: u64,
+    /// The trajectory that may go on from that row: its generation and sequence. None during an
+    /// update, and for good where the update was not finite.
+    next: Option<(u64, u64)>,
+}
+
+/// What graphs show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Streams of which something is kept.
+    pub streams: usize,
+    /// Bytes of the table.
+    pub bytes: u64,
+    /// Streams that had to begin anew in the middle, since the last tally.
+    pub restarts: u64,
+    /// Streams that were evicted, since the last tally.
+    pub evictions: u64,
+}
+
+/// Not even the streams of one batch find room.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "--stream-memory is {given}, but this policy carries {per_stream} per stream from one unroll \
+     to the next, {needed} for a batch of {batch_size}: allow {needed} or more, or make \
+     rl.batch_size or the memory layer smaller"
+)]
+pub struct TooLittleMemory {
+    /// What is allowed.
+    pub given: ByteSize,
+    /// What a batch needs.
+    pub needed: ByteSize,
+    /// What a stream needs.
+    pub per_stream: ByteSize,
+    /// Streams of a batch.
+    pub batch_size: usize,
+}
+
+/// One stream, as checkpoints hold it, in the order of the table's rows: actor, environment, the
+/// batch in which it was last, and the generation and sequence that may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved(u32, u32, u64, Option<(u64, u64)>);
+
+impl Carried {
+    /// Nothing is kept yet, and never more than `memory`, for batches of `batch_size` streams.
+    pub fn new(
+        policy: &Policy,
+        memory: ByteSize,
+        batch_size: usize,
+    ) -> Result<Self, TooLittleMemory> {
+        let (carry, device) = (&policy.initial_carry(1), policy.device());
+        let per_stream = StateTable::new(carry, device, 1).row_bytes();
+        let most = memory.bytes().checked_div(per_stream).unwrap_or(u64::MAX);
+        if most < batch_size as u64 {
+            let needed = ByteSize(per_stream.saturating_mul(batch_size as u64));
+            let per_stream = ByteSize(per_stream);
+            return Err(TooLittleMemory { given: memory, needed, per_stream, batch_size });
+        }
+        let most = most.min(i64::MAX as u64);
+        Ok(Carried {
+            nothing: carry.zeros_like(0),
+            table: StateTable::new(carry, device, most as i64),
+            device,
+            most: most as usize,
+            streams: HashMap::new(),
+            silent: BTreeSet::new(),
+            batches: 0,
+            restarts: 0,
+            evictions: 0,
+        })
+    }
+
+    /// Whether the policy carries anything at all. If so, a batch must hold at most one trajectory
+    /// of each stream.
+    pub fn carries(&self) -> bool {
+        !self.nothing.tensors().is_empty()
+    }
+
+    /// What the streams of a batch carry, in the batch's order. From here on they begin anew,
+    /// unless [`put`](Self::put) says what comes next.
+    pub fn take(&mut self, rows: &[Row]) -> CoreState {
+        if !self.carries() {
+            return self.nothing.zeros_like(rows.len() as i64);
+        }
+        self.make_room(rows);
+        let mut anew = Vec::new();
+        for row in rows {
+            let place = self.streams.get_mut(&row.stream).expect("there is room for every row");
+            if place.next.take() != Some((row.generation, row.sequence)) {
+                anew.push(place.slot);
+                self.restarts += u64::from(row.sequence > 0);
+            }
+        }
+        if !anew.is_empty() {
+            self.table.clear(&anew);
+        }
+        let slots = self.slots(rows);
+        self.table.take(&slots)
+    }
+
+    /// Keeps what an update has left of the streams of its batch, which were [taken](Self::take).
+    pub fn put(&mut self, rows: &[Row], carry: &CoreState) {
+        if !self.carries() {
+            return;
+        }
+        let slots = self.slots(rows);
+        self.table.put(&slots, carry);
+        for row in rows {
+            let place = self.streams.get_mut(&row.stream).expect("it was taken");
+            place.next = Some((row.generation, row.sequence + 1));
+        }
+    }
+
+    /// What there is, and what happened since this was last asked.
+    pub fn tally(&mut self) -> Tally {
+        Tally {
+            streams: self.streams.len(),
+            bytes: self.table.bytes(),
+            restarts: std::mem::take(&mut self.restarts),
+            evictions: std::mem::take(&mut self.evictions),
+        }
+    }
+
+    /// Everything that is kept, for a checkpoint: the streams, and their rows as safetensors; no
+    /// bytes where there is nothing.
+    pub fn save(&mut self) -> (Vec<Saved>, Vec<u8>) {
+        if self.streams.is_empty() {
+            return (Vec::new(), Vec::new());
+        }
+        let mut streams: Vec<_> = self.streams.iter().collect();
+        streams.sort_unstable_by_key(|(_, place)| place.slot);
+        let saved = streams
+            .into_iter()
+            .map(|(stream, place)| Saved(stream.actor, stream.env_index, place.heard, place.next));
+        let rows = self.table.first(self.streams.len() as i64);
+        let named: Vec<_> = rows.into_iter().enumerate().map(|(i, t)| (name(i), t)).collect();
+        (saved.collect(), tensors::to_bytes(&named))
+    }
+
+    /// Keeps what [`save`](Self::save) said; the streams silent for longest are left out where the
+    /// bound has become lower. An error says why it does not fit.
+    pub fn load(&mut self, saved: &[Saved], bytes: &[u8]) -> Result<(), String> {
+        if saved.is_empty() {
+            return Ok(());
+        }
+        let mut newest: Vec<usize> = (0..saved.len()).collect();
+        newest.sort_by_key(|&row| std::cmp::Reverse(saved[row].2));
+        newest.truncate(self.most);
+        newest.sort_unstable();
+        let kept: Vec<i64> = newest.iter().map(|&row| row as i64).collect();
+        let kept = Tensor::from_slice(&kept);
+        let stored = tensors::from_bytes(bytes)?;
+        let mut rows = Vec::new();
+        for index in 0..stored.len() {
+            let (_, tensor) = stored
+                .iter()
+                .find(|(found, _)| *found == name(index))
+                .ok_or_else(|| format!("the streams' `{}` is missing", name(index)))?;
+            if tensor.size().first() != Some(&(saved.len() as i64)) {
+                let (streams, shape) = (saved.len(), tensor.size());
+                return Err(format!("{streams} streams have a carry of shape {shape:?}"));
+            }
+            rows.push(tensor.index_select(0, &kept));
+        }
+        self.table.load(&rows).map_err(|error| format!("what the streams carry: {error}"))?;
+        for (slot, &row) in newest.iter().enumerate() {
+            let Saved(actor, env_index, heard, next) = saved[row];
+            let stream = StreamId { actor, env_index };
+            self.streams.insert(stream, Place { slot: slot as i64, heard, next });
+            self.silent.insert((heard, stream));
+            self.batches = self.batches.max(heard);
+        }
+        Ok(())
+    }
+
+    /// Gives each row's stream a place, evicting others where there is none left.
+    fn make_room(&mut self, rows: &[Row]) {
+        self.batches += 1;
+        let heard = self.batches;
+        // Those that are here already come first, so that nobody evicts them.
+        for Row { stream, .. } in rows {
+            if let Some(place) = self.streams.get_mut(stream) {
+                assert_ne!(place.heard, heard, "{stream} is twice in a batch");
+                self.silent.remove(&(place.heard, *stream));
+                self.silent.insert((heard, *stream));
+                place.heard = heard;
+            }
+        }
+        for &Row { stream, .. } in rows {
+            if self.streams.contains_key(&stream) {
+                continue;
+            }
+            let slot = match self.streams.len() < self.most {
+                true => self.streams.len() as i64,
+                false => self.evict(),
+            };
+            self.streams.insert(stream, Place { slot, heard, next: None });
+            self.silent.insert((heard, stream));
+        }
+    }
+
+    /// Forgets the stream that was silent for longest; returns its slot.
+    fn evict(&mut self) -> i64 {
+        let (heard, stream) = self.silent.pop_first().expect("a table without room is not empty");
+        assert_ne!(heard, self.batches, "there is room for the streams of one batch");
+        self.evictions += 1;
+        self.streams.remove(&stream).expect("every stream is in both").slot
+    }
+
+    fn slots(&self, rows: &[Row]) -> Rows {
+        let slots: Vec<i64> = rows.iter().map(|row| self.streams[&row.stream].slot).collect();
+        Rows::new(&slots, self.device)
+    }
+}
+
+/// The name of the carry's tensor `index` in a checkpoint.
+fn name(index: usize) -> String {
+    format!("carry.{index}")
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Kind;
+
+    use super::*;
+    use crate::fixtures::{resolved, spec, stream};
+
+    /// An eLSTM, whose gradient is found in one way or another.
+    fn policy(hidden: u32, gradient: &str) -> Policy {
+        let memory = format!(
+            "seq.memory={{ name = \"elstm\", hidden = {hidden}, forget_bias = 1.0, \
+             gradient = \"{gradient}\" }}"
+        );
+        let config = resolved(&[&memory]).section("seq").unwrap();
+        Policy::new(&config, &spec(), engram_mdp::Seed::new(1), Device::Cpu).unwrap()
+    }
+
+    /// Bytes that two cells carry per stream: the sensitivities of each, by z and by f, to the
+    /// seven inputs' weights, a bias, and the cell's own weight.
+    const ROW: u64 = 4 * 2 * 2 * (7 + 1 + 1);
+
+    fn carried(streams: u64, batch_size: usize) -> Carried {
+        Carried::new(&policy(2, "rtrl"), ByteSize(streams * ROW), batch_size).unwrap()
+    }
+
+    fn row(env_index: u32, sequence: u64) -> Row {
+        Row { stream: stream(env_index), generation: 1, sequence, policy_version: 1 }
+    }
+
+    /// Learns from a batch: what its rows got, as their first number; then they keep `left`.
+    fn update(carried: &mut Carried, rows: &[Row], left: f64) -> Vec<f32> {
+        let taken = carried.take(rows);
+        let numbers = taken.flatten();
+        let first = Vec::<f32>::try_from(numbers.select(1, 0)).unwrap();
+        assert_eq!(numbers, numbers.select(1, 0).unsqueeze(1).expand_as(&numbers));
+        let options = (Kind::Float, Device::Cpu);
+        let full = Tensor::full([rows.len() as i64, taken.width() as i64], left, options);
+        carried.put(rows, &taken.unflatten(&full).unwrap());
+        first
+    }
+
+    #[test]
+    fn a_direct_successor_gets_what_its_stream_has_left() {
+        let mut carried = carried(9, 2);
+        assert_eq!(update(&mut carried, &[row(0, 0), row(1, 0)], 1.0), [0.0, 0.0]);
+        assert_eq!(update(&mut carried, &[row(2, 0), row(1, 1)], 2.0), [0.0, 1.0]);
+        assert_eq!(update(&mut carried, &[row(1, 2), row(0, 1)], 3.0), [2.0, 1.0]);
+        let tally = Tally { streams: 3, bytes: 4 * ROW, restarts: 0, evictions: 0 };
+        assert_eq!(carried.tally(), tally);
+    }
+
+    #[test]
+    fn behind_a_hole_a_repeat_or_a_new_generation_a_stream_begins_anew() {
+        let mut carried = carried(9, 1);
+        update(&mut carried, &[row(0, 0)], 1.0);
+        assert_eq!(update(&mut carried, &[row(0, 2)], 2.0), [0.0], "a hole");
+        assert_eq!(update(&mut carried, &[row(0, 2)], 3.0), [0.0], "the same again");
+        assert_eq!(update(&mut carried, &[row(0, 3)], 4.0), [3.0]);
+        assert_eq!(carried.tally().restarts, 2);
+        // Its first trajectory was stale; the second has the number that would come next.
+        let newer = Row { generation: 2, ..row(0, 4) };
+        assert_eq!(update(&mut carried, &[newer], 5.0), [0.0], "another generation");
+        assert_eq!(carried.tally().restarts, 1);
+        let newest = Row { generation: 3, ..row(0, 0) };
+        assert_eq!(update(&mut carried, &[newest], 6.0), [0.0]);
+        assert_eq!(carried.tally().restarts, 0, "that one begins where it should");
+    }
+
+    #[test]
+    fn after_an_update_that_was_not_finite_its_streams_begin_anew() {
+        let mut carried = carried(9, 2);
+        update(&mut carried, &[row(0, 0), row(1, 0)], 1.0);
+        carried.take(&[row(0, 1)]);
+        assert_eq!(update(&mut carried, &[row(0, 2), row(1, 1)], 2.0), [0.0, 1.0]);
+        assert_eq!(carried.tally().restarts, 1);
+    }
+
+    #[test]
+    fn the_stream_that_was_silent_for_longest_is_evicted() {
+        let mut carried = carried(3, 2);
+        update(&mut carried, &[row(0, 0), row(1, 0)], 1.0);
+        update(&mut carried, &[row(2, 0)], 2.0);
+        update(&mut carried, &[row(0, 1)], 3.0);
+        // That would be 1, but it is in this very batch: 2 makes room for 3.
+        assert_eq!(update(&mut carried, &[row(3, 0), row(1, 1)], 4.0), [0.0, 1.0]);
+        assert_eq!(
+            carried.tally(),
+            Tally { streams: 3, bytes: 3 * ROW, restarts: 0, evictions: 1 }
+        );
+        assert_eq!(update(&mut carried, &[row(0, 2), row(2, 1)], 5.0), [3.0, 0.0]);
+        assert_eq!(
+            carried.tally(),
+            Tally { streams: 3, bytes: 3 * ROW, restarts: 1, evictions: 1 }
+        );
+    }
+
+    #[test]
+    fn memory_for_less_than_a_batch_is_refused_with_the_numbers() {
+        let refused = Carried::new(&policy(2, "rtrl"), ByteSize(4 * ROW - 1), 4).unwrap_err();
+        assert_eq!(refused.needed, ByteSize(4 * ROW));
+        let message = refused.to_string();
+        assert!(message.contains("575 B") && message.contains("144 B"), "{message}");
+    }
+
+    #[test]
+    fn a_policy_that_carries_nothing_needs_no_memory() {
+        let mut carried = Carried::new(&policy(2, "tbptt"), ByteSize(0), 4).unwrap();
+        assert!(!carried.carries());
+        let taken = carried.take(&[row(0, 0), row(0, 1)]);
+        assert_eq!((taken.batch(), taken.width()), (2, 0));
+        carried.put(&[row(0, 0), row(0, 1)], &taken);
+        assert_eq!(carried.tally(), Tally::default());
+        assert_eq!(carried.save(), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_was_saved_goes_on_evictions_in_the_same_order() {
+        let mut before = carried(3, 2);
+        update(&mut before, &[row(0, 0), row(1, 0)], 1.0);
+        update(&mut before, &[row(2, 0)], 2.0);
+        update(&mut before, &[row(0, 1)], 3.0);
+        before.take(&[row(1, 1)]);
+        let (saved, bytes) = before.save();
+        let mut after = carried(3, 2);
+        after.load(&saved, &bytes).unwrap();
+        assert_eq!(after.save(), (saved.clone(), bytes.clone()));
+        for rows in [[row(3, 0), row(1, 2)], [row(0, 2), row(2, 1)], [row(3, 1), row(1, 3)]] {
+            assert_eq!(update(&mut after, &rows, 4.0), update(&mut before, &rows, 4.0));
+        }
+        assert_eq!(after.save(), before.save());
+
+        let mut smaller = carried(2, 2);
+        smaller.load(&saved, &bytes).unwrap();
+        // The ones last heard of are 1, whose update was not finite, and 0.
+        assert_eq!(update(&mut smaller, &[row(0, 2), row(2, 1)], 5.0), [3.0, 0.0]);
+    }
+
+    #[test]
+    fn carries_of_another_width_are_refused() {
+        let mut narrow = carried(3, 1);
+        update(&mut narrow, &[row(0, 0)], 1.0);
+        let (saved, bytes) = narrow.save();
+        let mut wide = Carried::new(&policy(3, "rtrl"), ByteSize(1000), 1).unwrap();
+        let refused = wide.load(&saved, &bytes).unwrap_err();
+        assert!(refused.contains("[1, 4, 8]") && refused.contains("[1, 6, 8]"), "{refused}");
+        assert!(wide.load(&[], &[]).is_ok());
+        let two = [saved[0], saved[0]];
+        assert!(narrow.load(&two, &bytes).unwrap_err().contains("2 streams"));
+    }
+}

@@ -1,0 +1,103 @@
+//! A run that begins with parts of another run's weights.
+//!
+//! They come from a run's folder (its newest checkpoint), a checkpoint's folder, or a file; the
+//! other run's world and network may differ, as long as the parts have the same tensors. They are
+//! read once, when the run begins: what is learned afterwards is in its own checkpoints.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use engram_policy::{Loaded, Policy, PolicyError};
+use thiserror::Error;
+
+use crate::LearnerConfig;
+use crate::checkpoint::{CheckpointError, Store, WEIGHTS};
+
+/// Weights to begin with.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    file: PathBuf,
+    parts: Vec<String>,
+    bytes: Bytes,
+}
+
+/// Why a run cannot begin with another one's weights.
+#[derive(Debug, Error)]
+pub enum TransferError {
+    /// There are none.
+    #[error(
+        "--init-from {} is no run, no checkpoint and no weights: {source}",
+        .path.display()
+    )]
+    Path {
+        /// The path that was given.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: io::Error,
+    },
+    /// A run without a checkpoint.
+    #[error("--init-from {} is a run without a complete checkpoint", .path.display())]
+    NoCheckpoint {
+        /// The run's folder.
+        path: PathBuf,
+    },
+    /// The run's checkpoints cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The weights do not fit.
+    #[error("--init-from {} does not fit: {source}", .file.display())]
+    Misfit {
+        /// The weights.
+        file: PathBuf,
+        /// What does not.
+        source: PolicyError,
+    },
+}
+
+impl Origin {
+    /// Reads the weights that lie at `path`, for the sake of `parts`.
+    pub fn read(path: &Path, parts: &[String]) -> Result<Self, TransferError> {
+        let (file, bytes) = match path.join("checkpoints").is_dir() {
+            true => newest(path)?,
+            false => {
+                let file = if path.is_dir() { path.join(WEIGHTS) } else { path.into() };
+                let bytes = fs::read(&file)
+                    .map_err(|source| TransferError::Path { path: path.into(), source })?;
+                (file, bytes.into())
+            }
+        };
+        Ok(Origin { file, parts: parts.to_vec(), bytes })
+    }
+
+    /// Copies the parts into `policy`.
+    pub fn give(&self, policy: &mut Policy) -> Result<Loaded, TransferError> {
+        policy
+            .init_from(&self.bytes, &self.parts)
+            .map_err(|source| TransferError::Misfit { file: self.file.clone(), source })
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}", self.parts.join(", "), self.file.display())
+    }
+}
+
+impl LearnerConfig {
+    /// The weights that a new run begins with, where any were asked for.
+    pub(crate) fn origin(&self) -> Result<Option<Origin>, TransferError> {
+        let path = self.flags.init_from.as_deref();
+        path.map(|path| Origin::read(path, &self.flags.init_parts)).transpose()
+    }
+}
+
+/// The weights of the newest complete checkpoint of a run.
+fn newest(run: &Path) -> Result<(PathBuf, Bytes), TransferError> {
+    let store = Store::new(run.join("checkpoints"), usize::MAX);
+    match store.newest()? {
+        Some((path, checkpoint)) => Ok((path.join(WEIGHTS), checkpoint.weights)),
+        None => Err(TransferError::NoCheckpoint { path: run.into() }),
+    }
+}
