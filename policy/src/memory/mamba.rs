@@ -1,16 +1,77 @@
-//! Stub.
-#![allow(dead_code, unused_variables, clippy::unimplemented)]
-use super::*;
-use crate::config::*;
+//! Mamba: state spaces that select what they keep (Gu & Dao 2023,
+//! <https://arxiv.org/abs/2312.00752>), as RESeL has them (Luo et al. 2024,
+//! <https://arxiv.org/abs/2405.15384>). Features enter a residual stream r of width D, to which
+//! each block adds what its mixer (see `mixer`) makes of it; `norm` divides by the root mean
+//! square, or by the standard deviation after taking away the mean:
+//!
+//! ```text
+//! r = W x + b
+//! r = r + mixer( norm(r) )                    for each block
+//! y = feed_forward(r)   or   V norm(r)
+//! ```
+//!
+//! Norms add 1e-8 before the root, as there. In single precision that is still above nothing: an r
+//! of zeros gives zeros, and one of rounding errors is magnified 10⁴ times at most.
+//!
+//! The state is large, K − 1 + N numbers for each of a block's 2 D channels, and stays at home.
+
+mod mixer;
+
 use tch::Tensor;
+
+use super::Memory;
+use super::feed_forward::FeedForward;
+use crate::config::Norm;
+use crate::mlp::Linear;
+use crate::parameters::Parameters;
+use crate::resets::Resets;
+use crate::state::CoreState;
+use mixer::Mixer;
+
+/// Added to the mean square or the variance before its root is taken.
+const EPSILON: f64 = 1e-8;
+
+/// How large each part is.
 pub(crate) struct Shape {
+    /// Features that come in.
     pub(crate) inputs: i64,
+    /// D: the residual stream's width, and the outputs'.
     pub(crate) width: i64,
+    /// N: numbers of state per channel.
     pub(crate) state: i64,
+    /// K: taps of the convolution, the present frame's included.
     pub(crate) conv: i64,
+    /// Blocks, one after another.
     pub(crate) blocks: i64,
 }
-pub(crate) struct Mamba {}
+
+/// Mamba blocks, and what stands before and behind them.
+pub(crate) struct Mamba {
+    width: i64,
+    input: Linear,
+    blocks: Vec<Block>,
+    output: Output,
+}
+
+struct Block {
+    norm: Normalize,
+    mixer: Mixer,
+}
+
+enum Output {
+    FeedForward(FeedForward),
+    /// The norm and V, `[D, D]`.
+    Linear(Normalize, Tensor),
+}
+
+/// Layer norm, or root mean square without a bias.
+struct Normalize {
+    /// `[D]`.
+    weight: Tensor,
+    /// `[D]`.
+    bias: Option<Tensor>,
+}
+
 impl Mamba {
     pub(crate) fn new(
         shape: Shape,
@@ -19,23 +80,91 @@ impl Mamba {
         name: &str,
         p: &mut Parameters,
     ) -> Self {
-        unimplemented!()
+        let width = shape.width;
+        let input = Linear::new(p, &format!("{name}.input"), shape.inputs, width);
+        let block = |i| Block {
+            norm: Normalize::new(norm, width, &format!("{name}.{i}.norm"), p),
+            mixer: Mixer::new(&shape, &format!("{name}.{i}"), p),
+        };
+        let blocks = (0..shape.blocks).map(block).collect();
+        let output = if feed_forward {
+            let name = format!("{name}.feed_forward");
+            Output::FeedForward(FeedForward::new(width, EPSILON, &name, p))
+        } else {
+            let norm = Normalize::new(norm, width, &format!("{name}.norm"), p);
+            let bound = 1.0 / (width as f64).sqrt();
+            let weight = p.uniform(format!("{name}.output.weight"), &[width, width], bound);
+            Output::Linear(norm, weight)
+        };
+        Mamba { width, input, blocks, output }
+    }
+
+    /// Everything but the mixers, which `mix` calls with a normalized `[.., D]` and their state.
+    fn forward(
+        &self,
+        x: &Tensor,
+        state: &CoreState,
+        mix: impl Fn(&Mixer, &Tensor, [&Tensor; 2]) -> (Tensor, [Tensor; 2]),
+    ) -> (Tensor, CoreState) {
+        let mut stream = self.input.forward(x);
+        let mut after = Vec::with_capacity(state.tensors().len());
+        for (block, before) in self.blocks.iter().zip(state.tensors().chunks_exact(2)) {
+            let normal = block.norm.forward(&stream);
+            let (mixed, state) = mix(&block.mixer, &normal, [&before[0], &before[1]]);
+            stream = &stream + mixed;
+            after.extend(state);
+        }
+        let y = match &self.output {
+            Output::FeedForward(layer) => layer.forward(&stream),
+            Output::Linear(norm, weight) => norm.forward(&stream).linear::<&Tensor>(weight, None),
+        };
+        (y, CoreState::new(state.batch(), after))
     }
 }
+
 impl Memory for Mamba {
     fn outputs(&self) -> i64 {
-        unimplemented!()
+        self.width
     }
+
     fn exports_state(&self) -> bool {
-        unimplemented!()
+        false
     }
+
+    /// For each block, the last inputs of its convolution, `[B, K - 1, 2 D]`, and its state
+    /// space, `[B, N, 2 D]`.
     fn initial_state(&self, batch: i64) -> CoreState {
-        unimplemented!()
+        let states = self.blocks.iter().flat_map(|block| block.mixer.initial_state(batch));
+        CoreState::new(batch, states.collect())
     }
+
     fn step(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
-        unimplemented!()
+        let state = state.begin(resets, 0);
+        self.forward(x, &state, Mixer::step)
     }
+
     fn unroll(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
-        unimplemented!()
+        let state = state.begin(resets, 0);
+        self.forward(x, &state, |mixer, x, before| mixer.unroll(x, before, resets))
+    }
+}
+
+impl Normalize {
+    fn new(norm: Norm, width: i64, name: &str, p: &mut Parameters) -> Self {
+        let weight = p.constant(format!("{name}.weight"), &[width], 1.0);
+        let bias = match norm {
+            Norm::Layer => Some(p.constant(format!("{name}.bias"), &[width], 0.0)),
+            Norm::Rms => None,
+        };
+        Normalize { weight, bias }
+    }
+
+    /// `[.., D]` to `[.., D]`.
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let (shape, weight) = (self.weight.size(), Some(&self.weight));
+        match &self.bias {
+            Some(bias) => x.layer_norm(shape, weight, Some(bias), EPSILON, false),
+            None => x.rms_norm(shape, weight, EPSILON),
+        }
     }
 }

@@ -27,10 +27,13 @@ fn every_sequence_model_in_configs_loads_and_acts() {
         let (name, action) = ("toy".into(), DISCRETE);
         let spec = EnvSpec { name, observation, action, action_repeat: 1 };
         let policy = Policy::new(&config, &spec, Seed::new(1), Device::Cpu).unwrap();
-        // What attention carries stays at home, see `Memory::exports_state`.
+        // What attention and state spaces carry stays at home, see `Memory::exports_state`.
         let travels = !matches!(
             config.memory,
-            MemoryConfig::None {} | MemoryConfig::Cgpt { .. } | MemoryConfig::Gpt2 { .. }
+            MemoryConfig::None {}
+                | MemoryConfig::Cgpt { .. }
+                | MemoryConfig::Gpt2 { .. }
+                | MemoryConfig::Mamba { .. }
         );
         assert_eq!(policy.exported_state_width().is_some(), travels);
         let frames = Frames::first(&spec, 7);

@@ -156,6 +156,10 @@ fn parameters_are_as_many_as_the_equations_say() {
     let feed_forward = 2 * 6 * (6 + 1) + 2 * 6;
     let lru = 3 * 6 + 2 * 6 * (10 + 1) + 2 * 6 * 6 + 6 * (10 + 1);
     let gilr = 2 * 6 * (10 + 1) + 6 * (6 + 1);
+    // 6 wide, 12 channels, one number that makes Δ, 2 of state; norms stand outside.
+    let mixer = |taps: usize| {
+        24 * 6 + 12 * (taps + 1) + (1 + 2 + 2) * 12 + 12 * (1 + 1) + 2 * 12 + 12 + 6 * 12
+    };
     let counts = [
         torso + heads(10),
         torso + heads(6) + 4 * 6 * (10 + 6 + 2),
@@ -176,6 +180,11 @@ fn parameters_are_as_many_as_the_equations_say() {
         torso + heads(6) + cgpt(12, 2) + 4 * 6 * (6 + 6 + 2),
         torso + heads(6) + embedding + 6 + 6,
         torso + heads(6) + embedding + 3 * 6 + 6 + 2 * 6 * (6 + 1) + 12,
+        torso + heads(6) + 3 * 6 * (10 + 6 + 2),
+        torso + heads(6) + 3 * 6 * (10 + 6 + 2) + 3 * 6 * (6 + 6 + 2),
+        torso + heads(6) + embedding + 2 * mixer(3) + 3 * 6 + 6 * 6,
+        torso + heads(6) + embedding + 2 * mixer(1) + 4 * 6 + feed_forward,
+        torso + heads(6) + embedding + 2 * mixer(2) + 2 * 6 + feed_forward + 3 * 6 * (6 + 6 + 2),
     ];
     assert_eq!(super::memories(6).len(), counts.len());
     for (memory, count) in super::memories(6).into_iter().zip(counts) {

@@ -32,7 +32,7 @@ fn gradients_of_every_parameter_equal_finite_differences() {
         for ((name, tensor), gradient) in named.iter().zip(&gradients) {
             let flat = tensor.detach().view([-1]);
             for i in 0..flat.numel() as i64 {
-                let step = 1e-5;
+                let step = 2e-6;
                 let at = |offset: f64| {
                     let _ = flat.get(i).g_add_scalar_(offset);
                     let value = tch::no_grad(evaluate).double_value(&[]);

@@ -10,6 +10,7 @@ mod gradients;
 mod memories;
 mod parts;
 mod rtrl;
+mod state_space;
 mod torso;
 mod weights;
 
@@ -54,6 +55,16 @@ fn memories(hidden: i64) -> Vec<MemoryConfig> {
         },
         MemoryConfig::Conv1d { hidden, kernel: 1, feed_forward: false },
         MemoryConfig::Conv1d { hidden, kernel: 3, feed_forward: true },
+        MemoryConfig::Gru { hidden, layers: 1 },
+        MemoryConfig::Gru { hidden, layers: 2 },
+        mamba(hidden, 3, Norm::Rms, false),
+        mamba(hidden, 1, Norm::Layer, true),
+        MemoryConfig::Stack {
+            layers: vec![
+                mamba(hidden, 2, Norm::Rms, true),
+                MemoryConfig::Gru { hidden, layers: 1 },
+            ],
+        },
     ]
 }
 
@@ -69,6 +80,10 @@ fn cgpt(width: i64, context_length: i64, norm: Norm) -> MemoryConfig {
 fn gpt2(width: i64, context_length: i64, positions: Positions) -> MemoryConfig {
     let (heads, dropout) = (heads(width), 0.2);
     MemoryConfig::Gpt2 { width, heads, blocks: 1, context_length, positions, dropout }
+}
+
+fn mamba(width: i64, conv: i64, norm: Norm, feed_forward: bool) -> MemoryConfig {
+    MemoryConfig::Mamba { width, state: 2, conv, blocks: 2, norm, feed_forward }
 }
 
 /// Every layer that learns in real time. `hidden` cells.

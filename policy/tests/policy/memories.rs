@@ -172,6 +172,8 @@ fn exported_states_come_back_from_their_flat_form() {
     widths.push(Some(20));
     widths.extend([None; 6]); // Attention, alone and in a stack.
     widths.extend([None, Some(2 * 6)]); // Convolutions.
+    widths.extend([6, 12].map(Some)); // GRU.
+    widths.extend([None; 3]); // Mamba, alone and in a stack.
     assert_eq!(memories(6).len(), widths.len());
     for (memory, width) in memories(6).into_iter().zip(widths) {
         let policy = policy(Kind::Float, memory, DISCRETE);
