@@ -3,6 +3,7 @@
 //! Machines are shared and noisy: look at the ratios, which were taken side by side.
 
 mod intake;
+mod memory;
 mod requests;
 mod soak;
 mod stages;
@@ -52,6 +53,8 @@ enum What {
     Inference,
     /// Bytes of trajectories per second into the learner
     Experience,
+    /// Every memory layer: acting, unrolling, updating, and what exact gradients add
+    Memory,
     /// Resident memory over a long run
     Soak,
 }
@@ -77,6 +80,7 @@ pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
         What::System => whole::run(&experiment, compute, args.seconds, shutdown),
         What::Inference => requests::run(&experiment, compute, args.seconds),
         What::Experience => intake::run(&experiment, compute, args.seconds),
+        What::Memory => memory::run(compute, args.seconds),
         What::Soak => soak::run(&experiment, compute, shutdown),
     }
 }

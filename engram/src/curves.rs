@@ -20,6 +20,8 @@ pub(crate) struct Curve {
     pub(crate) returns: Vec<(f64, f64)>,
     /// `(env steps, share of them that were solved)`; empty where the world cannot tell.
     pub(crate) success: Vec<(f64, f64)>,
+    /// Seconds that the run has taken.
+    pub(crate) seconds: f64,
 }
 
 impl Curve {
@@ -34,14 +36,15 @@ impl Curve {
             column(name).ok_or_else(|| anyhow!("{} has no column `{name}`", file.display()))
         };
         let (steps, returns) = (need("env_steps")?, need("episode_return")?);
-        let success = column("success");
-        let mut curve = Curve { label: label(path), returns: Vec::new(), success: Vec::new() };
+        let (success, seconds) = (column("success"), column("seconds"));
+        let mut curve = Curve { label: label(path), returns: Vec::new(), success: Vec::new(), seconds: 0.0 };
         for record in reader.records() {
             let record = record.with_context(|| format!("{} is damaged", file.display()))?;
             let number = |column: usize| record.get(column)?.parse::<f64>().ok();
             let Some(x) = number(steps) else { continue };
             curve.returns.extend(number(returns).map(|y| (x, y)));
             curve.success.extend(success.and_then(number).map(|y| (x, y)));
+            curve.seconds = seconds.and_then(number).unwrap_or(curve.seconds);
         }
         if curve.returns.is_empty() {
             bail!("{} holds no finished episode yet", file.display());
@@ -55,7 +58,7 @@ pub(crate) struct Panel {
     /// What stands above it; with one it has a legend, too.
     pub(crate) title: String,
     /// What its x axis counts.
-    pub(crate) x_name: &'static str,
+    pub(crate) x_name: String,
     /// What its y axis measures.
     pub(crate) y_name: &'static str,
     /// The ends of its y axis; those of the lines where there is nothing better.
@@ -91,7 +94,7 @@ pub(crate) fn draw(curves: &[Curve], title: &str, stem: &Path) -> Result<[PathBu
             points: points(curve).clone(),
         };
         let lines = curves.iter().enumerate().map(line).collect();
-        Panel { title: title.into(), x_name: "env steps", y_name, range, lines }
+        Panel { title: title.into(), x_name: "env steps".into(), y_name, range, lines }
     };
     let mut panels = vec![panel(title, "episode return", None, |curve| &curve.returns)];
     // Where a solved episode pays 1 and any other 0, the second panel would repeat the first.
@@ -167,7 +170,7 @@ where
         .bold_line_style(BLACK.mix(0.12))
         .axis_desc_style(("sans-serif", 16))
         .label_style(("sans-serif", 14))
-        .x_desc(panel.x_name)
+        .x_desc(&panel.x_name)
         .y_desc(panel.y_name)
         .x_label_formatter(&|x| short(*x))
         .y_label_formatter(&|y| format!("{y:.2}"))

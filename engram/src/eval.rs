@@ -65,6 +65,11 @@ impl Score {
             optimum,
         })
     }
+
+    /// One number: the share of solved episodes, or the mean return where the world cannot tell.
+    pub(crate) fn headline(&self) -> f64 {
+        self.success.unwrap_or(self.mean_return)
+    }
 }
 
 impl std::fmt::Display for Score {

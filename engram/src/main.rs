@@ -14,6 +14,8 @@ mod compute;
 
 mod train;
 
+mod sweep;
+
 mod eval;
 
 mod plot;
@@ -48,6 +50,8 @@ struct Cli {
 enum Command {
     /// Train an agent, all in one process; a run that exists is resumed
     Train(Box<train::TrainArgs>),
+    /// Train every combination of some settings over several seeds: one table, one picture
+    Sweep(Box<sweep::SweepArgs>),
     /// Play greedy episodes with what a run has learned
     Eval(eval::EvalArgs),
     /// Draw the learning curves of runs
@@ -89,6 +93,7 @@ fn run(command: &Command) -> Result<()> {
             let _metrics = train::serve_metrics(args, &shutdown)?;
             train::run(args, &shutdown)
         }
+        Command::Sweep(args) => sweep::run(args, &shutdown),
         Command::Eval(args) => eval::run(args, &shutdown),
         Command::Plot(args) => plot::run(args),
         Command::Diagnose(args) => diagnose::run(args, &shutdown),

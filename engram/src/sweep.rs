@@ -11,7 +11,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use engram_learner::Ended;
+use engram_learner::{Ended, LearnerArgs};
+
 use engram_service::Shutdown;
 use engram_service::config::ConfigArgs;
 use engram_service::progress::ProgressLine;
@@ -21,7 +22,8 @@ use self::grid::{Axis, Point};
 use self::report::{Outcome, Report};
 use crate::compute::ComputeArgs;
 use crate::experiment::Experiment;
-use crate::{eval, system};
+use crate::eval;
+use crate::system::{self, Job};
 
 /// Flags of `engram sweep`.
 #[derive(Args, Clone, Debug)]
@@ -47,6 +49,8 @@ pub(crate) struct SweepArgs {
     runs: PathBuf,
     #[command(flatten)]
     compute: ComputeArgs,
+    #[command(flatten)]
+    learner: LearnerArgs,
 }
 
 /// Trains every combination with every seed, one after another.
@@ -86,7 +90,14 @@ fn train(
     let folder = folder.join(&run_id);
     let compute = args.compute.compute()?;
     let (sender, _receiver) = watch::channel(ProgressLine::default());
-    let trained = system::train(&experiment, &run_id, Some(&folder), compute, sender, shutdown)
+    let job = Job {
+        experiment: &experiment,
+        run_id: &run_id,
+        folder: Some(&folder),
+        compute,
+        learner: args.learner.clone(),
+    };
+    let trained = system::train(&job, sender, shutdown)
         .with_context(|| format!("{point}, seed {seed}"))?;
     if trained.summary.ended == Ended::Stopped {
         return Ok(None);

@@ -37,9 +37,9 @@ pub(crate) struct TrainArgs {
     /// Where runs are stored
     #[arg(long, value_name = "DIR", env = "ENGRAM_RUNS", default_value = "runs")]
     runs: PathBuf,
-    /// Train another sequence model on the same afterwards, and draw both curves in one picture
-    #[arg(long, value_name = "SEQ")]
-    against: Option<String>,
+    /// Train other sequence models on the same afterwards, and draw all curves in one picture
+    #[arg(long, value_name = "SEQ,SEQ,..", value_delimiter = ',')]
+    against: Vec<String>,
     /// Play so many greedy episodes when training ends
     #[arg(long, value_name = "N")]
     evaluate: Option<u32>,
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &TrainArgs, shutdown: &Shutdown) -> Result<()> {
         return Ok(());
     }
     let mut folders = vec![train(args, &args.config, args.run_name.clone(), shutdown)?];
-    if let Some(seq) = &args.against {
+    for seq in &args.against {
         let other = ConfigArgs { seq: Some(seq.clone()), ..args.config.clone() };
         let name = args.run_name.as_ref().map(|name| format!("{name}-{seq}"));
         println!();

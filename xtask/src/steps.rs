@@ -14,9 +14,9 @@ use crate::tidy;
 /// The experiment that `cargo xtask train` runs when it is given no other.
 const MAIN_EXPERIMENT: &str = "main";
 
-/// What follows it: an agent without memory on the same task, episodes to tell how good both are,
-/// and a picture of their learning curves.
-const MAIN_FLAGS: &str = "--against feedforward --evaluate 100 --plot";
+/// What follows it: the same agent with truncated gradients and one without memory on the same
+/// task, episodes to tell how good all are, and a picture of their learning curves.
+const MAIN_FLAGS: &str = "--against elstm-small-tbptt,feedforward --evaluate 100 --plot";
 
 /// Trains, evaluates and plots the main experiment; or `engram train` with other arguments.
 pub(crate) fn train(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {

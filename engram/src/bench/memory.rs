@@ -21,7 +21,7 @@ use crate::system::Compute;
 
 /// Measures, and prints tables.
 pub(super) fn run(compute: Compute, seconds: f64) -> Result<()> {
-    let device = compute.device.tch();
+    let device = compute.device.ready()?;
     tch::set_num_threads(i32::try_from(compute.learner_threads)?);
     real_time::run(device, seconds)?;
     layers::run(device, seconds)

@@ -51,7 +51,7 @@ impl Report<'_> {
         lines.push(Line { label: Some("chance".into()), color: GRAY, points });
         let title = format!("{}, unrolls of {}", self.plan.task.name(), self.plan.unroll);
         let panel =
-            Panel { title, x_name: "frames", y_name: "accuracy", range: Some((0.0, 1.0)), lines };
+            Panel { title, x_name: "frames".into(), y_name: "accuracy", range: Some((0.0, 1.0)), lines };
         curves::draw_panels(&[panel], &folder.join("accuracy"))
     }
 

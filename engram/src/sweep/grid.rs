@@ -78,10 +78,23 @@ impl Point {
         self.labels.iter().map(|(_, value)| value.as_str())
     }
 
-    /// What the point is called without its first axis, for a legend.
-    pub(crate) fn rest(&self) -> String {
-        let rest: Vec<_> = self.labels[1..].iter().map(|(key, value)| format!("{key} {value}")).collect();
-        rest.join(", ")
+    /// Where it stands on the picture's x axis, if the first axis has numbers.
+    pub(crate) fn x(&self) -> Option<f64> {
+        self.labels[0].1.parse().ok()
+    }
+
+    /// Which panel of the picture it is in, and on which line: the second axis makes panels where
+    /// a third one can make lines.
+    pub(crate) fn panel_and_line(&self) -> (String, String) {
+        let words = |labels: &[(String, String)]| {
+            let words: Vec<_> = labels.iter().map(|(key, value)| format!("{key} {value}")).collect();
+            words.join(", ")
+        };
+        match &self.labels[1..] {
+            [] => (self.labels[0].0.clone(), "score".into()),
+            [line] => (line.0.clone(), words(std::slice::from_ref(line))),
+            [panel, lines @ ..] => (words(std::slice::from_ref(panel)), words(lines)),
+        }
     }
 
     /// A name for a folder.
@@ -121,7 +134,9 @@ mod tests {
         let settings: Vec<_> = points[3].settings().collect();
         assert_eq!(settings, [("seq", "gru"), ("run.unroll_length", "5"), ("rl.batch_size", "32")]);
         assert_eq!(points[0].file_name(), "seq-lstm-unroll-length-1");
-        assert_eq!(points[0].rest(), "unroll_length 1");
+        let place = points[3].panel_and_line();
+        assert_eq!(place, ("unroll_length".to_owned(), "unroll_length 5".to_owned()));
+        assert_eq!((points[0].x(), place.0.is_empty()), (None, false));
     }
 
     #[test]

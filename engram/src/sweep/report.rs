@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 
 use super::grid::{Axis, Point};
-use crate::curves::{Curve, Lines};
+use crate::curves::{Curve, Line, Panel, color, draw_panels};
 use crate::eval::Score;
 
 /// The share of solved episodes that counts as having learned.
@@ -95,7 +95,7 @@ impl Report {
         }
         println!("\n{}", self.table());
         println!("{}", self.folder.join("sweep.csv").display());
-        let [picture, _] = self.lines().draw(&self.folder.join("sweep"))?;
+        let [picture, _] = draw_panels(&self.panels(), &self.folder.join("sweep"))?;
         println!("{}", picture.display());
         Ok(())
     }
@@ -140,16 +140,35 @@ impl Report {
         text
     }
 
-    /// Mean scores over the values of the first setting, a line for each combination of the rest.
-    fn lines(&self) -> Lines {
-        let mut lines =
-            Lines { x_name: self.names[0].clone(), y_name: "score".into(), ..Lines::default() };
+    /// Mean scores over the values of the first setting. Where three or more are varied, a panel
+    /// for each value of the second; a line for each combination of the rest.
+    fn panels(&self) -> Vec<Panel> {
+        let mut panels: Vec<(String, Vec<Line>)> = Vec::new();
         for (point, outcomes) in self.combinations() {
+            let (panel, line) = point.panel_and_line();
             let mean = outcomes.iter().map(|o| o.score).sum::<f64>() / outcomes.len() as f64;
-            let x = point.values().next().unwrap_or_default();
-            lines.add(&point.rest(), x, mean);
+            let at = panels.iter().position(|(title, _)| *title == panel).unwrap_or_else(|| {
+                panels.push((panel, Vec::new()));
+                panels.len() - 1
+            });
+            let lines = &mut panels[at].1;
+            let at = lines.iter().position(|l| l.label.as_ref() == Some(&line));
+            let at = at.unwrap_or_else(|| {
+                let color = color(lines.len());
+                lines.push(Line { label: Some(line), color, points: Vec::new() });
+                lines.len() - 1
+            });
+            let index = lines[at].points.len() as f64;
+            lines[at].points.push((point.x().unwrap_or(index), mean));
         }
-        lines
+        let panel = |(title, lines)| Panel {
+            title,
+            x_name: self.names[0].clone(),
+            y_name: "score",
+            range: Some((0.0, 1.0)),
+            lines,
+        };
+        panels.into_iter().map(panel).collect()
     }
 }
 
