@@ -9,7 +9,7 @@
 //! ```
 //!
 //! then, if asked for, the residual feed-forward layer. λ starts on the ring between two radii:
-//! its square uniform in area, `exp θ` uniform in [0, 2π), and `γ = √(1 − |λ|²)`, which keeps the
+//! its square uniform in area, `exp θ` uniform in (0, 2π], and `γ = √(1 − |λ|²)`, which keeps the
 //! cells' size. Matrices start as Glorot & Bengio 2010 have it, biases at zero. C₂ stands for the
 //! paper's `−Im C`, which starts alike, and d for all biases that are added to y.
 //!

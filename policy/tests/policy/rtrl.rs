@@ -209,7 +209,7 @@ fn elstm_recursion(policy: &Policy, inputs: &Inputs, time: i64) -> [Tensor; 6] {
         let kept: Vec<f64> =
             inputs.resets().at(t as usize).iter().map(|&first| f64::from(!first)).collect();
         let kept = Tensor::from_slice(&kept).unsqueeze(1);
-        c = c * &kept;
+        c *= &kept;
         s = s.map(|x| if x.dim() == 3 { x * kept.unsqueeze(-1) } else { x * &kept });
         let x = x.get(t);
         let z = (x.matmul(&z_weight.tr()) + &w_z * &c + &z_bias).tanh();
@@ -280,7 +280,7 @@ fn gilr_recursion(policy: &Policy, inputs: &Inputs, time: i64) -> [Tensor; 2] {
     let mut s = [zeros(), zeros()];
     for t in 0..time {
         let (x, kept) = (x.get(t), kept.get(t));
-        h = h * &kept;
+        h *= &kept;
         let arguments = x.matmul(&rows.tr());
         let v = arguments.narrow(1, 0, hidden).tanh();
         let f = arguments.narrow(1, hidden, hidden).sigmoid();
