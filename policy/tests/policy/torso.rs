@@ -110,20 +110,6 @@ fn the_resnet_and_its_gradients_are_those_of_plain_pytorch() {
 }
 
 #[test]
-fn images_that_go_through_in_groups_come_out_as_they_would_alone() {
-    // 4 MB an image in the largest layer: groups of 4, 3 and 3.
-    let image = [1, 592, 592];
-    let policy = transparent(image);
-    let rewards: Vec<f32> = (0..10).map(|i| i as f32).collect();
-    let bytes = images(10, image);
-    let together = logits(&policy, &moment(bytes.shallow_clone(), &rewards));
-    for (row, reward) in rewards.iter().enumerate().step_by(3) {
-        let alone = logits(&policy, &moment(bytes.narrow(0, row as i64, 1), &[*reward]));
-        assert!(difference(&together.narrow(0, row as i64, 1), &alone) < 1e-9);
-    }
-}
-
-#[test]
 fn the_clipped_reward_is_fed_within_one() {
     let image = [1, 4, 4];
     let policy = transparent(image);
