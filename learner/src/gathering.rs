@@ -232,10 +232,18 @@ mod tests {
         dropped: Vec<(u32, u64)>,
     }
 
+    /// The batch so far, whether it closes, what stays in line, and what is dropped.
+    #[derive(Default)]
+    struct Walked {
+        batch: Vec<(u32, u64)>,
+        closes: bool,
+        left: Vec<Arrival>,
+        stale: Vec<(u32, u64)>,
+    }
+
     impl Model {
-        /// The batch so far, whether it closes, and what is left in line.
-        fn walk(&self, newest: u64) -> (Vec<(u32, u64)>, bool, Vec<Arrival>, Vec<(u32, u64)>) {
-            let (mut batch, mut left, mut stale) = (Vec::new(), Vec::new(), Vec::new());
+        fn walk(&self, newest: u64) -> Walked {
+            let Walked { mut batch, mut left, mut stale, .. } = Walked::default();
             let mut ahead: HashMap<u32, usize> = HashMap::new();
             for arrival in &self.line {
                 let Trajectory { stream, sequence, .. } = arrival.trajectory;
@@ -255,7 +263,7 @@ mod tests {
             }
             let closes = batch.len() == self.rules.batch_size
                 || ahead.values().any(|&trajectories| trajectories >= AHEAD);
-            (batch, closes, left, stale)
+            Walked { batch, closes, left, stale }
         }
     }
 
@@ -276,7 +284,7 @@ mod tests {
                 model.line.push(arrival.clone());
                 gathering.add(arrival, newest);
                 loop {
-                    let (batch, closes, left, stale) = model.walk(newest);
+                    let Walked { batch, closes, left, stale } = model.walk(newest);
                     prop_assert_eq!(gathering.is_complete(), closes);
                     prop_assert_eq!(gathering.stale(), stale.len() as u64);
                     prop_assert!(gathering.held.len() < AHEAD * batch_size + batch_size);
@@ -292,7 +300,7 @@ mod tests {
                     gathering.begin(newest);
                 }
             }
-            let (batch, _, left, stale) = model.walk(newest);
+            let Walked { batch, left, stale, .. } = model.walk(newest);
             prop_assert_eq!(places(&gathering.take()), batch.clone());
             let held = left.iter().map(|a| (a.trajectory.stream.env_index, a.trajectory.sequence));
             let mut all: Vec<_> =

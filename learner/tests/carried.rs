@@ -13,7 +13,9 @@ use engram_learner::carried::Carried;
 use engram_learner::config::{Reduction, RlConfig};
 use engram_learner::flags::ByteSize;
 use engram_mdp::{Ending, Frames, Trajectory};
-use engram_policy::{Batch, Gradient, Inputs, MemoryConfig, Policy, PolicyConfig, TorsoConfig};
+use engram_policy::{
+    Batch, Gradient, Inputs, MemoryConfig, Norm, Policy, PolicyConfig, TorsoConfig,
+};
 use support::{Actor, Task};
 use tch::{Device, Kind, Tensor, no_grad};
 
