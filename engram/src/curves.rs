@@ -63,6 +63,8 @@ pub(crate) struct Panel {
     pub(crate) y_name: &'static str,
     /// The ends of its y axis; those of the lines where there is nothing better.
     pub(crate) range: Option<(f64, f64)>,
+    /// Where the legend is in nobody's way.
+    pub(crate) legend: SeriesLabelPosition,
     /// What it shows.
     pub(crate) lines: Vec<Line>,
 }
@@ -94,7 +96,8 @@ pub(crate) fn draw(curves: &[Curve], title: &str, stem: &Path) -> Result<[PathBu
             points: points(curve).clone(),
         };
         let lines = curves.iter().enumerate().map(line).collect();
-        Panel { title: title.into(), x_name: "env steps".into(), y_name, range, lines }
+        let legend = SeriesLabelPosition::MiddleRight;
+        Panel { title: title.into(), x_name: "env steps".into(), y_name, range, legend, lines }
     };
     let mut panels = vec![panel(title, "episode return", None, |curve| &curve.returns)];
     // Where a solved episode pays 1 and any other 0, the second panel would repeat the first.
@@ -188,7 +191,7 @@ where
             .label_font(("sans-serif", 14))
             .background_style(WHITE.mix(0.85))
             .border_style(BLACK.mix(0.3))
-            .position(SeriesLabelPosition::MiddleRight)
+            .position(panel.legend.clone())
             .draw()?;
     }
     Ok(())

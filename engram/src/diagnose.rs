@@ -7,13 +7,19 @@
 //! [`course`] is one training, [`model`] what is trained, and [`report`] what is said in the end.
 //!
 //! What real-time recurrent learning (Irie et al. 2023, <https://arxiv.org/abs/2305.19044>) is good
-//! for shows in minutes. Unrolls are of 10 frames, and what is asked for was shown at least 50 frames
+//! for shows in minutes. Unrolls are of 10 frames, and what is asked for was shown at least 51 frames
 //! before, so that backpropagation alone never sees what was done wrong when it was shown:
 //!
 //! ```text
-//! engram diagnose recall --seq elstm-rtrl --against elstm-tbptt,feedforward --seeds 1,2,3
-//! engram diagnose copy --positions --seq elstm-rtrl --against elstm-tbptt,feedforward --seeds 1,2,3
+//! engram diagnose recall --against elstm-tbptt,feedforward --seeds 1,2,3 --target 0.99
+//! engram diagnose copy --positions --against elstm-tbptt,feedforward --seeds 1,2,3 --target 0.99
+//! engram diagnose copy --length 3 --against elstm-tbptt --seeds 1,2,3 --steps 6000000 --target 0.99
 //! ```
+//!
+//! With RTRL all seeds solve their task, after 0.8 to 1.4 (recall), 1.8 to 2.4 (copying five bits)
+//! and about 3 million frames (three bits without `--positions`); by truncated backpropagation, as
+//! without memory, all are still at chance in the end. Five bits without `--positions` take longer:
+//! 98% of them, and 92% of whole sequences, are right after 8 million frames.
 //!
 //! `--unroll full` learns from whole episodes, which is what a layer without RTRL needs, and what
 //! tells a task that is too hard from a truncation that is too short.

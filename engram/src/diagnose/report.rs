@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use plotters::chart::SeriesLabelPosition;
 
-use super::course::{Course, End, Plan};
+use super::course::{Course, End, Plan, Row};
 use super::model::Model;
 use crate::curves::{self, GRAY, Line, Panel, color};
 
@@ -17,10 +18,11 @@ pub(crate) struct Report<'a> {
     pub(crate) trained: Vec<(&'a Model, Vec<Course>)>,
 }
 
-const HEADER: [&str; 10] = [
+const HEADER: [&str; 11] = [
     "model",
     "gradient",
     "unroll",
+    "seeds",
     "accuracy",
     "whole episodes",
     "chance",
@@ -50,20 +52,27 @@ impl Report<'_> {
         let points = vec![(0.0, chance), (end, chance)];
         lines.push(Line { label: Some("chance".into()), color: GRAY, points });
         let title = format!("{}, unrolls of {}", self.plan.task.name(), self.plan.unroll);
-        let panel =
-            Panel { title, x_name: "frames".into(), y_name: "accuracy", range: Some((0.0, 1.0)), lines };
+        let panel = Panel {
+            title,
+            x_name: "frames".into(),
+            y_name: "accuracy",
+            range: Some((0.0, 1.0)),
+            // Below chance there is nothing.
+            legend: SeriesLabelPosition::LowerRight,
+            lines,
+        };
         curves::draw_panels(&[panel], &folder.join("accuracy"))
     }
 
-    fn cells(&self, model: &Model, courses: &[Course]) -> [String; 10] {
+    fn cells(&self, model: &Model, courses: &[Course]) -> [String; 11] {
         let each = |cell: &dyn Fn(&Course) -> String| {
             courses.iter().map(cell).collect::<Vec<_>>().join(" ")
         };
-        let last = |course: &Course, number: fn(&super::course::Row) -> f64| {
+        let last = |course: &Course, number: fn(&Row) -> f64| {
             course.rows.last().map(number).filter(|number| !number.is_nan())
         };
         let share = |share: Option<f64>| share.map_or("–".into(), |share| format!("{share:.3}"));
-        let mean = |number: fn(&super::course::Row) -> f64| {
+        let mean = |number: fn(&Row) -> f64| {
             let sum = courses.iter().filter_map(|course| last(course, number)).sum::<f64>();
             sum / courses.len() as f64
         };
@@ -72,6 +81,7 @@ impl Report<'_> {
             model.name.clone(),
             model.gradient(whole).into(),
             self.plan.unroll.to_string(),
+            each(&|course| course.seed.to_string()),
             each(&|course| share(last(course, |row| row.accuracy))),
             each(&|course| share(last(course, |row| row.episode_accuracy))),
             format!("{:.3}", self.plan.task.chance()),
@@ -83,8 +93,8 @@ impl Report<'_> {
     }
 }
 
-/// A table whose accuracies are those of the last rows, by seed in the order of `--seeds`, and whose
-/// frames and seconds are means over seeds.
+/// A table whose accuracies are those of the last rows, in the order of the seeds, and whose frames
+/// and seconds are means over seeds.
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = vec![HEADER.map(String::from)];
@@ -114,7 +124,6 @@ impl fmt::Display for End {
 mod tests {
     use engram_policy::Device;
 
-    use super::super::course::Row;
     use super::super::recall::Recall;
     use super::super::task::Task;
     use super::super::trainer::Steps;
@@ -153,8 +162,8 @@ mod tests {
         assert_eq!(table.lines().count(), 2);
         let cells: Vec<&str> = table.lines().last().unwrap().split("  ").map(str::trim).collect();
         let cells: Vec<&str> = cells.into_iter().filter(|cell| !cell.is_empty()).collect();
-        assert_eq!(cells[..4], ["mine", "bptt", "10", "0.500 0.750"]);
-        assert_eq!(cells[4..], ["– –", "0.250", "1.5k", "0", "9", "budget diverged"]);
+        assert_eq!(cells[..5], ["mine", "bptt", "10", "1 2", "0.500 0.750"]);
+        assert_eq!(cells[5..], ["– –", "0.250", "1.5k", "0", "9", "budget diverged"]);
 
         let folder = tempfile::tempdir().unwrap();
         let [png, svg] = report.draw(folder.path()).unwrap();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use plotters::chart::SeriesLabelPosition;
 
 use super::grid::{Axis, Point};
 use crate::curves::{Curve, Line, Panel, color, draw_panels};
@@ -166,6 +167,7 @@ impl Report {
             x_name: self.names[0].clone(),
             y_name: "score",
             range: Some((0.0, 1.0)),
+            legend: SeriesLabelPosition::LowerRight,
             lines,
         };
         panels.into_iter().map(panel).collect()

@@ -131,6 +131,8 @@ const DISCRETE: ActionSpec = ActionSpec::Discrete { count: 4 };
 const CONTINUOUS: ActionSpec = ActionSpec::Continuous { dimensions: 2 };
 
 fn policy(kind: Kind, memory: MemoryConfig, action: ActionSpec) -> Policy {
+    // Tests run beside one another: more threads would only wait for each other.
+    tch::set_num_threads(1);
     Policy::of_kind(kind, &config(memory), &spec(action), Seed::new(1), Device::Cpu).unwrap()
 }
 
