@@ -161,6 +161,7 @@ impl Report {
             });
             let index = lines[at].points.len() as f64;
             lines[at].points.push((point.x().unwrap_or(index), mean));
+            lines[at].points.sort_by(|a, b| a.0.total_cmp(&b.0));
         }
         let panel = |(title, lines)| Panel {
             title,
