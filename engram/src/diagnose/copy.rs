@@ -8,14 +8,14 @@
 //!                                                 ▲ say b_1 … b_s
 //! ```
 //!
-//! Every bit is kept for s + G + 1 frames, and every bit counts: in the loss, in the accuracy, and in
-//! whether a sequence was right. Chance is one half for a bit, and 2^−s for a sequence. The gap
+//! Every bit is kept for s + G + 1 frames, and every bit counts: in the loss, in the accuracy, and
+//! in whether a sequence was right. Chance is one half for a bit, and 2^−s for a sequence. The gap
 //! shows random bits, which only the store flag tells from those to be kept.
 //!
 //! With `--positions` the input also says, one-hot, the number of the bit that is shown, and later
 //! of the bit that is asked for. That is an easier task, and another one: memory then has to hold
-//! the bits, but not to count, nor to keep them apart by when they came. A recurrence without connections
-//! between cells has no shift register, and finds the difference large.
+//! the bits, but not to count, nor to keep them apart by when they came. A recurrence without
+//! connections between cells has no shift register, and finds the difference large.
 
 use anyhow::{Result, bail};
 use clap::Args;
