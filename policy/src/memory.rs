@@ -90,8 +90,8 @@ pub(crate) fn build(
         MemoryConfig::Lstm { hidden, layers, forget_bias } => {
             Box::new(lstm::Lstm::new(inputs, hidden, layers, forget_bias, name, p))
         }
-        MemoryConfig::Gru { hidden, layers } => {
-            Box::new(gru::Gru::new(inputs, hidden, layers, name, p))
+        MemoryConfig::Gru { hidden, layers, forget_bias } => {
+            Box::new(gru::Gru::new(inputs, hidden, layers, forget_bias, name, p))
         }
         MemoryConfig::Elstm { hidden, gradient, forget_bias } => {
             Box::new(elstm::Elstm::new(inputs, hidden, gradient, forget_bias, name, p))

@@ -29,6 +29,8 @@ pub enum MemoryConfig {
         hidden: i64,
         /// Layers.
         layers: i64,
+        /// Added to the bias of the update gates at the start; larger remembers longer.
+        forget_bias: f64,
     },
     /// The LSTM with elementwise recurrence of Irie et al. 2023.
     Elstm {
@@ -172,14 +174,11 @@ impl MemoryConfig {
         let blocks = |found: &i64| in_range("memory.blocks", *found, 64);
         match self {
             MemoryConfig::None {} => Ok(()),
-            MemoryConfig::Lstm { hidden: cells, layers, forget_bias } => {
+            MemoryConfig::Lstm { hidden: cells, layers, forget_bias }
+            | MemoryConfig::Gru { hidden: cells, layers, forget_bias } => {
                 hidden(cells)?;
                 in_range("memory.layers", *layers, 64)?;
                 forget_bias_in_range(*forget_bias)
-            }
-            MemoryConfig::Gru { hidden: cells, layers } => {
-                hidden(cells)?;
-                in_range("memory.layers", *layers, 64)
             }
             MemoryConfig::Elstm { hidden: cells, forget_bias, .. }
             | MemoryConfig::Gilr { hidden: cells, forget_bias, .. }

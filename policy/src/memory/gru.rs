@@ -7,7 +7,8 @@
 //! h_t  = (1 − z) ⊙ n + z ⊙ h_{t-1}
 //! ```
 //!
-//! All parameters start uniform in `±1/√H`, PyTorch's default.
+//! All parameters start uniform in `±1/√H`, PyTorch's default; one of the update gate's biases then
+//! around `forget_bias`, for the same reason as in the LSTM.
 //!
 //! Unrolling runs libtorch's own kernels (cuDNN on CUDA) over the sequences of
 //! [`Resets::spread`]. A clear step must leave h = 0, so r, z and n must all be zero: a column of
@@ -52,12 +53,13 @@ impl Gru {
         inputs: i64,
         hidden: i64,
         layers: i64,
+        forget_bias: f64,
         name: &str,
         p: &mut Parameters,
     ) -> Self {
         let layer = |l| {
             let inputs = if l == 0 { inputs } else { hidden };
-            Layer::new(inputs, hidden, |part| format!("{name}.{part}_l{l}"), p)
+            Layer::new(inputs, hidden, forget_bias, |part| format!("{name}.{part}_l{l}"), p)
         };
         Gru { layers: (0..layers).map(layer).collect(), hidden }
     }
@@ -125,6 +127,7 @@ impl Layer {
     fn new(
         inputs: i64,
         hidden: i64,
+        forget_bias: f64,
         suffixed: impl Fn(&str) -> String,
         p: &mut Parameters,
     ) -> Self {
@@ -133,10 +136,15 @@ impl Layer {
         let weight_ih = parameter("weight_ih", &[3 * hidden, inputs]);
         let shut = Tensor::zeros([3 * hidden, 1], (weight_ih.kind(), weight_ih.device()));
         let _ = shut.narrow(0, 0, 2 * hidden).fill_(SHUT);
+        let weight_hh = parameter("weight_hh", &[3 * hidden, hidden]);
+        let bias_ih = parameter("bias_ih", &[3 * hidden]);
+        tch::no_grad(|| {
+            let _ = bias_ih.narrow(0, hidden, hidden).g_add_scalar_(forget_bias);
+        });
         Layer {
             weight_ih,
-            weight_hh: parameter("weight_hh", &[3 * hidden, hidden]),
-            bias_ih: parameter("bias_ih", &[3 * hidden]),
+            weight_hh,
+            bias_ih,
             bias_hh: parameter("bias_hh", &[3 * hidden]),
             shut,
         }

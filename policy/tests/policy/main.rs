@@ -55,14 +55,14 @@ fn memories(hidden: i64) -> Vec<MemoryConfig> {
         },
         MemoryConfig::Conv1d { hidden, kernel: 1, feed_forward: false },
         MemoryConfig::Conv1d { hidden, kernel: 3, feed_forward: true },
-        MemoryConfig::Gru { hidden, layers: 1 },
-        MemoryConfig::Gru { hidden, layers: 2 },
+        MemoryConfig::Gru { hidden, layers: 1, forget_bias: 0.0 },
+        MemoryConfig::Gru { hidden, layers: 2, forget_bias: 0.0 },
         mamba(hidden, 3, Norm::Rms, false),
         mamba(hidden, 1, Norm::Layer, true),
         MemoryConfig::Stack {
             layers: vec![
                 mamba(hidden, 2, Norm::Rms, true),
-                MemoryConfig::Gru { hidden, layers: 1 },
+                MemoryConfig::Gru { hidden, layers: 1, forget_bias: 0.0 },
             ],
         },
     ]

@@ -12,8 +12,8 @@ const GOLDENS: &str = include_str!("../goldens/state_space.json");
 
 #[test]
 fn the_gru_computes_its_equations() {
-    check(GOLDENS, "gru", MemoryConfig::Gru { hidden: 4, layers: 1 });
-    check(GOLDENS, "gru_2", MemoryConfig::Gru { hidden: 4, layers: 2 });
+    check(GOLDENS, "gru", MemoryConfig::Gru { hidden: 4, layers: 1, forget_bias: 0.0 });
+    check(GOLDENS, "gru_2", MemoryConfig::Gru { hidden: 4, layers: 2, forget_bias: 0.0 });
 }
 
 #[test]

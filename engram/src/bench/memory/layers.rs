@@ -57,7 +57,7 @@ fn layers() -> Vec<(&'static str, MemoryConfig)> {
     let (width, heads, blocks, context_length) = (64, 4, 1, 64);
     vec![
         ("lstm", MemoryConfig::Lstm { hidden, layers: 1, forget_bias }),
-        ("gru", MemoryConfig::Gru { hidden, layers: 1 }),
+        ("gru", MemoryConfig::Gru { hidden, layers: 1, forget_bias: 2.0 }),
         ("elstm", MemoryConfig::Elstm { hidden, gradient, forget_bias }),
         ("lru", MemoryConfig::Lru { hidden, radius: [0.9, 0.999], feed_forward, gradient }),
         ("gilr", MemoryConfig::Gilr { hidden, forget_bias, feed_forward, gradient }),
