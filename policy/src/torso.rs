@@ -64,7 +64,9 @@ impl Torso {
             Network::Identity => self.scaled(&observation.flatten(1, -1), kind),
             Network::Mlp(mlp) => mlp.forward(&self.scaled(&observation.flatten(1, -1), kind)),
             Network::Cnn(cnn) => cnn.forward(&self.pixels(observation, kind)),
-            Network::Resnet(resnet) => resnet.forward(&self.pixels(observation, kind)),
+            Network::Resnet(resnet) => {
+                resnet.forward(observation, |images| self.pixels(images, kind))
+            }
         }
     }
 

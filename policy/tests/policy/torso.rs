@@ -110,6 +110,21 @@ fn the_resnet_and_its_gradients_are_those_of_plain_pytorch() {
 }
 
 #[test]
+fn on_one_thread_images_go_through_in_groups_and_come_out_as_they_would_alone() {
+    tch::set_num_threads(1);
+    // 4 MB an image in the largest layer: a group of 3 and one of 2.
+    let image = [1, 592, 592];
+    let policy = transparent(image);
+    let rewards: Vec<f32> = (0..5).map(|i| i as f32).collect();
+    let bytes = images(5, image);
+    let together = logits(&policy, &moment(bytes.shallow_clone(), &rewards));
+    for row in [0, 2, 3, 4] {
+        let alone = logits(&policy, &moment(bytes.narrow(0, row, 1), &[row as f32]));
+        assert!(difference(&together.narrow(0, row, 1), &alone) < 1e-9);
+    }
+}
+
+#[test]
 fn the_clipped_reward_is_fed_within_one() {
     let image = [1, 4, 4];
     let policy = transparent(image);
