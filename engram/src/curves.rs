@@ -37,7 +37,8 @@ impl Curve {
         };
         let (steps, returns) = (need("env_steps")?, need("episode_return")?);
         let (success, seconds) = (column("success"), column("seconds"));
-        let mut curve = Curve { label: label(path), returns: Vec::new(), success: Vec::new(), seconds: 0.0 };
+        let mut curve =
+            Curve { label: label(path), returns: Vec::new(), success: Vec::new(), seconds: 0.0 };
         for record in reader.records() {
             let record = record.with_context(|| format!("{} is damaged", file.display()))?;
             let number = |column: usize| record.get(column)?.parse::<f64>().ok();

@@ -21,8 +21,8 @@ use tokio::sync::watch;
 use self::grid::{Axis, Point};
 use self::report::{Outcome, Report};
 use crate::compute::ComputeArgs;
-use crate::experiment::Experiment;
 use crate::eval;
+use crate::experiment::Experiment;
 use crate::system::{self, Job};
 
 /// Flags of `engram sweep`.
@@ -97,8 +97,8 @@ fn train(
         compute,
         learner: args.learner.clone(),
     };
-    let trained = system::train(&job, sender, shutdown)
-        .with_context(|| format!("{point}, seed {seed}"))?;
+    let trained =
+        system::train(&job, sender, shutdown).with_context(|| format!("{point}, seed {seed}"))?;
     if trained.summary.ended == Ended::Stopped {
         return Ok(None);
     }

@@ -59,17 +59,22 @@ pub(crate) fn run(args: &TrainArgs, shutdown: &Shutdown) -> Result<()> {
         print!("{}", resolve(args, &args.config)?.resolved.to_toml());
         return Ok(());
     }
+    let experiment = resolve(args, &args.config)?;
     let mut folders = vec![train(args, &args.config, args.run_name.clone(), shutdown)?];
+    let mut models = vec![experiment.resolved.parts().seq.clone()];
     for seq in &args.against {
         let other = ConfigArgs { seq: Some(seq.clone()), ..args.config.clone() };
         let name = args.run_name.as_ref().map(|name| format!("{name}-{seq}"));
         println!();
         folders.push(train(args, &other, name, shutdown)?);
+        models.push(seq.clone());
     }
     if args.plot {
-        let curves =
-            folders.iter().map(|folder| Curve::read(folder)).collect::<Result<Vec<_>>>()?;
-        let title = resolve(args, &args.config)?.env.spec().name;
+        let read =
+            |(folder, label): (&PathBuf, String)| Ok(Curve { label, ..Curve::read(folder)? });
+        let curves = folders.iter().zip(models).map(read).collect::<Result<Vec<_>>>()?;
+        let world = experiment.env.spec().name;
+        let title = format!("{world}, unrolls of {}", experiment.run.unroll_length);
         let [picture, _] = draw(&curves, &title, &folders[0].join("plots/learning-curve"))?;
         println!("\nplot       {}", picture.display());
     }

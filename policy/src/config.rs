@@ -1,7 +1,7 @@
 //! The `[seq]` part of an experiment: the sequence model.
 //!
 //! Nothing has a default: two experiments differ exactly where their files differ. What remembers
-//! has a file of its own, [`memory`].
+//! has a file of its own, `config/memory.rs`.
 
 mod memory;
 

@@ -87,7 +87,8 @@ impl Point {
     /// a third one can make lines.
     pub(crate) fn panel_and_line(&self) -> (String, String) {
         let words = |labels: &[(String, String)]| {
-            let words: Vec<_> = labels.iter().map(|(key, value)| format!("{key} {value}")).collect();
+            let words: Vec<_> =
+                labels.iter().map(|(key, value)| format!("{key} {value}")).collect();
             words.join(", ")
         };
         match &self.labels[1..] {
@@ -107,7 +108,8 @@ impl Point {
 
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words: Vec<_> = self.labels.iter().map(|(key, value)| format!("{key} {value}")).collect();
+        let words: Vec<_> =
+            self.labels.iter().map(|(key, value)| format!("{key} {value}")).collect();
         f.write_str(&words.join(", "))
     }
 }

@@ -46,7 +46,11 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} after {:.0} env steps in {:.0} s", self.score, self.env_steps, self.seconds)?;
+        write!(
+            f,
+            "{:.2} after {:.0} env steps in {:.0} s",
+            self.score, self.env_steps, self.seconds
+        )?;
         match self.learned_after {
             Some(steps) => write!(f, "; {:.0}% solved from {steps:.0}", 100.0 * LEARNED),
             None => Ok(()),
@@ -126,7 +130,9 @@ impl Report {
             let scores: Vec<_> = outcomes.iter().map(|o| format!("{:.2}", o.score)).collect();
             let after: Vec<_> = outcomes
                 .iter()
-                .map(|o| o.learned_after.map_or("–".into(), |steps| format!("{:.0}k", steps / 1e3)))
+                .map(|o| {
+                    o.learned_after.map_or("–".into(), |steps| format!("{:.0}k", steps / 1e3))
+                })
                 .collect();
             let mut seconds: Vec<f64> = outcomes.iter().map(|o| o.seconds).collect();
             seconds.sort_by(f64::total_cmp);

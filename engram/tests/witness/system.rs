@@ -110,7 +110,7 @@ impl System {
     /// A system of `main` in the counting world with an LSTM, and with these settings.
     pub(crate) fn start(settings: &[&str]) -> Self {
         let resolved = resolve(&Selection {
-            experiment: "main".into(),
+            experiment: "recall-20".into(),
             env: Some("counting".into()),
             rl: None,
             seq: Some("lstm".into()),

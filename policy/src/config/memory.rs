@@ -244,13 +244,13 @@ impl MemoryConfig {
         }
         let below = match self {
             MemoryConfig::Stack { layers } if layers.len() > 1 => {
-                "the torso and the memory layers below it"
+                "the torso and other memory layers"
             }
             _ => "the torso",
         };
         Some(format!(
-            "RTRL gives the recurrent layer's own weights their exact gradient; {below} get \
-             theirs from within each unroll only"
+            "RTRL gives the recurrent layer's own weights their exact gradient; what lies below it, \
+             {below}, learns from within each unroll only"
         ))
     }
 }
@@ -337,10 +337,10 @@ mod tests {
     #[test]
     fn what_rtrl_truncates_is_said() {
         assert_eq!(elstm(Gradient::Tbptt).truncation(), None);
-        assert!(elstm(Gradient::Rtrl).truncation().unwrap().contains("the torso get"));
+        assert!(elstm(Gradient::Rtrl).truncation().unwrap().contains("the torso, learns"));
         let stacked =
             MemoryConfig::Stack { layers: vec![elstm(Gradient::Tbptt), elstm(Gradient::Rtrl)] };
-        assert!(stacked.truncation().unwrap().contains("layers below"));
+        assert!(stacked.truncation().unwrap().contains("other memory layers"));
     }
 
     #[test]

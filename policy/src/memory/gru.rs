@@ -141,13 +141,7 @@ impl Layer {
         tch::no_grad(|| {
             let _ = bias_ih.narrow(0, hidden, hidden).g_add_scalar_(forget_bias);
         });
-        Layer {
-            weight_ih,
-            weight_hh,
-            bias_ih,
-            bias_hh: parameter("bias_hh", &[3 * hidden]),
-            shut,
-        }
+        Layer { weight_ih, weight_hh, bias_ih, bias_hh: parameter("bias_hh", &[3 * hidden]), shut }
     }
 
     /// Input weights `[3 H, D + 2]` for inputs that have the columns open and closed behind them,

@@ -64,11 +64,25 @@ fn layers() -> Vec<(&'static str, MemoryConfig)> {
         ("gilr_lstm", MemoryConfig::GilrLstm { hidden, forget_bias, feed_forward }),
         (
             "mamba",
-            MemoryConfig::Mamba { width, state: 16, conv: 4, blocks, norm: Norm::Rms, feed_forward },
+            MemoryConfig::Mamba {
+                width,
+                state: 16,
+                conv: 4,
+                blocks,
+                norm: Norm::Rms,
+                feed_forward,
+            },
         ),
         (
             "cgpt",
-            MemoryConfig::Cgpt { width, heads, blocks, context_length, norm: Norm::Layer, bf16: false },
+            MemoryConfig::Cgpt {
+                width,
+                heads,
+                blocks,
+                context_length,
+                norm: Norm::Layer,
+                bf16: false,
+            },
         ),
         (
             "gpt2",
@@ -117,8 +131,7 @@ fn update(bench: &Bench, seconds: f64, time: i64, batch: i64) -> [f64; 2] {
             .collect();
         wait_for(&bench.gradient(&outputs)[0]);
     };
-    let mut unroll =
-        || wait_for(&bench.gradient(&[bench.policy.unroll(&frames, &initial).0])[0]);
+    let mut unroll = || wait_for(&bench.gradient(&[bench.policy.unroll(&frames, &initial).0])[0]);
     medians(seconds, [&mut steps, &mut unroll])
 }
 

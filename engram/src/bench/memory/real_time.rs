@@ -24,15 +24,18 @@ pub(super) fn run(device: Device, seconds: f64) -> Result<()> {
             let [time, batch, hidden, width] = shape;
             let [tbptt, rtrl] = [Gradient::Tbptt, Gradient::Rtrl].map(|gradient| {
                 let bench = Bench::new(memory(layer, hidden, gradient), width, device)?;
-                let (frames, core_state) =
-                    (bench.frames(time + 1, batch), bench.core_state(batch));
+                let (frames, core_state) = (bench.frames(time + 1, batch), bench.core_state(batch));
                 let mut carry = bench.policy.initial_carry(batch);
                 anyhow::Ok(move || carry = bench.update(&frames, &core_state, &carry))
             });
             let (mut tbptt, mut rtrl) = (tbptt?, rtrl?);
             // Only the eLSTM's recursion is written out below.
             let mut recursion = Recursion::new(shape, device);
-            let mut walk = || if layer == "elstm" { recursion.walk() };
+            let mut walk = || {
+                if layer == "elstm" {
+                    recursion.walk()
+                }
+            };
             let [tbptt, rtrl, walked] =
                 medians(seconds, [&mut tbptt, &mut rtrl, &mut walk]).map(|time| 1e3 * time);
             let price = (rtrl - tbptt).max(0.0);
@@ -42,7 +45,9 @@ pub(super) fn run(device: Device, seconds: f64) -> Result<()> {
             };
             let shape = format!("{shape:?}");
             let ratio = rtrl / tbptt;
-            println!("{layer:<10}{shape:>26}{tbptt:>9.1}{rtrl:>9.1}{ratio:>8.2}{price:>9.1}{stepwise}");
+            println!(
+                "{layer:<10}{shape:>26}{tbptt:>9.1}{rtrl:>9.1}{ratio:>8.2}{price:>9.1}{stepwise}"
+            );
         }
     }
     println!(
@@ -57,9 +62,7 @@ fn memory(layer: &str, hidden: i64, gradient: Gradient) -> MemoryConfig {
     match layer {
         "elstm" => MemoryConfig::Elstm { hidden, gradient, forget_bias: 2.0 },
         "gilr" => MemoryConfig::Gilr { hidden, forget_bias: 2.0, feed_forward: false, gradient },
-        _ => {
-            MemoryConfig::Lru { hidden, radius: [0.9, 0.999], feed_forward: false, gradient }
-        }
+        _ => MemoryConfig::Lru { hidden, radius: [0.9, 0.999], feed_forward: false, gradient },
     }
 }
 
@@ -97,8 +100,10 @@ impl Recursion {
     }
 
     fn walk(&mut self) {
-        let mut gradients: Vec<Tensor> = self.matrices.iter().map(|s| s.get(0).zeros_like()).collect();
-        let mut of_vectors: Vec<Tensor> = self.vectors.iter().map(|s| s.get(0).zeros_like()).collect();
+        let mut gradients: Vec<Tensor> =
+            self.matrices.iter().map(|s| s.get(0).zeros_like()).collect();
+        let mut of_vectors: Vec<Tensor> =
+            self.vectors.iter().map(|s| s.get(0).zeros_like()).collect();
         tch::no_grad(|| {
             for t in 0..self.x.len() {
                 let (a, x, error) = (&self.factors[t], self.x[t].unsqueeze(1), &self.errors[t]);
