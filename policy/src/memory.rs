@@ -7,7 +7,7 @@
 //!
 //! Layers whose recurrence is elementwise can do more: `rtrl` tells how their gradients reach
 //! back before the unroll. `scan` computes linear recurrences in parallel, `feed_forward` is what
-//! follows several layers.
+//! follows several layers, `normalize` what blocks begin with.
 
 mod attention;
 mod causal_conv;
@@ -23,6 +23,7 @@ mod lru;
 mod lstm;
 mod mamba;
 mod none;
+mod normalize;
 mod rtrl;
 mod scan;
 mod stack;

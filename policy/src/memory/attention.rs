@@ -27,9 +27,10 @@ mod window;
 use tch::{Device, Kind, Tensor};
 
 pub(super) use self::block::Start;
-use self::block::{Block, Normalize};
+use self::block::{Block, EPSILON};
 pub(super) use self::dropout::{Dropout, DropoutSeeds};
 use self::window::Window;
+use super::normalize::Normalize;
 use crate::config::Norm;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
@@ -98,7 +99,7 @@ impl Transformer {
         let blocks: Vec<Block> = (0..blocks)
             .map(|i| Block::new(width, heads, style, &format!("{name}.blocks.{i}"), p))
             .collect();
-        let norm = Normalize::new(style.norm, width, &format!("{name}.norm"), p);
+        let norm = Normalize::new(style.norm, width, EPSILON, &format!("{name}.norm"), p);
         let slopes = style.alibi.then(|| {
             let slope = |h: i64| 2f64.powf(-8.0 * h as f64 / heads as f64);
             let slopes: Vec<f64> = (1..=heads).map(slope).collect();

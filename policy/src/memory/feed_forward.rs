@@ -9,6 +9,8 @@
 
 use tch::Tensor;
 
+use super::normalize::Normalize;
+use crate::config::Norm;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
 
@@ -16,9 +18,7 @@ use crate::parameters::Parameters;
 pub(super) struct FeedForward {
     first: Linear,
     second: Linear,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    epsilon: f64,
+    norm: Normalize,
 }
 
 impl FeedForward {
@@ -26,16 +26,13 @@ impl FeedForward {
         FeedForward {
             first: Linear::new(p, &format!("{name}.0"), width, width),
             second: Linear::new(p, &format!("{name}.1"), width, width),
-            norm_weight: p.constant(format!("{name}.norm.weight"), &[width], 1.0),
-            norm_bias: p.constant(format!("{name}.norm.bias"), &[width], 0.0),
-            epsilon,
+            norm: Normalize::new(Norm::Layer, width, epsilon, &format!("{name}.norm"), p),
         }
     }
 
     /// `[.., N]` to `[.., N]`.
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
         let y = self.second.forward(&self.first.forward(x).gelu("none")) + x;
-        let (weight, bias) = (Some(&self.norm_weight), Some(&self.norm_bias));
-        y.layer_norm(self.norm_weight.size(), weight, bias, self.epsilon, false)
+        self.norm.forward(&y)
     }
 }

@@ -21,6 +21,7 @@ use tch::Tensor;
 
 use super::Memory;
 use super::feed_forward::FeedForward;
+use super::normalize::Normalize;
 use crate::config::Norm;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
@@ -64,14 +65,6 @@ enum Output {
     Linear(Normalize, Tensor),
 }
 
-/// Layer norm, or root mean square without a bias.
-struct Normalize {
-    /// `[D]`.
-    weight: Tensor,
-    /// `[D]`.
-    bias: Option<Tensor>,
-}
-
 impl Mamba {
     pub(crate) fn new(
         shape: Shape,
@@ -83,7 +76,7 @@ impl Mamba {
         let width = shape.width;
         let input = Linear::new(p, &format!("{name}.input"), shape.inputs, width);
         let block = |i| Block {
-            norm: Normalize::new(norm, width, &format!("{name}.{i}.norm"), p),
+            norm: Normalize::new(norm, width, EPSILON, &format!("{name}.{i}.norm"), p),
             mixer: Mixer::new(&shape, &format!("{name}.{i}"), p),
         };
         let blocks = (0..shape.blocks).map(block).collect();
@@ -91,7 +84,7 @@ impl Mamba {
             let name = format!("{name}.feed_forward");
             Output::FeedForward(FeedForward::new(width, EPSILON, &name, p))
         } else {
-            let norm = Normalize::new(norm, width, &format!("{name}.norm"), p);
+            let norm = Normalize::new(norm, width, EPSILON, &format!("{name}.norm"), p);
             let bound = 1.0 / (width as f64).sqrt();
             let weight = p.uniform(format!("{name}.output.weight"), &[width, width], bound);
             Output::Linear(norm, weight)
@@ -146,25 +139,5 @@ impl Memory for Mamba {
     fn unroll(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
         let state = state.begin(resets, 0);
         self.forward(x, &state, |mixer, x, before| mixer.unroll(x, before, resets))
-    }
-}
-
-impl Normalize {
-    fn new(norm: Norm, width: i64, name: &str, p: &mut Parameters) -> Self {
-        let weight = p.constant(format!("{name}.weight"), &[width], 1.0);
-        let bias = match norm {
-            Norm::Layer => Some(p.constant(format!("{name}.bias"), &[width], 0.0)),
-            Norm::Rms => None,
-        };
-        Normalize { weight, bias }
-    }
-
-    /// `[.., D]` to `[.., D]`.
-    fn forward(&self, x: &Tensor) -> Tensor {
-        let (shape, weight) = (self.weight.size(), Some(&self.weight));
-        match &self.bias {
-            Some(bias) => x.layer_norm(shape, weight, Some(bias), EPSILON, false),
-            None => x.rms_norm(shape, weight, EPSILON),
-        }
     }
 }

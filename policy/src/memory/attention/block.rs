@@ -1,15 +1,15 @@
 //! One block of a transformer: what stands around attention.
 
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use super::window::Window;
 use super::{Pass, Style};
-use crate::config::Norm;
+use crate::memory::normalize::Normalize;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
 
-/// Added to the variance or the mean square before its root is taken.
-const EPSILON: f64 = 1e-5;
+/// Of all norms.
+pub(super) const EPSILON: f64 = 1e-5;
 
 /// How linear layers start.
 #[derive(Clone, Copy)]
@@ -25,39 +25,6 @@ impl Start {
         match self {
             Start::Uniform => Linear::new(p, name, inputs, outputs),
             Start::Normal(std) => Linear::normal(p, name, inputs, outputs, std),
-        }
-    }
-}
-
-/// Layer norm, or root mean square without a bias.
-pub(super) struct Normalize {
-    /// `[W]`.
-    weight: Tensor,
-    /// `[W]`.
-    bias: Option<Tensor>,
-}
-
-impl Normalize {
-    pub(super) fn new(norm: Norm, width: i64, name: &str, p: &mut Parameters) -> Self {
-        let weight = p.constant(format!("{name}.weight"), &[width], 1.0);
-        let bias = match norm {
-            Norm::Layer => Some(p.constant(format!("{name}.bias"), &[width], 0.0)),
-            Norm::Rms => None,
-        };
-        Normalize { weight, bias }
-    }
-
-    /// What its numbers are, and where.
-    pub(super) fn options(&self) -> (Kind, Device) {
-        (self.weight.kind(), self.weight.device())
-    }
-
-    /// `[.., W]` to `[.., W]`.
-    pub(super) fn forward(&self, x: &Tensor) -> Tensor {
-        let (shape, weight) = (self.weight.size(), Some(&self.weight));
-        match &self.bias {
-            Some(bias) => x.layer_norm(shape, weight, Some(bias), EPSILON, false),
-            None => x.rms_norm(shape, weight, EPSILON),
         }
     }
 }
@@ -91,10 +58,10 @@ impl Block {
         Block {
             heads,
             gelu: style.gelu,
-            attention_norm: Normalize::new(norm, width, &part("attention_norm"), p),
+            attention_norm: Normalize::new(norm, width, EPSILON, &part("attention_norm"), p),
             qkv: start.linear(p, &part("qkv"), width, 3 * width),
             output: start.linear(p, &part("output"), width, width),
-            feed_forward_norm: Normalize::new(norm, width, &part("feed_forward_norm"), p),
+            feed_forward_norm: Normalize::new(norm, width, EPSILON, &part("feed_forward_norm"), p),
             up: start.linear(p, &part("up"), width, 4 * width),
             down: start.linear(p, &part("down"), 4 * width, width),
         }
