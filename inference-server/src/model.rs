@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use engram_mdp::{ActionSpec, Actions, Frames};
+use engram_policy::exploration::{self, Behavior, Exploration, Noise};
 use engram_policy::slots::Rows;
 use engram_policy::{CoreState, Distribution, Inputs, Policy, PolicyError, StateTable};
 use engram_proto::convert::{actions_to_wire, floats_to_wire};
@@ -118,8 +119,8 @@ impl Model {
         let before = self.states.take(&slots);
         let (output, after) = self.policy.step(&inputs, &before);
         self.states.put(&slots, &after);
-        let actions = choose(&output.distribution, &requests);
-        let log_probs = output.distribution.log_prob(&actions);
+        let exploration = self.policy.exploration();
+        let (actions, log_probs) = choose(&output.distribution, exploration, &requests);
         let chosen = self.to_host(&actions, &log_probs);
         let exported = self.export(&before, &requests);
         let forward = started.elapsed();
@@ -216,23 +217,24 @@ impl Model {
     }
 }
 
-/// Actions `[B]` or `[B, A]`: drawn for those who train, each request with a generator of its own;
-/// the likeliest ones for those who evaluate.
-fn choose(distribution: &Distribution, requests: &[Request]) -> Tensor {
-    let training = requests.iter().filter(|r| r.purpose == Purpose::Train).count();
-    if training == 0 {
-        return distribution.mode();
-    }
-    let generators = requests.iter().map(|r| (r.seed.generator(), r.slots.len() as i64));
-    let drawn = distribution.sample(&distribution.noise_by_rows(generators));
-    if training == requests.len() {
-        return drawn;
-    }
-    let greedy: Vec<bool> = requests
+/// Actions `[B]` or `[B, A]` and their log-probabilities `[B]`: those who train explore, each
+/// request with a generator of its own; those who evaluate get the likeliest ones.
+fn choose(
+    distribution: &Distribution,
+    exploration: &Exploration,
+    requests: &[Request],
+) -> (Tensor, Tensor) {
+    let behaviors: Vec<Behavior> = requests
         .iter()
-        .flat_map(|r| std::iter::repeat_n(r.purpose == Purpose::Evaluate, r.slots.len()))
+        .flat_map(|request| {
+            let behavior = match request.purpose {
+                Purpose::Train => exploration.of_actor(request.actor),
+                Purpose::Evaluate => Behavior::EVALUATION,
+            };
+            std::iter::repeat_n(behavior, request.slots.len())
+        })
         .collect();
-    let greedy = Tensor::from_slice(&greedy).to_device(drawn.device());
-    let greedy = if drawn.dim() == 2 { greedy.unsqueeze(1) } else { greedy };
-    distribution.mode().where_self(&greedy, &drawn)
+    let generators = requests.iter().map(|r| (r.seed.generator(), r.slots.len() as i64)).collect();
+    let noise = Noise::by_rows(distribution, &behaviors, generators);
+    exploration::act(distribution, &behaviors, &noise)
 }

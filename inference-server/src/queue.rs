@@ -32,8 +32,10 @@ pub struct Request {
     pub frames: Frames,
     /// Whether the answer must hold the states before these frames.
     pub unroll_start: bool,
-    /// Whether actions are drawn or are the likeliest ones.
+    /// Whether actions explore or are the likeliest ones.
     pub purpose: Purpose,
+    /// Who asks: actors may explore each in their own way.
+    pub actor: u32,
     /// Where the randomness of this answer comes from.
     pub seed: Seed,
     /// Where the answer goes. The stream may have left: then nobody minds.

@@ -114,6 +114,7 @@ impl Inference for InferenceService {
             lease,
             spec,
             purpose: registration.purpose,
+            actor: registration.actor,
             silence: self.settings.lease,
             seed: self
                 .settings
@@ -133,6 +134,7 @@ struct Session {
     lease: Lease,
     spec: EnvSpec,
     purpose: Purpose,
+    actor: u32,
     silence: Duration,
     /// Answers draw from the seeds below this one, by number: what a stream is told does not
     /// depend on whose requests share its batches.
@@ -185,6 +187,7 @@ impl Session {
             frames,
             unroll_start,
             purpose: self.purpose,
+            actor: self.actor,
             seed: self.seed.derive("answer", self.answers),
             reply,
         });

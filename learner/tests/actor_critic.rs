@@ -69,7 +69,7 @@ fn transcription(
         panic!("recall has discrete actions")
     };
     let (columns, choices) = (trajectories.len(), TASK.choices);
-    let (logits, values) = (numbers(logits), numbers(&output.value));
+    let (logits, values) = (numbers(logits), numbers(output.value()));
     let actions = numbers(&batch.actions);
     let mut decisions = Vec::new();
     for (b, trajectory) in trajectories.iter().enumerate() {

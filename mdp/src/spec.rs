@@ -83,6 +83,15 @@ impl ActionSpec {
         }
     }
 
+    /// Numbers in which a network sees or describes an action: one per action when discrete, one
+    /// per dimension when continuous.
+    pub fn width(self) -> usize {
+        match self {
+            ActionSpec::Discrete { count } => count,
+            ActionSpec::Continuous { dimensions } => dimensions,
+        }
+    }
+
     /// Whether an action holds no number at all; never true of a checked spec.
     pub fn is_empty(self) -> bool {
         self.len() == 0

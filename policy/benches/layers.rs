@@ -87,7 +87,7 @@ fn unroll_forward_and_backward(bencher: Bencher<'_, '_>, name: &str) {
     bencher.bench_local(|| {
         let (output, _) = policy.unroll(&inputs, &policy.initial_state(BATCH));
         let d = &output.distribution;
-        let loss = (d.log_prob(&actions) + d.entropy() + output.value).sum(Kind::Float);
+        let loss = (d.log_prob(&actions) + d.entropy() + output.value()).sum(Kind::Float);
         Tensor::run_backward(&[loss], &tensors, false, false)
     });
 }

@@ -109,11 +109,11 @@ fn vtrace_loss(output: &Output, batch: &Batch) -> Tensor {
     let time = TIME as i64;
     let log_probs = logits.narrow(0, 0, time).log_softmax(-1, Kind::Float);
     let taken = log_probs.gather(2, &batch.actions.unsqueeze(2), false).squeeze_dim(2);
-    let value = output.value.narrow(0, 0, time);
+    let value = output.value().narrow(0, 0, time);
     let (targets, advantages) = tch::no_grad(|| {
         let rho = (&taken - &batch.behavior_log_probs).exp().clamp_max(1.0);
-        let last = output.value.narrow(0, time, 1);
-        let errors = &rho * (&batch.rewards + output.value.narrow(0, 1, time) * 0.99 - &value);
+        let last = output.value().narrow(0, time, 1);
+        let errors = &rho * (&batch.rewards + output.value().narrow(0, 1, time) * 0.99 - &value);
         let mut trace = Tensor::zeros([BATCH as i64], (Kind::Float, Device::Cpu));
         let mut traces = Vec::with_capacity(TIME);
         for t in (0..time).rev() {

@@ -27,6 +27,11 @@ pub enum Distribution {
         /// Unnormalized log-probabilities, `[.., A]`.
         logits: Tensor,
     },
+    /// All on the action of the highest value: how networks act that have no policy of their own.
+    Greedy {
+        /// The values of all actions, `[.., A]`.
+        values: Tensor,
+    },
     /// tanh of independent Gaussians, one per action dimension.
     Gaussian {
         /// Means before the tanh, `[.., A]`.
@@ -44,58 +49,65 @@ impl Distribution {
             Distribution::Categorical { logits } => {
                 Distribution::Categorical { logits: rows(logits) }
             }
+            Distribution::Greedy { values } => Distribution::Greedy { values: rows(values) },
             Distribution::Gaussian { mean, log_std } => {
                 Distribution::Gaussian { mean: rows(mean), log_std: rows(log_std) }
             }
         }
     }
 
-    /// The shape of the noise that [`sample`](Self::sample) takes: `[..]` when categorical, else
-    /// `[.., A]`.
+    /// The shape of the noise that [`sample`](Self::sample) takes: `[..]` when actions are
+    /// discrete, else `[.., A]`.
     pub fn noise_shape(&self) -> Vec<i64> {
+        let mut shape = self.numbers().size();
+        if self.is_discrete() {
+            shape.pop();
+        }
+        shape
+    }
+
+    /// Whether it is over numbered actions.
+    pub fn is_discrete(&self) -> bool {
+        !matches!(self, Distribution::Gaussian { .. })
+    }
+
+    /// Numbers that describe it, `[.., A]`.
+    pub(crate) fn numbers(&self) -> &Tensor {
         match self {
-            Distribution::Categorical { logits } => {
-                let mut shape = logits.size();
-                shape.pop();
-                shape
-            }
-            Distribution::Gaussian { mean, .. } => mean.size(),
+            Distribution::Categorical { logits } => logits,
+            Distribution::Greedy { values } => values,
+            Distribution::Gaussian { mean, .. } => mean,
         }
     }
 
-    /// Noise for one sample: uniform in `[0, 1)` when categorical, else standard normal.
+    /// Noise for one sample: uniform in `[0, 1)` when actions are discrete, else standard normal.
     pub fn noise(&self, generator: &mut Generator) -> Tensor {
-        let (noise, like) = match self {
-            Distribution::Categorical { logits } => {
-                (random::uniform(generator, &self.noise_shape()), logits)
-            }
-            Distribution::Gaussian { mean, .. } => {
-                (random::normal(generator, &self.noise_shape()), mean)
-            }
-        };
-        noise.to_kind(like.kind()).to_device(like.device())
+        self.noise_of(generator, &self.noise_shape())
     }
 
     /// Noise `[B]` or `[B, A]` for rows that draw from generators of their own: so many rows each,
     /// in order. What a generator's rows get does not depend on the others.
-    pub fn noise_by_rows(&self, generators: impl IntoIterator<Item = (Generator, i64)>) -> Tensor {
-        let like = match self {
-            Distribution::Categorical { logits } => logits,
-            Distribution::Gaussian { mean, .. } => mean,
-        };
+    pub fn noise_by_rows(&self, generators: &mut [(Generator, i64)]) -> Tensor {
         let mut shape = self.noise_shape();
-        let part = |(mut generator, rows)| {
-            shape[0] = rows;
-            match self {
-                Distribution::Categorical { .. } => random::uniform(&mut generator, &shape),
-                Distribution::Gaussian { .. } => random::normal(&mut generator, &shape),
-            }
-        };
-        let parts: Vec<Tensor> = generators.into_iter().map(part).collect();
-        Tensor::cat(&parts, 0).to_kind(like.kind()).to_device(like.device())
+        let parts: Vec<Tensor> = generators
+            .iter_mut()
+            .map(|(generator, rows)| {
+                shape[0] = *rows;
+                self.noise_of(generator, &shape)
+            })
+            .collect();
+        Tensor::cat(&parts, 0)
     }
 
-    /// The actions that `noise` picks: i64 `[..]` when categorical, else `[.., A]` within ±1.
+    fn noise_of(&self, generator: &mut Generator, shape: &[i64]) -> Tensor {
+        let noise = match self.is_discrete() {
+            true => random::uniform(generator, shape),
+            false => random::normal(generator, shape),
+        };
+        noise.to_kind(self.numbers().kind()).to_device(self.numbers().device())
+    }
+
+    /// The actions that `noise` picks: i64 `[..]` when discrete, else `[.., A]` within ±1.
     pub fn sample(&self, noise: &Tensor) -> Tensor {
         assert_eq!(noise.size(), self.noise_shape(), "noise of the distribution's noise_shape");
         match self {
@@ -108,28 +120,33 @@ impl Distribution {
                 let action = below.sum_dim_intlist(-1, false, Kind::Int64);
                 action.clamp_max(logits.size()[logits.dim() - 1] - 1)
             }
+            Distribution::Greedy { values } => values.argmax(-1, false),
             Distribution::Gaussian { mean, log_std } => {
                 squash(&mean.addcmul(&log_std.exp(), noise))
             }
         }
     }
 
-    /// The greedy actions: the likeliest one when categorical, else tanh of the mean.
+    /// The greedy actions: the likeliest one when discrete, else tanh of the mean.
     pub fn mode(&self) -> Tensor {
         match self {
             Distribution::Categorical { logits } => logits.argmax(-1, false),
+            Distribution::Greedy { values } => values.argmax(-1, false),
             Distribution::Gaussian { mean, .. } => squash(mean),
         }
     }
 
     /// The log-probability (density, when continuous) `[..]` of actions of the shape and type
-    /// that [`sample`](Self::sample) returns.
+    /// that [`sample`](Self::sample) returns; minus infinity where an action cannot happen.
     pub fn log_prob(&self, action: &Tensor) -> Tensor {
         assert_eq!(action.size(), self.noise_shape(), "one action per row");
         match self {
             Distribution::Categorical { logits } => {
                 let log_probs = logits.log_softmax(-1, None::<Kind>);
                 log_probs.gather(-1, &action.unsqueeze(-1), false).squeeze_dim(-1)
+            }
+            Distribution::Greedy { values } => {
+                values.argmax(-1, false).eq_tensor(action).to_kind(values.kind()).log()
             }
             Distribution::Gaussian { mean, log_std } => {
                 let draw = action.to_kind(mean.kind()).clamp(MARGIN - 1.0, 1.0 - MARGIN).atanh();
@@ -147,6 +164,7 @@ impl Distribution {
                 let log_probs = logits.log_softmax(-1, None::<Kind>);
                 -(log_probs.exp() * log_probs).sum_dim_intlist(-1, false, None::<Kind>)
             }
+            Distribution::Greedy { values } => values.select(-1, 0).zeros_like(),
             Distribution::Gaussian { mean, log_std } => {
                 let gaussian: Tensor = log_std + 0.5 * (2.0 * PI).ln() + 0.5;
                 let entropy = gaussian + mean_log_slope(mean, &log_std.exp());

@@ -33,6 +33,16 @@ pub enum PolicyError {
         /// The world that the weights are for.
         found: Box<EnvSpec>,
     },
+    /// An algorithm for numbered actions in a world without them.
+    #[error(
+        "this algorithm values each action by itself, so it needs discrete actions; the world has \
+         continuous ones of {dimensions} dimensions: choose an algorithm for continuous actions, \
+         such as V-trace"
+    )]
+    ContinuousActions {
+        /// Dimensions of an action.
+        dimensions: usize,
+    },
     /// Weights of another network.
     #[error("these weights are of another network\n  expected {expected}\n     found {found}")]
     OtherConfig {

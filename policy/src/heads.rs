@@ -1,19 +1,184 @@
-//! From what is remembered to a distribution of actions and a value.
+//! From what is remembered to what is done: a distribution of actions, the value of a frame, the
+//! values of actions there.
+//!
+//! Which of them a network has is the algorithm's business ([`Outputs`]); how wide they are is the
+//! sequence model's ([`HeadConfig`]). They share no layer.
+
+use std::fmt;
 
 use engram_mdp::ActionSpec;
-use tch::Tensor;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
 
 use crate::config::HeadConfig;
 use crate::distribution::Distribution;
+use crate::error::PolicyError;
 use crate::mlp::{Linear, Mlp};
 use crate::parameters::Parameters;
 
-/// The policy's and the value's heads, which share no layer.
+/// The values of actions start within this, as those of Lillicrap et al. 2015 do,
+/// <https://arxiv.org/abs/1509.02971>: a network that has seen nothing prefers nothing.
+const INITIAL_ACTION_VALUES: f64 = 3e-3;
+
+/// What a network says of every frame.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Outputs {
+    /// A distribution of actions, and the value of the frame.
+    ActorCritic {},
+    /// A distribution of actions alone.
+    Actor {},
+    /// The values of all (discrete) actions, by one critic or more. Such a network takes the
+    /// action that its first critic values most.
+    ActionValues {
+        /// Critics.
+        critics: usize,
+        /// What a critic knows of a return.
+        returns: Returns,
+    },
+    /// A distribution of actions, and the values of all of them by one critic or more.
+    ActorAndActionValues {
+        /// Critics.
+        critics: usize,
+        /// What a critic knows of a return.
+        returns: Returns,
+    },
+}
+
+/// What a critic knows of the return that follows an action.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Returns {
+    /// Its expectation.
+    Expected {},
+    /// Its distribution over `atoms` returns, evenly spaced from `least` to `greatest`: C51,
+    /// Bellemare et al. 2017, <https://arxiv.org/abs/1707.06887>.
+    Categorical {
+        /// Atoms; at least 2.
+        atoms: i64,
+        /// The return of the first one.
+        least: f64,
+        /// The return of the last one.
+        greatest: f64,
+    },
+    /// So many quantiles of it: QR-DQN, Dabney et al. 2017, <https://arxiv.org/abs/1710.10044>.
+    Quantiles {
+        /// Quantiles, at the midpoints of as many equal shares.
+        quantiles: i64,
+    },
+}
+
+/// What one critic says of the actions at frames `[..]`.
+#[derive(Debug)]
+pub struct ActionValues {
+    /// `[.., A]` where returns are expected; else `[.., A, N]`: the logits of atoms, or quantiles.
+    pub raw: Tensor,
+    /// What the numbers mean.
+    pub returns: Returns,
+}
+
+/// What a network values at frames `[..]`.
+#[derive(Debug)]
+pub enum Values {
+    /// Nothing.
+    None,
+    /// The frames, `[..]`.
+    Frames(Tensor),
+    /// Every action at them, by each critic.
+    Actions(Vec<ActionValues>),
+}
+
+impl Outputs {
+    /// Refuses heads that a world's actions cannot have, and numbers out of range.
+    pub(crate) fn check(&self, action: ActionSpec) -> Result<(), PolicyError> {
+        let (Outputs::ActionValues { critics, returns }
+        | Outputs::ActorAndActionValues { critics, returns }) = self
+        else {
+            return Ok(());
+        };
+        if let ActionSpec::Continuous { dimensions } = action {
+            return Err(PolicyError::ContinuousActions { dimensions });
+        }
+        let numbers = returns.numbers();
+        let good = (1..=64).contains(critics) && (1..=4096).contains(&numbers);
+        assert!(good, "algorithms check what they ask for: {self}");
+        Ok(())
+    }
+
+    fn has_policy(&self) -> bool {
+        !matches!(self, Outputs::ActionValues { .. })
+    }
+}
+
+/// One line of JSON.
+impl fmt::Display for Outputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).expect("outputs are JSON"))
+    }
+}
+
+impl Returns {
+    /// Numbers by which a critic describes the return of one action.
+    fn numbers(self) -> i64 {
+        match self {
+            Returns::Expected {} => 1,
+            Returns::Categorical { atoms, .. } => atoms,
+            Returns::Quantiles { quantiles } => quantiles,
+        }
+    }
+
+    /// The returns that atoms stand for, `[N]`; `None` where there are no atoms.
+    pub fn support(self, like: &Tensor) -> Option<Tensor> {
+        let Returns::Categorical { atoms, least, greatest } = self else { return None };
+        Some(Tensor::linspace(least, greatest, atoms, (like.kind(), like.device())))
+    }
+}
+
+impl ActionValues {
+    /// The expected returns of all actions, `[.., A]`.
+    pub fn expected(&self) -> Tensor {
+        match self.returns {
+            Returns::Expected {} => self.raw.shallow_clone(),
+            Returns::Categorical { .. } => {
+                let support = self.returns.support(&self.raw).expect("atoms have a support");
+                self.raw.softmax(-1, None::<Kind>).matmul(&support)
+            }
+            Returns::Quantiles { .. } => self.raw.mean_dim(-1, false, None::<Kind>),
+        }
+    }
+}
+
+impl Values {
+    /// The values of the frames, `[..]`, by a network that has them.
+    pub fn frames(&self) -> &Tensor {
+        match self {
+            Values::Frames(values) => values,
+            _ => panic!("this network does not value frames"),
+        }
+    }
+
+    /// The values of actions, one of each critic, by a network that has them.
+    pub fn actions(&self) -> &[ActionValues] {
+        match self {
+            Values::Actions(values) => values,
+            _ => panic!("this network does not value actions"),
+        }
+    }
+}
+
+/// All heads of a network.
 pub(crate) struct Heads {
-    policy: Head,
+    policy: Option<PolicyHead>,
+    value: Option<Head>,
+    critics: Vec<Head>,
+    returns: Returns,
+    actions: i64,
+}
+
+struct PolicyHead {
+    head: Head,
     /// Log standard deviations `[A]` where actions are continuous.
     log_std: Option<Tensor>,
-    value: Head,
 }
 
 struct Head {
@@ -23,16 +188,72 @@ struct Head {
 
 impl Heads {
     pub(crate) fn new(
+        outputs: &Outputs,
         config: &HeadConfig,
         inputs: i64,
         action: ActionSpec,
         p: &mut Parameters,
     ) -> Self {
-        let outputs = match action {
-            ActionSpec::Discrete { count } => count as i64,
-            ActionSpec::Continuous { dimensions } => dimensions as i64,
+        let policy = outputs.has_policy().then(|| PolicyHead::new(config, inputs, action, p));
+        let value = matches!(outputs, Outputs::ActorCritic {})
+            .then(|| Head::new(config, "value", inputs, 1, p));
+        let actions = action.width() as i64;
+        let (critics, returns) = match *outputs {
+            Outputs::ActorCritic {} | Outputs::Actor {} => (0, Returns::Expected {}),
+            Outputs::ActionValues { critics, returns }
+            | Outputs::ActorAndActionValues { critics, returns } => (critics, returns),
         };
-        let policy = Head::new(config, "policy", inputs, outputs, p);
+        let critic = |i| {
+            let (name, numbers) = (format!("action_values.{i}"), actions * returns.numbers());
+            Head::near_zero(config, &name, inputs, numbers, p)
+        };
+        let critics = (0..critics).map(critic).collect();
+        Heads { policy, value, critics, returns, actions }
+    }
+
+    /// `[.., H]` to a distribution over `[..]` actions and values of `[..]`.
+    pub(crate) fn forward(&self, x: &Tensor) -> (Distribution, Values) {
+        let values = match &self.value {
+            Some(value) => Values::Frames(value.forward(x).squeeze_dim(-1)),
+            None if self.critics.is_empty() => Values::None,
+            None => Values::Actions(self.action_values(x)),
+        };
+        let distribution = match &self.policy {
+            Some(policy) => policy.forward(x),
+            None => Distribution::Greedy { values: values.actions()[0].expected() },
+        };
+        (distribution, values)
+    }
+
+    /// `[.., H]` to a distribution over `[..]` actions, by networks that have a policy.
+    pub(crate) fn policy(&self, x: &Tensor) -> Distribution {
+        self.policy.as_ref().expect("this network has a policy").forward(x)
+    }
+
+    /// `[.., H]` to what each critic says of `[..]`.
+    pub(crate) fn action_values(&self, x: &Tensor) -> Vec<ActionValues> {
+        let returns = self.returns;
+        let of = |critic: &Head| {
+            let raw = critic.forward(x);
+            let raw = match returns {
+                Returns::Expected {} => raw,
+                _ => {
+                    let mut shape = raw.size();
+                    *shape.last_mut().expect("a last dimension") = self.actions;
+                    shape.push(returns.numbers());
+                    raw.view(shape.as_slice())
+                }
+            };
+            ActionValues { raw, returns }
+        };
+        self.critics.iter().map(of).collect()
+    }
+}
+
+impl PolicyHead {
+    fn new(config: &HeadConfig, inputs: i64, action: ActionSpec, p: &mut Parameters) -> Self {
+        let outputs = action.width() as i64;
+        let head = Head::new(config, "policy", inputs, outputs, p);
         // A standard deviation of 1 makes squashed actions spread nearly evenly over [-1, 1].
         let log_std = match action {
             ActionSpec::Discrete { .. } => None,
@@ -40,20 +261,18 @@ impl Heads {
                 Some(p.constant("policy.log_std".into(), &[outputs], 0.0))
             }
         };
-        Heads { policy, log_std, value: Head::new(config, "value", inputs, 1, p) }
+        PolicyHead { head, log_std }
     }
 
-    /// `[.., H]` to a distribution over `[..]` actions and values `[..]`.
-    pub(crate) fn forward(&self, x: &Tensor) -> (Distribution, Tensor) {
-        let policy = self.policy.forward(x);
-        let distribution = match &self.log_std {
+    fn forward(&self, x: &Tensor) -> Distribution {
+        let policy = self.head.forward(x);
+        match &self.log_std {
             None => Distribution::Categorical { logits: policy },
             Some(log_std) => {
                 let log_std = log_std.expand_as(&policy);
                 Distribution::Gaussian { mean: policy, log_std }
             }
-        };
-        (distribution, self.value.forward(x).squeeze_dim(-1))
+        }
     }
 }
 
@@ -62,6 +281,20 @@ impl Head {
         let hidden = Mlp::new(p, name, inputs, &config.hidden, config.activation);
         let name = format!("{name}.{}", config.hidden.len());
         let last = Linear::new(p, &name, hidden.outputs(), outputs);
+        Head { hidden, last }
+    }
+
+    /// One whose outputs start near zero.
+    fn near_zero(
+        config: &HeadConfig,
+        name: &str,
+        inputs: i64,
+        outputs: i64,
+        p: &mut Parameters,
+    ) -> Self {
+        let hidden = Mlp::new(p, name, inputs, &config.hidden, config.activation);
+        let name = format!("{name}.{}", config.hidden.len());
+        let last = Linear::uniform(p, &name, hidden.outputs(), outputs, INITIAL_ACTION_VALUES);
         Head { hidden, last }
     }
 

@@ -9,8 +9,8 @@
 //!
 //! In reading order: [`config`] is the `[seq]` part of an experiment; [`policy`] is the whole
 //! network; [`inputs`] is what it is fed, and `resets` where episodes begin in it; `torso`,
-//! `memory` (one file per layer) and `heads` are its parts, [`distribution`] what comes out,
-//! [`state`] what is remembered between steps, and [`slots`] a table of that. [`batch`] turns
+//! `memory` (one file per layer) and [`heads`] are its parts, [`distribution`] what comes out,
+//! [`exploration`] how it is acted upon, [`state`] what is remembered between steps, and [`slots`] a table of that. [`batch`] turns
 //! trajectories into tensors, `weights` a policy into bytes that describe themselves, and `parts`
 //! names some of them. [`device`] finds the accelerator, `parameters` holds the trainable tensors,
 //! and `random` makes the numbers that they start from.
@@ -31,11 +31,12 @@ pub mod policy;
 pub mod inputs;
 mod resets;
 
-mod heads;
+pub mod heads;
 mod memory;
 mod torso;
 
 pub mod distribution;
+pub mod exploration;
 pub mod slots;
 pub mod state;
 
@@ -58,6 +59,8 @@ pub use config::{
 pub use device::{Device, DeviceError};
 pub use distribution::Distribution;
 pub use error::PolicyError;
+pub use exploration::Exploration;
+pub use heads::{ActionValues, Outputs, Returns, Values};
 pub use inputs::Inputs;
 pub use policy::{Output, Policy};
 pub use resets::Resets;

@@ -15,7 +15,17 @@ pub(crate) struct Linear {
 
 impl Linear {
     pub(crate) fn new(p: &mut Parameters, name: &str, inputs: i64, outputs: i64) -> Self {
-        let bound = 1.0 / (inputs as f64).sqrt();
+        Linear::uniform(p, name, inputs, outputs, 1.0 / (inputs as f64).sqrt())
+    }
+
+    /// One that starts with weights and biases uniform in `±bound` instead.
+    pub(crate) fn uniform(
+        p: &mut Parameters,
+        name: &str,
+        inputs: i64,
+        outputs: i64,
+        bound: f64,
+    ) -> Self {
         Linear {
             weight: p.uniform(format!("{name}.weight"), &[outputs, inputs], bound),
             bias: p.uniform(format!("{name}.bias"), &[outputs], bound),

@@ -6,7 +6,8 @@ use tch::{Device, Kind, Tensor};
 use crate::config::{MemoryInput, PolicyConfig};
 use crate::distribution::Distribution;
 use crate::error::PolicyError;
-use crate::heads::Heads;
+use crate::exploration::Exploration;
+use crate::heads::{ActionValues, Heads, Outputs, Values};
 use crate::inputs::Inputs;
 use crate::memory::{self, Memory};
 use crate::parameters::Parameters;
@@ -18,6 +19,8 @@ use crate::weights::{self, About, Loaded};
 /// A network that belongs to one thread at a time.
 pub struct Policy {
     config: PolicyConfig,
+    outputs: Outputs,
+    exploration: Exploration,
     spec: EnvSpec,
     kind: Kind,
     device: Device,
@@ -32,12 +35,19 @@ pub struct Policy {
 pub struct Output {
     /// Over the actions at these frames.
     pub distribution: Distribution,
-    /// The value of the frames, `[..]`.
-    pub value: Tensor,
+    /// What the network values there.
+    pub values: Values,
+}
+
+impl Output {
+    /// The values of the frames, `[..]`, by a network that has them.
+    pub fn value(&self) -> &Tensor {
+        self.values.frames()
+    }
 }
 
 impl Policy {
-    /// A fresh policy, whose weights follow from the seed alone.
+    /// A fresh actor-critic, whose weights follow from the seed alone.
     pub fn new(
         config: &PolicyConfig,
         spec: &EnvSpec,
@@ -56,29 +66,60 @@ impl Policy {
         seed: Seed,
         device: Device,
     ) -> Result<Self, PolicyError> {
+        Policy::with_outputs(&Outputs::ActorCritic {}, kind, config, spec, seed, device)
+    }
+
+    /// Like [`of_kind`](Self::of_kind), but says of frames what `outputs` names.
+    pub fn with_outputs(
+        outputs: &Outputs,
+        kind: Kind,
+        config: &PolicyConfig,
+        spec: &EnvSpec,
+        seed: Seed,
+        device: Device,
+    ) -> Result<Self, PolicyError> {
         config.validate()?;
         let spec = spec.clone().checked()?;
+        outputs.check(spec.action)?;
         let mut parameters = Parameters::new(seed, kind, device);
         let torso = Torso::new(&config.torso, &spec.observation, &mut parameters)?;
         let inputs = memory_inputs(config, &spec, torso.outputs());
         let memory = memory::build(&config.memory, inputs, "memory", &mut parameters);
-        let heads = Heads::new(&config.head, memory.outputs(), spec.action, &mut parameters);
+        let head = &config.head;
+        let heads = Heads::new(outputs, head, memory.outputs(), spec.action, &mut parameters);
         let named = parameters.into_named();
-        Ok(Policy { config: config.clone(), spec, kind, device, torso, memory, heads, named })
+        let (config, outputs) = (config.clone(), outputs.clone());
+        let exploration = Exploration::NONE;
+        Ok(Policy { config, outputs, exploration, spec, kind, device, torso, memory, heads, named })
+    }
+
+    /// Another network of the same weights, none of which learn: a target network, to begin with.
+    pub fn replica(&self) -> Policy {
+        let (seed, kind) = (Seed::new(0), self.kind);
+        let copy =
+            Policy::with_outputs(&self.outputs, kind, &self.config, &self.spec, seed, self.device);
+        let copy = copy.expect("the configuration was good once");
+        for ((_, to), (_, from)) in copy.named.iter().zip(&self.named) {
+            let mut to = to.set_requires_grad(false);
+            to.copy_(&from.detach());
+        }
+        copy
     }
 
     /// The policy that [`save`](Self::save) wrote, in single precision.
     pub fn from_weights(bytes: &[u8], device: Device) -> Result<Self, PolicyError> {
-        let About { config, spec, version: _ } = weights::about(bytes)?;
-        let policy = Policy::new(&config, &spec, Seed::new(0), device)?;
+        let About { config, outputs, exploration, spec, version: _ } = weights::about(bytes)?;
+        let seed = Seed::new(0);
+        let mut policy = Policy::with_outputs(&outputs, Kind::Float, &config, &spec, seed, device)?;
         weights::read(bytes, &policy.named)?;
+        policy.exploration = exploration;
         Ok(policy)
     }
 
     /// Takes over weights that [`save`](Self::save) wrote and returns their version. When they
     /// are of another world or network, or torn, the policy stays as it was.
     pub fn load(&mut self, bytes: &[u8]) -> Result<u64, PolicyError> {
-        let About { config, spec, version } = weights::about(bytes)?;
+        let About { config, outputs, exploration, spec, version } = weights::about(bytes)?;
         if spec != self.spec {
             let (expected, found) = (Box::new(self.spec.clone()), Box::new(spec));
             return Err(PolicyError::OtherSpec { expected, found });
@@ -87,7 +128,12 @@ impl Policy {
             let (expected, found) = (self.config.to_string(), config.to_string());
             return Err(PolicyError::OtherConfig { expected, found });
         }
+        if outputs != self.outputs {
+            let (expected, found) = (self.outputs.to_string(), outputs.to_string());
+            return Err(PolicyError::OtherConfig { expected, found });
+        }
         weights::read(bytes, &self.named)?;
+        self.exploration = exploration;
         Ok(version)
     }
 
@@ -112,10 +158,22 @@ impl Policy {
         Ok(())
     }
 
-    /// Safetensors that hold the weights and describe them: configuration, spec and `version`.
+    /// Safetensors that hold the weights and describe them: configuration, outputs, how to explore,
+    /// spec and `version`.
     pub fn save(&self, version: u64) -> Vec<u8> {
         let (config, spec) = (self.config.clone(), self.spec.clone());
-        weights::write(&About { config, spec, version }, &self.named)
+        let (outputs, exploration) = (self.outputs.clone(), self.exploration);
+        weights::write(&About { config, outputs, exploration, spec, version }, &self.named)
+    }
+
+    /// How actors that train explore with these weights.
+    pub fn exploration(&self) -> &Exploration {
+        &self.exploration
+    }
+
+    /// From here on actors that train explore like this, once they have these weights.
+    pub fn set_exploration(&mut self, exploration: Exploration) {
+        self.exploration = exploration;
     }
 
     /// The configuration it was built from.
@@ -131,6 +189,16 @@ impl Policy {
     /// Where its weights live.
     pub fn device(&self) -> Device {
         self.device
+    }
+
+    /// What it says of frames.
+    pub fn outputs(&self) -> &Outputs {
+        &self.outputs
+    }
+
+    /// Handles on all weights, by name; writing to them changes the policy.
+    pub fn weights(&self) -> &[(String, Tensor)] {
+        &self.named
     }
 
     /// Handles on all weights that learn, by name; writing to them changes the policy.
@@ -182,14 +250,31 @@ impl Policy {
     /// Trains: frames of B environments at T moments, and the state before the first of them.
     /// Returns outputs `[T, B, ..]` and the state after the last one.
     pub fn unroll(&self, inputs: &Inputs, state: &CoreState) -> (Output, CoreState) {
+        let (y, state) = self.remember(inputs, state);
+        (self.output(&y), state)
+    }
+
+    /// The part of [`unroll`](Self::unroll) before the heads: what is remembered at the frames,
+    /// `[T, B, H]`, and the state after the last one.
+    pub fn remember(&self, inputs: &Inputs, state: &CoreState) -> (Tensor, CoreState) {
         let leading = inputs.leading();
         let &[time, batch] = leading.as_slice() else {
             panic!("unroll takes frames [T, B], not {leading:?}");
         };
         assert_eq!(batch, state.batch(), "the frames and the state are of as many environments");
         let x = self.memory_input(inputs).view([time, batch, -1]);
-        let (y, state) = self.memory.unroll(&x, state, inputs.resets());
-        (self.output(&y), state)
+        self.memory.unroll(&x, state, inputs.resets())
+    }
+
+    /// The distribution of actions where `y` is remembered, `[.., H]`, by a network that has a
+    /// policy.
+    pub fn distribution(&self, y: &Tensor) -> Distribution {
+        self.heads.policy(y)
+    }
+
+    /// What each critic says of the actions where `y` is remembered, `[.., H]`.
+    pub fn action_values(&self, y: &Tensor) -> Vec<ActionValues> {
+        self.heads.action_values(y)
     }
 
     /// What a learner keeps of `batch` streams from one unroll to the next, for streams that have
@@ -301,17 +386,14 @@ impl Policy {
     }
 
     fn output(&self, y: &Tensor) -> Output {
-        let (distribution, value) = self.heads.forward(y);
-        Output { distribution, value }
+        let (distribution, values) = self.heads.forward(y);
+        Output { distribution, values }
     }
 }
 
 /// D: what the memory is fed, beside `features` of the torso.
 fn memory_inputs(config: &PolicyConfig, spec: &EnvSpec, features: i64) -> i64 {
-    let action = match spec.action {
-        ActionSpec::Discrete { count } => count as i64,
-        ActionSpec::Continuous { dimensions } => dimensions as i64,
-    };
+    let action = spec.action.width() as i64;
     features
         + if config.sees(MemoryInput::PreviousAction) { action } else { 0 }
         + i64::from(config.sees(MemoryInput::PreviousReward))

@@ -1,11 +1,12 @@
 //! Weights that describe themselves: safetensors whose metadata has one entry, [`KEY`], a JSON
-//! object of the policy's configuration, the world's spec and the weights' version.
+//! object of the policy's configuration and outputs, how to explore with it, the world's spec and
+//! the weights' version.
 //!
 //! The same bytes go over the wire, into checkpoints, and open in Python:
 //!
 //! ```python
 //! file = safetensors.safe_open("weights.safetensors", "np")
-//! about = json.loads(file.metadata()["engram"])  # {"config": .., "spec": .., "version": ..}
+//! about = json.loads(file.metadata()["engram"])  # {"config": .., "version": .., ..}
 //! weight = file.get_tensor("memory.weight_ih_l0")
 //! ```
 //!
@@ -21,6 +22,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::config::PolicyConfig;
 use crate::error::PolicyError;
+use crate::exploration::Exploration;
+use crate::heads::Outputs;
 
 /// The key of the metadata's one entry.
 pub(crate) const KEY: &str = "engram";
@@ -39,6 +42,8 @@ pub struct Loaded {
 #[serde(deny_unknown_fields)]
 pub(crate) struct About {
     pub(crate) config: PolicyConfig,
+    pub(crate) outputs: Outputs,
+    pub(crate) exploration: Exploration,
     pub(crate) spec: EnvSpec,
     pub(crate) version: u64,
 }

@@ -81,7 +81,9 @@ impl Bench {
         let weights: Vec<&Tensor> = named.iter().map(|(_, weight)| weight).collect();
         let loss = outputs
             .iter()
-            .map(|output| (output.distribution.entropy() + output.value.square()).sum(Kind::Float))
+            .map(|output| {
+                (output.distribution.entropy() + output.value().square()).sum(Kind::Float)
+            })
             .reduce(|sum, part| sum + part)
             .expect("there are outputs");
         Tensor::run_backward(&[loss], &weights, false, false)

@@ -104,14 +104,14 @@ impl ActorCritic {
                 rewards: &self.clipped(&batch.rewards),
                 discounts: &(going_on * config.discount),
                 weights: &batch.weights,
-                values: &output.value,
+                values: output.value(),
             },
             config.vtrace_options(),
         );
 
         // Where a frame is Last its advantage is 0 and its target its own value, so only the
         // entropy must be told to leave it out.
-        let errors = returns.targets - output.value.narrow(0, 0, unroll_length);
+        let errors = returns.targets - output.value().narrow(0, 0, unroll_length);
         let policy = -(log_probs * returns.advantages).sum(kind);
         let value = errors.square().sum(kind) * 0.5;
         let entropy = (decisions.entropy() * &batch.weights).sum(kind);

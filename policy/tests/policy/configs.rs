@@ -40,7 +40,7 @@ fn every_sequence_model_in_configs_loads_and_acts() {
         assert_eq!(frames.previous_actions, Actions::Discrete(vec![0; 7]));
         let inputs = Inputs::from_frames(&frames, &spec, Device::Cpu);
         let (output, state) = policy.step(&inputs, &policy.initial_state(7));
-        assert_eq!((output.value.size(), state.batch()), (vec![7], 7));
+        assert_eq!((output.value().size(), state.batch()), (vec![7], 7));
         names.push(path.file_stem().unwrap().to_string_lossy().into_owned());
     }
     assert!(names.len() > 12 && names.contains(&"lstm".to_owned()), "{names:?}");

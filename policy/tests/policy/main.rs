@@ -7,6 +7,7 @@ mod attention;
 mod configs;
 mod goldens;
 mod gradients;
+mod heads;
 mod memories;
 mod parts;
 mod rtrl;
@@ -208,9 +209,10 @@ fn moment(inputs: &Inputs, t: i64) -> Inputs {
 fn numbers(output: &Output) -> Tensor {
     let policy = match &output.distribution {
         Distribution::Categorical { logits } => logits.shallow_clone(),
+        Distribution::Greedy { values } => return values.shallow_clone(),
         Distribution::Gaussian { mean, log_std } => Tensor::cat(&[mean, log_std], -1),
     };
-    Tensor::cat(&[policy, output.value.unsqueeze(-1)], -1)
+    Tensor::cat(&[policy, output.value().unsqueeze(-1)], -1)
 }
 
 /// The largest difference between two tensors of one shape.

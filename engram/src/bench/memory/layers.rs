@@ -109,10 +109,10 @@ fn long(bench: &Bench, seconds: f64) -> [f64; 2] {
         for _ in 0..LONG {
             let (output, next) = bench.policy.step(&moment, &state);
             state = next;
-            wait_for(&output.value);
+            wait_for(output.value());
         }
     };
-    let mut unroll = || no_grad(|| wait_for(&bench.policy.unroll(&frames, &initial).0.value));
+    let mut unroll = || no_grad(|| wait_for(bench.policy.unroll(&frames, &initial).0.value()));
     medians(seconds, [&mut steps, &mut unroll])
 }
 
@@ -137,6 +137,6 @@ fn update(bench: &Bench, seconds: f64, time: i64, batch: i64) -> [f64; 2] {
 
 fn acting(bench: &Bench, seconds: f64, batch: i64) -> f64 {
     let (moment, state) = (bench.moment(batch), bench.policy.initial_state(batch));
-    let mut step = || wait_for(&bench.policy.step(&moment, &state).0.value);
+    let mut step = || wait_for(bench.policy.step(&moment, &state).0.value());
     medians(seconds / 10.0, [&mut step])[0]
 }
