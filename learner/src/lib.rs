@@ -13,8 +13,8 @@
 //! stream between unrolls. [`publisher`] and `subscribe` bring the weights back.
 //!
 //! What learning from replayed experience is made of: [`n_step`] returns, on a scale of
-//! [`value_rescaling`], the [`losses`] that they are the targets of, [`target_network`] and
-//! [`exploration`].
+//! [`value_rescaling`], the [`losses`] that they are the targets of, sequences' [`priorities`], the
+//! [`target_network`] and [`exploration`].
 //!
 //! What stays: [`run_folder`] is what a run leaves, [`checkpoint`] what it resumes from, [`writer`]
 //! who waits for the disk, [`curves`] and [`tensorboard`] what it looked like. [`episodes`],
@@ -61,6 +61,8 @@ pub mod n_step;
 pub mod value_rescaling;
 
 pub mod losses;
+
+pub mod priorities;
 
 pub mod target_network;
 

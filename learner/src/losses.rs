@@ -2,13 +2,18 @@
 //!
 //! Pure functions of tensors, time-major: a sequence is T decisions and the T + 1 frames around
 //! them, so a network's output has T + 1 rows, and the last is there for its value alone. In
-//! reading order: [`q_learning`], plain and double; [`sac_discrete`], which has a policy too. What a
+//! reading order: [`q_learning`], plain and double; the two that learn whole distributions of
+//! returns, [`categorical`] and [`quantile`]; [`sac_discrete`], which has a policy too. What a
 //! decision came to, and what it bootstraps from, says [`n_step`](crate::n_step), for all of them.
 //!
 //! Every loss is a mean over decisions. Importance weights of prioritized replay scale the terms
 //! and not the count: `Σ mask ⊙ importance ⊙ loss / max(Σ mask, 1)`.
 
 pub mod q_learning;
+
+pub mod categorical;
+
+pub mod quantile;
 
 pub mod sac_discrete;
 
