@@ -12,6 +12,10 @@
 //! of [`vtrace`] and [`optimizer`] and set up by [`config`]; [`carried`] is what it keeps of each
 //! stream between unrolls. [`publisher`] and `subscribe` bring the weights back.
 //!
+//! What learning from replayed experience is made of: [`n_step`] returns, on a scale of
+//! [`value_rescaling`], the [`losses`] that they are the targets of, sequences' [`priorities`], the
+//! [`target_network`] and [`exploration`].
+//!
 //! What stays: [`run_folder`] is what a run leaves, [`checkpoint`] what it resumes from, [`writer`]
 //! who waits for the disk, [`curves`] and [`tensorboard`] what it looked like. [`episodes`],
 //! [`interval`], [`meter`] and [`metrics`] count. `opening` and `wiring` tie it together, [`flags`]
@@ -51,6 +55,18 @@ pub mod carried;
 pub mod algorithms;
 
 pub mod vtrace;
+
+pub mod n_step;
+
+pub mod value_rescaling;
+
+pub mod losses;
+
+pub mod priorities;
+
+pub mod target_network;
+
+pub mod exploration;
 
 pub mod optimizer;
 
