@@ -1,17 +1,31 @@
 //! Algorithms: a batch becomes an update of the weights.
 //!
-//! One file each, which a reader can finish. A new algorithm is a file in `algorithms/`, an arm of
-//! [`Algorithm`] and an arm of [`RlConfig`].
+//! One file each, which a reader can finish. [`ActorCritic`] learns from what streams have just
+//! sent; [`Dqn`] and [`SacDiscrete`] learn from what a replay has kept, [`Replayed`]. A new
+//! algorithm is a file in `algorithms/`, an arm of [`Algorithm`] and an arm of [`RlConfig`].
 
 mod actor_critic;
 
+mod replayed;
+
+mod dqn;
+
+mod sac_discrete;
+
+mod saved;
+
 use std::time::Duration;
 
+use engram_mdp::Seed;
+use engram_policy::exploration::Choice;
 use engram_policy::{Batch, CoreState, Policy};
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 use thiserror::Error;
 
 pub use self::actor_critic::{ActorCritic, Loss};
+pub use self::dqn::Dqn;
+pub use self::replayed::Replayed;
+pub use self::sac_discrete::SacDiscrete;
 use crate::config::RlConfig;
 use crate::optimizer::StateError;
 
@@ -20,29 +34,17 @@ use crate::optimizer::StateError;
 pub enum Algorithm {
     /// The on-policy actor-critic of IMPALA.
     Vtrace(ActorCritic),
+    /// Deep Q-learning.
+    Dqn(Dqn),
+    /// Soft actor-critic for discrete actions.
+    SacDiscrete(SacDiscrete),
 }
 
 /// What an update did.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpdateStats {
-    /// The loss that was minimized: a sum or a mean, as configured.
-    pub loss: f64,
-    /// The mean over decisions of −log π · advantage.
-    pub policy_loss: f64,
-    /// The mean over decisions of half the squared error of the values.
-    pub value_loss: f64,
-    /// The mean over decisions of the policy's entropy, in nats.
-    pub entropy: f64,
-    /// The length of the gradient, before it was clipped.
-    pub grad_norm: f64,
-    /// The learning rate that was used.
-    pub learning_rate: f64,
-    /// The mean over decisions of the values.
-    pub mean_value: f64,
-    /// The mean over decisions of the importance weight π / μ, not clipped.
-    pub mean_rho: f64,
-    /// The share of the value targets' variance that the values account for; 1 is perfect.
-    pub explained_variance: f64,
+    /// Named numbers, those of the algorithm's `COLUMNS`, in their order.
+    pub numbers: Vec<(&'static str, f64)>,
     /// Where the time went.
     pub phases: Phases,
 }
@@ -69,16 +71,35 @@ pub struct NonFinite {
     pub value: f64,
 }
 
+impl UpdateStats {
+    /// The number called `name`, one of the algorithm's columns.
+    pub fn get(&self, name: &str) -> f64 {
+        let found = self.numbers.iter().find(|(found, _)| *found == name);
+        found.unwrap_or_else(|| panic!("an update has no number `{name}`")).1
+    }
+
+    fn set(&mut self, name: &str, value: f64) {
+        let found = self.numbers.iter_mut().find(|(found, _)| *found == name);
+        found.unwrap_or_else(|| panic!("an update has no number `{name}`")).1 = value;
+    }
+}
+
 impl Algorithm {
-    /// The algorithm of `config`, about to make its first update of `policy`.
-    pub fn new(config: &RlConfig, policy: &Policy) -> Self {
+    /// The algorithm of `config`, about to make its first update of `policy`. Networks of its own
+    /// start from `seed`.
+    pub fn new(config: &RlConfig, policy: &Policy, seed: Seed) -> Self {
         match config {
             RlConfig::Vtrace(config) => Algorithm::Vtrace(ActorCritic::new(config, policy)),
+            RlConfig::Dqn(config) => Algorithm::Dqn(Dqn::new(config, policy)),
+            RlConfig::SacDiscrete(config) => {
+                Algorithm::SacDiscrete(SacDiscrete::new(config, policy, seed))
+            }
         }
     }
 
     /// Makes one update of `policy` from `batch`, whose streams carry `carry`, after the share
-    /// `progress` of the run's env steps. Returns what they carry on, too.
+    /// `progress` of the run's env steps. Returns what they carry on, too. For algorithms that
+    /// learn from streams.
     pub fn update(
         &mut self,
         policy: &Policy,
@@ -88,6 +109,41 @@ impl Algorithm {
     ) -> Result<(UpdateStats, CoreState), NonFinite> {
         match self {
             Algorithm::Vtrace(algorithm) => algorithm.update(policy, batch, carry, progress),
+            Algorithm::Dqn(_) | Algorithm::SacDiscrete(_) => {
+                panic!("this algorithm learns from a replay, not from streams")
+            }
+        }
+    }
+
+    /// Makes one update of `policy` from sequences of a replay. Returns the TD errors of all
+    /// decisions, `[T, B]`, zero where nothing was learned, too. For algorithms that learn from a
+    /// replay.
+    pub fn update_from_replay(
+        &mut self,
+        policy: &Policy,
+        replayed: &Replayed,
+    ) -> Result<(UpdateStats, Tensor), NonFinite> {
+        match self {
+            Algorithm::Vtrace(_) => panic!("this algorithm learns from streams, not from a replay"),
+            Algorithm::Dqn(algorithm) => algorithm.update(policy, replayed),
+            Algorithm::SacDiscrete(algorithm) => algorithm.update(policy, replayed),
+        }
+    }
+
+    /// The names of the numbers that an update reports.
+    pub fn columns(&self) -> &'static [&'static str] {
+        match self {
+            Algorithm::Vtrace(_) => ActorCritic::COLUMNS,
+            Algorithm::Dqn(_) => Dqn::COLUMNS,
+            Algorithm::SacDiscrete(algorithm) => algorithm.columns(),
+        }
+    }
+
+    /// How actors choose an action that is not random.
+    pub fn choice(&self) -> Choice {
+        match self {
+            Algorithm::Vtrace(_) | Algorithm::SacDiscrete(_) => Choice::Sample,
+            Algorithm::Dqn(_) => Choice::Greedy,
         }
     }
 
@@ -95,15 +151,28 @@ impl Algorithm {
     pub fn state(&self) -> Vec<(String, Tensor)> {
         match self {
             Algorithm::Vtrace(algorithm) => algorithm.state(),
+            Algorithm::Dqn(algorithm) => algorithm.state(),
+            Algorithm::SacDiscrete(algorithm) => algorithm.state(),
         }
     }
 
-    /// Goes on from what [`state`](Self::state) said; untouched if that does not fit.
+    /// Goes on from what [`state`](Self::state) said; the run ends if that does not fit.
     pub fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), StateError> {
         match self {
             Algorithm::Vtrace(algorithm) => algorithm.load_state(state),
+            Algorithm::Dqn(algorithm) => algorithm.load_state(state),
+            Algorithm::SacDiscrete(algorithm) => algorithm.load_state(state),
         }
     }
+}
+
+/// Brings scalars to the host, in one copy.
+fn to_host<const N: usize>(scalars: [&Tensor; N]) -> [f64; N] {
+    let scalars = scalars.map(|scalar| scalar.detach().to_kind(Kind::Double).reshape([]));
+    let host = Tensor::stack(&scalars, 0).to_device(Device::Cpu);
+    let mut numbers = [0.0; N];
+    host.copy_data(&mut numbers, N);
+    numbers
 }
 
 impl NonFinite {

@@ -3,9 +3,15 @@
 //! Every number is written out in the experiment: there are no defaults here. Where a limit can
 //! be switched off, `inf` does it.
 
+mod off_policy;
+
+use engram_policy::Outputs;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use self::off_policy::{
+    DqnConfig, Encoder, ExplorationConfig, OffPolicyConfig, SacDiscreteConfig, Temperature,
+};
 use crate::vtrace::VtraceOptions;
 
 /// An algorithm and its settings; the key `algorithm` names it.
@@ -14,6 +20,10 @@ use crate::vtrace::VtraceOptions;
 pub enum RlConfig {
     /// The on-policy actor-critic of IMPALA.
     Vtrace(VtraceConfig),
+    /// Deep Q-learning.
+    Dqn(DqnConfig),
+    /// Soft actor-critic for discrete actions.
+    SacDiscrete(SacDiscreteConfig),
 }
 
 /// A V-trace actor-critic (Espeholt et al. 2018, <https://arxiv.org/abs/1802.01561>).
@@ -131,10 +141,12 @@ pub struct OutOfRange {
 }
 
 impl RlConfig {
-    /// Trajectories per update.
+    /// Trajectories or sequences per update.
     pub fn batch_size(&self) -> usize {
         match self {
             RlConfig::Vtrace(config) => config.batch_size,
+            RlConfig::Dqn(DqnConfig { off_policy, .. })
+            | RlConfig::SacDiscrete(SacDiscreteConfig { off_policy, .. }) => off_policy.batch_size,
         }
     }
 
@@ -142,6 +154,10 @@ impl RlConfig {
     pub fn max_non_finite_updates(&self) -> u32 {
         match self {
             RlConfig::Vtrace(config) => config.max_non_finite_updates,
+            RlConfig::Dqn(DqnConfig { off_policy, .. })
+            | RlConfig::SacDiscrete(SacDiscreteConfig { off_policy, .. }) => {
+                off_policy.max_non_finite_updates
+            }
         }
     }
 
@@ -149,6 +165,26 @@ impl RlConfig {
     pub fn freeze(&self) -> &[String] {
         match self {
             RlConfig::Vtrace(config) => &config.freeze,
+            RlConfig::Dqn(DqnConfig { off_policy, .. })
+            | RlConfig::SacDiscrete(SacDiscreteConfig { off_policy, .. }) => &off_policy.freeze,
+        }
+    }
+
+    /// What the acting network says of frames.
+    pub fn outputs(&self) -> Outputs {
+        match self {
+            RlConfig::Vtrace(_) => Outputs::ActorCritic {},
+            RlConfig::Dqn(config) => config.outputs(),
+            RlConfig::SacDiscrete(config) => config.outputs(),
+        }
+    }
+
+    /// The settings of an algorithm that learns from a replay.
+    pub fn off_policy(&self) -> Option<&OffPolicyConfig> {
+        match self {
+            RlConfig::Vtrace(_) => None,
+            RlConfig::Dqn(DqnConfig { off_policy, .. })
+            | RlConfig::SacDiscrete(SacDiscreteConfig { off_policy, .. }) => Some(off_policy),
         }
     }
 
@@ -156,6 +192,8 @@ impl RlConfig {
     pub fn validate(&self) -> Result<(), OutOfRange> {
         match self {
             RlConfig::Vtrace(config) => config.validate(),
+            RlConfig::Dqn(config) => config.validate(),
+            RlConfig::SacDiscrete(config) => config.validate(),
         }
     }
 }
@@ -188,12 +226,7 @@ impl VtraceConfig {
         cost("baseline_cost", self.baseline_cost)?;
         cost("entropy_cost", self.entropy_cost)?;
         positive("max_grad_norm", self.max_grad_norm)?;
-        require(
-            self.learning_rate > 0.0 && self.learning_rate <= 1.0,
-            "learning_rate",
-            self.learning_rate,
-            "above 0 and at most 1",
-        )?;
+        learning_rate("learning_rate", self.learning_rate)?;
         require(
             self.max_non_finite_updates >= 1,
             "max_non_finite_updates",
@@ -225,6 +258,10 @@ impl OptimizerConfig {
 
 fn share(key: &'static str, found: f64) -> Result<(), OutOfRange> {
     require((0.0..=1.0).contains(&found), key, found, "between 0 and 1")
+}
+
+fn learning_rate(key: &'static str, found: f64) -> Result<(), OutOfRange> {
+    require(found > 0.0 && found <= 1.0, key, found, "above 0 and at most 1")
 }
 
 fn decay(key: &'static str, found: f64) -> Result<(), OutOfRange> {

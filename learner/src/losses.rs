@@ -17,6 +17,7 @@ pub mod quantile;
 
 pub mod sac_discrete;
 
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::n_step::NStepReturns;
@@ -49,7 +50,8 @@ pub struct ValueLoss {
 
 /// Which network says what action is the best of the next frame. What it is worth there is always
 /// said by the target network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Selection {
     /// The network that learns: double Q-learning, van Hasselt et al. 2016,
     /// <https://arxiv.org/abs/1509.06461>.
@@ -59,10 +61,11 @@ pub enum Selection {
 }
 
 /// What a temporal difference δ costs.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ErrorLoss {
     /// δ².
-    Squared,
+    Squared {},
     /// ½ δ² up to |δ| = κ, from there on κ (|δ| − ½ κ): half the square, but gradients are at most
     /// κ. Huber 1964.
     Huber {
@@ -75,7 +78,7 @@ impl ErrorLoss {
     /// The cost of each of `errors`, of their shape.
     pub fn of(self, errors: &Tensor) -> Tensor {
         match self {
-            ErrorLoss::Squared => errors.square(),
+            ErrorLoss::Squared {} => errors.square(),
             ErrorLoss::Huber { threshold } => huber(errors, threshold),
         }
     }

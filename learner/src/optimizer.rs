@@ -244,7 +244,8 @@ impl Layout {
     }
 }
 
-fn find<'a>(
+/// The tensor `name` of `state`, of shape `expected`.
+pub(crate) fn find<'a>(
     state: &'a [(String, Tensor)],
     name: &str,
     expected: &[i64],

@@ -3,10 +3,12 @@
 //! Slowly, by Polyak averaging (Lillicrap et al. 2016, <https://arxiv.org/abs/1509.02971>), or as
 //! a copy every so many updates (Mnih et al. 2015, <https://doi.org/10.1038/nature14236>).
 
+use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
 /// When target weights change, and to what.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TargetUpdate {
     /// After every update: `target ← target + τ (online − target)`.
     Polyak {

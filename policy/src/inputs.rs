@@ -56,6 +56,19 @@ impl Inputs {
         )
     }
 
+    /// Of frames at T moments those from `start` on, `length` of them.
+    pub fn narrow(&self, start: i64, length: i64) -> Inputs {
+        assert_eq!(self.leading().len(), 2, "frames have leading shape [T, B]");
+        let moments = |tensor: &Tensor| tensor.narrow(0, start, length);
+        Inputs {
+            observation: moments(&self.observation),
+            previous_action: moments(&self.previous_action),
+            previous_reward: moments(&self.previous_reward),
+            is_first: moments(&self.is_first),
+            resets: self.resets.narrow(start as usize, length as usize),
+        }
+    }
+
     /// Where episodes begin among these frames.
     pub fn resets(&self) -> &Resets {
         &self.resets

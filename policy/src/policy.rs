@@ -186,6 +186,11 @@ impl Policy {
         &self.spec
     }
 
+    /// What its numbers are.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Where its weights live.
     pub fn device(&self) -> Device {
         self.device

@@ -12,9 +12,9 @@
 use std::time::Instant;
 
 use engram_policy::{Batch, CoreState, Policy};
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
-use super::{NonFinite, Phases, UpdateStats};
+use super::{NonFinite, Phases, UpdateStats, to_host};
 use crate::config::{Reduction, RewardClip, VtraceConfig};
 use crate::optimizer::{Optimizer, StateError, clip_factor, global_norm};
 use crate::vtrace::{VtraceInput, VtraceSummary, vtrace};
@@ -44,6 +44,23 @@ pub struct Loss {
 }
 
 impl ActorCritic {
+    /// What an update reports, means over decisions where there are several: what was minimized (a
+    /// sum or a mean, as configured), −log π · advantage, half the squared error of the values, the
+    /// policy's entropy in nats, the gradient's length before it was clipped, the learning rate,
+    /// values, the importance weight π / μ before it was clipped, and the share of the value
+    /// targets' variance that the values account for (1 is perfect).
+    pub const COLUMNS: &'static [&'static str] = &[
+        "loss",
+        "policy_loss",
+        "value_loss",
+        "entropy",
+        "grad_norm",
+        "learning_rate",
+        "mean_value",
+        "mean_rho",
+        "explained_variance",
+    ];
+
     /// An actor-critic that has made no update yet.
     pub fn new(config: &VtraceConfig, policy: &Policy) -> Self {
         ActorCritic {
@@ -68,16 +85,18 @@ impl ActorCritic {
         let weights = policy.trainable();
         let mut gradient = self.optimizer.gradient(&loss.total, &weights);
         let mut stats = read_back(&loss, &global_norm(&gradient));
-        NonFinite::check("loss", stats.loss)?;
-        NonFinite::check("gradient's length", stats.grad_norm)?;
+        let grad_norm = stats.get("grad_norm");
+        NonFinite::check("loss", stats.get("loss"))?;
+        NonFinite::check("gradient's length", grad_norm)?;
         let backward_ended = Instant::now();
 
-        let factor = clip_factor(stats.grad_norm, self.config.max_grad_norm);
+        let factor = clip_factor(grad_norm, self.config.max_grad_norm);
         if factor < 1.0 {
             gradient = gradient.g_mul_scalar_(factor);
         }
-        stats.learning_rate = self.config.learning_rate * self.config.schedule.factor(progress);
-        self.optimizer.step(&weights, &gradient, stats.learning_rate);
+        let learning_rate = self.config.learning_rate * self.config.schedule.factor(progress);
+        self.optimizer.step(&weights, &gradient, learning_rate);
+        stats.set("learning_rate", learning_rate);
         stats.phases = Phases {
             forward: forward_ended - started,
             backward: backward_ended - forward_ended,
@@ -141,24 +160,25 @@ impl ActorCritic {
     }
 }
 
-/// Brings everything that is reported to the host, in one copy.
+/// Brings everything that is reported to the host, in one copy. The learning rate is that of no
+/// step: it is known later.
 fn read_back(loss: &Loss, grad_norm: &Tensor) -> UpdateStats {
     let scalars = [&loss.total, &loss.policy, &loss.value, &loss.entropy, grad_norm];
-    let scalars = scalars.map(|scalar| scalar.detach().to_kind(Kind::Double));
-    let host = Tensor::stack(&scalars, 0).to_device(Device::Cpu);
-    let mut numbers = [0.0; 5];
-    host.copy_data(&mut numbers, 5);
-    let [total, policy, value, entropy, grad_norm] = numbers;
-    let decisions = loss.summary.decisions.max(1.0);
-    UpdateStats {
-        loss: total,
-        policy_loss: policy / decisions,
-        value_loss: value / decisions,
-        entropy: entropy / decisions,
+    let [total, policy, value, entropy, grad_norm] = to_host(scalars);
+    let VtraceSummary { decisions, mean_value, mean_rho, explained_variance } = loss.summary;
+    let decisions = decisions.max(1.0);
+    let (policy, value, entropy) = (policy / decisions, value / decisions, entropy / decisions);
+    let numbers = [
+        total,
+        policy,
+        value,
+        entropy,
         grad_norm,
-        mean_value: loss.summary.mean_value,
-        mean_rho: loss.summary.mean_rho,
-        explained_variance: loss.summary.explained_variance,
-        ..UpdateStats::default()
-    }
+        0.0,
+        mean_value,
+        mean_rho,
+        explained_variance,
+    ];
+    let numbers = ActorCritic::COLUMNS.iter().copied().zip(numbers).collect();
+    UpdateStats { numbers, phases: Phases::default() }
 }

@@ -1,0 +1,445 @@
+//! Soft actor-critic for discrete actions, on sequences: two critics value all actions, and the
+//! actor takes those that are worth most, as far as its entropy allows.
+//!
+//! Christodoulou 2019, <https://arxiv.org/abs/1910.07207>; on sequences, and what the actor's loss
+//! may change, Ni et al. 2023, <https://arxiv.org/abs/2307.03864>.
+//!
+//! ```text
+//! shared     one memory ─▶ critics, actor ─▶ ½ (L₁ + L₂) + L_π ─▶ one step
+//! separate   critics' memory ─▶ critics ─▶ L₁ + L₂ ─▶ step,  then  actor's memory ─▶ L_π ─▶ step
+//! ```
+//!
+//! Which weights the actor's loss reaches, where the memory is shared:
+//!
+//! | | actor's head | critics' heads | torso and memory |
+//! |---|---|---|---|
+//! | nothing is frozen | yes | yes | through both |
+//! | `freeze_critic` | yes | no | through the actor alone |
+//! | both | yes | no | no |
+
+use std::time::Instant;
+
+use engram_mdp::Seed;
+use engram_policy::{Distribution, Outputs, Policy, Returns};
+use tch::{Kind, Tensor, no_grad};
+
+use super::replayed::Replayed;
+use super::saved::{below, copies, restore, under};
+use super::{NonFinite, Phases, UpdateStats, to_host};
+use crate::config::{Encoder, OptimizerConfig, SacDiscreteConfig, Temperature};
+use crate::losses::masked_mean;
+use crate::losses::sac_discrete::{
+    ActionProbabilities, ActorLoss, CriticLoss, actor_loss, critic_loss, soft_targets,
+    target_entropy, temperature_loss,
+};
+use crate::optimizer::{Optimizer, StateError, clip_factor, find, global_norm};
+use crate::target_network::update_target;
+
+/// Below this name lie the critics' heads.
+const CRITICS: &str = "action_values.";
+
+/// The algorithm, between two updates.
+pub struct SacDiscrete {
+    config: SacDiscreteConfig,
+    networks: Networks,
+    temperature: Alpha,
+    updates: u64,
+}
+
+/// The networks beside the acting one, and who moves which weights.
+enum Networks {
+    Shared {
+        optimizer: Optimizer,
+        /// Of which the critics' heads alone are used, on the memory of the network that learns.
+        target: Policy,
+    },
+    Separate {
+        actor: Optimizer,
+        critic: Policy,
+        critics: Optimizer,
+        target: Policy,
+    },
+}
+
+/// α.
+enum Alpha {
+    Fixed(f64),
+    Tuned { log: Tensor, optimizer: Optimizer, target_entropy: f64, learning_rate: f64 },
+}
+
+/// Both losses on one batch.
+#[derive(Debug)]
+pub struct Losses {
+    /// Of the critics.
+    pub critic: CriticLoss,
+    /// Of the actor.
+    pub actor: ActorLoss,
+}
+
+/// What one optimizer's step came to.
+struct Step {
+    gradient: Tensor,
+    weights: Vec<(String, Tensor)>,
+    norm: f64,
+}
+
+impl SacDiscrete {
+    const SHARED: &'static [&'static str] = &[
+        "critic_loss",
+        "actor_loss",
+        "entropy",
+        "temperature",
+        "action_value",
+        "td_error",
+        "grad_norm",
+    ];
+
+    const SEPARATE: &'static [&'static str] = &[
+        "critic_loss",
+        "actor_loss",
+        "entropy",
+        "temperature",
+        "action_value",
+        "td_error",
+        "critic_grad_norm",
+        "actor_grad_norm",
+    ];
+
+    /// One that has made no update yet; a critic of its own starts from `seed`.
+    pub fn new(config: &SacDiscreteConfig, policy: &Policy, seed: Seed) -> Self {
+        let rule = &config.off_policy.optimizer;
+        let networks = match config.encoder {
+            Encoder::Shared { .. } => Networks::Shared {
+                optimizer: Optimizer::new(rule, &policy.trainable()),
+                target: policy.replica(),
+            },
+            Encoder::Separate {} => {
+                let critic = critic_beside(policy, seed);
+                Networks::Separate {
+                    actor: Optimizer::new(rule, &policy.trainable()),
+                    critics: Optimizer::new(rule, &critic.trainable()),
+                    target: critic.replica(),
+                    critic,
+                }
+            }
+        };
+        let temperature = Alpha::new(config.temperature, policy);
+        SacDiscrete { config: config.clone(), networks, temperature, updates: 0 }
+    }
+
+    /// The names of what an update reports, means over decisions: both losses, the policy's
+    /// entropy in nats, α, the value of the action taken, by how much it was wrong, and gradients'
+    /// lengths before they were clipped.
+    pub fn columns(&self) -> &'static [&'static str] {
+        match self.networks {
+            Networks::Shared { .. } => Self::SHARED,
+            Networks::Separate { .. } => Self::SEPARATE,
+        }
+    }
+
+    /// One step of gradient descent for each optimizer, or none at all if a number is not finite.
+    /// Returns the TD errors `[T, B]` of whole rows, too.
+    pub fn update(
+        &mut self,
+        policy: &Policy,
+        replayed: &Replayed,
+    ) -> Result<(UpdateStats, Tensor), NonFinite> {
+        let (losses, mut norms, phases) = match self.networks {
+            Networks::Shared { .. } => self.update_shared(policy, replayed)?,
+            Networks::Separate { .. } => self.update_separate(policy, replayed)?,
+        };
+        let alpha = self.temperature.value();
+        self.temperature.update(&losses.actor.entropy);
+        self.updates += 1;
+        self.follow(policy);
+        let CriticLoss { loss, td_errors, mean_value } = &losses.critic;
+        let error = masked_mean(&td_errors.abs(), replayed.mask(), None);
+        let mut numbers =
+            to_host([loss, &losses.actor.loss, &losses.actor.entropy, mean_value, &error]).to_vec();
+        numbers.insert(3, alpha);
+        numbers.append(&mut norms);
+        let numbers = self.columns().iter().copied().zip(numbers).collect();
+        let td_errors = replayed.of_whole_rows(td_errors);
+        Ok((UpdateStats { numbers, phases }, td_errors))
+    }
+
+    /// Both losses where actor and critics share a memory, with the gradients that the
+    /// configuration lets through.
+    pub fn shared_losses(&self, policy: &Policy, replayed: &Replayed) -> Losses {
+        let (Networks::Shared { target, .. }, Encoder::Shared { .. }) =
+            (&self.networks, self.config.encoder)
+        else {
+            panic!("actor and critics do not share a memory")
+        };
+        let y = replayed.remember(policy);
+        let critics = expected(policy, &y);
+        let targets = no_grad(|| expected(target, &y));
+        let (for_actor, judges) = self.seen_by_actor(&y, &critics);
+        let policy = probabilities(&policy.distribution(&for_actor));
+        let critic = self.critic_loss(&critics, &targets, &policy, replayed, 0.5);
+        let actor = self.actor_loss(&policy, &judges, replayed);
+        Losses { critic, actor }
+    }
+
+    /// What the actor's loss sees of a shared memory, and of the critics.
+    fn seen_by_actor(&self, y: &Tensor, critics: &[Tensor; 2]) -> (Tensor, [Tensor; 2]) {
+        let Encoder::Shared { freeze_critic, freeze_encoder_in_actor_loss } = self.config.encoder
+        else {
+            panic!("actor and critics do not share a memory")
+        };
+        let y = if freeze_encoder_in_actor_loss { y.detach() } else { y.shallow_clone() };
+        let judges = critics.each_ref().map(|critic| match freeze_critic {
+            true => critic.detach(),
+            false => critic.shallow_clone(),
+        });
+        (y, judges)
+    }
+
+    fn update_shared(&mut self, policy: &Policy, replayed: &Replayed) -> Result<Done, NonFinite> {
+        let started = Instant::now();
+        let losses = self.shared_losses(policy, replayed);
+        let forward_ended = Instant::now();
+        let Networks::Shared { optimizer, .. } = &mut self.networks else { unreachable!() };
+        let total = &losses.critic.loss + &losses.actor.loss;
+        let step = Step::of(optimizer, &total, policy)?;
+        let backward_ended = Instant::now();
+        let norm = step.norm;
+        let settings = &self.config.off_policy;
+        step.take(optimizer, settings.max_grad_norm, settings.learning_rate);
+        let phases = Phases {
+            forward: forward_ended - started,
+            backward: backward_ended - forward_ended,
+            optimizer: backward_ended.elapsed(),
+        };
+        Ok((losses, vec![norm], phases))
+    }
+
+    fn update_separate(&mut self, policy: &Policy, replayed: &Replayed) -> Result<Done, NonFinite> {
+        let started = Instant::now();
+        let Networks::Separate { critic, target, .. } = &self.networks else { unreachable!() };
+        let policy_says = probabilities(&policy.distribution(&replayed.remember(policy)));
+        let critics = expected(critic, &replayed.remember(critic));
+        let targets = no_grad(|| expected(target, &replayed.remember(target)));
+        let critic_loss = self.critic_loss(&critics, &targets, &policy_says, replayed, 1.0);
+        let forward_ended = Instant::now();
+
+        let Networks::Separate { critic, critics, .. } = &mut self.networks else { unreachable!() };
+        let (most, rate) =
+            (self.config.off_policy.max_grad_norm, self.config.off_policy.learning_rate);
+        let step = Step::of(critics, &critic_loss.loss, critic)?;
+        let critic_norm = step.norm;
+        // What the actor is to be judged by is known only after the critics' step; should its own
+        // numbers not be finite, theirs is taken back.
+        let (before, remembered) = (copies(critic.weights()), critics.state());
+        step.take(critics, most, rate);
+        let judges = no_grad(|| expected(critic, &replayed.remember(critic)));
+        let actor_loss = self.actor_loss(&policy_says, &judges, replayed);
+        let Networks::Separate { actor, critic, critics, .. } = &mut self.networks else {
+            unreachable!()
+        };
+        let step = match Step::of(actor, &actor_loss.loss, policy) {
+            Ok(step) => step,
+            Err(error) => {
+                restore(critic.weights(), "critic", &under("critic", before))
+                    .and_then(|()| critics.load_state(&remembered))
+                    .expect("they fitted a moment ago");
+                return Err(error);
+            }
+        };
+        let backward_ended = Instant::now();
+        let actor_norm = step.norm;
+        step.take(actor, most, rate);
+        let phases = Phases {
+            forward: forward_ended - started,
+            backward: backward_ended - forward_ended,
+            optimizer: backward_ended.elapsed(),
+        };
+        let losses = Losses { critic: critic_loss, actor: actor_loss };
+        Ok((losses, vec![critic_norm, actor_norm], phases))
+    }
+
+    fn critic_loss(
+        &self,
+        critics: &[Tensor; 2],
+        targets: &[Tensor; 2],
+        policy: &ActionProbabilities,
+        replayed: &Replayed,
+        factor: f64,
+    ) -> CriticLoss {
+        let settings = &self.config.off_policy;
+        let returns = replayed.returns(settings);
+        let alpha = self.temperature.tensor(&critics[0]);
+        let targets = soft_targets(policy, targets.each_ref(), &alpha, &returns);
+        let actions = replayed.actions();
+        let decisions = replayed.taken(&actions);
+        critic_loss(critics.each_ref(), &targets, &decisions, settings.error, factor)
+    }
+
+    fn actor_loss(
+        &self,
+        policy: &ActionProbabilities,
+        judges: &[Tensor; 2],
+        replayed: &Replayed,
+    ) -> ActorLoss {
+        let alpha = self.temperature.tensor(&judges[0]);
+        let (mask, importance) = (replayed.mask(), replayed.importance());
+        actor_loss(policy, judges.each_ref(), &alpha, mask, importance)
+    }
+
+    /// The target network follows.
+    fn follow(&self, policy: &Policy) {
+        let rule = self.config.off_policy.target;
+        match &self.networks {
+            Networks::Shared { target, .. } => {
+                let (target, online) = (heads_of(target), heads_of(policy));
+                update_target(&target, &online, rule, self.updates);
+            }
+            Networks::Separate { critic, target, .. } => {
+                update_target(target.weights(), critic.weights(), rule, self.updates);
+            }
+        }
+    }
+
+    /// Everything it remembers between updates.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let mut state = match &self.networks {
+            Networks::Shared { optimizer, target } => {
+                let mut state = under("optimizer", optimizer.state());
+                state.extend(under("target", copies(&heads_of(target))));
+                state
+            }
+            Networks::Separate { actor, critic, critics, target } => {
+                let mut state = under("optimizer", actor.state());
+                state.extend(under("critic", copies(critic.weights())));
+                state.extend(under("critic_optimizer", critics.state()));
+                state.extend(under("target", copies(target.weights())));
+                state
+            }
+        };
+        if let Alpha::Tuned { log, optimizer, .. } = &self.temperature {
+            state.push(("log_temperature".into(), log.detach().copy()));
+            state.extend(under("temperature_optimizer", optimizer.state()));
+        }
+        state.push(("updates".into(), Tensor::from_slice(&[self.updates as i64])));
+        state
+    }
+
+    /// Goes on from what [`state`](Self::state) said.
+    pub fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), StateError> {
+        match &mut self.networks {
+            Networks::Shared { optimizer, target } => {
+                restore(&heads_of(target), "target", state)?;
+                optimizer.load_state(&below("optimizer", state))?;
+            }
+            Networks::Separate { actor, critic, critics, target } => {
+                restore(critic.weights(), "critic", state)?;
+                restore(target.weights(), "target", state)?;
+                critics.load_state(&below("critic_optimizer", state))?;
+                actor.load_state(&below("optimizer", state))?;
+            }
+        }
+        if let Alpha::Tuned { log, optimizer, .. } = &mut self.temperature {
+            let stored = find(state, "log_temperature", &[1])?;
+            no_grad(|| log.copy_(stored));
+            optimizer.load_state(&below("temperature_optimizer", state))?;
+        }
+        self.updates = find(state, "updates", &[1])?.int64_value(&[0]) as u64;
+        Ok(())
+    }
+}
+
+/// Losses, lengths of gradients, and where the time went.
+type Done = (Losses, Vec<f64>, Phases);
+
+impl Step {
+    /// The gradient of `loss` by what learns of `network`.
+    fn of(optimizer: &Optimizer, loss: &Tensor, network: &Policy) -> Result<Self, NonFinite> {
+        let weights = network.trainable();
+        let gradient = optimizer.gradient(loss, &weights);
+        let [value, norm] = to_host([loss, &global_norm(&gradient)]);
+        NonFinite::check("loss", value)?;
+        NonFinite::check("gradient's length", norm)?;
+        Ok(Step { gradient, weights, norm })
+    }
+
+    fn take(mut self, optimizer: &mut Optimizer, max_grad_norm: f64, learning_rate: f64) {
+        let factor = clip_factor(self.norm, max_grad_norm);
+        if factor < 1.0 {
+            self.gradient = self.gradient.g_mul_scalar_(factor);
+        }
+        optimizer.step(&self.weights, &self.gradient, learning_rate);
+    }
+}
+
+impl Alpha {
+    fn new(config: Temperature, policy: &Policy) -> Self {
+        match config {
+            Temperature::Fixed { value } => Alpha::Fixed(value),
+            Temperature::Tuned { initial, entropy_share, learning_rate } => {
+                let log = Tensor::full([1], initial.ln(), (Kind::Float, policy.device()));
+                let log = log.set_requires_grad(true);
+                let rule = OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+                let optimizer = Optimizer::new(&rule, &[("log".into(), log.shallow_clone())]);
+                let target_entropy = target_entropy(entropy_share, policy.spec().action.width());
+                Alpha::Tuned { log, optimizer, target_entropy, learning_rate }
+            }
+        }
+    }
+
+    fn tensor(&self, like: &Tensor) -> Tensor {
+        match self {
+            Alpha::Fixed(value) => Tensor::full([1], *value, (like.kind(), like.device())),
+            Alpha::Tuned { log, .. } => log.detach().exp().to_kind(like.kind()),
+        }
+    }
+
+    fn value(&self) -> f64 {
+        match self {
+            Alpha::Fixed(value) => *value,
+            Alpha::Tuned { log, .. } => log.double_value(&[0]).exp(),
+        }
+    }
+
+    /// Moves α so that the policy's entropy comes nearer to what is aimed at.
+    fn update(&mut self, entropy: &Tensor) {
+        let Alpha::Tuned { log, optimizer, target_entropy, learning_rate } = self else { return };
+        let loss = temperature_loss(log, &entropy.to_kind(Kind::Float), *target_entropy);
+        let weights = [("log".to_owned(), log.shallow_clone())];
+        let gradient = optimizer.gradient(&loss.sum(Kind::Float), &weights);
+        optimizer.step(&weights, &gradient, *learning_rate);
+    }
+}
+
+/// Two critics with a torso and a memory like the policy's, but their own.
+fn critic_beside(policy: &Policy, seed: Seed) -> Policy {
+    let outputs = Outputs::ActionValues { critics: 2, returns: Returns::Expected {} };
+    let (config, spec) = (policy.config(), policy.spec());
+    let made =
+        Policy::with_outputs(&outputs, policy.kind(), config, spec, seed, policy.device());
+    made.expect("a policy of this configuration was made for this world")
+}
+
+/// What both critics of `network` expect of the actions where `y` is remembered, `[.., A]`.
+fn expected(network: &Policy, y: &Tensor) -> [Tensor; 2] {
+    let critics: Vec<Tensor> = network.action_values(y).into_iter().map(|q| q.raw).collect();
+    critics.try_into().expect("two critics")
+}
+
+fn probabilities(distribution: &Distribution) -> ActionProbabilities {
+    let Distribution::Categorical { logits } = distribution else {
+        panic!("a policy over numbered actions")
+    };
+    ActionProbabilities::from_logits(logits)
+}
+
+/// The weights of the critics' heads.
+fn heads_of(network: &Policy) -> Vec<(String, Tensor)> {
+    let heads = network.weights().iter().filter(|(name, _)| name.starts_with(CRITICS));
+    heads.map(|(name, weight)| (name.clone(), weight.shallow_clone())).collect()
+}
+
+impl std::fmt::Debug for SacDiscrete {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SacDiscrete").field("updates", &self.updates).finish_non_exhaustive()
+    }
+}
