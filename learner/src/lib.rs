@@ -34,6 +34,10 @@ pub mod streams;
 
 pub mod queue;
 
+pub mod replay;
+
+pub mod limiter;
+
 pub mod assembly;
 
 mod gathering;

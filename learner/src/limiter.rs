@@ -1,0 +1,286 @@
+//! Updates per env step, held at the configured ratio whichever side is faster.
+//!
+//! The idea is that of the rate limiters of Reverb (Cassirer et al. 2021,
+//! <https://arxiv.org/abs/2102.04736>). With E env steps since the warm-up, U updates and the
+//! ratio ρ, at every moment
+//!
+//! ```text
+//! 0  ≤  E − U / ρ  ≤  slack            in env steps: what updates still owe
+//! ```
+//!
+//! An update waits until it is owed, and env steps wait while more than the slack is owed. So U
+//! never exceeds ρ · E and falls short of it by no more than ρ · slack. Before the warm-up has
+//! ended nothing updates and nothing is held back; what was inserted by then is not counted, so
+//! that the first updates are no burst.
+//!
+//! Both sides wait only where `E − (U + 1) / ρ < 0` and `E + n − U / ρ > slack`, that is where
+//! `slack < n + 1 / ρ`: a slack of one trajectory (n) and one update is enough, and less is
+//! refused.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::OutOfRange;
+
+/// How many updates an env step is worth, and from when on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimiterConfig {
+    /// ρ, updates per env step; 0.25 is one update for every four env steps.
+    pub updates_per_env_step: f64,
+    /// What must have been inserted before the first update.
+    pub learning_starts: LearningStarts,
+    /// The most env steps that may wait for their updates. At least those of one trajectory and
+    /// one update, see [`Limiter::smallest_slack`].
+    pub slack_env_steps: u64,
+}
+
+/// When the warm-up ends. Either way at least one episode must be complete, for otherwise there
+/// is nothing to sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LearningStarts {
+    /// After so many env steps.
+    EnvSteps(u64),
+    /// After so many complete episodes.
+    Episodes(u64),
+}
+
+/// What a limiter has counted; a checkpoint holds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counted {
+    /// Env steps inserted during the warm-up.
+    pub warm_up_env_steps: u64,
+    /// Episodes completed during the warm-up.
+    pub warm_up_episodes: u64,
+    /// E, env steps inserted since.
+    pub env_steps: u64,
+    /// U, updates since.
+    pub updates: u64,
+}
+
+/// Says who may go on. It waits for nothing and knows no clock: whoever is refused asks again
+/// after the other side has moved.
+#[derive(Clone, Debug)]
+pub struct Limiter {
+    config: LimiterConfig,
+    counted: Counted,
+}
+
+impl LimiterConfig {
+    /// Checks every range that does not depend on the unroll length.
+    pub fn validate(&self) -> Result<(), OutOfRange> {
+        let ratio = self.updates_per_env_step;
+        if !(ratio > 0.0 && ratio <= 1e6) {
+            let range = "above 0 and at most 1000000";
+            let found = ratio.to_string();
+            return Err(OutOfRange { key: "limiter.updates_per_env_step", found, range });
+        }
+        let (LearningStarts::EnvSteps(least) | LearningStarts::Episodes(least)) =
+            self.learning_starts;
+        if least == 0 {
+            let (found, range) = ("0".into(), "at least 1");
+            return Err(OutOfRange { key: "limiter.learning_starts", found, range });
+        }
+        Ok(())
+    }
+}
+
+impl Limiter {
+    /// A limiter at the start of a run, of trajectories of `unroll_length` decisions.
+    pub fn new(config: LimiterConfig, unroll_length: usize) -> Result<Self, OutOfRange> {
+        Limiter::restored(config, unroll_length, Counted::default())
+    }
+
+    /// A limiter that goes on where another one was.
+    pub fn restored(
+        config: LimiterConfig,
+        unroll_length: usize,
+        counted: Counted,
+    ) -> Result<Self, OutOfRange> {
+        config.validate()?;
+        let least = Limiter::smallest_slack(config.updates_per_env_step, unroll_length);
+        if config.slack_env_steps < least {
+            let found = format!("{}, and the smallest is {least}", config.slack_env_steps);
+            let range = "at least run.unroll_length + 1 / updates_per_env_step, or both sides \
+                         would wait for each other";
+            return Err(OutOfRange { key: "limiter.slack_env_steps", found, range });
+        }
+        Ok(Limiter { config, counted })
+    }
+
+    /// The smallest slack with which the two sides never wait for each other: the env steps of a
+    /// trajectory and of an update.
+    pub fn smallest_slack(updates_per_env_step: f64, unroll_length: usize) -> u64 {
+        unroll_length as u64 + (1.0 / updates_per_env_step).ceil() as u64
+    }
+
+    /// Whether the warm-up has ended.
+    pub fn has_started(&self) -> bool {
+        let Counted { warm_up_env_steps, warm_up_episodes, .. } = self.counted;
+        warm_up_episodes > 0
+            && match self.config.learning_starts {
+                LearningStarts::EnvSteps(least) => warm_up_env_steps >= least,
+                LearningStarts::Episodes(least) => warm_up_episodes >= least,
+            }
+    }
+
+    /// Whether one more update is owed.
+    pub fn may_update(&self) -> bool {
+        self.has_started() && self.after(0, 1) >= 0.0
+    }
+
+    /// Whether so many env steps more, those of one trajectory, stay within the slack.
+    pub fn may_insert(&self, env_steps: u64) -> bool {
+        !self.has_started() || self.after(env_steps, 0) <= self.config.slack_env_steps as f64
+    }
+
+    /// Env steps were inserted, and with them complete episodes. The trajectory that ends the
+    /// warm-up still belongs to it.
+    pub fn inserted(&mut self, env_steps: u64, episodes: u64) {
+        if self.has_started() {
+            self.counted.env_steps += env_steps;
+        } else {
+            self.counted.warm_up_env_steps += env_steps;
+            self.counted.warm_up_episodes += episodes;
+        }
+    }
+
+    /// An update was made, or skipped because its numbers were not finite.
+    pub fn updated(&mut self) {
+        self.counted.updates += 1;
+    }
+
+    /// The replay has lost everything, as when none of its files can be read: the warm-up and
+    /// the ratio begin anew.
+    pub fn begin_anew(&mut self) {
+        self.counted = Counted::default();
+    }
+
+    /// What has been counted.
+    pub fn counted(&self) -> Counted {
+        self.counted
+    }
+
+    /// Env steps that are owed after so many env steps and updates more: `E − U / ρ`.
+    fn after(&self, env_steps: u64, updates: u64) -> f64 {
+        let env_steps = self.counted.env_steps + env_steps;
+        let updates = self.counted.updates + updates;
+        env_steps as f64 - updates as f64 / self.config.updates_per_env_step
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn config(ratio: f64, learning_starts: LearningStarts, slack: u64) -> LimiterConfig {
+        LimiterConfig { updates_per_env_step: ratio, learning_starts, slack_env_steps: slack }
+    }
+
+    #[test]
+    fn the_warm_up_ends_with_its_env_steps_and_one_episode() {
+        let mut limiter = Limiter::new(config(1.0, LearningStarts::EnvSteps(10), 6), 5).unwrap();
+        limiter.inserted(5, 0);
+        assert!(!limiter.may_update() && limiter.may_insert(1_000));
+        limiter.inserted(5, 0);
+        assert!(!limiter.has_started(), "no episode is complete");
+        limiter.inserted(5, 1);
+        assert!(limiter.has_started());
+        assert!(!limiter.may_update(), "what was inserted during the warm-up is not counted");
+        limiter.inserted(5, 0);
+        assert!(limiter.may_update() && !limiter.may_insert(5));
+    }
+
+    #[test]
+    fn the_warm_up_may_be_counted_in_episodes() {
+        let mut limiter = Limiter::new(config(0.5, LearningStarts::Episodes(2), 7), 5).unwrap();
+        limiter.inserted(5, 1);
+        assert!(!limiter.has_started());
+        limiter.inserted(5, 1);
+        assert!(limiter.has_started());
+        limiter.begin_anew();
+        assert!(!limiter.has_started() && limiter.may_insert(1_000));
+    }
+
+    #[test]
+    fn a_slack_with_which_both_sides_might_wait_is_refused_with_the_smallest() {
+        let start = LearningStarts::EnvSteps(1);
+        let refused = Limiter::new(config(0.25, start, 23), 20).unwrap_err().to_string();
+        assert!(refused.contains("is 23, and the smallest is 24"), "{refused}");
+        assert!(Limiter::new(config(0.25, start, 24), 20).is_ok());
+        for ratio in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(Limiter::new(config(ratio, start, 1_000), 20).is_err(), "{ratio}");
+        }
+        assert!(Limiter::new(config(1.0, LearningStarts::Episodes(0), 99), 20).is_err());
+    }
+
+    #[test]
+    fn with_less_than_the_smallest_slack_both_sides_wait() {
+        // Why it is refused: one update owes 4 env steps; 3 are there, and 20 more do not fit.
+        let limiter = Limiter {
+            config: config(0.25, LearningStarts::EnvSteps(1), 22),
+            counted: Counted {
+                warm_up_env_steps: 1,
+                warm_up_episodes: 1,
+                env_steps: 3,
+                updates: 0,
+            },
+        };
+        assert!(!limiter.may_update() && !limiter.may_insert(20));
+    }
+
+    proptest! {
+        /// Whatever the two sides try, and in whichever order: the ratio stays within the slack,
+        /// one of them may always go on, and a restored limiter goes on alike.
+        #[test]
+        fn the_ratio_stays_within_the_slack_and_somebody_may_go_on(
+            ratio in prop_oneof![0.01..4.0_f64, Just(0.25), Just(1.0), Just(1.0 / 3.0)],
+            unroll_length in 1_usize..30,
+            more_slack in 0_u64..50,
+            starts in prop_oneof![
+                (1_u64..100).prop_map(LearningStarts::EnvSteps),
+                (1_u64..5).prop_map(LearningStarts::Episodes),
+            ],
+            turns in prop::collection::vec((any::<bool>(), 0.0..=1.0_f64, any::<bool>()), 1..400),
+        ) {
+            let slack = Limiter::smallest_slack(ratio, unroll_length) + more_slack;
+            let config = config(ratio, starts, slack);
+            let mut limiter = Limiter::new(config, unroll_length).unwrap();
+            for (inserts, share, ends) in turns {
+                prop_assert!(limiter.may_update() || limiter.may_insert(unroll_length as u64));
+                let env_steps = (share * unroll_length as f64).round() as u64;
+                if inserts && limiter.may_insert(env_steps) {
+                    limiter.inserted(env_steps, u64::from(ends));
+                } else if !inserts && limiter.may_update() {
+                    limiter.updated();
+                }
+                let Counted { env_steps, updates, .. } = limiter.counted();
+                let owed = env_steps as f64 - updates as f64 / ratio;
+                prop_assert!(owed >= 0.0 && owed <= slack as f64, "{} owed", owed);
+                let json = serde_json::to_string(&limiter.counted()).unwrap();
+                let counted = serde_json::from_str(&json).unwrap();
+                limiter = Limiter::restored(config, unroll_length, counted).unwrap();
+            }
+        }
+
+        /// Where one side is always willing, the other one sets the pace.
+        #[test]
+        fn a_long_run_has_the_ratio(ratio in 0.05..3.0_f64, learner_first in any::<bool>()) {
+            let config = config(ratio, LearningStarts::EnvSteps(1), 200);
+            let mut limiter = Limiter::new(config, 20).unwrap();
+            limiter.inserted(20, 1);
+            for _ in 0..20_000 {
+                match (limiter.may_update(), limiter.may_insert(20)) {
+                    (true, may_insert) if learner_first || !may_insert => limiter.updated(),
+                    _ => limiter.inserted(20, 0),
+                }
+            }
+            let Counted { env_steps, updates, .. } = limiter.counted();
+            let found = updates as f64 / env_steps as f64;
+            prop_assert!((found / ratio - 1.0).abs() < 0.05, "{} instead of {}", found, ratio);
+        }
+    }
+}

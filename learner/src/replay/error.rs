@@ -1,0 +1,97 @@
+//! What can be wrong with a replay.
+
+use std::io;
+use std::path::PathBuf;
+
+use engram_mdp::StreamId;
+use thiserror::Error;
+
+use super::EpisodeId;
+use crate::config::OutOfRange;
+use crate::flags::ByteSize;
+
+/// Why a replay cannot be made, filled or sampled.
+#[derive(Debug, Error)]
+pub enum ReplayError {
+    /// A setting is out of its range.
+    #[error(transparent)]
+    Config(#[from] OutOfRange),
+    /// The policy's memory exports no state that could be stored.
+    #[error(
+        "rl.replay.initial_state is \"stored\", but the policy's memory exports no state; set it \
+         to \"zero\", or use a memory layer whose state is small enough to travel"
+    )]
+    NoState,
+    /// A replay on the disk has no folder.
+    #[error("rl.replay.storage is \"disk\", but the run has no folder; set it to \"memory\"")]
+    NoFolder,
+    /// A batch asks for more than the replay can ever hold.
+    #[error(
+        "a batch of {sequences} sequences takes {needed} env steps, and rl.replay.max_env_steps \
+         is {held}; make the replay larger or the batch smaller"
+    )]
+    TooSmallForBatch {
+        /// Sequences of a batch.
+        sequences: usize,
+        /// Env steps that they take.
+        needed: u64,
+        /// Env steps that the replay holds.
+        held: u64,
+    },
+    /// One episode is larger than the whole replay; it was dropped, all others stay.
+    #[error(
+        "an episode of {stream} takes more than {env_steps} env steps and {bytes}, and the whole \
+         replay holds {max_env_steps} and {max_bytes}; raise rl.replay.max_env_steps and \
+         rl.replay.max_bytes, or limit the length of episodes"
+    )]
+    EpisodeTooLarge {
+        /// Whose it is.
+        stream: StreamId,
+        /// Its env steps so far.
+        env_steps: u64,
+        /// Its bytes so far.
+        bytes: ByteSize,
+        /// The most of a replay.
+        max_env_steps: u64,
+        /// The most of a replay.
+        max_bytes: ByteSize,
+    },
+    /// A trajectory's recurrent state has another width than the policy says.
+    #[error("a trajectory of {stream} brings {found} numbers of recurrent state, not {expected}")]
+    StateWidth {
+        /// Whose it is.
+        stream: StreamId,
+        /// The policy's width.
+        expected: usize,
+        /// The trajectory's.
+        found: usize,
+    },
+    /// There is nothing to sample.
+    #[error("the replay holds no complete episode yet: {open} are open")]
+    Empty {
+        /// Episodes that have begun.
+        open: usize,
+    },
+    /// The disk.
+    #[error("cannot {what} {}: {source}", .path.display())]
+    Disk {
+        /// What was tried.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A segment's file is not what the checkpoint says.
+    #[error("segment {} of episodes {first} to {last} is torn: {why}", .path.display())]
+    Torn {
+        /// The file.
+        path: PathBuf,
+        /// Its first episode.
+        first: EpisodeId,
+        /// Its last one.
+        last: EpisodeId,
+        /// What is missing or wrong.
+        why: String,
+    },
+}

@@ -1,0 +1,77 @@
+//! How likely each start is, where that is proportional to priorities.
+//!
+//! An *item* is what has a priority of its own: a whole episode, a stored start, or as many
+//! neighboring starts as a chunk is long. Its weight in the tree is the number of its starts
+//! times `p^α`, so that an exponent of 0 is uniform over starts.
+
+use std::collections::VecDeque;
+
+use super::sum_tree::SumTree;
+
+/// The priorities of items, numbered in the order of their episodes.
+#[derive(Clone, Debug)]
+pub(super) struct Priorities {
+    exponent: f64,
+    tree: SumTree,
+    first: u64,
+    priorities: VecDeque<f32>,
+    largest: f32,
+}
+
+impl Priorities {
+    /// Of no items yet. The first ones have priority 1 until one is said.
+    pub(super) fn new(exponent: f64) -> Self {
+        let (tree, priorities) = (SumTree::new(0), VecDeque::new());
+        Priorities { exponent, tree, first: 0, priorities, largest: 1.0 }
+    }
+
+    /// The number of the next item.
+    pub(super) fn next(&self) -> u64 {
+        self.first + self.priorities.len() as u64
+    }
+
+    /// Adds an item of so many starts with priority `priority`, by default the largest so far.
+    pub(super) fn push(&mut self, starts: usize, priority: Option<f32>) {
+        let priority = priority.unwrap_or(self.largest);
+        self.priorities.push_back(priority);
+        self.tree.push(self.weight(starts, priority));
+    }
+
+    /// Removes the oldest item.
+    pub(super) fn pop(&mut self) {
+        self.priorities.pop_front();
+        self.tree.pop();
+        self.first += 1;
+    }
+
+    /// Changes the priority of an item of so many starts.
+    pub(super) fn set(&mut self, item: u64, starts: usize, priority: f32) {
+        self.priorities[(item - self.first) as usize] = priority;
+        self.tree.set(item, self.weight(starts, priority));
+        self.largest = self.largest.max(priority);
+    }
+
+    /// The item at `share`, in `[0, 1)`, of the sum; none where every priority is zero.
+    pub(super) fn find(&self, share: f64) -> Option<u64> {
+        (self.tree.total() > 0.0).then(|| self.tree.find(share))
+    }
+
+    /// P, the probability of one of the `starts` starts of an item.
+    pub(super) fn probability(&self, item: u64, starts: usize) -> f64 {
+        self.tree.get(item) / starts as f64 / self.tree.total()
+    }
+
+    /// The largest priority so far, and those of all items, the oldest first.
+    pub(super) fn saved(&self) -> (f32, Vec<f32>) {
+        (self.largest, self.priorities.iter().copied().collect())
+    }
+
+    /// Takes over the largest priority so far.
+    pub(super) fn set_largest(&mut self, largest: f32) {
+        self.largest = largest;
+    }
+
+    fn weight(&self, starts: usize, priority: f32) -> f64 {
+        starts as f64 * f64::from(priority).powf(self.exponent)
+    }
+}

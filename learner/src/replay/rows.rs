@@ -1,0 +1,110 @@
+//! What was drawn becomes rows of a batch, in the convention of every other batch.
+
+use engram_mdp::{Actions, Ending, Frames, Observations, StepType, StreamId, Trajectory};
+
+use super::World;
+use super::config::InitialState;
+use super::sample::Piece;
+use super::segment::{Episode, Segment};
+
+/// A piece and where its frames lie.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed<'a> {
+    /// What it is.
+    pub(super) piece: Piece,
+    /// The segment of its episode.
+    pub(super) segment: &'a Segment,
+    /// Its episode.
+    pub(super) episode: Episode,
+}
+
+/// Makes rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape<'a> {
+    /// Decisions per row, T.
+    pub(super) time: usize,
+    /// Decisions before those that are learned from.
+    pub(super) burn_in: usize,
+    /// The recurrent state in which a row begins.
+    pub(super) initial_state: InitialState,
+    /// The world.
+    pub(super) world: &'a World,
+}
+
+const TRUNCATED: StepType = StepType::Last(Ending::Truncated);
+
+impl Shape<'_> {
+    /// A row of pieces, one after another, and frames that count for nothing up to its end.
+    pub(super) fn row(self, number: usize, pieces: &[Placed<'_>]) -> Trajectory {
+        let mut frames = Frames::with_capacity(&self.world.spec, self.time + 1);
+        let mut log_probs = Vec::with_capacity(self.time + 1);
+        let mut core_state = vec![0.0; self.world.state_width];
+        for placed in pieces {
+            self.put(placed, &mut frames, &mut log_probs, &mut core_state);
+        }
+        self.pad(self.time + 1, &mut frames, &mut log_probs);
+        log_probs.truncate(self.time);
+        let oldest = pieces.iter().map(|placed| placed.episode.policy_version).min();
+        Trajectory {
+            stream: StreamId { actor: 0, env_index: number as u32 },
+            sequence: 0,
+            frames,
+            log_probs,
+            policy_versions: vec![oldest.unwrap_or_default(); self.time],
+            core_state,
+        }
+    }
+
+    /// Puts the burn-in and the decisions of a piece behind what is there.
+    fn put(
+        self,
+        placed: &Placed<'_>,
+        frames: &mut Frames,
+        log_probs: &mut Vec<f32>,
+        core_state: &mut [f32],
+    ) {
+        let Placed { piece, segment, episode } = placed;
+        let begins = frames.rows();
+        let (from, to) = (piece.start.saturating_sub(self.burn_in), piece.start + piece.length);
+        let missing = self.burn_in - (piece.start - from);
+        self.pad(begins + missing, frames, log_probs);
+        let rows = episode.row + from..episode.row + to + 1;
+        segment.copy(rows, &self.world.spec, frames, log_probs);
+        if from > 0 {
+            match self.initial_state {
+                InitialState::Zero => begin(frames, begins, self.world.spec.action.len()),
+                InitialState::Stored => {
+                    let state = segment.state(episode, from, self.world.state_width);
+                    core_state.copy_from_slice(state);
+                }
+            }
+        }
+        if to < episode.decisions {
+            *frames.step_types.last_mut().expect("a frame was copied") = TRUNCATED;
+            *log_probs.last_mut().expect("a frame was copied") = 0.0;
+        }
+    }
+
+    /// Adds frames that count for nothing until there are `rows`.
+    fn pad(self, rows: usize, frames: &mut Frames, log_probs: &mut Vec<f32>) {
+        let spec = &self.world.spec;
+        match &mut frames.observations {
+            Observations::U8(numbers) => numbers.resize(rows * spec.observation.len(), 0),
+            Observations::F32(numbers) => numbers.resize(rows * spec.observation.len(), 0.0),
+        }
+        match &mut frames.previous_actions {
+            Actions::Discrete(numbers) => numbers.resize(rows * spec.action.len(), 0),
+            Actions::Continuous(numbers) => numbers.resize(rows * spec.action.len(), 0.0),
+        }
+        frames.previous_rewards.resize(rows, 0.0);
+        frames.step_types.resize(rows, TRUNCATED);
+        log_probs.resize(rows, 0.0);
+    }
+}
+
+/// Makes a frame a First one: nothing led to it.
+fn begin(frames: &mut Frames, row: usize, action_len: usize) {
+    frames.step_types[row] = StepType::First;
+    frames.previous_rewards[row] = 0.0;
+    frames.previous_actions.set_row(row, None, action_len);
+}

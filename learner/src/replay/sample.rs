@@ -1,0 +1,96 @@
+//! What a replay gives: rows of a batch, and where each sequence in them came from.
+
+use engram_mdp::Trajectory;
+
+use super::EpisodeId;
+
+/// Sequences side by side, as rows of equal length T for `engram_policy::Batch`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Rows of T decisions and T + 1 frames; their streams and sequences name nothing.
+    pub rows: Vec<Trajectory>,
+    /// The sequences in them, row by row and within a row in their order.
+    pub pieces: Vec<Piece>,
+}
+
+/// A sequence, where it came from and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Piece {
+    /// The episode.
+    pub episode: EpisodeId,
+    /// The first decision of the episode that is learned from.
+    pub start: usize,
+    /// Decisions that are learned from.
+    pub length: usize,
+    /// The row.
+    pub row: usize,
+    /// Where in the row the first decision that is learned from stands; the burn-in precedes it.
+    pub at: usize,
+    /// The importance weight of its decisions, at most 1; always 1 where sampling is uniform.
+    pub weight: f32,
+    /// The version of the oldest weights that acted in the episode.
+    pub policy_version: u64,
+}
+
+/// How likely a part of an episode is from now on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Priority {
+    /// The episode.
+    pub episode: EpisodeId,
+    /// A start in it.
+    pub start: usize,
+    /// p, at least zero. At zero it is not drawn any more while others have more.
+    pub priority: f64,
+}
+
+impl Sample {
+    /// T, decisions per row.
+    pub fn unroll_length(&self) -> usize {
+        self.rows[0].unroll_length()
+    }
+
+    /// Decisions that are learned from.
+    pub fn env_steps(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.length).sum()
+    }
+
+    /// The share of the T · B decisions that is not learned from: padding, Last frames between
+    /// sequences, and burn-in.
+    pub fn waste(&self) -> f64 {
+        let all = self.unroll_length() * self.rows.len();
+        1.0 - self.env_steps() as f64 / all as f64
+    }
+
+    /// What each decision counts in a loss, time-major `[T, B]`: the importance weight of its
+    /// sequence, zero where nothing is learned from it. Unlike `Batch::weights` it is zero during
+    /// the burn-in, too.
+    pub fn weights(&self) -> Vec<f32> {
+        let batch = self.rows.len();
+        let mut weights = vec![0.0; self.unroll_length() * batch];
+        for piece in &self.pieces {
+            for t in piece.at..piece.at + piece.length {
+                weights[t * batch + piece.row] = piece.weight;
+            }
+        }
+        weights
+    }
+
+    /// New priorities out of TD errors `[T, B]`, time-major: `η max |δ| + (1 − η) mean |δ|` over
+    /// the decisions of each sequence (Kapturowski et al. 2019, R2D2, section 2.3,
+    /// <https://openreview.net/forum?id=r1lyTjAqYX>), with η = `largest_share`.
+    pub fn priorities(&self, td_errors: &[f32], largest_share: f64) -> Vec<Priority> {
+        let batch = self.rows.len();
+        let expected = self.unroll_length() * batch;
+        assert_eq!(td_errors.len(), expected, "TD errors have shape [T, B]");
+        let priority = |piece: &Piece| {
+            let decisions = piece.at..piece.at + piece.length;
+            let errors = decisions.map(|t| f64::from(td_errors[t * batch + piece.row].abs()));
+            let (largest, sum) =
+                errors.fold((0.0, 0.0), |(largest, sum), x| (f64::max(largest, x), sum + x));
+            let mean = sum / piece.length as f64;
+            let priority = largest_share * largest + (1.0 - largest_share) * mean;
+            Priority { episode: piece.episode, start: piece.start, priority }
+        };
+        self.pieces.iter().map(priority).collect()
+    }
+}

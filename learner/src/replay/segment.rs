@@ -1,0 +1,153 @@
+//! Whole episodes in columns. An open segment grows, a sealed one never changes again.
+
+use std::ops::Range;
+
+use engram_mdp::{EnvSpec, Frames, StepType};
+
+use super::building::Finished;
+use super::column::{Column, Numbers};
+use super::{EpisodeId, World};
+
+/// Episodes one after another, the rows of all of them in the same columns. An episode of n
+/// decisions has n + 1 rows.
+#[derive(Debug)]
+pub(super) struct Segment {
+    /// The first episode; the others follow without a gap.
+    pub(super) first: EpisodeId,
+    /// What is known of each.
+    pub(super) episodes: Vec<Episode>,
+    pub(super) observations: Numbers,
+    pub(super) previous_actions: Numbers,
+    pub(super) previous_rewards: Column<f32>,
+    /// [`StepType::code`] of every row.
+    pub(super) step_types: Column<u8>,
+    /// Of the decision at each row; zero at Last rows.
+    pub(super) log_probs: Column<f32>,
+    /// Rows, counted within their episodes, before which a recurrent state is stored.
+    pub(super) state_rows: Column<u32>,
+    /// Those states.
+    pub(super) states: Column<f32>,
+}
+
+/// Where an episode lies in its segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Episode {
+    /// Its first row.
+    pub(super) row: usize,
+    /// Its decisions, n.
+    pub(super) decisions: usize,
+    /// Its first recurrent state.
+    pub(super) state: usize,
+    /// Its recurrent states.
+    pub(super) states: usize,
+    /// The version of the oldest weights in it.
+    pub(super) policy_version: u64,
+}
+
+impl Segment {
+    /// One without episodes; the next one is `first`.
+    pub(super) fn new(world: &World, first: EpisodeId) -> Self {
+        Segment {
+            first,
+            episodes: Vec::new(),
+            observations: Numbers::observations(world.spec.observation.dtype),
+            previous_actions: Numbers::actions(world.spec.action),
+            previous_rewards: Column::default(),
+            step_types: Column::default(),
+            log_probs: Column::default(),
+            state_rows: Column::default(),
+            states: Column::default(),
+        }
+    }
+
+    /// Appends a complete episode.
+    pub(super) fn push(&mut self, finished: &Finished<'_>) {
+        let Finished { frames, log_probs, state_rows, states, policy_version } = *finished;
+        self.episodes.push(Episode {
+            row: self.step_types.len(),
+            decisions: frames.rows() - 1,
+            state: self.state_rows.len(),
+            states: state_rows.len(),
+            policy_version,
+        });
+        self.observations.extend_observations(&frames.observations);
+        self.previous_actions.extend_actions(&frames.previous_actions);
+        self.previous_rewards.extend(&frames.previous_rewards);
+        let codes: Vec<u8> = frames.step_types.iter().map(|step| step.code()).collect();
+        self.step_types.extend(&codes);
+        self.log_probs.extend(log_probs);
+        self.log_probs.extend(&[0.0]);
+        self.state_rows.extend(state_rows);
+        self.states.extend(states);
+    }
+
+    /// Copies rows `rows` behind those of `to`, and their log-probabilities.
+    pub(super) fn copy(
+        &self,
+        rows: Range<usize>,
+        spec: &EnvSpec,
+        to: &mut Frames,
+        log_probs: &mut Vec<f32>,
+    ) {
+        let numbers = |len: usize| rows.start * len..rows.end * len;
+        self.observations.copy_observations(numbers(spec.observation.len()), &mut to.observations);
+        self.previous_actions.copy_actions(numbers(spec.action.len()), &mut to.previous_actions);
+        to.previous_rewards.extend_from_slice(&self.previous_rewards[rows.clone()]);
+        to.step_types.extend(self.step_types[rows.clone()].iter().map(|&code| step_type(code)));
+        log_probs.extend_from_slice(&self.log_probs[rows]);
+    }
+
+    /// The rows of an episode, counted within it, before which a state is stored.
+    pub(super) fn state_rows(&self, episode: &Episode) -> &[u32] {
+        &self.state_rows[episode.state..episode.state + episode.states]
+    }
+
+    /// The state before row `row` of an episode, `width` numbers.
+    pub(super) fn state(&self, episode: &Episode, row: usize, width: usize) -> &[f32] {
+        let at = self.state_rows(episode).binary_search(&(row as u32));
+        let at = episode.state + at.expect("a sequence begins where a state is stored");
+        &self.states[at * width..(at + 1) * width]
+    }
+
+    /// Its rows, of all episodes.
+    pub(super) fn rows(&self) -> usize {
+        self.step_types.len()
+    }
+
+    /// Bytes of its columns.
+    pub(super) fn bytes(&self) -> u64 {
+        let columns = [
+            self.observations.bytes(),
+            self.previous_actions.bytes(),
+            self.previous_rewards.bytes(),
+            self.step_types.bytes(),
+            self.log_probs.bytes(),
+            self.state_rows.bytes(),
+            self.states.bytes(),
+        ];
+        columns.iter().map(|column| column.len() as u64).sum()
+    }
+
+    /// Gives back memory that is reserved and not used.
+    pub(super) fn shrink(&mut self) {
+        self.episodes.shrink_to_fit();
+        self.observations.shrink();
+        self.previous_actions.shrink();
+        self.previous_rewards.shrink();
+        self.step_types.shrink();
+        self.log_probs.shrink();
+        self.state_rows.shrink();
+        self.states.shrink();
+    }
+}
+
+/// What rows of an episode of `decisions` with `states` recurrent states take.
+pub(super) fn episode_bytes(world: &World, decisions: usize, states: usize) -> u64 {
+    let spec = &world.spec;
+    let row = spec.observation.bytes() + 4 * spec.action.len() + 4 + 1 + 4;
+    ((decisions + 1) * row + states * (4 + 4 * world.state_width)) as u64
+}
+
+fn step_type(code: u8) -> StepType {
+    StepType::from_code(code).expect("a segment's step types are checked when it is read")
+}
