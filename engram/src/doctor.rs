@@ -193,7 +193,9 @@ fn check_experiment(name: &str, configs: &Path) -> Result<()> {
         print_config: false,
     };
     let experiment = Experiment::from_args(&args)?;
-    Policy::new(&experiment.seq, &experiment.env.spec(), Seed::new(1), tch::Device::Cpu)?;
+    let (spec, outputs) = (experiment.env.spec(), experiment.rl.outputs());
+    let (kind, device) = (tch::Kind::Float, tch::Device::Cpu);
+    Policy::with_outputs(&outputs, kind, &experiment.seq, &spec, Seed::new(1), device)?;
     Ok(())
 }
 

@@ -91,7 +91,9 @@ mod tests {
             let experiment = Experiment::from_args(&args(&name, &[]))
                 .unwrap_or_else(|error| panic!("{name}: {error:#}"));
             let spec = experiment.env.spec();
-            Policy::new(&experiment.seq, &spec, Seed::new(1), tch::Device::Cpu)
+            let (outputs, seed) = (experiment.rl.outputs(), Seed::new(1));
+            let (kind, device) = (tch::Kind::Float, tch::Device::Cpu);
+            Policy::with_outputs(&outputs, kind, &experiment.seq, &spec, seed, device)
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }

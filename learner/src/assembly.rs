@@ -12,27 +12,48 @@ use tch::Device;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use crate::algorithms::Replayed;
 use crate::gathering::{Gathered, Gathering};
 use crate::metrics::{Dropped, Metrics, Phase};
 use crate::publisher::Newest;
 use crate::queue::Arrivals;
+use crate::replay::Sample;
 
 /// Batches that wait for the learner, beside the one that it works on.
 pub const BATCHES_AHEAD: usize = 1;
 
-/// A batch and what is known of its trajectories.
+/// What an update learns from, and what has arrived for it.
 #[derive(Debug)]
 pub struct Assembled {
-    /// The tensors.
-    pub batch: Batch,
-    /// Its trajectories, in the order of the batch.
-    pub rows: Vec<Row>,
-    /// Agent decisions in it.
+    /// What it learns from.
+    pub content: Content,
+    /// The versions of the oldest weights in each trajectory that has arrived.
+    pub policy_versions: Vec<u64>,
+    /// Agent decisions in those.
     pub env_steps: u64,
-    /// Trajectories that were dropped on the way to it because they were stale.
+    /// Trajectories that were dropped on the way because they were stale.
     pub stale: u64,
     /// How long its tensors took to make.
     pub assembly_time: Duration,
+}
+
+/// What an update learns from.
+#[derive(Debug)]
+pub enum Content {
+    /// What has arrived itself.
+    Streams {
+        /// The tensors.
+        batch: Batch,
+        /// Their trajectories, in the order of the batch.
+        rows: Vec<Row>,
+    },
+    /// What the replay gave.
+    Sequences {
+        /// The tensors.
+        replayed: Replayed,
+        /// Where they came from.
+        sample: Sample,
+    },
 }
 
 /// Where one trajectory of a batch came from.
@@ -130,7 +151,9 @@ impl Assembler {
         let env_steps = trajectories.iter().map(|t| t.env_steps() as u64).sum();
         let assembly_time = started.elapsed();
         self.metrics.phase(Phase::Assemble, assembly_time);
-        Ok(Assembled { batch, rows, env_steps, stale, assembly_time })
+        let policy_versions = rows.iter().map(|row| row.policy_version).collect();
+        let content = Content::Streams { batch, rows };
+        Ok(Assembled { content, policy_versions, env_steps, stale, assembly_time })
     }
 }
 
@@ -169,8 +192,9 @@ mod tests {
         }
         for first in [0, 2] {
             let assembled = batches.recv().await.unwrap();
-            assert_eq!((assembled.batch.batch(), assembled.env_steps), (2, 8));
-            assert_eq!(assembled.rows.len(), 2, "from {first}");
+            let Content::Streams { batch, rows } = &assembled.content else { panic!("streams") };
+            assert_eq!((batch.batch(), assembled.env_steps), (2, 8));
+            assert_eq!((rows.len(), assembled.policy_versions.len()), (2, 2), "from {first}");
         }
         stop.trigger();
         assert!(batches.recv().await.is_none(), "half a batch");

@@ -116,6 +116,22 @@ impl Carried {
         })
     }
 
+    /// For a learner that does not learn from streams: nothing is ever kept.
+    pub fn nothing(device: Device) -> Self {
+        let nothing = CoreState::nothing(0);
+        Carried {
+            table: StateTable::new(&nothing, device, i64::MAX),
+            nothing,
+            device,
+            most: usize::MAX,
+            streams: HashMap::new(),
+            silent: BTreeSet::new(),
+            batches: 0,
+            restarts: 0,
+            evictions: 0,
+        }
+    }
+
     /// Whether the policy carries anything at all. If so, a batch must hold at most one trajectory
     /// of each stream.
     pub fn carries(&self) -> bool {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::off_policy::{
-    DqnConfig, Encoder, ExplorationConfig, OffPolicyConfig, SacDiscreteConfig, Temperature,
+    Encoder, ExplorationConfig, OffPolicyConfig, QLearningConfig, SacDiscreteConfig, Temperature,
 };
 use crate::vtrace::VtraceOptions;
 
@@ -21,9 +21,9 @@ pub enum RlConfig {
     /// The on-policy actor-critic of IMPALA.
     Vtrace(VtraceConfig),
     /// Deep Q-learning.
-    Dqn(DqnConfig),
+    Dqn(OffPolicyConfig<QLearningConfig>),
     /// Soft actor-critic for discrete actions.
-    SacDiscrete(SacDiscreteConfig),
+    SacDiscrete(OffPolicyConfig<SacDiscreteConfig>),
 }
 
 /// A V-trace actor-critic (Espeholt et al. 2018, <https://arxiv.org/abs/1802.01561>).
@@ -145,8 +145,8 @@ impl RlConfig {
     pub fn batch_size(&self) -> usize {
         match self {
             RlConfig::Vtrace(config) => config.batch_size,
-            RlConfig::Dqn(DqnConfig { off_policy, .. })
-            | RlConfig::SacDiscrete(SacDiscreteConfig { off_policy, .. }) => off_policy.batch_size,
+            RlConfig::Dqn(config) => config.batch_size,
+            RlConfig::SacDiscrete(config) => config.batch_size,
         }
     }
 
@@ -154,10 +154,8 @@ impl RlConfig {
     pub fn max_non_finite_updates(&self) -> u32 {
         match self {
             RlConfig::Vtrace(config) => config.max_non_finite_updates,
-            RlConfig::Dqn(DqnConfig { off_policy, .. })
-            | RlConfig::SacDiscrete(SacDiscreteConfig { off_policy, .. }) => {
-                off_policy.max_non_finite_updates
-            }
+            RlConfig::Dqn(config) => config.max_non_finite_updates,
+            RlConfig::SacDiscrete(config) => config.max_non_finite_updates,
         }
     }
 
@@ -165,8 +163,8 @@ impl RlConfig {
     pub fn freeze(&self) -> &[String] {
         match self {
             RlConfig::Vtrace(config) => &config.freeze,
-            RlConfig::Dqn(DqnConfig { off_policy, .. })
-            | RlConfig::SacDiscrete(SacDiscreteConfig { off_policy, .. }) => &off_policy.freeze,
+            RlConfig::Dqn(config) => &config.freeze,
+            RlConfig::SacDiscrete(config) => &config.freeze,
         }
     }
 
@@ -174,17 +172,17 @@ impl RlConfig {
     pub fn outputs(&self) -> Outputs {
         match self {
             RlConfig::Vtrace(_) => Outputs::ActorCritic {},
-            RlConfig::Dqn(config) => config.outputs(),
-            RlConfig::SacDiscrete(config) => config.outputs(),
+            RlConfig::Dqn(config) => config.objective.outputs(),
+            RlConfig::SacDiscrete(config) => config.objective.outputs(),
         }
     }
 
-    /// The settings of an algorithm that learns from a replay.
-    pub fn off_policy(&self) -> Option<&OffPolicyConfig> {
+    /// What all algorithms share that learn from a replay, where this one does.
+    pub fn off_policy(&self) -> Option<OffPolicyConfig> {
         match self {
             RlConfig::Vtrace(_) => None,
-            RlConfig::Dqn(DqnConfig { off_policy, .. })
-            | RlConfig::SacDiscrete(SacDiscreteConfig { off_policy, .. }) => Some(off_policy),
+            RlConfig::Dqn(config) => Some(config.shared()),
+            RlConfig::SacDiscrete(config) => Some(config.shared()),
         }
     }
 
@@ -192,8 +190,14 @@ impl RlConfig {
     pub fn validate(&self) -> Result<(), OutOfRange> {
         match self {
             RlConfig::Vtrace(config) => config.validate(),
-            RlConfig::Dqn(config) => config.validate(),
-            RlConfig::SacDiscrete(config) => config.validate(),
+            RlConfig::Dqn(config) => {
+                config.validate_shared()?;
+                config.objective.validate(config.error)
+            }
+            RlConfig::SacDiscrete(config) => {
+                config.validate_shared()?;
+                config.objective.validate()
+            }
         }
     }
 }

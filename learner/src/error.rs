@@ -11,6 +11,7 @@ use crate::algorithms::NonFinite;
 use crate::carried::TooLittleMemory;
 use crate::checkpoint::CheckpointError;
 use crate::config::OutOfRange;
+use crate::replay::ReplayError;
 use crate::run_folder::RunFolderError;
 use crate::transfer::TransferError;
 
@@ -41,6 +42,9 @@ pub enum LearnerError {
     /// What streams carry does not find room.
     #[error(transparent)]
     StreamMemory(#[from] TooLittleMemory),
+    /// There is no replay that could be learned from.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// There are no weights to begin with.
     #[error(transparent)]
     Transfer(#[from] TransferError),

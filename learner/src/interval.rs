@@ -18,7 +18,7 @@ pub struct Interval {
     meter: Meter,
     lags: Sum,
     stale: u64,
-    stats: [Sum; STATS],
+    stats: Vec<(&'static str, Sum)>,
 }
 
 /// A mean in the making.
@@ -28,11 +28,15 @@ struct Sum {
     count: u64,
 }
 
-const STATS: usize = 9;
-
 impl Interval {
-    /// An interval that starts now, where the run is this far.
-    pub fn start(now: Instant, counters: &Counters, episodes: &Episodes) -> Self {
+    /// An interval that starts now, where the run is this far; updates report numbers of the names
+    /// `columns`.
+    pub fn start(
+        now: Instant,
+        counters: &Counters,
+        episodes: &Episodes,
+        columns: &[&'static str],
+    ) -> Self {
         Interval {
             started: now,
             env_steps: counters.env_steps,
@@ -40,7 +44,7 @@ impl Interval {
             meter: Meter::default(),
             lags: Sum::default(),
             stale: 0,
-            stats: [Sum::default(); STATS],
+            stats: columns.iter().map(|&name| (name, Sum::default())).collect(),
         }
     }
 
@@ -50,7 +54,8 @@ impl Interval {
         self.meter.spent(Phase::Forward, phases.forward);
         self.meter.spent(Phase::Backward, phases.backward);
         self.meter.spent(Phase::Optimizer, phases.optimizer);
-        for (sum, (_, value)) in self.stats.iter_mut().zip(named(stats)) {
+        for ((column, sum), &(name, value)) in self.stats.iter_mut().zip(&stats.numbers) {
+            assert_eq!(*column, name, "an update reports the algorithm's columns");
             sum.add(value);
         }
     }
@@ -113,8 +118,7 @@ impl Interval {
             ("stale_trajectories", Some(self.stale as f64)),
             ("non_finite_updates", Some(counters.non_finite_updates as f64)),
         ];
-        let names = named(&UpdateStats::default()).map(|(name, _)| name);
-        row.extend(names.into_iter().zip(self.stats).map(|(name, sum)| (name, sum.mean())));
+        row.extend(self.stats.iter().map(|&(name, sum)| (name, sum.mean())));
         row.push(("data_wait_share", Some(shares.data_wait)));
         row.extend(Phase::ALL.map(|phase| (share_name(phase), Some(shares.of(phase)))));
         row
@@ -130,21 +134,6 @@ impl Sum {
     fn mean(&self) -> Option<f64> {
         (self.count > 0).then(|| self.sum / self.count as f64)
     }
-}
-
-/// The columns that an update fills.
-fn named(stats: &UpdateStats) -> [(&'static str, f64); STATS] {
-    [
-        ("loss", stats.loss),
-        ("policy_loss", stats.policy_loss),
-        ("value_loss", stats.value_loss),
-        ("entropy", stats.entropy),
-        ("grad_norm", stats.grad_norm),
-        ("learning_rate", stats.learning_rate),
-        ("mean_value", stats.mean_value),
-        ("mean_rho", stats.mean_rho),
-        ("explained_variance", stats.explained_variance),
-    ]
 }
 
 fn share_name(phase: Phase) -> &'static str {
@@ -163,6 +152,7 @@ mod tests {
     use engram_mdp::{Ending, Episode, Finish};
 
     use super::*;
+    use crate::algorithms::Phases;
     use crate::episodes::ReportId;
 
     fn report(episodes: &mut Episodes, sequence: u64, returns: &[f32]) {
@@ -184,11 +174,11 @@ mod tests {
         let (start, mut episodes) = (Instant::now(), Episodes::default());
         report(&mut episodes, 0, &[100.0]);
         let mut counters = Counters { env_steps: 1_000, ..Counters::default() };
-        let mut interval = Interval::start(start, &counters, &episodes);
+        let mut interval = Interval::start(start, &counters, &episodes, &["loss"]);
         report(&mut episodes, 1, &[1.0, 2.0]);
         counters.env_steps = 1_500;
         for loss in [1.0, 3.0] {
-            interval.updated(&UpdateStats { loss, ..UpdateStats::default() });
+            interval.updated(&UpdateStats { numbers: vec![("loss", loss)], phases: Phases::default() });
         }
         interval.lag(0);
         interval.lag(3);

@@ -9,10 +9,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use engram_mdp::{EnvSpec, Generator, Seed};
 use engram_policy::{Batch, Loaded, Policy, PolicyConfig};
-use tch::Device;
+use tch::{Device, Kind};
 
-use crate::algorithms::{Algorithm, NonFinite, UpdateStats};
-use crate::assembly::Row;
+use crate::algorithms::{Algorithm, NonFinite, Replayed, UpdateStats};
+use crate::assembly::{Content, Row};
 use crate::carried::{Carried, Tally};
 use crate::checkpoint::{Checkpoint, CheckpointError, State};
 use crate::config::RlConfig;
@@ -21,6 +21,7 @@ use crate::episodes::Episodes;
 use crate::error::LearnerError;
 use crate::flags::ByteSize;
 use crate::publisher::Weights;
+use crate::replay::{Priority, Sample};
 use crate::streams::Streams;
 use crate::tensors;
 use crate::transfer::Origin;
@@ -46,6 +47,15 @@ pub struct Recipe {
     pub stream_memory: ByteSize,
 }
 
+/// What an update came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Updated {
+    /// What it did.
+    pub stats: UpdateStats,
+    /// The new priorities of what was learned from; none where a replay is sampled uniformly.
+    pub priorities: Vec<Priority>,
+}
+
 /// A policy that learns.
 pub struct Learner {
     recipe: Recipe,
@@ -61,14 +71,20 @@ impl Learner {
     /// One that has learned nothing yet, for a world.
     pub fn new(recipe: Recipe, spec: EnvSpec) -> Result<Self, LearnerError> {
         let seed = recipe.seed.derive("policy", 0);
+        let (outputs, device) = (recipe.rl.outputs(), recipe.device);
         let mut policy =
-            Policy::new(&recipe.policy, &spec, seed, recipe.device).map_err(LearnerError::World)?;
+            Policy::with_outputs(&outputs, Kind::Float, &recipe.policy, &spec, seed, device)
+                .map_err(LearnerError::World)?;
         policy.freeze(recipe.rl.freeze()).map_err(LearnerError::Freeze)?;
         if policy.trainable().is_empty() {
             return Err(LearnerError::NothingLearns { frozen: recipe.rl.freeze().to_vec() });
         }
-        let carried = Carried::new(&policy, recipe.stream_memory, recipe.rl.batch_size())?;
-        let algorithm = Algorithm::new(&recipe.rl, &policy);
+        let carried = match recipe.rl.off_policy() {
+            None => Carried::new(&policy, recipe.stream_memory, recipe.rl.batch_size())?,
+            // Sequences from a replay begin with what is stored beside them.
+            Some(_) => Carried::nothing(recipe.device),
+        };
+        let algorithm = Algorithm::new(&recipe.rl, &policy, recipe.seed.derive("critic", 0));
         let (counters, generators) = (Counters::default(), BTreeMap::new());
         Ok(Learner { recipe, spec, policy, algorithm, carried, counters, generators })
     }
@@ -101,38 +117,68 @@ impl Learner {
         Ok(origin.give(&mut self.policy)?)
     }
 
-    /// Makes one update from a batch of so many env steps, whose trajectories came from `rows`. If
-    /// a number was not finite, weights and optimizer are as they were, and the batch's streams
-    /// begin anew; the env steps count either way.
-    pub fn update(
-        &mut self,
-        batch: &Batch,
-        rows: &[Row],
-        env_steps: u64,
-    ) -> Result<UpdateStats, NonFinite> {
-        let started = Instant::now();
+    /// Makes one update, for which so many env steps have arrived. If a number was not finite,
+    /// weights and optimizer are as they were, and streams that were learned from begin anew; the
+    /// env steps count either way.
+    pub fn update(&mut self, content: &Content, env_steps: u64) -> Result<Updated, NonFinite> {
         let Counters { updates, non_finite_updates, .. } = self.counters;
         let attempt = updates + non_finite_updates;
         self.policy.set_dropout(Some(self.recipe.seed.derive("dropout", attempt)));
+        let updated = match content {
+            Content::Streams { batch, rows } => self.update_from_streams(batch, rows),
+            Content::Sequences { replayed, sample } => self.update_from_replay(replayed, sample),
+        };
+        self.counters.env_steps += env_steps;
+        match updated {
+            Ok(_) => self.counters.updates += 1,
+            Err(_) => self.counters.non_finite_updates += 1,
+        }
+        updated
+    }
+
+    fn update_from_streams(&mut self, batch: &Batch, rows: &[Row]) -> Result<Updated, NonFinite> {
+        let started = Instant::now();
         let carry = self.carried.take(rows);
         let taking = started.elapsed();
         let progress = self.counters.env_steps as f64 / self.recipe.budget as f64;
-        let updated = self.algorithm.update(&self.policy, batch, &carry, progress);
-        self.counters.env_steps += env_steps;
-        match updated {
-            Ok((mut stats, carry)) => {
-                let updated = Instant::now();
-                self.carried.put(rows, &carry);
-                self.counters.updates += 1;
-                stats.phases.forward += taking;
-                stats.phases.optimizer += updated.elapsed();
-                Ok(stats)
+        let (mut stats, carry) = self.algorithm.update(&self.policy, batch, &carry, progress)?;
+        let updated = Instant::now();
+        self.carried.put(rows, &carry);
+        stats.phases.forward += taking;
+        stats.phases.optimizer += updated.elapsed();
+        Ok(Updated { stats, priorities: Vec::new() })
+    }
+
+    fn update_from_replay(
+        &mut self,
+        replayed: &Replayed,
+        sample: &Sample,
+    ) -> Result<Updated, NonFinite> {
+        let (stats, td_errors) = self.algorithm.update_from_replay(&self.policy, replayed)?;
+        let config = self.recipe.rl.off_policy().expect("what is replayed is off-policy");
+        let priorities = match config.is_prioritized() {
+            true => {
+                let errors = td_errors.to_kind(Kind::Float).to_device(Device::Cpu).contiguous();
+                let errors = Vec::<f32>::try_from(errors.view(-1)).expect("floats, row by row");
+                sample.priorities(&errors, config.priority_largest_share)
             }
-            Err(last) => {
-                self.counters.non_finite_updates += 1;
-                Err(last)
-            }
+            false => Vec::new(),
+        };
+        Ok(Updated { stats, priorities })
+    }
+
+    /// From here on weights say to explore like this far into the run: so many env steps after
+    /// learning from a replay has started, or before that.
+    pub fn explore(&mut self, since_warm_up: Option<u64>) {
+        if let Some(config) = self.recipe.rl.off_policy() {
+            let choice = self.algorithm.choice();
+            self.policy.set_exploration(config.exploration(choice, since_warm_up));
         }
+    }
+
+    /// The names of the numbers that an update reports.
+    pub fn columns(&self) -> &'static [&'static str] {
+        self.algorithm.columns()
     }
 
     /// What is kept of streams, where anything is, and what happened to it since this was last

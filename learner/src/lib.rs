@@ -42,6 +42,8 @@ pub mod assembly;
 
 mod gathering;
 
+pub mod replaying;
+
 mod opening;
 
 mod wiring;
@@ -132,6 +134,7 @@ pub use meter::Shares;
 use checkpoint::Store;
 use episodes::Means;
 use learner::Recipe;
+use limiter::Limiter;
 use metrics::Metrics;
 use run_folder::RunFolder;
 use service::{Services, Stage};
@@ -213,6 +216,15 @@ impl LearnerConfig {
         Ok(LearnerConfig { run_id, folder, resolved, run, rl, policy, device, threads, flags })
     }
 
+    /// Refuses what could only fail later: settings of a replay that do not go with those of the
+    /// run.
+    pub fn check(&self) -> Result<(), LearnerError> {
+        let Some(config) = self.rl.off_policy() else { return Ok(()) };
+        config.replay.check_batch(config.batch_size)?;
+        Limiter::new(config.limiter, self.run.unroll_length)?;
+        Ok(())
+    }
+
     fn recipe(&self) -> Recipe {
         Recipe {
             run_id: self.run_id.clone(),
@@ -242,6 +254,7 @@ pub async fn run(
     progress: watch::Sender<ProgressLine>,
     shutdown: Shutdown,
 ) -> Result<Summary, LearnerError> {
+    config.check()?;
     let (stage, stages) = watch::channel(Stage::Training);
     let (services, wiring) = wire(&config, stages, progress, shutdown.clone());
     let (ready, is_ready) = oneshot::channel();

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use metrics::{Counter, Gauge, Histogram, Unit};
 
 use crate::carried::Tally;
+use crate::replay::Held;
 
 const TRAJECTORIES_RECEIVED: &str = "engram_trajectories_received_total";
 const TRAJECTORIES_DROPPED: &str = "engram_trajectories_dropped_total";
@@ -17,6 +18,11 @@ const STREAM_CARRIED: &str = "engram_stream_carried";
 const STREAM_CARRY_BYTES: &str = "engram_stream_carry_bytes";
 const STREAM_RESTARTS: &str = "engram_stream_restarts_total";
 const STREAM_EVICTIONS: &str = "engram_stream_evictions_total";
+const REPLAY_EPISODES: &str = "engram_replay_episodes";
+const REPLAY_ENV_STEPS: &str = "engram_replay_env_steps";
+const REPLAY_BYTES: &str = "engram_replay_bytes";
+const REPLAY_DROPPED: &str = "engram_replay_dropped_env_steps_total";
+const LIMITER_WAIT: &str = "engram_limiter_wait_seconds_total";
 const ACTORS: &str = "engram_actors";
 const QUEUE_DEPTH: &str = "engram_queue_depth";
 const POLICY_VERSION: &str = "engram_policy_version";
@@ -85,13 +91,29 @@ pub enum Dropped {
     Repeat,
     /// It was malformed.
     Invalid,
+    /// It belongs to an episode that is larger than the whole replay.
+    Unreplayable,
+}
+
+/// Whom the limiter of updates per env step holds back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldBack {
+    /// Trajectories, and so actors.
+    Insertions,
+    /// Updates, and so the learner.
+    Updates,
 }
 
 /// The learner's metrics.
 #[derive(Clone)]
 pub struct Metrics {
     received: Counter,
-    dropped: [Counter; 3],
+    dropped: [Counter; 4],
+    replay_episodes: Gauge,
+    replay_env_steps: Gauge,
+    replay_bytes: Gauge,
+    replay_dropped: Counter,
+    limiter_wait: [Gauge; 2],
     stream_gaps: Counter,
     stream_carried: Gauge,
     stream_carry_bytes: Gauge,
@@ -124,7 +146,13 @@ impl Metrics {
             |reason: &'static str| metrics::counter!(TRAJECTORIES_DROPPED, "reason" => reason);
         Metrics {
             received: metrics::counter!(TRAJECTORIES_RECEIVED),
-            dropped: ["stale", "repeat", "invalid"].map(dropped),
+            dropped: ["stale", "repeat", "invalid", "unreplayable"].map(dropped),
+            replay_episodes: metrics::gauge!(REPLAY_EPISODES),
+            replay_env_steps: metrics::gauge!(REPLAY_ENV_STEPS),
+            replay_bytes: metrics::gauge!(REPLAY_BYTES),
+            replay_dropped: metrics::counter!(REPLAY_DROPPED),
+            limiter_wait: ["insertions", "updates"]
+                .map(|side| metrics::gauge!(LIMITER_WAIT, "side" => side)),
             stream_gaps: metrics::counter!(STREAM_GAPS),
             stream_carried: metrics::gauge!(STREAM_CARRIED),
             stream_carry_bytes: metrics::gauge!(STREAM_CARRY_BYTES),
@@ -169,6 +197,23 @@ impl Metrics {
     /// So many trajectories will not be learned from.
     pub fn dropped(&self, reason: Dropped, trajectories: u64) {
         self.dropped[reason as usize].increment(trajectories);
+    }
+
+    /// What the replay holds.
+    pub fn replay(&self, held: &Held) {
+        self.replay_episodes.set(held.episodes as f64);
+        self.replay_env_steps.set(held.env_steps as f64);
+        self.replay_bytes.set((held.bytes + held.open_bytes) as f64);
+    }
+
+    /// Env steps whose episodes will never be complete.
+    pub fn replay_dropped(&self, env_steps: u64) {
+        self.replay_dropped.increment(env_steps);
+    }
+
+    /// The limiter has held one side back for so long.
+    pub fn held_back(&self, side: HeldBack, time: Duration) {
+        self.limiter_wait[side as usize].increment(time.as_secs_f64());
     }
 
     /// Trajectories of a stream are missing.
@@ -265,6 +310,11 @@ fn describe() {
     describe_gauge!(STREAM_CARRY_BYTES, Unit::Bytes, "Bytes of the table that keeps it.");
     describe_counter!(STREAM_RESTARTS, count, "Streams that had to begin anew in the middle.");
     describe_counter!(STREAM_EVICTIONS, count, "Streams that made room for others.");
+    describe_gauge!(REPLAY_EPISODES, count, "Complete episodes in the replay.");
+    describe_gauge!(REPLAY_ENV_STEPS, count, "Env steps of these.");
+    describe_gauge!(REPLAY_BYTES, Unit::Bytes, "Bytes of the replay, open episodes included.");
+    describe_counter!(REPLAY_DROPPED, count, "Env steps of episodes that were cut off.");
+    describe_gauge!(LIMITER_WAIT, Unit::Seconds, "Time that the limiter held a side back.");
     describe_gauge!(ACTORS, count, "Actors with an open stream of trajectories.");
     describe_gauge!(QUEUE_DEPTH, count, "Trajectories that wait for the learner.");
     describe_gauge!(POLICY_VERSION, count, "Version of the weights.");

@@ -3,15 +3,24 @@
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
+use engram_mdp::{EnvSpec, Seed};
 use engram_policy::{Loaded, PolicyError};
 use engram_service::Shutdown;
 use engram_service::threads::{reason, spawn_named};
+use tch::Device;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::assembly::{Assembler, BATCHES_AHEAD, Rules};
+use crate::assembly::{Assembled, Assembler, BATCHES_AHEAD, Rules};
 use crate::curves::Curves;
 use crate::error::LearnerError;
 use crate::learner::Learner;
+use crate::limiter::Limiter;
+use crate::metrics::Metrics;
+use crate::publisher::Newest;
+use crate::queue::Arrivals;
+use crate::replay::{Replay, World};
+use crate::replaying::{Memory, Replayer};
 use crate::run_folder::RunFolder;
 use crate::training::{Disk, Training};
 use crate::transfer::Origin;
@@ -23,6 +32,8 @@ use crate::{LearnerConfig, Summary};
 struct Opened {
     learner: Learner,
     resumed: Option<PathBuf>,
+    /// What it learns from, where that is a replay.
+    memory: Option<Memory>,
 }
 
 /// The whole life of the learner's thread. `ready` is sent once actors may come.
@@ -72,7 +83,8 @@ fn resume(
     wiring.terms.send_replace(Some(terms(&learner)));
     let env_steps = learner.counters().env_steps;
     tracing::info!(checkpoint = %path.display(), env_steps, "the run goes on");
-    Ok(Some(Opened { learner, resumed: Some(path) }))
+    let memory = open_memory(config, &learner)?;
+    Ok(Some(Opened { learner, resumed: Some(path), memory }))
 }
 
 /// Waits for the first actor whose world a policy can be made for. `None` on shutdown.
@@ -96,8 +108,9 @@ fn first_world(
                     tracing::info!(%origin, tensors, numbers, "weights of another run");
                 }
                 tracing::info!(world = %learner.spec(), "the run begins");
+                let memory = open_memory(config, &learner)?;
                 wiring.terms.send_replace(Some(terms(&learner)));
-                return Ok(Some(Opened { learner, resumed: None }));
+                return Ok(Some(Opened { learner, resumed: None, memory }));
             }
             Err(LearnerError::World(error)) => {
                 tracing::warn!(%error, "an actor's world was refused");
@@ -109,18 +122,32 @@ fn first_world(
     }
 }
 
+/// The replay of an algorithm that learns from one.
+fn open_memory(
+    config: &LearnerConfig,
+    learner: &Learner,
+) -> Result<Option<Memory>, LearnerError> {
+    let Some(off_policy) = config.rl.off_policy() else { return Ok(None) };
+    let world = World { spec: learner.spec().clone(), state_width: learner.core_state_width() };
+    let folder = config.folder.as_ref().map(|folder| folder.join("replay"));
+    let replay = Replay::new(off_policy.replay, world, folder)?;
+    let limiter = Limiter::new(off_policy.limiter, config.run.unroll_length)?;
+    let generator = Seed::new(config.run.seed).derive("replay", 0).generator();
+    Ok(Some(Memory::new(replay, limiter, generator)))
+}
+
 fn terms(learner: &Learner) -> Terms {
     Terms { spec: learner.spec().clone(), core_state_width: learner.core_state_width() }
 }
 
-/// Trains, with an assembler at its side.
+/// Trains, with whoever makes batches at its side.
 fn train(
     config: &LearnerConfig,
     wiring: Wiring,
     folder: Option<RunFolder>,
     opened: Opened,
 ) -> Result<Summary, LearnerError> {
-    let Opened { learner, resumed } = opened;
+    let Opened { learner, resumed, memory } = opened;
     if let Some(truncation) = config.policy.memory.truncation() {
         tracing::info!("{truncation}");
     }
@@ -128,31 +155,25 @@ fn train(
     // Whoever still proposes a world finds the terms instead. A pattern of `_` would keep the
     // channel open until the end of the run, and its second actor waiting.
     drop(proposals);
-    let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
-    let stop_assembly = Shutdown::new();
-    let assembler = Assembler {
+    let source = Source {
         arrivals,
-        rules: Rules {
-            batch_size: config.rl.batch_size(),
-            max_policy_lag: config.run.max_policy_lag,
-            one_per_stream: learner.carries(),
-        },
         spec: learner.spec().clone(),
         device: config.device,
-        newest: wiring.newest,
         metrics: wiring.metrics.clone(),
+    };
+    let batches = match &memory {
+        None => assemble(config, source, wiring.newest, &wiring.runtime, learner.carries()),
+        Some(memory) => replay(config, source, memory.clone(), &wiring.runtime),
     };
     let disk = match folder {
         Some(folder) => Some(open_disk(config, folder, &learner, resumed, &wiring.metrics)?),
         None => None,
     };
-    let assembly = {
-        let (runtime, stop) = (wiring.runtime.clone(), stop_assembly.clone());
-        spawn_named("assembler", move || assembler.run(&runtime, &stop, &sender))
-    };
+    let Batches { received, stop, thread } = batches;
     let trained = Training {
         learner,
-        batches,
+        memory,
+        batches: received,
         publisher: wiring.publisher,
         ledger: wiring.ledger,
         disk,
@@ -163,9 +184,78 @@ fn train(
         limits: config.into(),
     }
     .run();
-    stop_assembly.trigger();
-    join(assembly)?;
+    stop.trigger();
+    join(thread)?;
     trained
+}
+
+/// Where batches are made from, and where they go.
+struct Source {
+    arrivals: Arrivals,
+    spec: EnvSpec,
+    device: Device,
+    metrics: Metrics,
+}
+
+/// Batches, and the thread that makes them.
+struct Batches {
+    received: mpsc::Receiver<Assembled>,
+    stop: Shutdown,
+    thread: JoinHandle<Result<(), PolicyError>>,
+}
+
+/// Batches of what arrives.
+fn assemble(
+    config: &LearnerConfig,
+    source: Source,
+    newest: Newest,
+    runtime: &Handle,
+    one_per_stream: bool,
+) -> Batches {
+    let Source { arrivals, spec, device, metrics } = source;
+    let rules = Rules {
+        batch_size: config.rl.batch_size(),
+        max_policy_lag: config.run.max_policy_lag,
+        one_per_stream,
+    };
+    let assembler = Assembler { arrivals, rules, spec, device, newest, metrics };
+    Batches::spawn("assembler", runtime, move |runtime, stop, batches| {
+        assembler.run(runtime, stop, batches)
+    })
+}
+
+/// Batches of what was kept.
+fn replay(config: &LearnerConfig, source: Source, memory: Memory, runtime: &Handle) -> Batches {
+    let Source { arrivals, spec, device, metrics } = source;
+    let replayer = Replayer {
+        arrivals,
+        memory,
+        unroll_length: config.run.unroll_length as u64,
+        batch_size: config.rl.batch_size(),
+        burn_in: config.rl.off_policy().map_or(0, |config| config.replay.burn_in()),
+        spec,
+        device,
+        metrics,
+    };
+    Batches::spawn("replayer", runtime, move |runtime, stop, batches| {
+        replayer.run(runtime, stop, batches)
+    })
+}
+
+impl Batches {
+    fn spawn(
+        name: &'static str,
+        runtime: &Handle,
+        work: impl FnOnce(&Handle, &Shutdown, &mpsc::Sender<Assembled>) -> Result<(), PolicyError>
+        + Send
+        + 'static,
+    ) -> Self {
+        let (sender, received) = mpsc::channel(BATCHES_AHEAD);
+        let stop = Shutdown::new();
+        let (runtime, stopping) = (runtime.clone(), stop.clone());
+        let thread = spawn_named(name, move || work(&runtime, &stopping, &sender));
+        Batches { received, stop, thread }
+    }
 }
 
 fn open_disk(
@@ -173,7 +263,7 @@ fn open_disk(
     folder: RunFolder,
     learner: &Learner,
     resumed: Option<PathBuf>,
-    metrics: &crate::metrics::Metrics,
+    metrics: &Metrics,
 ) -> Result<Disk, LearnerError> {
     let env_steps = learner.counters().env_steps;
     let curves = Curves::open(folder.path(), env_steps)

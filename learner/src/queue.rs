@@ -54,6 +54,11 @@ impl Arrivals {
         self.0.recv_many(taken, most).await
     }
 
+    /// The next trajectory, if one waits.
+    pub fn next_now(&mut self) -> Option<Arrival> {
+        self.0.try_recv().ok()
+    }
+
     /// Trajectories that wait.
     pub fn depth(&self) -> usize {
         self.0.len()

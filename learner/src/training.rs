@@ -17,10 +17,11 @@ use crate::curves::Curves;
 use crate::episodes::WINDOW;
 use crate::error::LearnerError;
 use crate::interval::Interval;
-use crate::learner::Learner;
+use crate::learner::{Learner, Updated};
 use crate::meter::Meter;
 use crate::metrics::{Metrics, Phase};
 use crate::publisher::{Publisher, Weights};
+use crate::replaying::Memory;
 use crate::run_folder::RunFolder;
 use crate::wiring::Ledger;
 use crate::writer::Writer;
@@ -29,6 +30,8 @@ use crate::{Ended, LearnerConfig, Summary};
 /// A run, ready to train.
 pub(crate) struct Training {
     pub(crate) learner: Learner,
+    /// What it learns from, where that is a replay.
+    pub(crate) memory: Option<Memory>,
     pub(crate) batches: mpsc::Receiver<Assembled>,
     pub(crate) publisher: Publisher,
     pub(crate) ledger: Arc<Ledger>,
@@ -52,6 +55,8 @@ pub(crate) struct Disk {
 /// How long, how often, and how much is borne.
 pub(crate) struct Limits {
     pub(crate) env_steps: u64,
+    /// Updates between two publications of the weights.
+    pub(crate) publish_updates: u64,
     pub(crate) log_interval: Duration,
     pub(crate) checkpoint_interval: Duration,
     pub(crate) non_finite_updates: u32,
@@ -84,6 +89,7 @@ impl From<&LearnerConfig> for Limits {
     fn from(config: &LearnerConfig) -> Self {
         Limits {
             env_steps: config.run.env_steps,
+            publish_updates: config.rl.off_policy().map_or(1, |config| config.publish_updates),
             log_interval: config.run.log_interval(),
             checkpoint_interval: config.run.checkpoint_interval(),
             non_finite_updates: config.rl.max_non_finite_updates(),
@@ -110,7 +116,8 @@ impl Training {
     fn train(&mut self, course: &mut Course) -> Result<(), LearnerError> {
         while !self.learner.is_finished() {
             let Some(assembled) = self.wait_for_batch(course) else { break };
-            if self.update(&assembled, course)? {
+            let updated = self.update(&assembled, course)?;
+            if updated && self.learner.counters().updates % self.limits.publish_updates == 0 {
                 self.publish(course);
             }
             self.tell(course);
@@ -122,7 +129,12 @@ impl Training {
     fn begin(&self) -> Course {
         let (now, counters) = (Instant::now(), self.learner.counters());
         Course {
-            interval: Interval::start(now, counters, &self.ledger.episodes()),
+            interval: Interval::start(
+                now,
+                counters,
+                &self.ledger.episodes(),
+                self.learner.columns(),
+            ),
             rate: 0.0,
             told: false,
             clock: now,
@@ -141,6 +153,7 @@ impl Training {
     /// Publishes the weights to start from: those of the checkpoint under their own version, unless
     /// a killed predecessor has used newer ones.
     fn publish_first(&mut self) {
+        self.explore();
         let used = self.disk.as_ref().map_or(0, |disk| disk.folder.newest_version());
         let version = self.learner.counters().policy_version;
         let weights = match version {
@@ -172,19 +185,22 @@ impl Training {
     /// Learns from a batch; `false` if the update was skipped. Too many of those in a row are an
     /// error.
     fn update(&mut self, assembled: &Assembled, course: &mut Course) -> Result<bool, LearnerError> {
-        let Assembled { batch, rows, env_steps, stale, assembly_time } = assembled;
+        let Assembled { content, policy_versions, env_steps, stale, assembly_time } = assembled;
         let version = self.learner.counters().policy_version;
-        let lags = || rows.iter().map(|row| version.saturating_sub(row.policy_version));
+        let lags = || policy_versions.iter().map(|&acted| version.saturating_sub(acted));
         lags().for_each(|lag| course.interval.lag(lag));
         course.interval.stale(*stale);
         course.total.stale += stale;
         course.interval.meter().spent(Phase::Assemble, *assembly_time);
-        let updated = self.learner.update(batch, rows, *env_steps);
+        let updated = self.learner.update(content, *env_steps);
         if let Some(tally) = self.learner.carried() {
             self.metrics.carried(&tally);
         }
         match updated {
-            Ok(stats) => {
+            Ok(Updated { stats, priorities }) => {
+                if let Some(memory) = &self.memory {
+                    memory.prioritize(&priorities);
+                }
                 let phases = stats.phases;
                 self.metrics.phase(Phase::Forward, phases.forward);
                 self.metrics.phase(Phase::Backward, phases.backward);
@@ -213,11 +229,19 @@ impl Training {
 
     fn publish(&mut self, course: &mut Course) {
         let started = Instant::now();
+        self.explore();
         let weights = self.learner.next_weights();
         self.send(weights);
         let took = started.elapsed();
         self.metrics.phase(Phase::Publish, took);
         course.interval.meter().spent(Phase::Publish, took);
+    }
+
+    /// Has the weights say how to explore with them.
+    fn explore(&mut self) {
+        if let Some(memory) = &self.memory {
+            self.learner.explore(memory.since_warm_up());
+        }
     }
 
     fn send(&self, weights: Weights) {
@@ -266,7 +290,7 @@ impl Training {
             disk.curves.add(&course.interval.row(now, counters, &episodes));
         }
         course.total.meter.add(course.interval.meter());
-        course.interval = Interval::start(now, counters, &episodes);
+        course.interval = Interval::start(now, counters, &episodes, self.learner.columns());
         course.told = true;
     }
 

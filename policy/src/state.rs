@@ -26,6 +26,11 @@ impl CoreState {
         CoreState { batch, tensors }
     }
 
+    /// The state of `batch` environments that remember nothing.
+    pub fn nothing(batch: i64) -> Self {
+        CoreState::new(batch, Vec::new())
+    }
+
     /// B: environments whose state this is.
     pub fn batch(&self) -> i64 {
         self.batch

@@ -92,7 +92,7 @@ pub(crate) fn updating(experiment: &Experiment, seconds: f64) -> Result<Cost> {
     let trajectories = rollout.trajectories(experiment.run.unroll_length);
     let env_steps = trajectories.iter().map(|t| t.env_steps() as u64).sum::<u64>();
     let batch = Batch::from_trajectories(&trajectories, rollout.policy.spec(), Device::Cpu)?;
-    let mut algorithm = Algorithm::new(&experiment.rl, &rollout.policy);
+    let mut algorithm = Algorithm::new(&experiment.rl, &rollout.policy, Seed::new(1));
     let (mut carry, mut failed) = (rollout.policy.initial_carry(batch.batch()), None);
     let cost = measure(seconds, || {
         match algorithm.update(&rollout.policy, &batch, &carry, 0.5) {

@@ -19,7 +19,7 @@ use tch::{Tensor, no_grad};
 use super::replayed::Replayed;
 use super::saved::{below, copies, restore, under};
 use super::{NonFinite, Phases, UpdateStats, to_host};
-use crate::config::DqnConfig;
+use crate::config::{OffPolicyConfig, QLearningConfig};
 use crate::losses::categorical::{CategoricalInput, Support, categorical_q_learning};
 use crate::losses::q_learning::{QLearningInput, QLearningOptions, q_learning};
 use crate::losses::quantile::{QuantileInput, QuantileOptions, quantile_q_learning};
@@ -29,7 +29,8 @@ use crate::target_network::update_target;
 
 /// The algorithm, between two updates.
 pub struct Dqn {
-    config: DqnConfig,
+    settings: OffPolicyConfig,
+    objective: QLearningConfig,
     optimizer: Optimizer,
     target: Policy,
     updates: u64,
@@ -43,9 +44,10 @@ impl Dqn {
         &["critic_loss", "action_value", "td_error", "grad_norm", "learning_rate"];
 
     /// One that has made no update yet: the target network is that of `policy`.
-    pub fn new(config: &DqnConfig, policy: &Policy) -> Self {
-        let optimizer = Optimizer::new(&config.off_policy.optimizer, &policy.trainable());
-        Dqn { config: config.clone(), optimizer, target: policy.replica(), updates: 0 }
+    pub fn new(config: &OffPolicyConfig<QLearningConfig>, policy: &Policy) -> Self {
+        let optimizer = Optimizer::new(&config.optimizer, &policy.trainable());
+        let (settings, objective) = (config.shared(), config.objective.clone());
+        Dqn { settings, objective, optimizer, target: policy.replica(), updates: 0 }
     }
 
     /// One step of gradient descent, or none at all if a number is not finite. Returns the TD
@@ -59,7 +61,7 @@ impl Dqn {
         let loss = self.loss(policy, replayed);
         let forward_ended = Instant::now();
 
-        let settings = &self.config.off_policy;
+        let settings = &self.settings;
         let weights = policy.trainable();
         let mut gradient = self.optimizer.gradient(&loss.loss, &weights);
         let error = masked_mean(&loss.td_errors.abs(), replayed.mask(), None);
@@ -98,12 +100,12 @@ impl Dqn {
         let (online, target) = (&online, &target);
         let actions = replayed.actions();
         let decisions = replayed.taken(&actions);
-        let returns = &replayed.returns(&self.config.off_policy);
-        let (selection, error) = (self.config.selection, self.config.off_policy.error);
-        match self.config.returns {
+        let returns = &replayed.returns(&self.settings);
+        let (selection, error) = (self.objective.selection, self.settings.error);
+        match self.objective.returns {
             Returns::Expected {} => {
                 let input = QLearningInput { online, target, decisions, returns };
-                let rescaling = self.config.rescaling();
+                let rescaling = self.objective.rescaling();
                 q_learning(&input, QLearningOptions { selection, error, rescaling })
             }
             Returns::Categorical { atoms, least, greatest } => {

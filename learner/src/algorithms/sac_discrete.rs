@@ -26,7 +26,9 @@ use tch::{Kind, Tensor, no_grad};
 use super::replayed::Replayed;
 use super::saved::{below, copies, restore, under};
 use super::{NonFinite, Phases, UpdateStats, to_host};
-use crate::config::{Encoder, OptimizerConfig, SacDiscreteConfig, Temperature};
+use crate::config::{
+    Encoder, OffPolicyConfig, OptimizerConfig, SacDiscreteConfig, Temperature,
+};
 use crate::losses::masked_mean;
 use crate::losses::sac_discrete::{
     ActionProbabilities, ActorLoss, CriticLoss, actor_loss, critic_loss, soft_targets,
@@ -40,7 +42,8 @@ const CRITICS: &str = "action_values.";
 
 /// The algorithm, between two updates.
 pub struct SacDiscrete {
-    config: SacDiscreteConfig,
+    settings: OffPolicyConfig,
+    objective: SacDiscreteConfig,
     networks: Networks,
     temperature: Alpha,
     updates: u64,
@@ -106,9 +109,13 @@ impl SacDiscrete {
     ];
 
     /// One that has made no update yet; a critic of its own starts from `seed`.
-    pub fn new(config: &SacDiscreteConfig, policy: &Policy, seed: Seed) -> Self {
-        let rule = &config.off_policy.optimizer;
-        let networks = match config.encoder {
+    pub fn new(
+        config: &OffPolicyConfig<SacDiscreteConfig>,
+        policy: &Policy,
+        seed: Seed,
+    ) -> Self {
+        let (rule, objective) = (&config.optimizer, &config.objective);
+        let networks = match objective.encoder {
             Encoder::Shared { .. } => Networks::Shared {
                 optimizer: Optimizer::new(rule, &policy.trainable()),
                 target: policy.replica(),
@@ -123,8 +130,9 @@ impl SacDiscrete {
                 }
             }
         };
-        let temperature = Alpha::new(config.temperature, policy);
-        SacDiscrete { config: config.clone(), networks, temperature, updates: 0 }
+        let temperature = Alpha::new(objective.temperature, policy);
+        let (settings, objective) = (config.shared(), objective.clone());
+        SacDiscrete { settings, objective, networks, temperature, updates: 0 }
     }
 
     /// The names of what an update reports, means over decisions: both losses, the policy's
@@ -167,7 +175,7 @@ impl SacDiscrete {
     /// configuration lets through.
     pub fn shared_losses(&self, policy: &Policy, replayed: &Replayed) -> Losses {
         let (Networks::Shared { target, .. }, Encoder::Shared { .. }) =
-            (&self.networks, self.config.encoder)
+            (&self.networks, self.objective.encoder)
         else {
             panic!("actor and critics do not share a memory")
         };
@@ -183,7 +191,7 @@ impl SacDiscrete {
 
     /// What the actor's loss sees of a shared memory, and of the critics.
     fn seen_by_actor(&self, y: &Tensor, critics: &[Tensor; 2]) -> (Tensor, [Tensor; 2]) {
-        let Encoder::Shared { freeze_critic, freeze_encoder_in_actor_loss } = self.config.encoder
+        let Encoder::Shared { freeze_critic, freeze_encoder_in_actor_loss } = self.objective.encoder
         else {
             panic!("actor and critics do not share a memory")
         };
@@ -204,7 +212,7 @@ impl SacDiscrete {
         let step = Step::of(optimizer, &total, policy)?;
         let backward_ended = Instant::now();
         let norm = step.norm;
-        let settings = &self.config.off_policy;
+        let settings = &self.settings;
         step.take(optimizer, settings.max_grad_norm, settings.learning_rate);
         let phases = Phases {
             forward: forward_ended - started,
@@ -225,7 +233,7 @@ impl SacDiscrete {
 
         let Networks::Separate { critic, critics, .. } = &mut self.networks else { unreachable!() };
         let (most, rate) =
-            (self.config.off_policy.max_grad_norm, self.config.off_policy.learning_rate);
+            (self.settings.max_grad_norm, self.settings.learning_rate);
         let step = Step::of(critics, &critic_loss.loss, critic)?;
         let critic_norm = step.norm;
         // What the actor is to be judged by is known only after the critics' step; should its own
@@ -266,7 +274,7 @@ impl SacDiscrete {
         replayed: &Replayed,
         factor: f64,
     ) -> CriticLoss {
-        let settings = &self.config.off_policy;
+        let settings = &self.settings;
         let returns = replayed.returns(settings);
         let alpha = self.temperature.tensor(&critics[0]);
         let targets = soft_targets(policy, targets.each_ref(), &alpha, &returns);
@@ -288,7 +296,7 @@ impl SacDiscrete {
 
     /// The target network follows.
     fn follow(&self, policy: &Policy) {
-        let rule = self.config.off_policy.target;
+        let rule = self.settings.target;
         match &self.networks {
             Networks::Shared { target, .. } => {
                 let (target, online) = (heads_of(target), heads_of(policy));

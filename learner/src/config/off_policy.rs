@@ -14,10 +14,11 @@ use crate::replay::{ReplayConfig, Sampling};
 use crate::target_network::TargetUpdate;
 use crate::value_rescaling::ValueRescaling;
 
-/// What all of them share: what is replayed, how often, and how an update is made of it.
+/// What is replayed, how often, and how an update is made of it. What an algorithm learns from
+/// sequences, `O`, is its own; all else is the same for all of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct OffPolicyConfig {
+pub struct OffPolicyConfig<O = ()> {
     /// Sequences per update.
     pub batch_size: usize,
     /// γ, what a reward counts for one step later.
@@ -51,6 +52,8 @@ pub struct OffPolicyConfig {
     pub limiter: LimiterConfig,
     /// What is kept, and how it is sampled.
     pub replay: ReplayConfig,
+    /// What is learned from it.
+    pub objective: O,
 }
 
 /// How actors explore over the run: at random during the warm-up, then ever less.
@@ -67,23 +70,23 @@ pub struct ExplorationConfig {
     pub spread_exponent: f64,
 }
 
-/// Deep Q-learning on sequences (Mnih et al. 2015, <https://doi.org/10.1038/nature14236>;
-/// Hausknecht & Stone 2015, <https://arxiv.org/abs/1507.06527>).
+/// The objective of deep Q-learning on sequences (Mnih et al. 2015,
+/// <https://doi.org/10.1038/nature14236>; Hausknecht & Stone 2015,
+/// <https://arxiv.org/abs/1507.06527>).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DqnConfig {
+pub struct QLearningConfig {
     /// Which network says what action is the best of the next frame.
     pub selection: Selection,
     /// What the critic knows of returns.
     pub returns: Returns,
     /// ε of the scale on which values are learned (Pohlen et al. 2018,
-    /// <https://arxiv.org/abs/1805.11593>); a negative number: that of returns.
+    /// <https://arxiv.org/abs/1805.11593>); -1: that of returns.
     pub value_rescaling: f64,
-    /// What all algorithms share that learn from a replay.
-    pub off_policy: OffPolicyConfig,
 }
 
-/// SAC for discrete actions (Christodoulou 2019, <https://arxiv.org/abs/1910.07207>) on sequences.
+/// The objective of SAC for discrete actions (Christodoulou 2019,
+/// <https://arxiv.org/abs/1910.07207>) on sequences.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SacDiscreteConfig {
@@ -91,8 +94,6 @@ pub struct SacDiscreteConfig {
     pub encoder: Encoder,
     /// α, what a nat of entropy is worth.
     pub temperature: Temperature,
-    /// What all algorithms share that learn from a replay.
-    pub off_policy: OffPolicyConfig,
 }
 
 /// Whether actor and critics share torso and memory; the key `name` names it.
@@ -134,7 +135,30 @@ pub enum Temperature {
     },
 }
 
-impl OffPolicyConfig {
+impl<O> OffPolicyConfig<O> {
+    /// What all algorithms share.
+    pub fn shared(&self) -> OffPolicyConfig {
+        OffPolicyConfig {
+            batch_size: self.batch_size,
+            discount: self.discount,
+            n_step: self.n_step,
+            reward_clip: self.reward_clip,
+            error: self.error,
+            learning_rate: self.learning_rate,
+            max_grad_norm: self.max_grad_norm,
+            optimizer: self.optimizer,
+            target: self.target,
+            publish_updates: self.publish_updates,
+            priority_largest_share: self.priority_largest_share,
+            max_non_finite_updates: self.max_non_finite_updates,
+            freeze: self.freeze.clone(),
+            exploration: self.exploration,
+            limiter: self.limiter,
+            replay: self.replay.clone(),
+            objective: (),
+        }
+    }
+
     /// How actors explore while nothing is learned yet, or so many env steps after that;
     /// `choice` is how they choose an action that is not random.
     pub fn exploration(&self, choice: Choice, since_warm_up: Option<u64>) -> Exploration {
@@ -151,32 +175,32 @@ impl OffPolicyConfig {
         matches!(self.replay.sampling, Sampling::Prioritized { .. })
     }
 
-    fn validate(&self) -> Result<(), OutOfRange> {
+    pub(super) fn validate_shared(&self) -> Result<(), OutOfRange> {
         require(
             (1..=65_536).contains(&self.batch_size),
-            "off_policy.batch_size",
+            "batch_size",
             self.batch_size,
             "between 1 and 65536 sequences",
         )?;
-        share("off_policy.discount", self.discount)?;
+        share("discount", self.discount)?;
         let range = "between 1 and 1024 steps";
-        require((1..=1024).contains(&self.n_step), "off_policy.n_step", self.n_step, range)?;
+        require((1..=1024).contains(&self.n_step), "n_step", self.n_step, range)?;
         if let ErrorLoss::Huber { threshold } = self.error {
-            positive("off_policy.error.threshold", threshold)?;
+            positive("error.threshold", threshold)?;
         }
-        learning_rate("off_policy.learning_rate", self.learning_rate)?;
-        positive("off_policy.max_grad_norm", self.max_grad_norm)?;
+        learning_rate("learning_rate", self.learning_rate)?;
+        positive("max_grad_norm", self.max_grad_norm)?;
         self.optimizer.validate()?;
         match self.target {
-            TargetUpdate::Polyak { tau } => share("off_policy.target.tau", tau)?,
+            TargetUpdate::Polyak { tau } => share("target.tau", tau)?,
             TargetUpdate::Copy { every } => {
-                require(every >= 1, "off_policy.target.every", every, "at least 1 update")?;
+                require(every >= 1, "target.every", every, "at least 1 update")?;
             }
         }
         let (publish, most) = (self.publish_updates, self.max_non_finite_updates);
-        require(publish >= 1, "off_policy.publish_updates", publish, "at least 1 update")?;
-        share("off_policy.priority_largest_share", self.priority_largest_share)?;
-        require(most >= 1, "off_policy.max_non_finite_updates", most, "at least 1")?;
+        require(publish >= 1, "publish_updates", publish, "at least 1 update")?;
+        share("priority_largest_share", self.priority_largest_share)?;
+        require(most >= 1, "max_non_finite_updates", most, "at least 1")?;
         self.exploration.validate()?;
         self.limiter.validate()?;
         self.replay.validate()
@@ -185,14 +209,14 @@ impl OffPolicyConfig {
 
 impl ExplorationConfig {
     fn validate(&self) -> Result<(), OutOfRange> {
-        share("off_policy.exploration.last_epsilon", self.last_epsilon)?;
+        share("exploration.last_epsilon", self.last_epsilon)?;
         let actors = self.spread_actors;
-        require(actors >= 1, "off_policy.exploration.spread_actors", actors, "1 (none) or more")?;
-        cost("off_policy.exploration.spread_exponent", self.spread_exponent)
+        require(actors >= 1, "exploration.spread_actors", actors, "1 (none) or more")?;
+        cost("exploration.spread_exponent", self.spread_exponent)
     }
 }
 
-impl DqnConfig {
+impl QLearningConfig {
     /// What the network says of frames.
     pub fn outputs(&self) -> Outputs {
         Outputs::ActionValues { critics: 1, returns: self.returns }
@@ -204,11 +228,10 @@ impl DqnConfig {
         (epsilon >= 0.0).then_some(ValueRescaling { epsilon })
     }
 
-    pub(super) fn validate(&self) -> Result<(), OutOfRange> {
-        self.off_policy.validate()?;
+    pub(super) fn validate(&self, error: ErrorLoss) -> Result<(), OutOfRange> {
         require(
             self.value_rescaling.is_finite(),
-            "value_rescaling",
+            "objective.value_rescaling",
             self.value_rescaling,
             "0 or a positive number, or -1 for none",
         )?;
@@ -216,18 +239,22 @@ impl DqnConfig {
             Returns::Expected {} => return Ok(()),
             Returns::Categorical { atoms, least, greatest } => {
                 let range = "between 2 and 4096";
-                require((2..=4096).contains(&atoms), "returns.atoms", atoms, range)?;
+                require((2..=4096).contains(&atoms), "objective.returns.atoms", atoms, range)?;
                 let good = least.is_finite() && greatest.is_finite() && least < greatest;
-                require(good, "returns.greatest", greatest, "finite and above returns.least")?;
+                require(good, "objective.returns.greatest", greatest, "finite and above returns.least")?;
             }
             Returns::Quantiles { quantiles } => {
                 let range = "between 1 and 4096";
-                require((1..=4096).contains(&quantiles), "returns.quantiles", quantiles, range)?;
+                let within = (1..=4096).contains(&quantiles);
+                require(within, "objective.returns.quantiles", quantiles, range)?;
+                let huber = matches!(error, ErrorLoss::Huber { .. });
+                let range = "\"huber\" where returns are quantiles; its threshold is their κ";
+                require(huber, "error.name", "\"squared\"", range)?;
             }
         }
         let expected = self.value_rescaling < 0.0;
         let range = "-1 where returns are distributions, which have the scale of returns";
-        require(expected, "value_rescaling", self.value_rescaling, range)
+        require(expected, "objective.value_rescaling", self.value_rescaling, range)
     }
 }
 
@@ -243,13 +270,19 @@ impl SacDiscreteConfig {
     }
 
     pub(super) fn validate(&self) -> Result<(), OutOfRange> {
-        self.off_policy.validate()?;
+        if let Encoder::Shared { freeze_critic: false, freeze_encoder_in_actor_loss: true } =
+            self.encoder
+        {
+            let range = "false where freeze_critic is: the actor's loss would reach the encoder \
+                         through the critics";
+            require(false, "objective.encoder.freeze_encoder_in_actor_loss", true, range)?;
+        }
         match self.temperature {
-            Temperature::Fixed { value } => cost("temperature.value", value),
+            Temperature::Fixed { value } => cost("objective.temperature.value", value),
             Temperature::Tuned { initial, entropy_share, learning_rate: rate } => {
-                positive("temperature.initial", initial)?;
-                share("temperature.entropy_share", entropy_share)?;
-                learning_rate("temperature.learning_rate", rate)
+                positive("objective.temperature.initial", initial)?;
+                share("objective.temperature.entropy_share", entropy_share)?;
+                learning_rate("objective.temperature.learning_rate", rate)
             }
         }
     }
