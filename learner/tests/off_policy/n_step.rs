@@ -79,6 +79,7 @@ fn a_terminated_end_stops_returns_where_no_frame_is_masked() {
     // Replay may leave Last frames out: the next row then begins another episode.
     let returns = row(&[1.0, 2.0, 4.0], &[0.0, 1.0, 0.0], &[1.0; 3], 3);
     assert_all_near(&returns.rewards, &[2.0, 2.0, 4.0], 1e-15, "rewards");
+    assert_eq!(numbers(&returns.bootstrap), [2.0, 2.0, 3.0]);
     assert_all_near(&returns.discounts, &[0.0, 0.0, 0.5], 1e-15, "discounts");
 }
 
