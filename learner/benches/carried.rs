@@ -9,7 +9,7 @@ use engram_learner::algorithms::Algorithm;
 use engram_learner::assembly::Row;
 use engram_learner::carried::Carried;
 use engram_learner::flags::ByteSize;
-use engram_mdp::{Ending, StreamId};
+use engram_mdp::{Ending, Seed, StreamId};
 use engram_policy::{Gradient, MemoryConfig, Policy};
 use support::{Actor, Task};
 use tch::Kind;
@@ -51,7 +51,7 @@ fn update(bencher: divan::Bencher<'_, '_>) {
     let policy = policy();
     let batch = Actor::new(TASK, BATCH_SIZE, 20, &policy, 1).batch(&policy);
     let carry = policy.initial_carry(BATCH_SIZE as i64);
-    let mut algorithm = Algorithm::new(&support::vtrace(|_| ()), &policy);
+    let mut algorithm = Algorithm::new(&support::vtrace(|_| ()), &policy, Seed::new(1));
     bencher.bench_local(|| algorithm.update(&policy, &batch, &carry, 0.0).expect("finite"));
 }
 

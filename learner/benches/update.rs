@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use divan::counter::ItemsCount;
 use engram_learner::algorithms::{Algorithm, Phases};
-use engram_mdp::Ending;
+use engram_mdp::{Ending, Seed};
 use engram_policy::MemoryConfig;
 use support::{Actor, Task};
 use tch::Kind;
@@ -35,7 +35,7 @@ fn update(bencher: divan::Bencher<'_, '_>, (threads, batch_size): (i32, usize)) 
     let policy = support::policy(Kind::Float, &network, TASK, 1);
     let mut actor = Actor::new(TASK, batch_size, UNROLL_LENGTH, &policy, 1);
     let batch = actor.batch(&policy);
-    let mut algorithm = Algorithm::new(&support::vtrace(|_| ()), &policy);
+    let mut algorithm = Algorithm::new(&support::vtrace(|_| ()), &policy, Seed::new(1));
     let carry = policy.initial_carry(batch.batch());
     let mut phases = Vec::new();
     bencher.counter(ItemsCount::new(UNROLL_LENGTH * batch_size)).bench_local(|| {

@@ -5,7 +5,7 @@ mod support;
 
 use engram_learner::algorithms::{ActorCritic, Algorithm};
 use engram_learner::config::{Reduction, RewardClip, RlConfig, VtraceConfig};
-use engram_mdp::{Ending, StepType, Trajectory};
+use engram_mdp::{Ending, Seed, StepType, Trajectory};
 use engram_policy::{Batch, CoreState, Distribution, MemoryConfig, Policy, PolicyConfig};
 use support::{Actor, Task, numbers};
 use tch::{Kind, Tensor, no_grad};
@@ -43,7 +43,7 @@ fn config(reduction: Reduction) -> VtraceConfig {
         (c.rho_clip, c.c_clip, c.pg_rho_clip) = (1.2, 1.0, 1.1);
         (c.baseline_cost, c.entropy_cost) = (0.7, 0.3);
     };
-    let RlConfig::Vtrace(config) = support::vtrace(change);
+    let RlConfig::Vtrace(config) = support::vtrace(change) else { panic!("V-trace") };
     config
 }
 
@@ -189,7 +189,7 @@ fn what_stands_at_a_last_frame_changes_nothing() {
 fn fresh_data_is_on_policy_because_the_core_state_came_with_it() {
     let policy = support::policy(Kind::Float, &lstm(), TASK, 1);
     let mut actor = Actor::new(TASK, 16, 5, &policy, 1);
-    let RlConfig::Vtrace(config) = support::vtrace(|_| ());
+    let RlConfig::Vtrace(config) = support::vtrace(|_| ()) else { panic!("V-trace") };
     let algorithm = ActorCritic::new(&config, &policy);
     let off = |batch: &Batch| {
         (algorithm.loss(&policy, batch, &carry(&policy, batch)).summary.mean_rho - 1.0).abs()
@@ -231,7 +231,7 @@ fn memory_of(algorithm: &Algorithm) -> Vec<(String, Vec<f64>)> {
 #[test]
 fn an_update_that_is_not_finite_leaves_no_trace() {
     let policy = support::policy(Kind::Float, &lstm(), TASK, 1);
-    let mut algorithm = Algorithm::new(&support::vtrace(|_| ()), &policy);
+    let mut algorithm = Algorithm::new(&support::vtrace(|_| ()), &policy, Seed::new(1));
     let mut batch = support::batch(&off_policy_unrolls(), &TASK.spec());
     algorithm.update(&policy, &batch, &carry(&policy, &batch), 0.0).expect("a finite update");
     let (weights_before, memory_before) = (weights(&policy), memory_of(&algorithm));
@@ -260,11 +260,11 @@ fn a_restored_algorithm_goes_on_bit_for_bit() {
     let rl = support::vtrace(|_| ());
     let batch = support::batch(&off_policy_unrolls(), &TASK.spec());
     let policy = support::policy(Kind::Float, &lstm(), TASK, 1);
-    let mut algorithm = Algorithm::new(&rl, &policy);
+    let mut algorithm = Algorithm::new(&rl, &policy, Seed::new(1));
     algorithm.update(&policy, &batch, &carry(&policy, &batch), 0.1).expect("a finite update");
     let mut restored_policy = support::policy(Kind::Float, &lstm(), TASK, 2);
     restored_policy.load(&policy.save(1)).expect("its own weights");
-    let mut other = Algorithm::new(&rl, &restored_policy);
+    let mut other = Algorithm::new(&rl, &restored_policy, Seed::new(1));
     other.load_state(&algorithm.state()).expect("its own state");
     algorithm.update(&policy, &batch, &carry(&policy, &batch), 0.2).expect("a finite update");
     other
@@ -277,13 +277,13 @@ fn a_restored_algorithm_goes_on_bit_for_bit() {
 #[test]
 fn the_learning_rate_follows_the_schedule_and_ends_at_rest() {
     let policy = support::policy(Kind::Float, &lstm(), TASK, 1);
-    let mut algorithm = Algorithm::new(&support::vtrace(|c| c.learning_rate = 0.01), &policy);
+    let mut algorithm = Algorithm::new(&support::vtrace(|c| c.learning_rate = 0.01), &policy, Seed::new(1));
     let batch = support::batch(&off_policy_unrolls(), &TASK.spec());
     let (stats, _) =
         algorithm.update(&policy, &batch, &carry(&policy, &batch), 0.75).expect("a finite update");
-    assert!((stats.learning_rate - 0.0025).abs() < 1e-12);
+    assert!((stats.get("learning_rate") - 0.0025).abs() < 1e-12);
     let before = weights(&policy);
     let (stats, _) =
         algorithm.update(&policy, &batch, &carry(&policy, &batch), 1.0).expect("a finite update");
-    assert_eq!((stats.learning_rate, weights(&policy)), (0.0, before));
+    assert_eq!((stats.get("learning_rate"), weights(&policy)), (0.0, before));
 }

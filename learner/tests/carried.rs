@@ -52,10 +52,11 @@ impl Experience {
         let mut actor = Actor::new(TASK, ENVS, UNROLL_LENGTH, &behavior, 3);
         let unrolls: Vec<_> = (0..unrolls).map(|_| actor.unroll(&behavior)).collect();
         let policy = support::policy(Kind::Double, &network, TASK, 1);
-        let RlConfig::Vtrace(config) = support::vtrace(|c| {
+        let rl = support::vtrace(|c| {
             (c.reduction, c.lambda, c.pg_rho_clip) = (Reduction::Sum, 0.0, 1e-300);
             (c.baseline_cost, c.entropy_cost) = (1.0, 0.3);
         });
+        let RlConfig::Vtrace(config) = rl else { panic!("V-trace") };
         let algorithm = ActorCritic::new(&config, &policy);
         let states = no_grad(|| states(&policy, &unrolls));
         Experience { policy, algorithm, unrolls, states }

@@ -8,7 +8,7 @@ mod fixtures;
 use std::fs;
 use std::path::Path;
 
-use engram_learner::assembly::Row;
+use engram_learner::assembly::{Content, Row};
 use engram_learner::checkpoint::{Checkpoint, CheckpointError, Store};
 use engram_learner::episodes::Episodes;
 use engram_learner::flags::ByteSize;
@@ -52,7 +52,8 @@ fn batch(number: u64, core_state: usize) -> (Batch, [Row; 2], u64) {
 fn learn(learner: &mut Learner, batches: std::ops::Range<u64>) {
     for number in batches {
         let (batch, rows, env_steps) = batch(number, learner.core_state_width());
-        learner.update(&batch, &rows, env_steps).unwrap();
+        let content = Content::Streams { batch, rows: rows.into() };
+        learner.update(&content, env_steps).unwrap();
         learner.next_weights();
     }
 }

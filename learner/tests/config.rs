@@ -6,7 +6,9 @@ const VTRACE: &str = include_str!("../../configs/rl/vtrace.toml");
 const IMPALA: &str = include_str!("../../configs/rl/impala.toml");
 
 fn vtrace(text: &str) -> VtraceConfig {
-    let RlConfig::Vtrace(config) = toml::from_str(text).expect("it loads");
+    let RlConfig::Vtrace(config) = toml::from_str(text).expect("it loads") else {
+        panic!("V-trace")
+    };
     config
 }
 

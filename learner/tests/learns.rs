@@ -3,7 +3,7 @@
 mod support;
 
 use engram_learner::algorithms::Algorithm;
-use engram_mdp::Ending;
+use engram_mdp::{Ending, Seed};
 use engram_policy::{Batch, MemoryConfig};
 use support::{Actor, Task};
 use tch::Kind;
@@ -28,7 +28,7 @@ impl Training {
         let policy = support::policy(Kind::Float, &network, self.task, 1);
         let mut actor = Actor::new(self.task, 32, self.unroll_length, &policy, 1);
         let rl = support::vtrace(|c| c.learning_rate = self.learning_rate);
-        let mut algorithm = Algorithm::new(&rl, &policy);
+        let mut algorithm = Algorithm::new(&rl, &policy, Seed::new(1));
         for update in 0..self.updates {
             if update + 20 == self.updates {
                 actor.answers = (0, 0);

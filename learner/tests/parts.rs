@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use engram_learner::LearnerError;
-use engram_learner::assembly::Row;
+use engram_learner::assembly::{Content, Row};
 use engram_learner::checkpoint::Store;
 use engram_learner::episodes::Episodes;
 use engram_learner::flags::ByteSize;
@@ -57,7 +57,8 @@ fn learn(learner: &mut Learner, sequence: u64) {
         sequence,
         policy_version: 1,
     });
-    learner.update(&batch, &rows, 8).unwrap();
+    let content = Content::Streams { batch, rows: rows.into() };
+    learner.update(&content, 8).unwrap();
 }
 
 /// The bytes of every weight, by name.

@@ -210,7 +210,9 @@ pub fn policy(kind: Kind, config: &PolicyConfig, task: Task, seed: u64) -> Polic
 /// The shipped V-trace settings, changed.
 pub fn vtrace(change: impl Fn(&mut engram_learner::config::VtraceConfig)) -> RlConfig {
     let text = include_str!("../../../configs/rl/vtrace.toml");
-    let RlConfig::Vtrace(mut config) = toml::from_str(text).expect("it loads");
+    let RlConfig::Vtrace(mut config) = toml::from_str(text).expect("it loads") else {
+        panic!("V-trace")
+    };
     change(&mut config);
     let config = RlConfig::Vtrace(config);
     config.validate().expect("its values are in range");
