@@ -38,7 +38,7 @@ const ROW: u32 = 34;
 const TOP: u32 = 50;
 const AXIS: u32 = 54;
 const NOTE: u32 = 18;
-const RIGHT: u32 = 170;
+const RIGHT: u32 = 200;
 
 impl Intervals {
     /// Draws to `<stem>.png` and `<stem>.svg` and returns both paths.
@@ -116,11 +116,12 @@ impl Intervals {
     }
 }
 
-/// `0.87 [0.75, 0.94]`.
+/// `0.870 [0.750, 0.940]`.
 pub(crate) fn in_words(estimate: &Estimate) -> String {
+    let value = estimate.value;
     match estimate.interval {
-        Some((low, high)) => format!("{} [{}, {}]", short(estimate.value), short(low), short(high)),
-        None => short(estimate.value),
+        Some((low, high)) => format!("{value:.3} [{low:.3}, {high:.3}]"),
+        None => format!("{value:.3}"),
     }
 }
 
@@ -148,7 +149,7 @@ mod tests {
         let text = std::fs::read_to_string(svg).unwrap();
         let at = |needle: &str| text.find(needle).unwrap_or_else(|| panic!("{needle}: {text}"));
         assert!(at("gpt2") < at("lstm"));
-        at("0.88 [0.75, 1]");
+        at("0.875 [0.750, 1.000]");
         at("a note");
     }
 }

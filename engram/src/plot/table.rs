@@ -224,11 +224,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (text, [csv, markdown]) = write(&comparison, folder.path()).unwrap();
         assert_eq!(fs::read_to_string(markdown).unwrap(), text);
-        let first = "| 20 | lstm | 2 | 0.980 ± 0.000 | 0.98 [0.98, 0.98] | 1.000 ± 0.000 | \
+        let first = "| 20 | lstm | 2 | 0.980 ± 0.000 | 0.980 [0.980, 0.980] | 1.000 ± 0.000 | \
                      950 (2/2) | 1k | 50 | 9s |";
         assert!(text.contains(first), "{text}");
         let second =
-            "| 50 | lstm | 1, 1 ended early | 0.490 | 0.49 | – | – (0/1) | 500 | 50 | 9s |";
+            "| 50 | lstm | 1, 1 ended early | 0.490 | 0.490 | – | – (0/1) | 500 | 50 | 9s |";
         assert!(text.contains(second), "{text}");
         assert!(text.contains("- IQM of lstm over 2 tasks"), "{text}");
         let csv = fs::read_to_string(csv).unwrap();
