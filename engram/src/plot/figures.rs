@@ -94,9 +94,9 @@ fn curves(comparison: &Comparison<'_>, group: &Group<'_>) -> Vec<Line> {
     };
     let mut mean_curve =
         Line { label: Some(label), index: group.hue, kind: Kind::Curve, ..Line::default() };
-    for x in grid(group) {
-        let values: Vec<f64> =
-            group.members.iter().filter_map(|member| interpolate(&member.rows, x)).collect();
+    let rows: Vec<Vec<(f64, f64)>> = group.members.iter().map(to_the_end).collect();
+    for x in grid(group, &rows) {
+        let values: Vec<f64> = rows.iter().filter_map(|rows| interpolate(rows, x)).collect();
         let Some(estimate) = mean(&values) else { continue };
         mean_curve.points.push((x, estimate.value));
         mean_curve.spread.extend(estimate.interval.map(|(low, high)| (x, low, high)));
@@ -111,14 +111,25 @@ fn curves(comparison: &Comparison<'_>, group: &Group<'_>) -> Vec<Line> {
     std::iter::once(mean_curve).chain(cut_off).collect()
 }
 
+/// A member's rows; in a run that was not cut off the last number stays to the run's end, since
+/// episodes are reported now and then only.
+fn to_the_end(member: &Member<'_>) -> Vec<(f64, f64)> {
+    let mut rows = member.rows.clone();
+    let (x, y) = rows[rows.len() - 1];
+    let end = member.run.training.env_steps;
+    if !member.ended_early() && end > x {
+        rows.push((end, y));
+    }
+    rows
+}
+
 /// From where all seeds have begun to where the first one that was not cut off ends.
-fn grid(group: &Group<'_>) -> Vec<f64> {
-    let first = |member: &Member<'_>| member.rows[0].0;
-    let last = |member: &Member<'_>| member.rows[member.rows.len() - 1].0;
-    let longest = group.members.iter().map(last).fold(0.0, f64::max);
-    let whole = group.members.iter().filter(|member| !member.ended_early());
-    let end = whole.map(last).fold(f64::INFINITY, f64::min).min(longest);
-    let start = group.members.iter().map(first).fold(0.0, f64::max).min(end);
+fn grid(group: &Group<'_>, rows: &[Vec<(f64, f64)>]) -> Vec<f64> {
+    let last = |rows: &Vec<(f64, f64)>| rows[rows.len() - 1].0;
+    let longest = rows.iter().map(last).fold(0.0, f64::max);
+    let whole = group.members.iter().zip(rows).filter(|(member, _)| !member.ended_early());
+    let end = whole.map(|(_, rows)| last(rows)).fold(f64::INFINITY, f64::min).min(longest);
+    let start = rows.iter().map(|rows| rows[0].0).fold(0.0, f64::max).min(end);
     if start == end {
         return vec![end];
     }
@@ -199,6 +210,18 @@ mod tests {
         assert!(x == 400.0 && (y - 0.32).abs() < 1e-9, "{x} {y}");
         assert_eq!(mean.points.last(), Some(&(1_000.0, 1.0)));
         assert!(mean.spread.len() < 150 && mean.points.len() == 300);
+    }
+
+    #[test]
+    fn the_last_number_of_a_whole_run_stays_to_its_end() {
+        let mut runs = runs();
+        runs[1].training.success.truncate(70);
+        let comparison = Comparison::new(&runs, &Question::default()).unwrap();
+        let picture = learning_curves(&comparison, "recall");
+        let line = &picture.panels[0].lines[0];
+        let &(x, y) = line.points.last().unwrap();
+        assert!(x == 1_000.0 && (y - (1.0 + 0.56) / 2.0).abs() < 1e-9, "{x} {y}");
+        assert_eq!(line.spread.len(), 300);
     }
 
     #[test]
