@@ -30,6 +30,10 @@ pub(crate) struct EvalArgs {
     compute: ComputeArgs,
 }
 
+/// The table in a run's folder that keeps what its policy scored when training had ended: one row,
+/// with the columns of [`Score::write`].
+pub(crate) const FINAL_EVALUATION: &str = "final-evaluation.csv";
+
 /// What an evaluation found.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Score {
@@ -66,9 +70,24 @@ impl Score {
         })
     }
 
-    /// One number: the share of solved episodes, or the mean return where the world cannot tell.
-    pub(crate) fn headline(&self) -> f64 {
-        self.success.unwrap_or(self.mean_return)
+    /// Keeps it in the run's folder, as scored after `env_steps`.
+    pub(crate) fn write(&self, folder: &Path, env_steps: u64) -> Result<()> {
+        let row = [
+            ("env_steps", env_steps.to_string()),
+            ("episodes", self.episodes.to_string()),
+            ("episode_return", self.mean_return.to_string()),
+            ("return_std", self.standard_deviation.to_string()),
+            ("success", self.success.map_or_else(String::new, |share| share.to_string())),
+            ("episode_length", self.mean_length.to_string()),
+        ];
+        let (names, values): (Vec<&str>, Vec<String>) = row.into_iter().unzip();
+        let path = folder.join(FINAL_EVALUATION);
+        // Beside and renamed, so that half a score is never read.
+        let beside = path.with_extension("csv.new");
+        let text = format!("{}\n{}\n", names.join(","), values.join(","));
+        std::fs::write(&beside, text)
+            .and_then(|()| std::fs::rename(&beside, &path))
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
@@ -84,6 +103,25 @@ impl std::fmt::Display for Score {
         }
         write!(f, ", length {:.1}", self.mean_length)
     }
+}
+
+/// What a kept score says of its evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// After so many env steps.
+    pub(crate) env_steps: u64,
+    /// Of so many episodes.
+    pub(crate) episodes: usize,
+}
+
+/// What [`Score::write`] kept in a run's folder, if it did.
+pub(crate) fn kept(folder: &Path) -> Option<Kept> {
+    let mut reader = csv::Reader::from_path(folder.join(FINAL_EVALUATION)).ok()?;
+    let headers = reader.headers().ok()?.clone();
+    let row = reader.records().next()?.ok()?;
+    let column = |name: &str| row.get(headers.iter().position(|header| header == name)?);
+    let env_steps = column("env_steps")?.parse().ok()?;
+    Some(Kept { env_steps, episodes: column("episodes")?.parse().ok()? })
 }
 
 /// Evaluates the newest checkpoint of a run, and prints the score.
@@ -165,6 +203,17 @@ mod tests {
             score.to_string(),
             "2 greedy episodes: return 0.500 ± 0.500 (optimum 1), solved 50%, length 10.0"
         );
+    }
+
+    #[test]
+    fn a_score_is_kept_in_the_run_s_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(kept(folder.path()), None);
+        let score = Score::new(&played(&[(1.0, Some(true), ENDED)]), None).unwrap();
+        score.write(folder.path(), 640).unwrap();
+        assert_eq!(kept(folder.path()), Some(Kept { env_steps: 640, episodes: 1 }));
+        let curve = crate::curves::Curve::table(&folder.path().join(FINAL_EVALUATION)).unwrap();
+        assert_eq!((curve.returns, curve.success), (vec![(640.0, 1.0)], vec![(640.0, 1.0)]));
     }
 
     #[test]

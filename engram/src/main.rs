@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`experiment`] is what is trained; [`system`] starts the learner, the
 //! inference server and the actors in this process; [`train`], [`eval`], [`plot`], [`diagnose`],
-//! [`mod@bench`] and [`doctor`] are the commands; [`curves`] draws.
+//! [`mod@bench`] and [`doctor`] are the commands; [`curves`] are what they show of a run,
+//! [`statistics`] what several runs say together, and [`picture`] draws.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -21,6 +22,10 @@ mod eval;
 mod plot;
 
 mod curves;
+
+mod statistics;
+
+mod picture;
 
 mod diagnose;
 
@@ -50,11 +55,11 @@ struct Cli {
 enum Command {
     /// Train an agent, all in one process; a run that exists is resumed
     Train(Box<train::TrainArgs>),
-    /// Train every combination of some settings over several seeds: one table, one picture
+    /// Train every combination of some settings over several seeds: pictures and a table
     Sweep(Box<sweep::SweepArgs>),
     /// Play greedy episodes with what a run has learned
     Eval(eval::EvalArgs),
-    /// Draw the learning curves of runs
+    /// Draw runs: learning curves, results over lengths, inter-quartile means; and a table
     Plot(plot::PlotArgs),
     /// Train sequence models on tasks of memory alone, without any environment
     Diagnose(Box<diagnose::DiagnoseArgs>),

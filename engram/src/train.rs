@@ -52,6 +52,13 @@ pub(crate) struct TrainArgs {
     exposure: ExposureArgs,
 }
 
+impl TrainArgs {
+    /// What these flags would train.
+    pub(crate) fn experiment(&self) -> Result<Experiment> {
+        resolve(self, &self.config)
+    }
+}
+
 /// Trains what was asked for, and what it is to be compared with; says what came of it.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn run(args: &TrainArgs, shutdown: &Shutdown) -> Result<()> {
@@ -123,6 +130,7 @@ fn train(
     {
         let score = eval::score(&experiment, &folder, episodes, compute, shutdown)?;
         println!("evaluated  {score}");
+        score.write(&folder, trained.summary.env_steps)?;
     }
     println!("run        {}", folder.display());
     Ok(folder)

@@ -72,6 +72,11 @@ impl EnvConfig {
         self.world().optimum()
     }
 
+    /// The share of episodes that the best policy without memory solves, where it is known.
+    pub fn memoryless(&self) -> Option<f32> {
+        self.world().memoryless()
+    }
+
     fn world(&self) -> &dyn World {
         match self {
             EnvConfig::Counting(config) => config,

@@ -62,4 +62,9 @@ pub trait World {
 
     /// The expected return of an optimal policy, where it is known.
     fn optimum(&self) -> Option<f32>;
+
+    /// The share of episodes that the best policy without memory solves, where it is known.
+    fn memoryless(&self) -> Option<f32> {
+        None
+    }
 }

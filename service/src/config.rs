@@ -36,10 +36,13 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 pub use error::ConfigError;
+pub use explain::explain;
 pub use resolved::{Parts, Resolved};
 pub use run::RunConfig;
 
-use table::{Assignment, nearest};
+pub use table::nearest;
+
+use table::Assignment;
 
 /// The three kinds of parts; also directories of `configs/` and sections of the result.
 pub const PARTS: [&str; 3] = ["env", "rl", "seq"];

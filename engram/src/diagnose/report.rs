@@ -4,11 +4,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use plotters::chart::SeriesLabelPosition;
 
 use super::course::{Course, End, Plan, Row};
 use super::model::Model;
-use crate::curves::{self, GRAY, Line, Panel, color};
+use crate::picture::{self, Level, Line, Panel, Picture, Scale};
 
 /// All trainings of a command.
 pub(crate) struct Report<'a> {
@@ -44,24 +43,22 @@ impl Report<'_> {
                     1 => model.name.clone(),
                     seeds => format!("{} ({seeds} seeds)", model.name),
                 });
-                lines.push(Line { label, color: color(i), points: points.collect() });
+                let points = points.collect();
+                lines.push(Line { label, index: i, points, ..Line::default() });
             }
         }
-        let end = lines.iter().flat_map(|line| &line.points).map(|&(x, _)| x).fold(1.0, f64::max);
-        let chance = self.plan.task.chance();
-        let points = vec![(0.0, chance), (end, chance)];
-        lines.push(Line { label: Some("chance".into()), color: GRAY, points });
-        let title = format!("{}, unrolls of {}", self.plan.task.name(), self.plan.unroll);
         let panel = Panel {
-            title,
+            title: String::new(),
             x_name: "frames".into(),
-            y_name: "accuracy",
+            x: Scale::Linear,
+            y_name: "accuracy".into(),
             range: Some((0.0, 1.0)),
-            // Below chance there is nothing.
-            legend: SeriesLabelPosition::LowerRight,
             lines,
+            levels: vec![Level { label: "chance".into(), y: self.plan.task.chance() }],
         };
-        curves::draw_panels(&[panel], &folder.join("accuracy"))
+        let title = format!("{}, unrolls of {}", self.plan.task.name(), self.plan.unroll);
+        let picture = Picture { title, columns: 1, panels: vec![panel], notes: Vec::new() };
+        picture::draw(&picture, &folder.join("accuracy"))
     }
 
     fn cells(&self, model: &Model, courses: &[Course]) -> [String; 11] {
@@ -85,7 +82,7 @@ impl Report<'_> {
             each(&|course| share(last(course, |row| row.accuracy))),
             each(&|course| share(last(course, |row| row.episode_accuracy))),
             format!("{:.3}", self.plan.task.chance()),
-            curves::short(mean(|row| row.frames as f64)),
+            picture::short(mean(|row| row.frames as f64)),
             format!("{:.0}", mean(|row| row.seconds)),
             courses.first().map_or(0, |course| course.parameters).to_string(),
             each(&|course| course.end.to_string()),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Error, Result, bail};
+use toml::{Table, Value};
 
 /// One or more settings that change together, and the values that they take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +32,9 @@ impl FromStr for Axis {
         let keys = split(keys);
         let values: Vec<Vec<String>> =
             values.split(',').filter(|value| !value.is_empty()).map(split).collect();
-        super::not_empty(text, &values)?;
+        if values.is_empty() {
+            bail!("`{text}` names no values; write KEY=VALUE,VALUE,...");
+        }
         if let Some(wrong) = values.iter().find(|values| values.len() != keys.len()) {
             let (found, expected) = (wrong.join("+"), keys.len());
             bail!("`{found}` of `{text}` should be {expected} values joined by +, one per key");
@@ -41,10 +44,51 @@ impl FromStr for Axis {
 }
 
 impl Axis {
+    /// From keys that change together, each with an array of values.
+    pub(crate) fn from_table(table: &Table) -> Result<Self> {
+        let mut columns: Vec<(String, Vec<String>)> = Vec::new();
+        keys_of("", table, &mut columns)?;
+        let Some((first, values)) = columns.first() else {
+            bail!("an empty [[vary]] varies nothing; write \"env.delay\" = [20, 50] into it");
+        };
+        if values.is_empty() {
+            bail!("`{first}` has no values; write \"{first}\" = [VALUE, VALUE]");
+        }
+        let count = values.len();
+        if let Some((key, values)) = columns.iter().find(|(_, values)| values.len() != count) {
+            let found = values.len();
+            bail!("{count} values for `{first}`, but {found} for `{key}`: they change together");
+        }
+        let row = |i: usize| columns.iter().map(|(_, values)| values[i].clone()).collect();
+        let values = (0..count).map(row).collect();
+        Ok(Axis { keys: columns.iter().map(|(key, _)| key.clone()).collect(), values })
+    }
+
     /// The last word of its first key.
     pub(crate) fn short(&self) -> String {
         let key = &self.keys[0];
         key.rsplit('.').next().unwrap_or(key).to_owned()
+    }
+}
+
+/// The dotted keys of a table, each with its array of values.
+fn keys_of(prefix: &str, table: &Table, columns: &mut Vec<(String, Vec<String>)>) -> Result<()> {
+    for (key, value) in table {
+        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            Value::Table(inner) => keys_of(&path, inner, columns)?,
+            Value::Array(values) => columns.push((path, values.iter().map(written).collect())),
+            other => bail!("`{path}` is {other}; what is varied is an array, [{other}, ...]"),
+        }
+    }
+    Ok(())
+}
+
+/// A value as --set takes it.
+fn written(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 
@@ -71,31 +115,6 @@ impl Point {
     /// Every key with its value.
     pub(crate) fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
         self.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()))
-    }
-
-    /// The value that stands for each axis.
-    pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
-        self.labels.iter().map(|(_, value)| value.as_str())
-    }
-
-    /// Where it stands on the picture's x axis, if the first axis has numbers.
-    pub(crate) fn x(&self) -> Option<f64> {
-        self.labels[0].1.parse().ok()
-    }
-
-    /// Which panel of the picture it is in, and on which line: the second axis makes panels where
-    /// a third one can make lines.
-    pub(crate) fn panel_and_line(&self) -> (String, String) {
-        let words = |labels: &[(String, String)]| {
-            let words: Vec<_> =
-                labels.iter().map(|(key, value)| format!("{key} {value}")).collect();
-            words.join(", ")
-        };
-        match &self.labels[1..] {
-            [] => (self.labels[0].0.clone(), "score".into()),
-            [line] => (line.0.clone(), words(std::slice::from_ref(line))),
-            [panel, lines @ ..] => (words(std::slice::from_ref(panel)), words(lines)),
-        }
     }
 
     /// A name for a folder.
@@ -136,9 +155,6 @@ mod tests {
         let settings: Vec<_> = points[3].settings().collect();
         assert_eq!(settings, [("seq", "gru"), ("run.unroll_length", "5"), ("rl.batch_size", "32")]);
         assert_eq!(points[0].file_name(), "seq-lstm-unroll-length-1");
-        let place = points[3].panel_and_line();
-        assert_eq!(place, ("unroll_length".to_owned(), "unroll_length 5".to_owned()));
-        assert_eq!((points[0].x(), place.0.is_empty()), (None, false));
     }
 
     #[test]

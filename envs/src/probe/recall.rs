@@ -58,6 +58,10 @@ impl World for Config {
     fn optimum(&self) -> Option<f32> {
         Some(1.0)
     }
+
+    fn memoryless(&self) -> Option<f32> {
+        Some(1.0 / self.choices as f32)
+    }
 }
 
 struct Recall {

@@ -10,7 +10,7 @@ use super::ConfigError;
 use super::table::{kind_of, nearest, paths};
 
 /// Explains why `table` is not what a reader of `section` wants.
-pub(super) fn explain(section: &str, table: &Table, error: &toml::de::Error) -> ConfigError {
+pub fn explain(section: &str, table: &Table, error: &toml::de::Error) -> ConfigError {
     let message = error.message().trim();
     let path = path_of(error);
     explain_unknown(section, table, message, path.as_deref())

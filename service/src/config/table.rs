@@ -102,7 +102,7 @@ pub(super) fn parse(text: &str, file: &Path) -> Result<Table, ConfigError> {
 }
 
 /// The name most like `name`, if any is like it.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     best(known.map(|candidate| (likeness(name, candidate), candidate)))
 }
 

@@ -7,15 +7,17 @@ use crate::tidy::tree::Tree;
 /// The modular parts of an experiment; each has a folder of its own.
 const PARTS: [&str; 3] = ["env", "rl", "seq"];
 const EXPERIMENTS: &str = "experiments";
+const SWEEPS: &str = "sweeps";
 
 /// Checks every file in `configs/`.
 pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (path, text) in tree.files().iter().filter(|(path, _)| path.starts_with("configs/")) {
         let (folder, file) = path["configs/".len()..].split_once('/').unwrap_or_default();
-        let known = PARTS.contains(&folder) || folder == EXPERIMENTS;
+        let known = PARTS.contains(&folder) || [EXPERIMENTS, SWEEPS].contains(&folder);
         if !known || file.contains('/') || !file.ends_with(".toml") {
-            let message = "nothing reads this: configs/ holds {env,rl,seq,experiments}/*.toml";
+            let message =
+                "nothing reads this: configs/ holds {env,rl,seq,experiments,sweeps}/*.toml";
             problems.push(Problem::error(path, 1, message));
             continue;
         }
@@ -31,10 +33,26 @@ pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
             Ok(table) if folder == EXPERIMENTS => {
                 problems.extend(check_experiment(tree, path, text, &table));
             }
+            Ok(table) if folder == SWEEPS => {
+                problems.extend(check_sweep(tree, path, text, &table));
+            }
             Ok(_) => {}
         }
     }
     problems
+}
+
+/// A sweep names an experiment.
+fn check_sweep(tree: &Tree, path: &str, text: &str, table: &toml::Table) -> Option<Problem> {
+    let at = text.lines().position(|line| line.starts_with("experiment")).unwrap_or(0) + 1;
+    let message = match table.get("experiment").and_then(toml::Value::as_str) {
+        None => "a sweep names its experiment: experiment = \"NAME\"".into(),
+        Some(name) if !tree.contains(&format!("configs/{EXPERIMENTS}/{name}.toml")) => {
+            format!("there is no configs/{EXPERIMENTS}/{name}.toml")
+        }
+        Some(_) => return None,
+    };
+    Some(Problem::error(path, at, message))
 }
 
 /// An experiment names one part of each kind.
@@ -86,6 +104,19 @@ mod tests {
             missing,
             ["configs/experiments/main.toml:1: there is no configs/env/recall.toml"]
         );
+    }
+
+    #[test]
+    fn a_sweep_names_an_experiment_that_exists() {
+        let experiment = ("configs/experiments/main.toml", "");
+        let problems = |text| {
+            let found = found(&[experiment, ("configs/sweeps/a.toml", text)]);
+            found.into_iter().filter(|line| line.contains("sweeps/a.toml")).collect::<Vec<_>>()
+        };
+        assert!(problems("experiment = \"main\"").is_empty());
+        let missing = "configs/sweeps/a.toml:2: there is no configs/experiments/mian.toml";
+        assert_eq!(problems("seeds = [1]\nexperiment = \"mian\""), [missing]);
+        assert_eq!(problems("seeds = [1]").len(), 1);
     }
 
     #[test]

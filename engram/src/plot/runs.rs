@@ -1,0 +1,234 @@
+//! The runs that are compared: found in folders, read from what training left there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use engram_envs::EnvConfig;
+use toml::{Table, Value};
+
+use crate::curves::{self, Curve};
+use crate::eval::FINAL_EVALUATION;
+
+/// The table of evaluations that a run makes while it trains.
+const EVALUATIONS: &str = "evaluations.csv";
+/// How deep below a given folder runs are sought.
+const DEPTH: usize = 4;
+
+/// One run.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    /// Its folder's name.
+    pub(crate) name: String,
+    /// Its resolved configuration: every key with its value, in the order of the file. The names of
+    /// its parts are `env`, `rl` and `seq`, its own name is `run`. Empty where it left none.
+    pub(crate) settings: Vec<(String, String)>,
+    /// What its episodes came to in training.
+    pub(crate) training: Curve,
+    /// What its evaluations while training came to.
+    pub(crate) evaluation: Option<Curve>,
+    /// What it scored in the greedy episodes after its end.
+    pub(crate) after: Option<Curve>,
+    /// Env steps that it was to take.
+    pub(crate) budget: Option<f64>,
+    /// What its world is known to allow.
+    pub(crate) known: Known,
+}
+
+/// What is known of a world without any training.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Known {
+    /// The return of an optimal policy.
+    pub(crate) optimum: Option<f64>,
+    /// The share of episodes that the best policy without memory solves.
+    pub(crate) memoryless: Option<f64>,
+}
+
+impl Run {
+    /// Reads a run's folder, or a `progress.csv` itself.
+    fn read(path: &Path) -> Result<Run> {
+        let file = if path.is_dir() { path.join("progress.csv") } else { path.to_path_buf() };
+        let folder = file.parent().unwrap_or(Path::new("."));
+        let name = curves::label(path);
+        let training = Curve::table(&file)?;
+        let optional = |name: &str| {
+            let file = folder.join(name);
+            file.exists().then(|| Curve::table(&file)).transpose()
+        };
+        let evaluation = optional(EVALUATIONS)?.filter(|curve| !curve.returns.is_empty());
+        let after = optional(FINAL_EVALUATION)?.filter(|curve| !curve.returns.is_empty());
+        let mut run = Run {
+            settings: vec![("run".into(), name.clone())],
+            name,
+            training,
+            evaluation,
+            after,
+            budget: None,
+            known: Known::default(),
+        };
+        let config = folder.join("config.toml");
+        if config.exists() {
+            run.configure(&config)?;
+        }
+        Ok(run)
+    }
+
+    fn configure(&mut self, file: &Path) -> Result<()> {
+        let text =
+            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let table: Table =
+            text.parse().with_context(|| format!("{} is no TOML", file.display()))?;
+        for (section, value) in &table {
+            let prefix = if section == "parts" { "" } else { section };
+            flatten(prefix, value, &mut self.settings);
+        }
+        self.budget = self.setting("run.env_steps").and_then(|steps| steps.parse().ok());
+        // A world of another release may have other keys: then nothing is known of it.
+        let env = table.get("env").and_then(Value::as_table);
+        if let Some(Ok(env)) = env.map(|env| EnvConfig::from_table(env.clone())) {
+            self.known = Known {
+                optimum: env.optimum().map(f64::from),
+                memoryless: env.memoryless().map(f64::from),
+            };
+        }
+        Ok(())
+    }
+
+    /// The value of a key of its configuration.
+    pub(crate) fn setting(&self, key: &str) -> Option<&str> {
+        self.settings.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+}
+
+/// All runs in the given folders: each is a run, or holds runs. In the order of their names within
+/// each folder.
+pub(crate) fn find(paths: &[PathBuf]) -> Result<Vec<Run>> {
+    let mut runs: Vec<PathBuf> = Vec::new();
+    for path in paths {
+        let before = runs.len();
+        walk(path, DEPTH, &mut runs)?;
+        if runs.len() == before {
+            bail!("{} is not a run, and holds none: there is no progress.csv", path.display());
+        }
+    }
+    let mut seen = Vec::new();
+    runs.retain(|path| {
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+        let new = !seen.contains(&path);
+        seen.push(path);
+        new
+    });
+    runs.iter().map(|path| Run::read(path)).collect()
+}
+
+fn walk(path: &Path, depth: usize, runs: &mut Vec<PathBuf>) -> Result<()> {
+    if path.is_file() || path.join("progress.csv").exists() {
+        runs.push(path.into());
+        return Ok(());
+    }
+    if depth == 0 {
+        return Ok(());
+    }
+    let entries = fs::read_dir(path).with_context(|| format!("cannot list {}", path.display()))?;
+    let mut folders: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    for folder in folders {
+        walk(&folder, depth - 1, runs)?;
+    }
+    Ok(())
+}
+
+/// Every key with its value, as `section.key` or deeper; an array is one value.
+fn flatten(path: &str, value: &Value, settings: &mut Vec<(String, String)>) {
+    match value {
+        Value::Table(table) => {
+            for (key, value) in table {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                flatten(&path, value, settings);
+            }
+        }
+        Value::String(text) => settings.push((path.into(), text.clone())),
+        other => settings.push((path.into(), other.to_string())),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A run in memory, whose curve is straight from nothing to `end`.
+    pub(crate) fn run(name: &str, settings: &[(&str, &str)], end: f64) -> Run {
+        let rows: Vec<(f64, f64)> =
+            (1..=100).map(|i| (f64::from(i) * 10.0, f64::from(i) / 100.0 * end)).collect();
+        let training = Curve {
+            label: name.into(),
+            returns: rows.clone(),
+            success: rows,
+            env_steps: 1_000.0,
+            updates: 50.0,
+            seconds: 9.0,
+        };
+        let own = [("run".to_owned(), name.to_owned())];
+        let settings = settings.iter().map(|&(key, value)| (key.into(), value.into()));
+        Run {
+            name: name.into(),
+            settings: own.into_iter().chain(settings).collect(),
+            training,
+            evaluation: None,
+            after: None,
+            budget: Some(1_000.0),
+            known: Known::default(),
+        }
+    }
+
+    const CONFIG: &str = "experiment = \"main\"\n[parts]\nenv = \"recall\"\nrl = \"vtrace\"\n\
+        seq = \"lstm\"\n[run]\nseed = 3\nenv_steps = 500\n[env]\nname = \"recall\"\ndelay = 20\n\
+        choices = 4\n[seq.memory]\nname = \"lstm\"\n";
+
+    fn leave(folder: &Path, files: &[(&str, &str)]) {
+        fs::create_dir_all(folder).unwrap();
+        for (name, text) in files {
+            fs::write(folder.join(name), text).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_folder_of_runs_is_walked_and_each_run_is_read_once() {
+        let root = tempfile::tempdir().unwrap();
+        let progress = "env_steps,updates,seconds,episode_return,success\n10,1,2.5,0.5,0.5\n";
+        let evaluations = "env_steps,episode_return,return_std,success\n5,0.25,0,0.25\n";
+        let run = root.path().join("sweep/b-seed1");
+        leave(
+            &run,
+            &[
+                ("progress.csv", progress),
+                ("config.toml", CONFIG),
+                ("evaluations.csv", evaluations),
+                ("final-evaluation.csv", "env_steps,episode_return\n10,1\n"),
+            ],
+        );
+        leave(&root.path().join("sweep/a-seed1"), &[("progress.csv", progress)]);
+        let runs = find(&[root.path().join("sweep"), run]).unwrap();
+        let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
+        assert_eq!(names, ["a-seed1", "b-seed1"]);
+        let run = &runs[1];
+        assert_eq!(run.setting("seq"), Some("lstm"));
+        assert_eq!(run.setting("env.delay"), Some("20"));
+        assert_eq!(run.setting("seq.memory.name"), Some("lstm"));
+        assert_eq!(run.budget, Some(500.0));
+        assert_eq!(run.known, Known { optimum: Some(1.0), memoryless: Some(0.25) });
+        assert_eq!(run.evaluation.as_ref().unwrap().returns, [(5.0, 0.25)]);
+        assert_eq!(run.after.as_ref().unwrap().returns, [(10.0, 1.0)]);
+        assert_eq!((run.training.updates, run.training.seconds), (1.0, 2.5));
+    }
+
+    #[test]
+    fn a_folder_without_runs_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let error = find(&[root.path().to_path_buf()]).unwrap_err().to_string();
+        assert!(error.contains("holds none") && error.contains("progress.csv"), "{error}");
+        let missing = root.path().join("nowhere");
+        assert!(find(&[missing]).unwrap_err().to_string().contains("nowhere"));
+    }
+}

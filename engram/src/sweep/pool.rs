@@ -1,0 +1,223 @@
+//! Runs tasks, several at once, each in a process of its own: one cannot take another with it.
+//!
+//! A thread for each slot takes the next task, starts it, writes what it says to its log, and waits
+//! for its end. All of them report to one place, [`run`], which shows how far things are.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use engram_service::Shutdown;
+
+use super::board::Board;
+use super::place::{Place, UNREACHABLE};
+use super::plan::Task;
+
+/// What a slot tells. A full channel makes slots wait, and with them nobody else: a run that says
+/// more than is read fills a pipe.
+pub(crate) enum Event {
+    /// A task has started there.
+    Started(usize, Option<String>),
+    /// What it said.
+    Line(usize, String),
+    /// It has ended, well or because of what.
+    Ended(usize, Result<(), String>),
+    /// The machine cannot be reached; the task waits for another one.
+    Lost(usize, String),
+}
+
+/// What came of all tasks.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Indices of tasks that were not finished, each with why.
+    pub(crate) failed: Vec<(usize, String)>,
+    /// Whether somebody stopped it all.
+    pub(crate) stopped: bool,
+}
+
+/// Tasks that wait, and the standard inputs of those that run: closing one stops its run.
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<usize>,
+    running: Vec<(usize, ChildStdin)>,
+    closed: bool,
+}
+
+/// Where a task's words go.
+pub(crate) fn log(task: &Task) -> PathBuf {
+    let mut name = task.folder.as_os_str().to_owned();
+    name.push(".log");
+    name.into()
+}
+
+/// Runs all tasks on the slots until they have ended or somebody says to stop.
+pub(crate) fn run(
+    tasks: &[Task],
+    slots: &[Place],
+    board: &mut Board,
+    shutdown: &Shutdown,
+) -> Outcome {
+    let waiting: VecDeque<usize> = (0..tasks.len()).filter(|&i| !tasks[i].is_finished()).collect();
+    let queue = Mutex::new(Queue { waiting, ..Queue::default() });
+    let (sender, events) = sync_channel(256);
+    let mut outcome = Outcome::default();
+    std::thread::scope(|scope| {
+        for place in slots {
+            let (sender, queue) = (sender.clone(), &queue);
+            scope.spawn(move || work(tasks, place, queue, &sender));
+        }
+        drop(sender);
+        loop {
+            match events.recv_timeout(Duration::from_millis(200)) {
+                Ok(event) => {
+                    if let Event::Ended(task, Err(why)) = &event
+                        && !outcome.stopped
+                    {
+                        outcome.failed.push((*task, why.clone()));
+                    }
+                    board.tell(tasks, &event);
+                }
+                Err(RecvTimeoutError::Timeout) => board.tick(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if shutdown.is_triggered() && !outcome.stopped {
+                outcome.stopped = true;
+                board.stopping();
+                let mut queue = lock(&queue);
+                queue.closed = true;
+                queue.running.clear();
+            }
+        }
+    });
+    if !outcome.stopped {
+        let left = lock(&queue).waiting.iter().copied().collect::<Vec<_>>();
+        let why = "no machine is left that can be reached";
+        outcome.failed.extend(left.into_iter().map(|task| (task, why.to_owned())));
+    }
+    outcome.failed.sort();
+    outcome
+}
+
+/// A slot's life.
+fn work(tasks: &[Task], place: &Place, queue: &Mutex<Queue>, events: &SyncSender<Event>) {
+    let next = || {
+        let mut queue = lock(queue);
+        if queue.closed { None } else { queue.waiting.pop_front() }
+    };
+    while let Some(index) = next() {
+        // Who listens outlives the slots; if not, there is nobody to tell.
+        let tell = |event| drop(events.send(event));
+        tell(Event::Started(index, place.host.clone()));
+        let ended = train(index, &tasks[index], place, queue, &tell);
+        match ended {
+            Ok(Some(code)) if code == UNREACHABLE && place.host.is_some() => {
+                lock(queue).waiting.push_front(index);
+                tell(Event::Lost(index, place.host.clone().unwrap_or_default()));
+                return;
+            }
+            Ok(code) => tell(Event::Ended(index, judge(&tasks[index], code))),
+            Err(error) => tell(Event::Ended(index, Err(format!("{error:#}")))),
+        }
+    }
+}
+
+/// Starts a task, keeps what it says, and waits for its end: its exit code.
+fn train(
+    index: usize,
+    task: &Task,
+    place: &Place,
+    queue: &Mutex<Queue>,
+    tell: &dyn Fn(Event),
+) -> Result<Option<i32>> {
+    let path = log(task);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    if let Some(command) = place.before(task) {
+        copy(command, &file).context("--send")?;
+    }
+    let mut command = place.command(task);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(file.try_clone()?)
+        // A group of its own: Ctrl-C on the terminal is for the sweep, which then asks the run.
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    let stdin = child.stdin.take().expect("standard input is piped");
+    {
+        let mut queue = lock(queue);
+        if !queue.closed {
+            queue.running.push((index, stdin));
+        }
+    }
+    let stdout = child.stdout.take().expect("standard output is piped");
+    for line in BufReader::new(stdout).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        writeln!(file, "{line}").with_context(|| format!("cannot write {}", path.display()))?;
+        tell(Event::Line(index, line));
+    }
+    let status = child.wait()?;
+    lock(queue).running.retain(|(running, _)| *running != index);
+    if status.code() != Some(UNREACHABLE)
+        && let Some(command) = place.after(task)
+    {
+        copy(command, &file).context("--fetch")?;
+    }
+    Ok(status.code())
+}
+
+fn copy(mut command: Command, log: &File) -> Result<()> {
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log.try_clone()?)
+        .process_group(0)
+        .status()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    if !status.success() {
+        bail!("{} failed: {status}", command.get_program().display());
+    }
+    Ok(())
+}
+
+/// Whether a task that ended is finished.
+fn judge(task: &Task, code: Option<i32>) -> Result<(), String> {
+    match code {
+        Some(0) if task.is_finished() => Ok(()),
+        Some(0) => Err(format!(
+            "it ended well, but {} has no score of all its env steps; machines must share --runs, \
+             or --fetch must bring it back",
+            task.folder.display()
+        )),
+        Some(code) => Err(last_words(&log(task)).unwrap_or_else(|| format!("exit code {code}"))),
+        None => Err("it was killed".into()),
+    }
+}
+
+/// The last line of a log that says something.
+fn last_words(log: &Path) -> Option<String> {
+    let text = std::fs::read(log).ok()?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let line = text.lines().rev().find(|line| !line.trim().is_empty())?;
+    Some(line.trim().trim_start_matches("error: ").to_owned())
+}
+
+fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
+    // A slot that panicked has left the queue as good as it was.
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
