@@ -119,7 +119,7 @@ fn softmax(logits: &[f64]) -> Vec<f64> {
 /// δ's cost, by its definition.
 fn error_loss(error: ErrorLoss, delta: f64) -> f64 {
     match error {
-        ErrorLoss::Squared => delta * delta,
+        ErrorLoss::Squared {} => delta * delta,
         ErrorLoss::Huber { threshold } if delta.abs() <= threshold => delta * delta / 2.0,
         ErrorLoss::Huber { threshold } => threshold * (delta.abs() - threshold / 2.0),
     }
@@ -191,7 +191,7 @@ fn hubers_loss_is_half_a_square_and_then_a_line() {
     let errors = [-3.0, -0.5, -0.1, 0.0, 0.25, 0.5, 0.75, 100.0];
     let tensor = Tensor::from_slice(&errors);
     for threshold in [0.5, 1.0, 3.0] {
-        for error in [ErrorLoss::Squared, ErrorLoss::Huber { threshold }] {
+        for error in [ErrorLoss::Squared {}, ErrorLoss::Huber { threshold }] {
             let expected: Vec<f64> = errors.iter().map(|&e| error_loss(error, e)).collect();
             assert_all_near(&error.of(&tensor), &expected, 1e-14, "loss");
         }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 const PLAIN: QLearningOptions =
-    QLearningOptions { selection: Selection::Target, error: ErrorLoss::Squared, rescaling: None };
+    QLearningOptions { selection: Selection::Target, error: ErrorLoss::Squared {}, rescaling: None };
 
 const DOUBLE: QLearningOptions = QLearningOptions { selection: Selection::Online, ..PLAIN };
 
@@ -125,7 +125,7 @@ fn the_gradient_is_that_of_the_values_alone() {
     let returns = columns.returns(2);
     let fixed = case.target.tensor(Kind::Double);
     let rescaling = Some(ValueRescaling { epsilon: 0.01 });
-    for error in [ErrorLoss::Squared, ErrorLoss::Huber { threshold: 0.75 }] {
+    for error in [ErrorLoss::Squared {}, ErrorLoss::Huber { threshold: 0.75 }] {
         let options = QLearningOptions { error, rescaling, ..DOUBLE };
         let loss = |online: &Tensor| {
             q_learning(&input([online, &fixed], &columns, &returns, true), options).loss

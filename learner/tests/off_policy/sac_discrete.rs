@@ -109,7 +109,7 @@ fn the_critics_are_compared_with_one_target() {
     let huber = ErrorLoss::Huber { threshold: 0.75 };
     for case in cases() {
         for (error, factor, with_importance) in
-            [(ErrorLoss::Squared, 0.5, false), (huber, 1.0, true), (ErrorLoss::Squared, 1.0, true)]
+            [(ErrorLoss::Squared {}, 0.5, false), (huber, 1.0, true), (ErrorLoss::Squared {}, 1.0, true)]
         {
             for (kind, tolerance) in KINDS {
                 let columns = case.sequences.columns(kind);
@@ -184,7 +184,7 @@ fn the_critics_gradient_is_that_of_their_values_alone() {
     let (case, columns, returns) = small();
     let targets = case.found_targets(&case.logits.tensor(Kind::Double), &returns);
     let [first, second] = case.critics.each_ref().map(|critic| critic.tensor(Kind::Double));
-    for error in [ErrorLoss::Squared, ErrorLoss::Huber { threshold: 0.75 }] {
+    for error in [ErrorLoss::Squared {}, ErrorLoss::Huber { threshold: 0.75 }] {
         let decisions = columns.decisions(true);
         let loss =
             |critics: [&Tensor; 2]| critic_loss(critics, &targets, &decisions, error, 0.5).loss;
@@ -196,7 +196,7 @@ fn the_critics_gradient_is_that_of_their_values_alone() {
     let target = Grid { shape: vec![4, 3], numbers: numbers(&targets) };
     let decisions = columns.decisions(false);
     let loss = |targets: &Tensor| {
-        critic_loss([&first, &second], targets, &decisions, ErrorLoss::Squared, 1.0).loss
+        critic_loss([&first, &second], targets, &decisions, ErrorLoss::Squared {}, 1.0).loss
     };
     assert_constant(&target, loss, "the loss, of its targets");
 }
@@ -264,5 +264,5 @@ fn critics_without_the_last_frame_are_a_bug() {
     let critic = case.critics[0].tensor(Kind::Double).narrow(0, 0, 4);
     let targets = case.found_targets(&case.logits.tensor(Kind::Double), &returns);
     let decisions = columns.decisions(false);
-    critic_loss([&critic, &critic], &targets, &decisions, ErrorLoss::Squared, 1.0);
+    critic_loss([&critic, &critic], &targets, &decisions, ErrorLoss::Squared {}, 1.0);
 }
