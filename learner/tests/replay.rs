@@ -1,211 +1,21 @@
 //! A replay against a model of it: whatever streams do, what is sampled is what was seen.
 
+#![allow(clippy::unwrap_used, dead_code, reason = "tests, and each uses some of the model")]
+
 #[path = "replay/model.rs"]
 mod model;
 
-use std::path::Path;
+#[path = "replay/run.rs"]
+mod run;
 
 use engram_learner::replay::{
-    InitialState, Priority, Replay, ReplayConfig, ReplayError, Sampling, Saved, Sequences, Storage,
-    World, prune,
+    EpisodeId, InitialState, Piece, Priority, Replay, ReplayConfig, ReplayError, Sample, Sampling,
+    Sequences, Storage, World,
 };
-use engram_mdp::{Seed, Trajectory};
-use model::{Model, Stream, config, world};
+use engram_mdp::Seed;
+use model::{Stream, config, world};
 use proptest::prelude::*;
-
-/// Something that happens to one of the streams, or to the replay.
-#[derive(Clone, Copy, Debug)]
-enum Event {
-    Arrives,
-    IsLost,
-    IsInterrupted,
-    Restarts,
-    Sampled,
-    Prioritized,
-    Resumed,
-}
-
-fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
-    let event = prop_oneof![
-        12 => Just(Event::Arrives),
-        1 => Just(Event::IsLost),
-        1 => Just(Event::IsInterrupted),
-        1 => Just(Event::Restarts),
-        4 => Just(Event::Sampled),
-        2 => Just(Event::Prioritized),
-        1 => Just(Event::Resumed),
-    ];
-    prop::collection::vec((0_usize..3, event), 1..120)
-}
-
-fn configs() -> impl Strategy<Value = ReplayConfig> {
-    let sequences = prop_oneof![
-        Just(Sequences::Episodes),
-        (1_usize..9, 0_usize..5)
-            .prop_map(|(length, burn_in)| Sequences::Chunks { length, burn_in }),
-        (1_usize..9).prop_map(|length| Sequences::Chunks { length, burn_in: 0 }),
-    ];
-    let sampling = prop_oneof![
-        Just(Sampling::Uniform),
-        (0.0..2.0_f64, 0.0..=1.0_f64)
-            .prop_map(|(exponent, importance)| Sampling::Prioritized { exponent, importance }),
-    ];
-    let storage = prop_oneof![Just(Storage::Memory), Just(Storage::Disk)];
-    let bounds = (20_u64..300, 1_000_u64..8_000);
-    (sequences, sampling, storage, bounds, any::<bool>(), any::<bool>()).prop_map(
-        |(sequences, sampling, storage, (max_env_steps, max_bytes), stored, packed)| {
-            let mut config = ReplayConfig {
-                max_env_steps,
-                max_bytes: format!("{max_bytes}B").parse().unwrap(),
-                storage,
-                sampling,
-                sequences,
-                initial_state: if stored { InitialState::Stored } else { InitialState::Zero },
-                packed: false,
-            };
-            if config.validate().is_err() {
-                config.initial_state = InitialState::Zero;
-            }
-            config.packed = packed;
-            config.packed = config.validate().is_ok() && packed;
-            config
-        },
-    )
-}
-
-/// A replay and its model under the same streams.
-struct Run {
-    replay: Replay,
-    model: Model,
-    streams: Vec<Stream>,
-    folder: tempfile::TempDir,
-    seed: Seed,
-    turn: u64,
-}
-
-impl Run {
-    fn new(config: ReplayConfig, world: World, lengths: (usize, usize), seed: Seed) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().join("replay");
-        let stream = |i| {
-            let generator = seed.derive("stream", i).generator();
-            Stream::new(i as u32, world.clone(), lengths, generator)
-        };
-        Run {
-            replay: Replay::new(config.clone(), world.clone(), Some(place)).unwrap(),
-            streams: (0..3).map(stream).collect(),
-            model: Model::new(config, world),
-            folder,
-            seed,
-            turn: 0,
-        }
-    }
-
-    fn place(&self) -> std::path::PathBuf {
-        self.folder.path().join("replay")
-    }
-
-    fn arrive(&mut self, stream: usize) {
-        let arrival = self.streams[stream].unroll();
-        let inserted = self.replay.insert(&arrival).unwrap();
-        let complete = self.streams[stream].arrived();
-        assert_eq!(inserted.env_steps, arrival.trajectory.env_steps() as u64);
-        assert_eq!(inserted.episodes, complete.len() as u64);
-        complete.into_iter().for_each(|told| self.model.push(told));
-    }
-
-    /// So many episodes, at least.
-    fn fill(&mut self, episodes: u64) {
-        while self.model.next < episodes {
-            (0..3).for_each(|stream| self.arrive(stream));
-        }
-    }
-
-    fn save(&mut self) -> Saved {
-        self.replay.snapshot().write(&self.place()).unwrap()
-    }
-
-    fn restore(&self, saved: &Saved) -> (Replay, engram_learner::replay::Lost) {
-        let json = serde_json::to_string(saved).unwrap();
-        let saved: Saved = serde_json::from_str(&json).unwrap();
-        let (config, world) = (self.model.config.clone(), self.model.world.clone());
-        Replay::restore(config, world, self.place(), &saved).unwrap()
-    }
-
-    fn happen(&mut self, stream: usize, event: Event) {
-        self.turn += 1;
-        let mut generator = self.seed.derive("turn", self.turn).generator();
-        match event {
-            Event::Arrives => self.arrive(stream),
-            Event::IsLost => {
-                self.streams[stream].unroll();
-                self.streams[stream].lost();
-            }
-            Event::IsInterrupted => self.streams[stream].interrupt(),
-            Event::Restarts => self.streams[stream].restart(),
-            Event::Sampled if self.model.held.is_empty() => {
-                let empty = self.replay.sample(4, &mut generator);
-                assert!(matches!(empty, Err(ReplayError::Empty { .. })), "{empty:?}");
-            }
-            Event::Sampled => {
-                let sample = self.replay.sample(8, &mut generator).unwrap();
-                assert_eq!(sample.pieces.len(), 8);
-                self.model.check(&sample);
-            }
-            Event::Prioritized => self.prioritize(),
-            Event::Resumed => {
-                let saved = self.save();
-                let (resumed, lost) = self.restore(&saved);
-                assert_eq!(lost, engram_learner::replay::Lost::default());
-                assert_eq!(resumed.totals(), self.replay.totals());
-                assert_eq!(resumed.longest_episode(), self.replay.longest_episode());
-                if !self.model.held.is_empty() {
-                    let before = self.replay.sample(5, &mut generator.clone()).unwrap();
-                    assert_eq!(resumed.sample(5, &mut generator).unwrap(), before);
-                }
-                prune(&self.place(), &[saved]).unwrap();
-                self.replay = resumed;
-                self.streams.iter_mut().for_each(Stream::forgotten);
-            }
-        }
-        self.check_held();
-    }
-
-    fn prioritize(&mut self) {
-        let mut generator = self.seed.derive("priority", self.turn).generator();
-        let Ok(sample) = self.replay.sample(4, &mut generator) else { return };
-        let errors: Vec<f32> = (0..sample.unroll_length() * sample.rows.len())
-            .map(|i| (self.turn * 7 + i as u64 * 13) as f32 % 5.0 - 2.0)
-            .collect();
-        let mut priorities = sample.priorities(&errors, 0.9);
-        let is_prioritized = matches!(self.model.config.sampling, Sampling::Prioritized { .. });
-        let expected = if is_prioritized { priorities.len() } else { 0 };
-        // What does not exist, or is no number, is passed over.
-        let known = priorities[0];
-        let gone = engram_learner::replay::EpisodeId(u64::MAX);
-        priorities.push(Priority { episode: gone, ..known });
-        priorities.push(Priority { priority: f64::NAN, ..known });
-        priorities.push(Priority { start: usize::MAX, ..known });
-        assert_eq!(self.replay.update_priorities(&priorities), expected);
-    }
-
-    fn check_held(&self) {
-        let (held, model) = (self.replay.held(), &self.model);
-        assert_eq!(held.episodes, model.held.len() as u64);
-        assert_eq!(held.env_steps, model.env_steps());
-        assert!(held.env_steps <= model.config.max_env_steps);
-        let (live, most) = (model.bytes(), model.config.max_bytes.bytes());
-        let largest = model.held.iter().map(|(_, told)| model.bytes_of(told)).max().unwrap_or(0);
-        assert!(live <= held.bytes, "{live} live bytes in {}", held.bytes);
-        assert!(live <= most);
-        // A segment is a sixteenth, or one episode; the largest one may just have been forgotten.
-        let segment = (most / 16).max(largest).max(LARGEST_EPISODE);
-        assert!(held.bytes <= live + segment, "{} of {live} and {segment}", held.bytes);
-    }
-}
-
-/// Bytes of an episode of 24 decisions with a state at each, which is more than any has here.
-const LARGEST_EPISODE: u64 = 25 * 24 + 24 * 16;
+use run::{Run, configs, events};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
@@ -282,7 +92,7 @@ fn draws_are_proportional_to_priorities_and_weights_undo_that() {
     let said: Vec<Priority> = parts
         .iter()
         .map(|&(id, start)| Priority {
-            episode: engram_learner::replay::EpisodeId(id),
+            episode: EpisodeId(id),
             start,
             priority: priority(id, start),
         })
@@ -309,7 +119,7 @@ fn draws_are_proportional_to_priorities_and_weights_undo_that() {
     assert!(chi < freedom + 4.0 * (2.0 * freedom).sqrt(), "{chi} of {freedom}");
 
     let sample = run.replay.sample(64, &mut Seed::new(6).generator()).unwrap();
-    let of = |piece: &engram_learner::replay::Piece| probability(piece.episode.0, piece.start);
+    let of = |piece: &Piece| probability(piece.episode.0, piece.start);
     let least = sample.pieces.iter().map(of).fold(f64::INFINITY, f64::min);
     for piece in &sample.pieces {
         assert!((f64::from(piece.weight) - least / of(piece)).abs() < 1e-6);
@@ -322,9 +132,12 @@ fn a_new_episode_has_the_largest_priority_so_far() {
     let mut run =
         Run::new(ReplayConfig { sampling, ..config() }, world(false), (3, 9), Seed::new(1));
     run.fill(4);
-    let id = |id| engram_learner::replay::EpisodeId(id);
     let say = |run: &mut Run, episode, priority| {
-        run.replay.update_priorities(&[Priority { episode: id(episode), start: 0, priority }])
+        run.replay.update_priorities(&[Priority {
+            episode: EpisodeId(episode),
+            start: 0,
+            priority,
+        }])
     };
     let all = run.model.next;
     assert_eq!(say(&mut run, 0, 1000.0), 1);
@@ -372,7 +185,7 @@ fn packing_keeps_every_sequence_and_wastes_little() {
     let sample = packed.replay.sample(64, &mut seed.generator()).unwrap();
     let unpacked = apart.replay.sample(64, &mut seed.generator()).unwrap();
     packed.model.check(&sample);
-    let drawn = |sample: &engram_learner::replay::Sample| {
+    let drawn = |sample: &Sample| {
         let mut all: Vec<_> = sample.pieces.iter().map(|p| (p.episode, p.start)).collect();
         all.sort_unstable();
         all
@@ -420,125 +233,4 @@ fn what_cannot_work_is_refused_at_the_start() {
     arrival.trajectory.core_state.pop();
     let refused = replay.insert(&arrival).unwrap_err().to_string();
     assert!(refused.contains("brings 2 numbers of recurrent state, not 3"), "{refused}");
-}
-
-/// The segments in a folder.
-fn files(folder: &Path) -> Vec<String> {
-    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
-#[test]
-fn a_checkpoint_writes_only_what_is_new() {
-    let mut run = Run::new(config(), world(false), (5, 12), Seed::new(1));
-    run.fill(20);
-    let first = run.save();
-    assert_eq!(files(&run.place()), ["000000000000-000000000019.safetensors"]);
-    let written = |run: &Run, name: &str| {
-        std::fs::metadata(run.place().join(name)).unwrap().modified().unwrap()
-    };
-    let name = first.segments[0].name.clone();
-    let before = written(&run, &name);
-    let again = run.save();
-    assert_eq!(again, first, "nothing has happened");
-    run.fill(40);
-    let second = run.save();
-    assert_eq!(second.segments[0], first.segments[0]);
-    assert_eq!(second.segments.len(), 2);
-    assert_eq!(written(&run, &name), before);
-    let (mut resumed, _) = run.restore(&second);
-    let third = resumed.snapshot().write(&run.place()).unwrap();
-    assert_eq!(third, second, "a restored replay writes nothing again");
-    assert_eq!(written(&run, &name), before);
-}
-
-#[test]
-fn torn_and_missing_segments_are_left_out_and_counted() {
-    for storage in [Storage::Memory, Storage::Disk] {
-        let config = ReplayConfig { storage, ..config() };
-        let mut run = Run::new(config, world(true), (5, 12), Seed::new(1));
-        let mut saved = Saved::default();
-        for episodes in [20, 40, 60] {
-            run.fill(episodes);
-            saved = run.save();
-        }
-        let path = |i: usize| run.place().join(&saved.segments[i].name);
-        let mut bytes = std::fs::read(path(1)).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        std::fs::write(path(1), bytes).unwrap();
-        std::fs::remove_file(path(0)).unwrap();
-        let (resumed, lost) = run.restore(&saved);
-        let gone = saved.segments[0].env_steps + saved.segments[1].env_steps;
-        assert_eq!((lost.segments, lost.env_steps), (2, gone));
-        assert_eq!(lost.episodes, saved.segments[2].first.0);
-        assert_eq!(resumed.held().env_steps, saved.segments[2].env_steps);
-        let sample = resumed.sample(50, &mut Seed::new(1).generator()).unwrap();
-        assert!(sample.pieces.iter().all(|piece| piece.episode >= saved.segments[2].first));
-        run.model.check(&sample);
-
-        std::fs::write(path(2), b"").unwrap();
-        let (mut resumed, lost) = run.restore(&saved);
-        assert_eq!((lost.segments, resumed.held().episodes), (3, 0));
-        assert!(resumed.sample(1, &mut Seed::new(1).generator()).is_err());
-        // It fills again, with numbers that were not used before.
-        let mut stream = Stream::new(9, world(true), (40, 3), Seed::new(2).generator());
-        resumed.insert(&stream.unroll()).unwrap();
-        let sample = resumed.sample(9, &mut Seed::new(1).generator()).unwrap();
-        assert!(sample.pieces.iter().all(|piece| piece.episode >= saved.next));
-    }
-}
-
-#[test]
-fn files_of_another_world_are_left_out() {
-    let mut run = Run::new(config(), world(false), (5, 12), Seed::new(1));
-    run.fill(20);
-    let saved = run.save();
-    let (resumed, lost) = Replay::restore(config(), world(true), run.place(), &saved).unwrap();
-    assert_eq!((lost.segments, resumed.held().episodes), (1, 0));
-}
-
-#[test]
-fn pruning_deletes_what_no_checkpoint_refers_to() {
-    let config = ReplayConfig { max_env_steps: 200, ..config() };
-    let mut run = Run::new(config, world(false), (5, 12), Seed::new(1));
-    run.fill(30);
-    let old = run.save();
-    run.fill(90);
-    let new = run.save();
-    let names = |saved: &Saved| -> Vec<String> {
-        saved.segments.iter().map(|segment| segment.name.clone()).collect()
-    };
-    assert!(names(&old).iter().all(|name| !names(&new).contains(name)), "all is forgotten");
-    assert_eq!(prune(&run.place(), &[old.clone(), new.clone()]).unwrap(), 0);
-    // Files that a killed process left half-written, or that a checkpoint to come refers to.
-    let torn = format!(".{}", names(&old)[0]);
-    std::fs::write(run.place().join(&torn), b"half").unwrap();
-    let newer = format!("{:012}-{:012}.safetensors", new.next.0, new.next.0 + 9);
-    std::fs::write(run.place().join(&newer), b"soon").unwrap();
-    std::fs::write(run.place().join("notes.txt"), b"mine").unwrap();
-    let deleted = prune(&run.place(), std::slice::from_ref(&new)).unwrap();
-    assert_eq!(deleted, old.segments.len() + 1);
-    let mut left = names(&new);
-    left.extend([newer, "notes.txt".into()]);
-    assert_eq!(files(&run.place()), left);
-    assert_eq!(prune(Path::new("/nowhere/at/all"), &[new]).unwrap(), 0);
-}
-
-#[test]
-fn a_replay_on_the_disk_deletes_what_it_forgets_unless_a_checkpoint_may_want_it() {
-    let config = ReplayConfig { max_env_steps: 200, storage: Storage::Disk, ..config() };
-    let mut run = Run::new(config, world(false), (5, 12), Seed::new(1));
-    run.fill(40);
-    let before = files(&run.place());
-    assert!(before.len() > 3, "full segments are written at once: {before:?}");
-    run.fill(120);
-    let after = files(&run.place());
-    assert!(after.iter().all(|name| !before.contains(name)), "{before:?} {after:?}");
-    let saved = run.save();
-    run.fill(200);
-    let (resumed, lost) = run.restore(&saved);
-    assert_eq!((lost.segments, resumed.held().episodes > 0), (0, true));
 }

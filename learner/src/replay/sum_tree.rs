@@ -173,9 +173,10 @@ mod tests {
         let mut tree = SumTree::new(0);
         [0.1, 0.2, 0.3, 0.0, 0.0].into_iter().for_each(|weight| tree.push(weight));
         assert_eq!(tree.find(1.0 - f64::EPSILON / 2.0), 2);
-        tree.pop();
-        tree.pop();
-        assert_eq!(tree.find(1.0 - f64::EPSILON / 2.0), 2);
         assert_eq!(tree.find(0.0), 0);
+        tree.pop();
+        tree.pop();
+        assert_eq!(tree.find(0.0), 2);
+        assert_eq!(tree.find(1.0 - f64::EPSILON / 2.0), 2);
     }
 }
