@@ -32,7 +32,7 @@
 //!
 //! In reading order: [`config`] says how, `building` makes episodes, `segment` keeps them in
 //! `column`s on the `shelf`, `starts` and `priorities` (a `sum_tree`) say what is drawn, `packing`
-//! and `rows` make a [`sample`] of it.
+//! and `rows` make a [`Sample`] of it. `file` and `saving` are for checkpoints.
 
 pub mod config;
 
@@ -56,6 +56,10 @@ mod rows;
 
 mod sample;
 
+mod file;
+
+mod saving;
+
 mod error;
 
 use std::path::PathBuf;
@@ -72,10 +76,13 @@ use shelf::{Draw, Shelf};
 pub use config::{InitialState, ReplayConfig, Sampling, Sequences, Storage};
 pub use error::ReplayError;
 pub use sample::{Piece, Priority, Sample};
+pub use saving::{Lost, Saved, SavedSegment, Snapshot, prune};
 pub use shelf::Totals;
 
 /// A complete episode, numbered in the order in which they were completed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct EpisodeId(pub u64);
 
@@ -148,7 +155,7 @@ impl Replay {
             return Err(ReplayError::NoFolder);
         }
         let building = Building::new(world.clone(), stored);
-        Ok(Replay { building, shelf: Shelf::new(config, world) })
+        Ok(Replay { building, shelf: Shelf::new(config, world, folder) })
     }
 
     /// Takes a trajectory, which was checked when it came, in the order of its stream.

@@ -32,6 +32,17 @@ impl<T: Pod> Column<T> {
         }
     }
 
+    /// Numbers that lie at `range` of a file's bytes: copied, or where `map` maps the file, left
+    /// there. `None` where so many bytes are no such numbers, or lie askew.
+    pub(super) fn read(file: &[u8], range: Range<usize>, map: Option<&Arc<Mmap>>) -> Option<Self> {
+        let bytes = file.get(range.clone())?;
+        let numbers: &[T] = bytemuck::try_cast_slice(bytes).ok()?;
+        Some(match map {
+            Some(map) => Column::Mapped(map.clone(), range, PhantomData),
+            None => Column::Owned(numbers.to_vec()),
+        })
+    }
+
     /// Gives back memory that is reserved and not used.
     pub(super) fn shrink(&mut self) {
         if let Column::Owned(vector) = self {
@@ -117,6 +128,15 @@ impl Numbers {
             (Numbers::I32(from), Actions::Discrete(to)) => to.extend_from_slice(&from[range]),
             (Numbers::F32(from), Actions::Continuous(to)) => to.extend_from_slice(&from[range]),
             _ => panic!("discrete and continuous actions were mixed"),
+        }
+    }
+
+    /// The type of its numbers in a file.
+    pub(super) fn dtype(&self) -> safetensors::Dtype {
+        match self {
+            Numbers::U8(_) => safetensors::Dtype::U8,
+            Numbers::I32(_) => safetensors::Dtype::I32,
+            Numbers::F32(_) => safetensors::Dtype::F32,
         }
     }
 

@@ -61,9 +61,14 @@ impl Priorities {
         self.tree.get(item) / starts as f64 / self.tree.total()
     }
 
-    /// The largest priority so far, and those of all items, the oldest first.
-    pub(super) fn saved(&self) -> (f32, Vec<f32>) {
-        (self.largest, self.priorities.iter().copied().collect())
+    /// The priority of an item.
+    pub(super) fn get(&self, item: u64) -> f32 {
+        self.priorities[(item - self.first) as usize]
+    }
+
+    /// The largest priority so far.
+    pub(super) fn largest(&self) -> f32 {
+        self.largest
     }
 
     /// Takes over the largest priority so far.

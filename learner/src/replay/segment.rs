@@ -1,6 +1,8 @@
 //! Whole episodes in columns. An open segment grows, a sealed one never changes again.
 
 use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 use engram_mdp::{EnvSpec, Frames, StepType};
 
@@ -27,6 +29,26 @@ pub(super) struct Segment {
     pub(super) state_rows: Column<u32>,
     /// Those states.
     pub(super) states: Column<f32>,
+    /// Its file, once it is sealed.
+    pub(super) file: File,
+}
+
+/// What is known of a sealed segment's file.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    /// What proves it whole, once it was written. Whoever writes it holds the lock.
+    pub(super) written: Mutex<Option<Written>>,
+    /// Whether a checkpoint may refer to it.
+    pub(super) kept: AtomicBool,
+}
+
+/// A file that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    /// Its checksum.
+    pub(super) sha256: String,
+    /// Whether it would outlast a power failure.
+    pub(super) synced: bool,
 }
 
 /// Where an episode lies in its segment.
@@ -57,7 +79,23 @@ impl Segment {
             log_probs: Column::default(),
             state_rows: Column::default(),
             states: Column::default(),
+            file: File::default(),
         }
+    }
+
+    /// The last episode; there is one.
+    pub(super) fn last(&self) -> EpisodeId {
+        EpisodeId(self.first.0 + self.episodes.len() as u64 - 1)
+    }
+
+    /// The episode after the last one.
+    pub(super) fn next(&self) -> EpisodeId {
+        EpisodeId(self.first.0 + self.episodes.len() as u64)
+    }
+
+    /// Whether its columns lie in memory.
+    pub(super) fn is_in_memory(&self) -> bool {
+        matches!(self.step_types, Column::Owned(_))
     }
 
     /// Appends a complete episode.

@@ -1,15 +1,20 @@
 //! Complete episodes, oldest first, in segments; what is forgotten, and what is drawn.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use engram_mdp::Generator;
 use rand::RngExt;
 
 use super::building::Finished;
-use super::config::{ReplayConfig, Sampling};
+use super::config::{ReplayConfig, Sampling, Storage};
+use super::file::{self, Place};
 use super::priorities::Priorities;
-use super::segment::{Episode, Segment, episode_bytes};
+use super::saving::Saved;
+use super::segment::{Episode, Segment, Written, episode_bytes};
 use super::starts::Starts;
 use super::{EpisodeId, Priority, World};
 
@@ -40,6 +45,8 @@ pub(super) struct Shelf {
     /// Decisions of the longest episode ever.
     pub(super) longest: usize,
     pub(super) totals: Totals,
+    /// Where full segments are written, in a replay on the disk.
+    folder: Option<PathBuf>,
 }
 
 /// What has happened so far.
@@ -83,7 +90,8 @@ pub(super) struct Draw {
 }
 
 impl Shelf {
-    pub(super) fn new(config: ReplayConfig, world: World) -> Self {
+    /// An empty one.
+    pub(super) fn new(config: ReplayConfig, world: World, folder: Option<PathBuf>) -> Self {
         let priorities = match config.sampling {
             Sampling::Uniform => None,
             Sampling::Prioritized { exponent, .. } => Some(Priorities::new(exponent)),
@@ -100,6 +108,7 @@ impl Shelf {
             bytes: 0,
             longest: 0,
             totals: Totals::default(),
+            folder: folder.filter(|_| config.storage == Storage::Disk),
             config,
             world,
         }
@@ -124,8 +133,8 @@ impl Shelf {
         {
             self.forget();
         }
-        if self.is_full(decisions as u64, bytes) {
-            self.seal();
+        if self.is_full(decisions as u64, bytes) && self.seal() {
+            self.write_newest();
         }
         self.open.push(&episode);
         let segment = self.first_segment + self.sealed.len() as u64;
@@ -179,24 +188,103 @@ impl Shelf {
             items(entry.starts, self.starts.per_item()).for_each(|_| priorities.pop());
         }
         let live = self.entries.front().map_or(u64::MAX, |oldest| oldest.segment);
-        while self.first_segment < live && self.sealed.pop_front().is_some() {
+        while self.first_segment < live
+            && let Some(gone) = self.sealed.pop_front()
+        {
             self.first_segment += 1;
+            self.delete(&gone);
         }
         if self.entries.is_empty() {
-            let next = EpisodeId(self.open.first.0 + self.open.episodes.len() as u64);
-            self.open = Segment::new(&self.world, next);
+            self.open = Segment::new(&self.world, self.open.next());
         }
     }
 
-    /// Seals the open segment, unless it is empty.
-    pub(super) fn seal(&mut self) {
-        if self.open.episodes.is_empty() {
+    /// Deletes the file of a forgotten segment, unless a checkpoint may refer to it; that one is
+    /// for `prune`.
+    fn delete(&self, segment: &Segment) {
+        let Some(folder) = &self.folder else { return };
+        if segment.is_in_memory() || segment.file.kept.load(Ordering::Relaxed) {
             return;
         }
-        let next = EpisodeId(self.open.first.0 + self.open.episodes.len() as u64);
-        let mut sealed = std::mem::replace(&mut self.open, Segment::new(&self.world, next));
+        let path = folder.join(file::name(segment.first, segment.last()));
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::warn!(path = %path.display(), %error, "a forgotten segment stays");
+        }
+    }
+
+    /// Seals the open segment. `false` where it is empty.
+    pub(super) fn seal(&mut self) -> bool {
+        if self.open.episodes.is_empty() {
+            return false;
+        }
+        let next = Segment::new(&self.world, self.open.next());
+        let mut sealed = std::mem::replace(&mut self.open, next);
         sealed.shrink();
         self.sealed.push_back(Arc::new(sealed));
+        true
+    }
+
+    /// Writes the newest sealed segment, in a replay on the disk. It is synced with the next
+    /// checkpoint. Where that fails it stays in memory, and the next checkpoint tries again.
+    fn write_newest(&mut self) {
+        let (Some(folder), Some(segment)) = (&self.folder, self.sealed.back()) else { return };
+        let wrote =
+            fs::create_dir_all(folder).and_then(|()| file::write(folder, segment, &self.world));
+        match wrote {
+            Ok(sha256) => {
+                let mut written =
+                    segment.file.written.lock().unwrap_or_else(PoisonError::into_inner);
+                *written = Some(Written { sha256, synced: false });
+            }
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), %error, "a segment stays in memory");
+            }
+        }
+        self.map_written();
+    }
+
+    /// Lets go of the memory of segments that have been written, in a replay on the disk.
+    pub(super) fn map_written(&mut self) {
+        let Some(folder) = &self.folder else { return };
+        for segment in self.sealed.iter_mut().filter(|segment| segment.is_in_memory()) {
+            // Somebody who holds the lock is writing this very segment.
+            let Some(written) = segment.file.written.try_lock().ok().and_then(|w| w.clone()) else {
+                continue;
+            };
+            let ends = (segment.first, segment.last());
+            let path = folder.join(file::name(ends.0, ends.1));
+            match file::read(&path, ends, None, &self.world, Place::Map) {
+                Ok(mapped) => {
+                    let kept = segment.file.kept.load(Ordering::Relaxed);
+                    mapped.file.kept.store(kept, Ordering::Relaxed);
+                    *mapped.file.written.lock().expect("nobody else knows it") = Some(written);
+                    *segment = Arc::new(mapped);
+                }
+                Err(why) => {
+                    tracing::warn!(path = %path.display(), why, "a segment stays in memory");
+                }
+            }
+        }
+    }
+
+    /// Puts a segment back that was saved, without its episodes before `oldest`.
+    pub(super) fn restore(&mut self, segment: Segment, oldest: EpisodeId, priorities: &[f32]) {
+        let number = self.first_segment + self.sealed.len() as u64;
+        let forgotten = oldest.0.saturating_sub(segment.first.0) as usize;
+        let live = forgotten..segment.episodes.len();
+        self.sealed.push_back(Arc::new(segment));
+        let mut priorities = priorities.iter().copied();
+        live.for_each(|index| self.admit(number, index, Some(&mut priorities)));
+    }
+
+    /// Goes on with the episodes after those that were saved.
+    pub(super) fn go_on(&mut self, saved: &Saved) {
+        self.open = Segment::new(&self.world, saved.next);
+        self.totals = saved.totals;
+        self.longest = self.longest.max(saved.longest_episode);
+        if let (Some(priorities), Some(largest)) = (&mut self.priorities, saved.largest_priority) {
+            priorities.set_largest(largest);
+        }
     }
 
     /// Whether the open segment has no room for another episode.
@@ -221,7 +309,7 @@ impl Shelf {
             let likelihood = all as f64 * priorities.probability(item, of_item);
             return Some(Draw { entry, start: self.nth_start(entry, index), likelihood });
         }
-        let start = generator.random_range(first..self.next_start);
+        let start = first + generator.random_range(0..all);
         let entry = self.entries.partition_point(|entry| entry.start <= start) - 1;
         let index = (start - self.entries[entry].start) as usize;
         Some(Draw { entry, start: self.nth_start(entry, index), likelihood: 1.0 })
@@ -257,6 +345,25 @@ impl Shelf {
     /// Live episodes, the oldest first.
     pub(super) fn entries(&self) -> &VecDeque<Entry> {
         &self.entries
+    }
+
+    /// For each live episode its segment's place among the sealed ones, and its decisions.
+    pub(super) fn places(&self) -> impl Iterator<Item = (usize, u64)> {
+        let place = |entry: &Entry| (entry.segment - self.first_segment) as usize;
+        self.entries.iter().map(move |entry| (place(entry), entry.decisions as u64))
+    }
+
+    /// The priorities of a live episode; none where sampling is uniform.
+    pub(super) fn priorities_of(&self, entry: usize) -> impl Iterator<Item = f32> {
+        let Entry { item, starts, .. } = self.entries[entry];
+        let items = item..item + starts.div_ceil(self.starts.per_item()) as u64;
+        let priorities = self.priorities.as_ref();
+        priorities.into_iter().flat_map(move |p| items.clone().map(|item| p.get(item)))
+    }
+
+    /// The oldest live episode.
+    pub(super) fn oldest(&self) -> Option<EpisodeId> {
+        self.entries.front().map(|entry| entry.id)
     }
 
     /// Bytes of every segment that is held: those of live episodes, and of forgotten ones that

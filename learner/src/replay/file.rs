@@ -1,0 +1,260 @@
+//! A sealed segment as a file: safetensors, so that other programs can read it, too.
+//!
+//! ```text
+//! episodes          U64 [E, 3]      decisions, recurrent states and the oldest policy version
+//! previous_actions  I32 [R, 1] or F32 [R, A]
+//! previous_rewards  F32 [R]
+//! log_probs         F32 [R]
+//! core_state_rows   U32 [S]         rows, counted within the episode, before which they belong
+//! core_states       F32 [S, W]
+//! observations      U8 or F32 [R, O..]
+//! step_types        U8 [R]          0 First, 1 Mid, 2 Last and terminated, 3 Last and truncated
+//! ```
+//!
+//! The columns of E episodes follow one another in R rows. Larger numbers come first, so that all
+//! are aligned where the file is mapped into memory.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytemuck::Pod;
+use engram_mdp::{ActionSpec, Dtype as Observed, StepType};
+use memmap2::Mmap;
+use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::{Dtype, SafeTensors};
+use serde_json::{Map, json};
+use sha2::{Digest, Sha256};
+
+use super::column::{Column, Numbers};
+use super::segment::{Episode, File, Segment};
+use super::{EpisodeId, World};
+
+/// Where a segment that is read shall lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In memory.
+    Memory,
+    /// Where it is.
+    Map,
+}
+
+/// The name of a segment's file.
+pub(super) fn name(first: EpisodeId, last: EpisodeId) -> String {
+    format!("{:012}-{:012}.safetensors", first.0, last.0)
+}
+
+/// The first episode of the segment of that name, which may be half-written.
+pub(super) fn first_episode(name: &str) -> Option<EpisodeId> {
+    let (first, last) = name.strip_suffix(".safetensors")?.split_once('-')?;
+    last.parse::<u64>().ok()?;
+    first.strip_prefix('.').unwrap_or(first).parse().ok().map(EpisodeId)
+}
+
+/// Writes a segment beside its place in `folder` and renames it. Returns the file's SHA-256.
+pub(super) fn write(folder: &Path, segment: &Segment, world: &World) -> io::Result<String> {
+    let name = name(segment.first, segment.last());
+    let (place, beside) = (folder.join(&name), folder.join(format!(".{name}")));
+    let written = write_columns(&beside, segment, world).and_then(|sha256| {
+        fs::rename(&beside, &place)?;
+        Ok(sha256)
+    });
+    if written.is_err() {
+        // The half-written file takes room that a full disk does not have.
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+/// Makes a file outlast a power failure.
+pub(super) fn sync(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
+}
+
+/// Reads a segment whose first and last episode, and checksum where one is given, are known;
+/// or says why it cannot be what it should be.
+pub(super) fn read(
+    path: &Path,
+    (first, last): (EpisodeId, EpisodeId),
+    sha256: Option<&str>,
+    world: &World,
+    place: Place,
+) -> Result<Segment, String> {
+    let map = Arc::new(map(path).map_err(|error| error.to_string())?);
+    if let Some(expected) = sha256
+        && hex(&Sha256::digest(&map[..])) != expected
+    {
+        return Err("it has another checksum than the checkpoint says".into());
+    }
+    let kept = (place == Place::Map).then_some(&map);
+    let segment = columns(&map, first, world, kept)?;
+    match segment.next().0 == last.0 + 1 {
+        true => Ok(segment),
+        false => Err(format!("it holds {} episodes", segment.episodes.len())),
+    }
+}
+
+/// Maps a file into memory.
+#[allow(unsafe_code, reason = "the one place where a file is taken for memory")]
+fn map(path: &Path) -> io::Result<Mmap> {
+    let file = fs::File::open(path)?;
+    // SAFETY: nobody writes to a segment's file once it has its name: it is written beside and
+    // renamed, and whoever replaces or deletes it leaves the mapped file as it is. Somebody who
+    // writes into the folder of a run by hand can break this, as he can break a checkpoint.
+    unsafe { Mmap::map(&file) }
+}
+
+/// The file's name, type, shape and bytes of every column.
+type Described<'a> = (&'static str, Dtype, Vec<usize>, &'a [u8]);
+
+fn write_columns(path: &Path, segment: &Segment, world: &World) -> io::Result<String> {
+    let numbers = |episode: &Episode| {
+        [episode.decisions as u64, episode.states as u64, episode.policy_version]
+    };
+    let episodes: Vec<u64> = segment.episodes.iter().flat_map(numbers).collect();
+    let described = describe(segment, bytemuck::cast_slice(&episodes), world);
+    let (mut header, mut end) = (Map::new(), 0);
+    let about = json!({ "first_episode": segment.first.to_string(), "world": world.spec.name });
+    header.insert("__metadata__".into(), about);
+    for (name, dtype, shape, bytes) in &described {
+        let start = end;
+        end += bytes.len();
+        let about = json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] });
+        header.insert((*name).into(), about);
+    }
+    let mut header = serde_json::to_vec(&header).expect("names and numbers make JSON");
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let length = (header.len() as u64).to_le_bytes();
+    let (mut file, mut hash) = (fs::File::create(path)?, Sha256::new());
+    let columns = described.iter().map(|(.., bytes)| *bytes);
+    for bytes in [&length[..], &header[..]].into_iter().chain(columns) {
+        file.write_all(bytes)?;
+        hash.update(bytes);
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+fn describe<'a>(segment: &'a Segment, episodes: &'a [u8], world: &World) -> Vec<Described<'a>> {
+    let (rows, spec) = (segment.rows(), &world.spec);
+    let states = segment.state_rows.len();
+    let observation = [&[rows], &spec.observation.shape[..]].concat();
+    let actions = &segment.previous_actions;
+    vec![
+        ("episodes", Dtype::U64, vec![segment.episodes.len(), 3], episodes),
+        ("previous_actions", actions.dtype(), vec![rows, spec.action.len()], actions.bytes()),
+        ("previous_rewards", Dtype::F32, vec![rows], segment.previous_rewards.bytes()),
+        ("log_probs", Dtype::F32, vec![rows], segment.log_probs.bytes()),
+        ("core_state_rows", Dtype::U32, vec![states], segment.state_rows.bytes()),
+        ("core_states", Dtype::F32, vec![states, world.state_width], segment.states.bytes()),
+        ("observations", segment.observations.dtype(), observation, segment.observations.bytes()),
+        ("step_types", Dtype::U8, vec![rows], segment.step_types.bytes()),
+    ]
+}
+
+/// A file that is read.
+struct Reader<'a> {
+    file: &'a [u8],
+    /// Where the numbers begin.
+    data: usize,
+    metadata: Metadata,
+    map: Option<&'a Arc<Mmap>>,
+}
+
+impl Reader<'_> {
+    /// A column of that type; rows of `width` numbers each.
+    fn column<T: Pod>(&self, name: &str, dtype: Dtype, width: usize) -> Result<Column<T>, String> {
+        let info: &TensorInfo = self.metadata.info(name).ok_or_else(|| format!("no {name}"))?;
+        let found: usize = info.shape.iter().skip(1).product();
+        if info.dtype != dtype || found != width {
+            return Err(format!("{name} are {:?} {:?} of another world", info.dtype, info.shape));
+        }
+        let (start, end) = info.data_offsets;
+        let column = Column::read(self.file, self.data + start..self.data + end, self.map);
+        column.ok_or_else(|| format!("{name} lie askew"))
+    }
+}
+
+fn columns(
+    file: &[u8],
+    first: EpisodeId,
+    world: &World,
+    map: Option<&Arc<Mmap>>,
+) -> Result<Segment, String> {
+    let (header, metadata) = SafeTensors::read_metadata(file).map_err(|error| error.to_string())?;
+    let reader = Reader { file, data: 8 + header, metadata, map };
+    let observation = world.spec.observation.len();
+    let observations = match world.spec.observation.dtype {
+        Observed::U8 => Numbers::U8(reader.column("observations", Dtype::U8, observation)?),
+        Observed::F32 => Numbers::F32(reader.column("observations", Dtype::F32, observation)?),
+    };
+    let action = world.spec.action.len();
+    let previous_actions = match world.spec.action {
+        ActionSpec::Discrete { .. } => {
+            Numbers::I32(reader.column("previous_actions", Dtype::I32, action)?)
+        }
+        ActionSpec::Continuous { .. } => {
+            Numbers::F32(reader.column("previous_actions", Dtype::F32, action)?)
+        }
+    };
+    let known: Column<u64> = reader.column("episodes", Dtype::U64, 3)?;
+    let mut segment = Segment {
+        first,
+        episodes: Vec::with_capacity(known.len() / 3),
+        observations,
+        previous_actions,
+        previous_rewards: reader.column("previous_rewards", Dtype::F32, 1)?,
+        step_types: reader.column("step_types", Dtype::U8, 1)?,
+        log_probs: reader.column("log_probs", Dtype::F32, 1)?,
+        state_rows: reader.column("core_state_rows", Dtype::U32, 1)?,
+        states: reader.column("core_states", Dtype::F32, world.state_width)?,
+        file: File::default(),
+    };
+    let (mut row, mut state) = (0, 0);
+    for numbers in known.chunks_exact(3) {
+        let [decisions, states, policy_version] = numbers else { unreachable!("chunks of 3") };
+        let (decisions, states) = (*decisions as usize, *states as usize);
+        let policy_version = *policy_version;
+        segment.episodes.push(Episode { row, decisions, state, states, policy_version });
+        row = row.saturating_add(decisions).saturating_add(1);
+        state = state.saturating_add(states);
+    }
+    check(&segment, (row, state), world)?;
+    Ok(segment)
+}
+
+/// Checks that the episodes are whole: the rest of a replay trusts in it.
+fn check(segment: &Segment, (rows, states): (usize, usize), world: &World) -> Result<(), String> {
+    let spec = &world.spec;
+    let lengths = [
+        (segment.observations.bytes().len(), rows * spec.observation.bytes()),
+        (segment.previous_actions.bytes().len(), rows * 4 * spec.action.len()),
+        (segment.previous_rewards.len(), rows),
+        (segment.step_types.len(), rows),
+        (segment.log_probs.len(), rows),
+        (segment.state_rows.len(), states),
+        (segment.states.len(), states * world.state_width),
+    ];
+    if lengths.iter().any(|(found, expected)| found != expected) {
+        return Err("its columns are not of the same length".into());
+    }
+    let is_whole = |episode: &Episode| {
+        let steps = &segment.step_types[episode.row..episode.row + episode.decisions + 1];
+        let (inner, ends) = (&steps[1..steps.len() - 1], (steps[0], steps[steps.len() - 1]));
+        let at = segment.state_rows(episode);
+        ends.0 == StepType::First.code()
+            && inner.iter().all(|&step| step == StepType::Mid.code())
+            && StepType::from_code(ends.1).is_some_and(StepType::is_last)
+            && at.is_sorted_by(|a, b| a < b)
+            && at.last().is_none_or(|&row| (row as usize) < episode.decisions)
+    };
+    let has_decisions = |episode: &Episode| episode.decisions > 0;
+    match segment.episodes.iter().all(|episode| has_decisions(episode) && is_whole(episode)) {
+        true => Ok(()),
+        false => Err("it holds an episode that does not go from First to Last".into()),
+    }
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
