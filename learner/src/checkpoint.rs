@@ -6,6 +6,7 @@
 //!     optimizer.safetensors
 //!     streams.safetensors            what the learner carries of each stream, if anything
 //!     state.json                     counters, generators, streams; checksums of the others
+//! replay/…                           segments of the replay, if there is one; see `replay`
 //! ```
 //!
 //! One is written beside its place, synced to the disk, and renamed, so a process killed at any
@@ -24,13 +25,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::carried;
 use crate::counters::Counters;
 use crate::episodes::Episodes;
 use crate::streams::Streams;
+use crate::{carried, limiter, replay};
 
 /// The layout of a checkpoint; it changes whenever an older build would misread a newer one.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The policy, in a checkpoint.
 pub(crate) const WEIGHTS: &str = "weights.safetensors";
@@ -63,13 +64,18 @@ pub struct State {
     pub spec: EnvSpec,
     /// How far it is.
     pub counters: Counters,
-    /// Every generator that the learner draws from, by name. On-policy training draws nothing
-    /// here: its data comes in the order in which actors send it.
+    /// Every generator that the learner draws from, by name: the replay's. On-policy training
+    /// draws nothing here: its data comes in the order in which actors send it.
     pub generators: BTreeMap<String, Generator>,
     /// Where every stream of trajectories stands.
     pub streams: Streams,
     /// The streams of which something is kept between unrolls.
     pub carried: Vec<carried::Saved>,
+    /// The replay, where something is learned from one. Its segments are files beside the
+    /// checkpoints, for they outlast many of them.
+    pub replay: Option<replay::Saved>,
+    /// What the limiter of updates per env step has counted.
+    pub limiter: Option<limiter::Counted>,
     /// Episodes so far.
     pub episodes: Episodes,
 }
@@ -188,6 +194,12 @@ impl Store {
         Ok(place)
     }
 
+    /// The replays of all complete checkpoints.
+    pub fn replays(&self) -> Result<Vec<replay::Saved>, CheckpointError> {
+        let states = self.all()?.into_iter().filter_map(|path| read_manifest(&path).ok());
+        Ok(states.filter_map(|manifest| manifest.state.replay).collect())
+    }
+
     /// Every checkpoint, the oldest first, complete or not.
     fn all(&self) -> Result<Vec<PathBuf>, CheckpointError> {
         let entries = match fs::read_dir(&self.folder) {
@@ -260,13 +272,17 @@ fn differ(prefix: &str, stored: &toml::Table, now: &toml::Table, lines: &mut Vec
     }
 }
 
-fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
+fn read_manifest(path: &Path) -> Result<Manifest, CheckpointError> {
     let text = read_file(path, STATE)?;
     let version: Version = serde_json::from_slice(&text).map_err(|error| torn(path, error))?;
     if version.format != FORMAT {
         return Err(CheckpointError::Format { path: path.into(), found: version.format });
     }
-    let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| torn(path, error))?;
+    serde_json::from_slice(&text).map_err(|error| torn(path, error))
+}
+
+fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    let manifest = read_manifest(path)?;
     let whole = |name: &str| {
         let bytes = read_file(path, name)?;
         match manifest.sha256.get(name) {

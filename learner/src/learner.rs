@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use bytes::Bytes;
-use engram_mdp::{EnvSpec, Generator, Seed};
+use engram_mdp::{EnvSpec, Seed};
 use engram_policy::{Batch, Loaded, Policy, PolicyConfig};
 use tch::{Device, Kind};
 
@@ -64,7 +64,6 @@ pub struct Learner {
     algorithm: Algorithm,
     carried: Carried,
     counters: Counters,
-    generators: BTreeMap<String, Generator>,
 }
 
 impl Learner {
@@ -85,8 +84,8 @@ impl Learner {
             Some(_) => Carried::nothing(recipe.device),
         };
         let algorithm = Algorithm::new(&recipe.rl, &policy, recipe.seed.derive("critic", 0));
-        let (counters, generators) = (Counters::default(), BTreeMap::new());
-        Ok(Learner { recipe, spec, policy, algorithm, carried, counters, generators })
+        let counters = Counters::default();
+        Ok(Learner { recipe, spec, policy, algorithm, carried, counters })
     }
 
     /// One that goes on where a checkpoint, which was read from `path`, was made.
@@ -107,7 +106,6 @@ impl Learner {
         loaded.map_err(|error| misfit(error.to_string()))?;
         learner.carried.load(&state.carried, &checkpoint.carried).map_err(misfit)?;
         learner.counters = state.counters;
-        learner.generators.clone_from(&state.generators);
         Ok(learner)
     }
 
@@ -204,7 +202,7 @@ impl Learner {
         self.counters.policy_version = self.counters.policy_version.max(policy_version);
     }
 
-    /// Everything that is needed to go on from here.
+    /// Everything that is needed to go on from here, but for a replay.
     pub fn checkpoint(&mut self, streams: Streams, episodes: Episodes) -> Checkpoint {
         let (saved, carried) = self.carried.save();
         let state = State {
@@ -212,9 +210,11 @@ impl Learner {
             config: self.recipe.config.clone(),
             spec: self.spec.clone(),
             counters: self.counters,
-            generators: self.generators.clone(),
+            generators: BTreeMap::new(),
             streams,
             carried: saved,
+            replay: None,
+            limiter: None,
             episodes,
         };
         let optimizer = Bytes::from(tensors::to_bytes(&self.algorithm.state()));

@@ -1,6 +1,6 @@
 //! How a run opens: from the newest checkpoint, or with the first actor's world.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use engram_mdp::{EnvSpec, Seed};
@@ -15,17 +15,16 @@ use crate::assembly::{Assembled, Assembler, BATCHES_AHEAD, Rules};
 use crate::curves::Curves;
 use crate::error::LearnerError;
 use crate::learner::Learner;
-use crate::limiter::Limiter;
 use crate::metrics::Metrics;
 use crate::publisher::Newest;
 use crate::queue::Arrivals;
-use crate::replay::{Replay, World};
-use crate::replaying::{Memory, Replayer};
+use crate::replay::World;
+use crate::replaying::{Memory, Plan, Replayer};
 use crate::run_folder::RunFolder;
 use crate::training::{Disk, Training};
 use crate::transfer::Origin;
 use crate::wiring::{Terms, Wiring};
-use crate::writer::Writer;
+use crate::writer::{Places, Writer};
 use crate::{LearnerConfig, Summary};
 
 /// A learner, and the checkpoint that it goes on from.
@@ -78,12 +77,13 @@ fn resume(
     let Some((path, checkpoint)) = config.store(folder).newest()? else { return Ok(None) };
     checkpoint.state.check_config(&path, &config.resolved)?;
     let learner = Learner::resume(config.recipe(), &path, &checkpoint)?;
+    let memory = plan(config, &learner).map(|plan| Memory::resume(plan, &checkpoint.state));
+    let memory = memory.transpose()?;
     *wiring.ledger.streams() = checkpoint.state.streams;
     *wiring.ledger.episodes() = checkpoint.state.episodes;
     wiring.terms.send_replace(Some(terms(&learner)));
     let env_steps = learner.counters().env_steps;
     tracing::info!(checkpoint = %path.display(), env_steps, "the run goes on");
-    let memory = open_memory(config, &learner)?;
     Ok(Some(Opened { learner, resumed: Some(path), memory }))
 }
 
@@ -108,7 +108,7 @@ fn first_world(
                     tracing::info!(%origin, tensors, numbers, "weights of another run");
                 }
                 tracing::info!(world = %learner.spec(), "the run begins");
-                let memory = open_memory(config, &learner)?;
+                let memory = plan(config, &learner).map(Memory::new).transpose()?;
                 wiring.terms.send_replace(Some(terms(&learner)));
                 return Ok(Some(Opened { learner, resumed: None, memory }));
             }
@@ -122,18 +122,22 @@ fn first_world(
     }
 }
 
-/// The replay of an algorithm that learns from one.
-fn open_memory(
-    config: &LearnerConfig,
-    learner: &Learner,
-) -> Result<Option<Memory>, LearnerError> {
-    let Some(off_policy) = config.rl.off_policy() else { return Ok(None) };
-    let world = World { spec: learner.spec().clone(), state_width: learner.core_state_width() };
-    let folder = config.folder.as_ref().map(|folder| folder.join("replay"));
-    let replay = Replay::new(off_policy.replay, world, folder)?;
-    let limiter = Limiter::new(off_policy.limiter, config.run.unroll_length)?;
-    let generator = Seed::new(config.run.seed).derive("replay", 0).generator();
-    Ok(Some(Memory::new(replay, limiter, generator)))
+/// How the replay is made of an algorithm that learns from one.
+fn plan(config: &LearnerConfig, learner: &Learner) -> Option<Plan> {
+    let off_policy = config.rl.off_policy()?;
+    Some(Plan {
+        replay: off_policy.replay,
+        limiter: off_policy.limiter,
+        unroll_length: config.run.unroll_length,
+        world: World { spec: learner.spec().clone(), state_width: learner.core_state_width() },
+        folder: config.folder.as_deref().map(replay_folder),
+        seed: Seed::new(config.run.seed),
+    })
+}
+
+/// Where the segments of a run's replay are.
+fn replay_folder(run: &Path) -> PathBuf {
+    run.join("replay")
 }
 
 fn terms(learner: &Learner) -> Terms {
@@ -268,7 +272,8 @@ fn open_disk(
     let env_steps = learner.counters().env_steps;
     let curves = Curves::open(folder.path(), env_steps)
         .map_err(|source| LearnerError::Curves { folder: folder.path().into(), source })?;
-    let writer = Writer::start(config.store(&folder), metrics.clone());
+    let (store, replay) = (config.store(&folder), replay_folder(folder.path()));
+    let writer = Writer::start(Places { store, replay }, metrics.clone());
     Ok(Disk { folder, curves, writer, resumed })
 }
 

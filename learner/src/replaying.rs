@@ -8,10 +8,11 @@
 //! The replay lies behind a lock, for the learner's thread has a say in it twice: after an update
 //! it brings priorities, and for a checkpoint it asks for everything that is needed to go on.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use engram_mdp::Generator;
+use engram_mdp::{EnvSpec, Generator, Seed};
 use engram_policy::{Batch, PolicyError};
 use engram_service::Shutdown;
 use tch::Device;
@@ -20,10 +21,12 @@ use tokio::sync::mpsc;
 
 use crate::algorithms::Replayed;
 use crate::assembly::{Assembled, Content};
-use crate::limiter::Limiter;
+use crate::checkpoint::State;
+use crate::error::LearnerError;
+use crate::limiter::{Limiter, LimiterConfig};
 use crate::metrics::{Dropped, HeldBack, Metrics, Phase};
 use crate::queue::{Arrival, Arrivals};
-use crate::replay::{Priority, Replay, ReplayError};
+use crate::replay::{Priority, Replay, ReplayConfig, ReplayError, Snapshot, World};
 
 /// The replay and what decides over it, shared by the replayer and the learner's thread.
 #[derive(Clone, Debug)]
@@ -36,10 +39,60 @@ struct Shared {
     generator: Generator,
 }
 
+/// What the generator is called in checkpoints, and derived by.
+const GENERATOR: &str = "replay";
+
+/// How a replay is made.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What is kept, and how it is sampled.
+    pub replay: ReplayConfig,
+    /// Updates per env step.
+    pub limiter: LimiterConfig,
+    /// Decisions per trajectory.
+    pub unroll_length: usize,
+    /// What trajectories were checked against.
+    pub world: World,
+    /// Where its segments are, or will be.
+    pub folder: Option<PathBuf>,
+    /// The experiment's seed.
+    pub seed: Seed,
+}
+
 impl Memory {
-    /// Draws from `generator`.
-    pub fn new(replay: Replay, limiter: Limiter, generator: Generator) -> Self {
-        Memory(Arc::new(Mutex::new(Shared { replay, limiter, generator })))
+    /// An empty one.
+    pub fn new(plan: Plan) -> Result<Self, LearnerError> {
+        let Plan { replay, limiter, unroll_length, world, folder, seed } = plan;
+        let limiter = Limiter::new(limiter, unroll_length)?;
+        let replay = Replay::new(replay, world, folder)?;
+        let generator = seed.derive(GENERATOR, 0).generator();
+        Ok(Memory(Arc::new(Mutex::new(Shared { replay, limiter, generator }))))
+    }
+
+    /// The one that a checkpoint tells of. Segments that cannot be read are said and left out.
+    pub fn resume(plan: Plan, state: &State) -> Result<Self, LearnerError> {
+        let (Some(saved), Some(counted), Some(folder)) =
+            (&state.replay, state.limiter, plan.folder.clone())
+        else {
+            return Memory::new(plan);
+        };
+        let Plan { replay, limiter, unroll_length, world, seed, .. } = plan;
+        let mut limiter = Limiter::restored(limiter, unroll_length, counted)?;
+        let (replay, lost) = Replay::restore(replay, world, folder, saved)?;
+        if lost.segments > 0 && replay.held().episodes == 0 {
+            limiter.begin_anew();
+        }
+        let generator = state.generators.get(GENERATOR).cloned();
+        let generator = generator.unwrap_or_else(|| seed.derive(GENERATOR, 0).generator());
+        Ok(Memory(Arc::new(Mutex::new(Shared { replay, limiter, generator }))))
+    }
+
+    /// Adds to a checkpoint what only this side knows, and takes hold of the replay.
+    pub fn save(&self, state: &mut State) -> Snapshot {
+        let mut shared = self.lock();
+        state.limiter = Some(shared.limiter.counted());
+        state.generators.insert(GENERATOR.into(), shared.generator.clone());
+        shared.replay.snapshot()
     }
 
     /// Env steps inserted since learning has started, if it has.
@@ -73,7 +126,7 @@ pub struct Replayer {
     /// Decisions at the beginning of each row that only warm up the memory.
     pub burn_in: usize,
     /// The world that trajectories were checked against.
-    pub spec: engram_mdp::EnvSpec,
+    pub spec: EnvSpec,
     /// Where the tensors go.
     pub device: Device,
     /// What is shown of it.

@@ -24,7 +24,7 @@ use crate::publisher::{Publisher, Weights};
 use crate::replaying::Memory;
 use crate::run_folder::RunFolder;
 use crate::wiring::Ledger;
-use crate::writer::Writer;
+use crate::writer::{Unwritten, Writer};
 use crate::{Ended, LearnerConfig, Summary};
 
 /// A run, ready to train.
@@ -313,10 +313,12 @@ impl Training {
         }
     }
 
-    fn checkpoint(&mut self) -> crate::checkpoint::Checkpoint {
+    fn checkpoint(&mut self) -> Unwritten {
         let streams = self.ledger.streams().clone();
         let episodes = self.ledger.episodes().clone();
-        self.learner.checkpoint(streams, episodes)
+        let mut checkpoint = self.learner.checkpoint(streams, episodes);
+        let replay = self.memory.as_ref().map(|memory| memory.save(&mut checkpoint.state));
+        Unwritten { checkpoint, replay }
     }
 
     /// The last row, the last checkpoint, and what the run came to.

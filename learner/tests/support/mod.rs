@@ -224,3 +224,45 @@ pub fn numbers(tensor: &Tensor) -> Vec<f64> {
     let flat = tensor.detach().to_kind(Kind::Double).contiguous().view(-1);
     Vec::try_from(flat).expect("one dimension")
 }
+
+/// The settings of `text`, one of `configs/rl`, changed by `lines` of the same form.
+pub fn rl(text: &str, lines: &str) -> RlConfig {
+    let mut table: toml::Table = text.parse().expect("it is TOML");
+    let changes: toml::Table = lines.parse().expect("it is TOML");
+    for (key, value) in changes {
+        match (table.get_mut(&key), value) {
+            (Some(toml::Value::Table(part)), toml::Value::Table(change)) => part.extend(change),
+            (Some(old), new) => *old = new,
+            (None, _) => panic!("there is no setting `{key}`"),
+        }
+    }
+    table.try_into().expect("it loads")
+}
+
+/// `configs/rl/dqn.toml`.
+pub const DQN: &str = include_str!("../../../configs/rl/dqn.toml");
+
+/// `configs/rl/sac-discrete.toml`.
+pub const SAC_DISCRETE: &str = include_str!("../../../configs/rl/sac-discrete.toml");
+
+/// A network for `task` that says of frames what the algorithm of `rl` needs.
+pub fn network_of(kind: Kind, rl: &RlConfig, config: &PolicyConfig, task: Task) -> Policy {
+    let (outputs, seed) = (rl.outputs(), Seed::new(1));
+    Policy::with_outputs(&outputs, kind, config, &task.spec(), seed, Device::Cpu)
+        .expect("a network")
+}
+
+/// The frames of one episode of `task` up to the question, `[T, 1]`, whatever was answered.
+pub fn episode(task: Task, cue: usize) -> Inputs {
+    let (frames, width) = (task.question + 1, task.choices + 2);
+    let mut numbers = vec![0.0_f32; frames * width];
+    (numbers[cue], numbers[task.choices]) = (1.0, 1.0);
+    numbers[frames * width - 1] = 1.0;
+    let leading = [frames as i64, 1];
+    Inputs::new(
+        Tensor::from_slice(&numbers).view([frames as i64, 1, width as i64]),
+        Tensor::zeros(leading, (Kind::Int64, Device::Cpu)),
+        Tensor::zeros(leading, (Kind::Float, Device::Cpu)),
+        (0..frames).map(|t| t == 0).collect(),
+    )
+}

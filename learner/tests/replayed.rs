@@ -1,0 +1,226 @@
+//! Algorithms that learn from a replay: which weights move, what is remembered, and that they learn.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use engram_learner::algorithms::{Algorithm, Replayed, SacDiscrete};
+use engram_learner::config::RlConfig;
+use engram_learner::queue::Arrival;
+use engram_learner::replay::{Replay, Sample, World};
+use engram_mdp::{Ending, Generator, Seed};
+use engram_policy::{Batch, MemoryConfig, Policy};
+use support::{Actor, DQN, SAC_DISCRETE, Task, network, network_of, rl};
+use tch::{Device, Kind, Tensor};
+
+const TASK: Task = Task { choices: 2, question: 3, ending: Ending::Terminated };
+
+const SEPARATE: &str = "[objective]\nencoder = { name = \"separate\" }";
+
+const TUNED: &str = "[objective]\ntemperature = { name = \"tuned\", initial = 0.2, \
+                     entropy_share = 0.5, learning_rate = 0.01 }";
+
+fn gru() -> MemoryConfig {
+    MemoryConfig::Gru { hidden: 12, layers: 1, forget_bias: 2.0 }
+}
+
+fn shared(freeze_critic: bool, freeze_encoder: bool) -> String {
+    format!(
+        "[objective]\nencoder = {{ name = \"shared\", freeze_critic = {freeze_critic}, \
+         freeze_encoder_in_actor_loss = {freeze_encoder} }}"
+    )
+}
+
+/// What random play has left.
+struct Memory {
+    replay: Replay,
+    generator: Generator,
+    burn_in: usize,
+}
+
+impl Memory {
+    fn of(rl: &RlConfig, task: Task, unrolls: usize) -> Self {
+        tch::set_num_threads(1);
+        let random = support::policy(Kind::Float, &network(4, MemoryConfig::None {}), task, 9);
+        let mut actor = Actor::new(task, 16, 8, &random, 1);
+        let config = rl.off_policy().unwrap().replay;
+        let burn_in = config.burn_in();
+        let world = World { spec: task.spec(), state_width: 0 };
+        let mut replay = Replay::new(config, world, None).unwrap();
+        for trajectory in (0..unrolls).flat_map(|_| actor.unroll(&random)) {
+            replay.insert(&Arrival { trajectory, generation: 1 }).unwrap();
+        }
+        Memory { replay, generator: Seed::new(2).generator(), burn_in }
+    }
+
+    fn draw(&mut self, sequences: usize) -> (Replayed, Sample) {
+        let sample = self.replay.sample(sequences, &mut self.generator).unwrap();
+        let batch = Batch::from_trajectories(&sample.rows, &TASK.spec(), Device::Cpu).unwrap();
+        (Replayed::new(batch, &sample, self.burn_in), sample)
+    }
+}
+
+fn numbers(policy: &Policy) -> Vec<(String, Vec<f32>)> {
+    let flat = |weight: &Tensor| Vec::try_from(weight.detach().flatten(0, -1)).unwrap();
+    policy.weights().iter().map(|(name, weight)| (name.clone(), flat(weight))).collect()
+}
+
+/// The share of questions that the policy answers right when it plays greedily.
+fn success(policy: &Policy, task: Task) -> f64 {
+    let mut right = 0;
+    for cue in 0..task.choices {
+        let episode = support::episode(task, cue);
+        let (output, _) = policy.unroll(&episode, &policy.initial_state(1));
+        let answer = output.distribution.mode().int64_value(&[task.question as i64, 0]);
+        right += usize::from(answer == cue as i64);
+    }
+    right as f64 / task.choices as f64
+}
+
+fn learns(rl: &RlConfig, task: Task, updates: usize) {
+    let policy = network_of(Kind::Float, rl, &network(16, gru()), task);
+    let mut algorithm = Algorithm::new(rl, &policy, Seed::new(3));
+    let mut memory = Memory::of(rl, task, 40);
+    for update in 0..updates {
+        let (replayed, _) = memory.draw(32);
+        let _ = algorithm.update_from_replay(&policy, &replayed).unwrap();
+        if update % 20 == 19 && success(&policy, task) == 1.0 && update >= updates / 2 {
+            return;
+        }
+    }
+    assert_eq!(success(&policy, task), 1.0, "after {updates} updates");
+}
+
+const FAST: &str = "learning_rate = 0.01\ntarget = { name = \"polyak\", tau = 0.05 }";
+
+#[test]
+fn q_learning_remembers_a_cue() {
+    learns(&rl(DQN, FAST), TASK, 300);
+}
+
+#[test]
+fn distributions_of_returns_are_learned_too() {
+    let categorical = "[objective]\nreturns = { name = \"categorical\", atoms = 11, \
+                       least = -0.5, greatest = 1.5 }";
+    learns(&rl(DQN, &format!("{FAST}\n{categorical}")), TASK, 400);
+    let quantiles = "error = { name = \"huber\", threshold = 1.0 }\n[objective]\n\
+                     returns = { name = \"quantiles\", quantiles = 8 }";
+    learns(&rl(DQN, &format!("{FAST}\n{quantiles}")), TASK, 400);
+}
+
+#[test]
+fn soft_actor_critic_remembers_a_cue_with_either_encoder() {
+    learns(&rl(SAC_DISCRETE, FAST), TASK, 300);
+    learns(&rl(SAC_DISCRETE, &format!("{FAST}\n{SEPARATE}")), TASK, 300);
+}
+
+#[test]
+fn chunks_from_stored_weights_burn_in_and_pack_without_harm() {
+    let chunks = "sequences = { name = \"chunks\", length = 3, burn_in = 2 }";
+    learns(&rl(DQN, &format!("{FAST}\n[replay]\n{chunks}")), TASK, 400);
+    learns(&rl(DQN, &format!("{FAST}\n[replay]\npacked = true")), TASK, 300);
+}
+
+#[test]
+fn nothing_is_learned_from_a_burn_in() {
+    let chunks = "[replay]\nsequences = { name = \"chunks\", length = 2, burn_in = 2 }";
+    let rl = rl(DQN, chunks);
+    let policy = network_of(Kind::Float, &rl, &network(8, gru()), TASK);
+    let mut algorithm = Algorithm::new(&rl, &policy, Seed::new(3));
+    let (replayed, sample) = Memory::of(&rl, TASK, 10).draw(8);
+    let (_, errors) = algorithm.update_from_replay(&policy, &replayed).unwrap();
+    assert_eq!(errors.size(), [4, sample.rows.len() as i64]);
+    let errors = Vec::<f32>::try_from(errors.contiguous().view(-1)).unwrap();
+    for (error, weight) in errors.iter().zip(sample.weights()) {
+        assert_eq!(*error != 0.0, weight != 0.0, "errors are where something is learned");
+    }
+}
+
+/// The parts of a network that the loss of an actor moves.
+fn moved_by_actor(settings: &str) -> Vec<&'static str> {
+    let rl = rl(SAC_DISCRETE, settings);
+    let policy = network_of(Kind::Double, &rl, &network(8, gru()), TASK);
+    let RlConfig::SacDiscrete(config) = &rl else { panic!("SAC") };
+    let algorithm = SacDiscrete::new(config, &policy, Seed::new(3));
+    let (replayed, _) = Memory::of(&rl, TASK, 10).draw(8);
+    let loss = algorithm.shared_losses(&policy, &replayed).actor.loss;
+    let weights = policy.trainable();
+    let inputs: Vec<&Tensor> = weights.iter().map(|(_, weight)| weight).collect();
+    let gradients = Tensor::run_backward(&[loss], &inputs, false, false);
+    let moves = |part: &str| {
+        let below = weights.iter().zip(&gradients).filter(|((name, _), _)| name.starts_with(part));
+        let moved: Vec<bool> = below
+            .map(|(_, g)| g.defined() && g.abs().max().double_value(&[]) > 0.0)
+            .collect();
+        assert!(!moved.is_empty(), "there is a part {part}");
+        moved.iter().any(|&moved| moved)
+    };
+    ["torso", "memory", "policy", "action_values"].into_iter().filter(|part| moves(part)).collect()
+}
+
+#[test]
+fn freezing_says_which_weights_the_actors_loss_moves() {
+    let all = ["torso", "memory", "policy", "action_values"];
+    assert_eq!(moved_by_actor(&shared(false, false)), all);
+    assert_eq!(moved_by_actor(&shared(true, false)), ["torso", "memory", "policy"]);
+    assert_eq!(moved_by_actor(&shared(true, true)), ["policy"]);
+}
+
+#[test]
+fn an_encoder_frozen_for_the_actor_alone_is_refused() {
+    let error = rl(SAC_DISCRETE, &shared(false, true)).validate().unwrap_err().to_string();
+    assert!(error.contains("rl.objective.encoder.freeze_encoder_in_actor_loss"), "{error}");
+}
+
+#[test]
+fn what_is_remembered_goes_on_bit_for_bit() {
+    let separate = format!("{SEPARATE}\n{}", TUNED.trim_start_matches("[objective]\n"));
+    for (text, settings) in
+        [(DQN, ""), (DQN, "target = { name = \"copy\", every = 3 }"), (SAC_DISCRETE, TUNED)]
+            .into_iter()
+            .chain([(SAC_DISCRETE, separate.as_str())])
+    {
+        let rl = rl(text, settings);
+        let policy = network_of(Kind::Float, &rl, &network(8, gru()), TASK);
+        let mut algorithm = Algorithm::new(&rl, &policy, Seed::new(3));
+        let mut memory = Memory::of(&rl, TASK, 10);
+        let batches: Vec<Replayed> = (0..4).map(|_| memory.draw(8).0).collect();
+        for replayed in &batches[..2] {
+            let _ = algorithm.update_from_replay(&policy, replayed).unwrap();
+        }
+        let (state, bytes) = (algorithm.state(), policy.save(1));
+
+        let mut other_policy = network_of(Kind::Float, &rl, &network(8, gru()), TASK);
+        let mut other = Algorithm::new(&rl, &other_policy, Seed::new(77));
+        other_policy.load(&bytes).unwrap();
+        other.load_state(&state).unwrap();
+        for replayed in &batches[2..] {
+            let (stats, errors) = algorithm.update_from_replay(&policy, replayed).unwrap();
+            let (again, same) = other.update_from_replay(&other_policy, replayed).unwrap();
+            assert_eq!((stats.numbers, errors), (again.numbers, same), "{settings}");
+        }
+        assert_eq!(numbers(&policy), numbers(&other_policy), "{settings}");
+        let missing = other.load_state(&[]).unwrap_err().to_string();
+        assert!(missing.contains("lacks"), "{missing}");
+    }
+}
+
+#[test]
+fn an_update_that_is_not_finite_leaves_everything_as_it_was() {
+    for (text, settings) in [(DQN, ""), (SAC_DISCRETE, ""), (SAC_DISCRETE, SEPARATE)] {
+        let rl = rl(text, settings);
+        let policy = network_of(Kind::Float, &rl, &network(8, gru()), TASK);
+        let mut algorithm = Algorithm::new(&rl, &policy, Seed::new(3));
+        let (_, mut sample) = Memory::of(&rl, TASK, 10).draw(8);
+        let (before, state) = (numbers(&policy), algorithm.state());
+        sample.rows[0].frames.previous_rewards[1] = f32::INFINITY;
+        let batch = Batch::from_trajectories(&sample.rows, &TASK.spec(), Device::Cpu).unwrap();
+        let spoiled = Replayed::new(batch, &sample, 0);
+        let error = algorithm.update_from_replay(&policy, &spoiled).unwrap_err();
+        assert!(error.to_string().contains("skipped"), "{error}");
+        assert_eq!(numbers(&policy), before, "{settings}");
+        for ((name, was), (_, is)) in state.iter().zip(algorithm.state()) {
+            assert_eq!(was, &is, "{name}");
+        }
+    }
+}
