@@ -56,6 +56,20 @@ fn catch(bencher: Bencher<'_, '_>) {
     step(bencher, "name = 'catch'\nrows = 10\ncolumns = 5");
 }
 
+/// The keys that both worlds of apples have.
+const APPLES: &str = "delay = 60\nexplore_frames = 15\nreward_frames = 15\napple_reward = 1.0\n\
+                      final_reward = 5.0";
+
+#[divan::bench]
+fn visual_match(bencher: Bencher<'_, '_>) {
+    step(bencher, &format!("name = 'visual-match'\ncolors = 'per-episode'\n{APPLES}"));
+}
+
+#[divan::bench]
+fn key_to_door(bencher: Bencher<'_, '_>) {
+    step(bencher, &format!("name = 'key-to-door'\n{APPLES}"));
+}
+
 #[divan::bench]
 fn cartpole(bencher: Bencher<'_, '_>) {
     step(bencher, "name = 'cartpole'\nmax_steps = 500\nobserve = 'full'");

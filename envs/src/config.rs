@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::environment::{Environment, World};
 use crate::error::EnvError;
 use crate::{
-    bandit, cartpole, catch, counting, delayed_reward, hopper, parse, pendulum, recall, tmaze,
-    truncation,
+    bandit, cartpole, catch, counting, delayed_reward, hopper, key_to_door, parse, pendulum,
+    recall, tmaze, truncation, visual_match,
 };
 
 /// Every world by name, with its parameters. `name` is the tag; the other keys are the world's.
@@ -32,6 +32,10 @@ pub enum EnvConfig {
     Pendulum(pendulum::Config),
     /// Find the goal that an oracle told of.
     Tmaze(tmaze::Config),
+    /// Remember a color past many apples.
+    VisualMatch(visual_match::Config),
+    /// Take a key for a door behind many apples.
+    KeyToDoor(key_to_door::Config),
     /// Hop on one leg.
     Hopper(hopper::Config),
 }
@@ -88,6 +92,8 @@ impl EnvConfig {
             EnvConfig::Cartpole(config) => config,
             EnvConfig::Pendulum(config) => config,
             EnvConfig::Tmaze(config) => config,
+            EnvConfig::VisualMatch(config) => config,
+            EnvConfig::KeyToDoor(config) => config,
             EnvConfig::Hopper(config) => config,
         }
     }

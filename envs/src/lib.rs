@@ -11,6 +11,8 @@
 //! | [`catch`] | a reaction | bsuite |
 //! | [`cartpole`], [`pendulum`] | control, from positions or velocities alone if asked | Gymnasium |
 //! | [`tmaze`] | memory (passive), memory and credit (active) | Ni et al. 2023 |
+//! | [`visual_match`] | memory, past much that pays | Ni et al. 2023 |
+//! | [`key_to_door`] | credit, past much that pays | Ni et al. 2023 |
 //! | [`hopper`] | locomotion, the first of a family ([`locomotion`]) | PyBullet |
 //!
 //! A new world is one file with a `Config` that implements [`World`], and one arm of [`EnvConfig`].
@@ -31,10 +33,13 @@ mod probe;
 
 pub mod cartpole;
 pub mod catch;
+pub mod gridworld;
 pub mod hopper;
+pub mod key_to_door;
 pub mod locomotion;
 pub mod pendulum;
 pub mod tmaze;
+pub mod visual_match;
 
 #[cfg(test)]
 mod goldens;

@@ -96,7 +96,7 @@ fn the_same_seed_gives_the_same_episodes() {
 
 #[test]
 fn an_environment_depends_on_its_index_and_not_on_its_group() {
-    for name in ["recall", "cartpole", "pendulum", "hopper"] {
+    for name in ["recall", "cartpole", "pendulum", "visual-match", "hopper"] {
         let config = config(name);
         let first = |indices| frames(&config, indices, 3, 0).remove(0);
         let (spec, together) = (config.spec(), first(0..4));
@@ -167,6 +167,7 @@ proptest! {
     fn frames_come_in_order_and_episodes_add_up(
         world in prop::sample::select(vec![
             "recall", "catch", "cartpole", "counting", "bandit", "tmaze-active", "pendulum-p",
+            "visual-match", "key-to-door",
         ]),
         rows in 1_u32..4,
         seed in any::<u64>(),

@@ -1,0 +1,211 @@
+//! What Passive Visual Match and Key-to-Door share: a board, a player who sees 5 × 5 cells of it,
+//! and an episode of three phases with apples in the middle.
+//!
+//! After the worlds of Hung et al. 2019 (<https://doi.org/10.1038/s41467-019-13073-w>), with the
+//! numbers of Ni et al. 2023 (<https://arxiv.org/abs/2307.03864>).
+//!
+//! ```text
+//! phase      Explore ──────────▶ Apples ──────────▶ Reward ──────────▶ Last, terminated
+//! lasts      explore_frames      delay              reward_frames      decisions each
+//! board      the world's own     10 of 22 apples    the world's own
+//! ```
+//!
+//! A phase's last decision is carried out and paid, but its board is not shown: what is seen is the
+//! first board of the next phase. Only the last phase shows its last board.
+//!
+//! Actions 0 to 3 move north, south, west and east, by one cell; what blocks the way, or the edge
+//! of the board, makes it a step on the spot. Within a decision the player moves first, then what
+//! it steps on happens, then the clock ticks. An apple that was taken at frame f grows again at the
+//! end of frame f + 21; who stands there then gets it one frame later.
+//!
+//! In reading order: `gridworld/board.rs` holds tiles, colors and the view; `gridworld/apples.rs` the
+//! phase between; here is the episode. A world is a `Story`: its two boards, and what happens there.
+
+mod apples;
+mod board;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use engram_mdp::{
+    Action, ActionSpec, Dtype, EnvSpec, Generator, ObservationMut, ObservationSpec, Seed,
+};
+
+pub(crate) use board::{Board, Cell, Map, Tile, VIEW, cells};
+
+use crate::environment::{Environment, Outcome};
+use crate::error::{EnvError, within};
+use apples::Apples;
+
+/// What an experiment chooses about the three phases.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Decisions of the first phase.
+    pub(crate) explore_frames: u32,
+    /// Decisions of the second phase.
+    pub(crate) delay: u32,
+    /// Decisions of the last phase.
+    pub(crate) reward_frames: u32,
+    /// The reward of an apple.
+    pub(crate) apple_reward: f32,
+    /// The reward of the last phase's task.
+    pub(crate) final_reward: f32,
+}
+
+/// A phase of an episode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Explore,
+    Apples,
+    Reward,
+}
+
+/// What makes one world of the other: its first and its last board, and what happens on them.
+pub(crate) trait Story: Send {
+    /// Draws what is new in an episode, and lays out its first board.
+    fn explore(&mut self, generator: &mut Generator) -> Board;
+
+    /// The player has moved in the first phase.
+    fn explored(&mut self, board: &mut Board);
+
+    /// Lays out the last board.
+    fn reward(&mut self) -> Board;
+
+    /// The player has moved in the last phase. Returns whether this has just solved the task.
+    fn solves(&mut self, board: &mut Board) -> bool;
+
+    /// Whether the player cannot walk onto a tile that is neither wall nor floor.
+    fn blocks(&self, tile: Tile, phase: Phase) -> bool;
+}
+
+impl Settings {
+    /// Checks every parameter of `world`.
+    pub(crate) fn validate(&self, world: &'static str) -> Result<(), EnvError> {
+        within(world, "explore_frames", self.explore_frames, 1..=1_000_000)?;
+        within(world, "delay", self.delay, 1..=1_000_000)?;
+        within(world, "reward_frames", self.reward_frames, 1..=1_000_000)?;
+        within(world, "apple_reward", self.apple_reward, 0.0..=1000.0)?;
+        within(world, "final_reward", self.final_reward, 0.0..=1000.0)
+    }
+
+    fn frames(&self, phase: Phase) -> u32 {
+        match phase {
+            Phase::Explore => self.explore_frames,
+            Phase::Apples => self.delay,
+            Phase::Reward => self.reward_frames,
+        }
+    }
+}
+
+/// What a world of three phases shows and accepts: an image `[3, 5, 5]`, four moves.
+pub(crate) fn spec(name: &str) -> EnvSpec {
+    EnvSpec {
+        name: name.into(),
+        observation: ObservationSpec { dtype: Dtype::U8, shape: vec![3, VIEW, VIEW] },
+        action: ActionSpec::Discrete { count: 4 },
+        action_repeat: 1,
+    }
+}
+
+/// A world of three phases.
+pub(crate) struct ThreePhases<S> {
+    spec: EnvSpec,
+    settings: Settings,
+    generator: Generator,
+    story: S,
+    apples: Apples,
+    board: Board,
+    phase: Phase,
+    /// Decisions taken in this phase.
+    frame: u32,
+    solved: bool,
+}
+
+impl<S: Story> ThreePhases<S> {
+    pub(crate) fn new(spec: EnvSpec, settings: Settings, story: S, seed: Seed) -> Self {
+        ThreePhases {
+            spec,
+            settings,
+            generator: seed.generator(),
+            story,
+            apples: Apples::new(),
+            board: Board::EMPTY,
+            phase: Phase::Explore,
+            frame: 0,
+            solved: false,
+        }
+    }
+
+    /// Moves the player, unless something is in the way.
+    fn walk(&mut self, action: usize) {
+        if let Some(to) = self.board.player.neighbor(action) {
+            let blocked = match self.board.tile(to) {
+                Tile::Floor | Tile::Apple => false,
+                Tile::Wall => true,
+                tile => self.story.blocks(tile, self.phase),
+            };
+            if !blocked {
+                self.board.player = to;
+            }
+        }
+    }
+
+    /// What happens where the player stands now. Returns the reward.
+    fn happen(&mut self) -> f32 {
+        match self.phase {
+            Phase::Explore => {
+                self.story.explored(&mut self.board);
+                0.0
+            }
+            Phase::Apples if self.apples.update(&mut self.board, self.frame) => {
+                self.settings.apple_reward
+            }
+            Phase::Reward if self.story.solves(&mut self.board) => {
+                self.solved = true;
+                self.settings.final_reward
+            }
+            Phase::Apples | Phase::Reward => 0.0,
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.board = match phase {
+            Phase::Explore => self.story.explore(&mut self.generator),
+            Phase::Apples => self.apples.grow(&mut self.generator),
+            Phase::Reward => self.story.reward(),
+        };
+        self.phase = phase;
+        self.frame = 0;
+    }
+}
+
+impl<S: Story> Environment for ThreePhases<S> {
+    fn spec(&self) -> &EnvSpec {
+        &self.spec
+    }
+
+    fn reset(&mut self, observation: ObservationMut<'_>) {
+        self.solved = false;
+        self.enter(Phase::Explore);
+        self.board.view(observation.bytes());
+    }
+
+    fn step(&mut self, action: Action<'_>, observation: ObservationMut<'_>) -> Outcome {
+        self.walk(action.index());
+        self.frame += 1;
+        let reward = self.happen();
+        let mut outcome = Outcome::goes_on(reward);
+        if self.frame == self.settings.frames(self.phase) {
+            match self.phase {
+                Phase::Explore => self.enter(Phase::Apples),
+                Phase::Apples => self.enter(Phase::Reward),
+                Phase::Reward => outcome = Outcome::terminated(reward),
+            }
+        }
+        self.board.view(observation.bytes());
+        outcome
+    }
+
+    fn success(&self) -> Option<bool> {
+        Some(self.solved)
+    }
+}
