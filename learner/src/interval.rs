@@ -178,7 +178,8 @@ mod tests {
         report(&mut episodes, 1, &[1.0, 2.0]);
         counters.env_steps = 1_500;
         for loss in [1.0, 3.0] {
-            interval.updated(&UpdateStats { numbers: vec![("loss", loss)], phases: Phases::default() });
+            interval
+                .updated(&UpdateStats { numbers: vec![("loss", loss)], phases: Phases::default() });
         }
         interval.lag(0);
         interval.lag(3);

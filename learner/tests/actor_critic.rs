@@ -277,7 +277,8 @@ fn a_restored_algorithm_goes_on_bit_for_bit() {
 #[test]
 fn the_learning_rate_follows_the_schedule_and_ends_at_rest() {
     let policy = support::policy(Kind::Float, &lstm(), TASK, 1);
-    let mut algorithm = Algorithm::new(&support::vtrace(|c| c.learning_rate = 0.01), &policy, Seed::new(1));
+    let mut algorithm =
+        Algorithm::new(&support::vtrace(|c| c.learning_rate = 0.01), &policy, Seed::new(1));
     let batch = support::batch(&off_policy_unrolls(), &TASK.spec());
     let (stats, _) =
         algorithm.update(&policy, &batch, &carry(&policy, &batch), 0.75).expect("a finite update");

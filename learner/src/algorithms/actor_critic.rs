@@ -168,17 +168,8 @@ fn read_back(loss: &Loss, grad_norm: &Tensor) -> UpdateStats {
     let VtraceSummary { decisions, mean_value, mean_rho, explained_variance } = loss.summary;
     let decisions = decisions.max(1.0);
     let (policy, value, entropy) = (policy / decisions, value / decisions, entropy / decisions);
-    let numbers = [
-        total,
-        policy,
-        value,
-        entropy,
-        grad_norm,
-        0.0,
-        mean_value,
-        mean_rho,
-        explained_variance,
-    ];
+    let numbers =
+        [total, policy, value, entropy, grad_norm, 0.0, mean_value, mean_rho, explained_variance];
     let numbers = ActorCritic::COLUMNS.iter().copied().zip(numbers).collect();
     UpdateStats { numbers, phases: Phases::default() }
 }

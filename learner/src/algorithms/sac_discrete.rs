@@ -26,9 +26,7 @@ use tch::{Kind, Tensor, no_grad};
 use super::replayed::Replayed;
 use super::saved::{below, copies, restore, under};
 use super::{NonFinite, Phases, UpdateStats, to_host};
-use crate::config::{
-    Encoder, OffPolicyConfig, OptimizerConfig, SacDiscreteConfig, Temperature,
-};
+use crate::config::{Encoder, OffPolicyConfig, OptimizerConfig, SacDiscreteConfig, Temperature};
 use crate::losses::masked_mean;
 use crate::losses::sac_discrete::{
     ActionProbabilities, ActorLoss, CriticLoss, actor_loss, critic_loss, soft_targets,
@@ -109,11 +107,7 @@ impl SacDiscrete {
     ];
 
     /// One that has made no update yet; a critic of its own starts from `seed`.
-    pub fn new(
-        config: &OffPolicyConfig<SacDiscreteConfig>,
-        policy: &Policy,
-        seed: Seed,
-    ) -> Self {
+    pub fn new(config: &OffPolicyConfig<SacDiscreteConfig>, policy: &Policy, seed: Seed) -> Self {
         let (rule, objective) = (&config.optimizer, &config.objective);
         let networks = match objective.encoder {
             Encoder::Shared { .. } => Networks::Shared {
@@ -191,7 +185,8 @@ impl SacDiscrete {
 
     /// What the actor's loss sees of a shared memory, and of the critics.
     fn seen_by_actor(&self, y: &Tensor, critics: &[Tensor; 2]) -> (Tensor, [Tensor; 2]) {
-        let Encoder::Shared { freeze_critic, freeze_encoder_in_actor_loss } = self.objective.encoder
+        let Encoder::Shared { freeze_critic, freeze_encoder_in_actor_loss } =
+            self.objective.encoder
         else {
             panic!("actor and critics do not share a memory")
         };
@@ -232,8 +227,7 @@ impl SacDiscrete {
         let forward_ended = Instant::now();
 
         let Networks::Separate { critic, critics, .. } = &mut self.networks else { unreachable!() };
-        let (most, rate) =
-            (self.settings.max_grad_norm, self.settings.learning_rate);
+        let (most, rate) = (self.settings.max_grad_norm, self.settings.learning_rate);
         let step = Step::of(critics, &critic_loss.loss, critic)?;
         let critic_norm = step.norm;
         // What the actor is to be judged by is known only after the critics' step; should its own
@@ -422,8 +416,7 @@ impl Alpha {
 fn critic_beside(policy: &Policy, seed: Seed) -> Policy {
     let outputs = Outputs::ActionValues { critics: 2, returns: Returns::Expected {} };
     let (config, spec) = (policy.config(), policy.spec());
-    let made =
-        Policy::with_outputs(&outputs, policy.kind(), config, spec, seed, policy.device());
+    let made = Policy::with_outputs(&outputs, policy.kind(), config, spec, seed, policy.device());
     made.expect("a policy of this configuration was made for this world")
 }
 

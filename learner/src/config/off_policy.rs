@@ -241,7 +241,12 @@ impl QLearningConfig {
                 let range = "between 2 and 4096";
                 require((2..=4096).contains(&atoms), "objective.returns.atoms", atoms, range)?;
                 let good = least.is_finite() && greatest.is_finite() && least < greatest;
-                require(good, "objective.returns.greatest", greatest, "finite and above returns.least")?;
+                require(
+                    good,
+                    "objective.returns.greatest",
+                    greatest,
+                    "finite and above returns.least",
+                )?;
             }
             Returns::Quantiles { quantiles } => {
                 let range = "between 1 and 4096";

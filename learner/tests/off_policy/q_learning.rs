@@ -11,8 +11,11 @@ use crate::{
     rng, scalar,
 };
 
-const PLAIN: QLearningOptions =
-    QLearningOptions { selection: Selection::Target, error: ErrorLoss::Squared {}, rescaling: None };
+const PLAIN: QLearningOptions = QLearningOptions {
+    selection: Selection::Target,
+    error: ErrorLoss::Squared {},
+    rescaling: None,
+};
 
 const DOUBLE: QLearningOptions = QLearningOptions { selection: Selection::Online, ..PLAIN };
 

@@ -108,9 +108,11 @@ fn targets_are_soft_values() {
 fn the_critics_are_compared_with_one_target() {
     let huber = ErrorLoss::Huber { threshold: 0.75 };
     for case in cases() {
-        for (error, factor, with_importance) in
-            [(ErrorLoss::Squared {}, 0.5, false), (huber, 1.0, true), (ErrorLoss::Squared {}, 1.0, true)]
-        {
+        for (error, factor, with_importance) in [
+            (ErrorLoss::Squared {}, 0.5, false),
+            (huber, 1.0, true),
+            (ErrorLoss::Squared {}, 1.0, true),
+        ] {
             for (kind, tolerance) in KINDS {
                 let columns = case.sequences.columns(kind);
                 let targets =

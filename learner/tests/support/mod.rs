@@ -231,7 +231,12 @@ pub fn rl(text: &str, lines: &str) -> RlConfig {
     let changes: toml::Table = lines.parse().expect("it is TOML");
     for (key, value) in changes {
         match (table.get_mut(&key), value) {
-            (Some(toml::Value::Table(part)), toml::Value::Table(change)) => part.extend(change),
+            // What has a name is chosen as a whole.
+            (Some(toml::Value::Table(part)), toml::Value::Table(change))
+                if !change.contains_key("name") =>
+            {
+                part.extend(change);
+            }
             (Some(old), new) => *old = new,
             (None, _) => panic!("there is no setting `{key}`"),
         }
