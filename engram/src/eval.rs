@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use engram_actor::ActorSummary;
 use engram_inference_server::WeightsSource;
-use engram_mdp::Finish;
+use engram_mdp::{Finish, Seed};
 use engram_service::Shutdown;
 use engram_service::config::{Selection, resolve};
 
@@ -70,17 +70,25 @@ impl Score {
         })
     }
 
+    /// Its columns of a table: the number of episodes, and what they came to.
+    pub(crate) fn columns(&self) -> [(&'static str, Option<f64>); 5] {
+        [
+            ("episodes", Some(self.episodes as f64)),
+            ("episode_return", Some(self.mean_return)),
+            ("return_std", Some(self.standard_deviation)),
+            ("success", self.success),
+            ("episode_length", Some(self.mean_length)),
+        ]
+    }
+
     /// Keeps it in the run's folder, as scored after `env_steps`.
     pub(crate) fn write(&self, folder: &Path, env_steps: u64) -> Result<()> {
-        let row = [
-            ("env_steps", env_steps.to_string()),
-            ("episodes", self.episodes.to_string()),
-            ("episode_return", self.mean_return.to_string()),
-            ("return_std", self.standard_deviation.to_string()),
-            ("success", self.success.map_or_else(String::new, |share| share.to_string())),
-            ("episode_length", self.mean_length.to_string()),
-        ];
-        let (names, values): (Vec<&str>, Vec<String>) = row.into_iter().unzip();
+        let mut names = vec!["env_steps"];
+        let mut values = vec![env_steps.to_string()];
+        for (name, value) in self.columns() {
+            names.push(name);
+            values.push(value.map_or_else(String::new, |value| value.to_string()));
+        }
         let path = folder.join(FINAL_EVALUATION);
         // Beside and renamed, so that half a score is never read.
         let beside = path.with_extension("csv.new");
@@ -157,7 +165,8 @@ pub(crate) fn score(
     };
     let weights = WeightsSource::Bytes(checkpoint.weights);
     let (env, run) = (&experiment.env, &experiment.run);
-    let played = system::evaluate(env, run, weights, episodes, compute, shutdown)?;
+    let seed = Seed::new(run.seed);
+    let played = system::evaluate(env, run, seed, weights, episodes, compute, shutdown)?;
     Score::new(&played, experiment.env.optimum())
 }
 

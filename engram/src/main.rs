@@ -1,9 +1,10 @@
 //! `engram`: train, evaluate, plot, measure, and check an installation, from one command line.
 //!
 //! In reading order: [`experiment`] is what is trained; [`system`] starts the learner, the
-//! inference server and the actors in this process; [`train`], [`eval`], [`plot`], [`diagnose`],
-//! [`mod@bench`] and [`doctor`] are the commands; [`curves`] are what they show of a run,
-//! [`statistics`] what several runs say together, and [`picture`] draws.
+//! inference server and the actors in this process, and [`evaluations`] plays in between;
+//! [`train`], [`sweep`], [`eval`], [`plot`], [`diagnose`], [`mod@bench`] and [`doctor`] are the
+//! commands; [`curves`] are what they show of a run, [`statistics`] what several runs say together,
+//! and [`picture`] draws.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -18,6 +19,8 @@ mod train;
 mod sweep;
 
 mod eval;
+
+mod evaluations;
 
 mod plot;
 

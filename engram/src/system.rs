@@ -21,6 +21,7 @@ use engram_service::{RunConfig, Shutdown};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
+use crate::evaluations::Evaluations;
 use crate::experiment::Experiment;
 
 /// Where and how wide networks compute.
@@ -64,9 +65,21 @@ pub(crate) fn train(
     progress: watch::Sender<ProgressLine>,
     shutdown: &Shutdown,
 ) -> Result<Trained> {
-    let &Job { experiment, run_id, compute, .. } = job;
+    let &Job { experiment, run_id, folder, compute, .. } = job;
     let sockets = Sockets::new()?;
     let ending = Shutdown::new();
+    let evaluations = folder.filter(|_| experiment.run.eval_env_steps > 0).map(|folder| {
+        Evaluations {
+            experiment: experiment.clone(),
+            run_id: run_id.into(),
+            folder: folder.into(),
+            learner: sockets.learner.clone(),
+            compute,
+            progress: progress.subscribe(),
+            ending: ending.clone(),
+        }
+        .spawn()
+    });
     let learner = start_learner(job, progress, &sockets, shutdown)?;
     let weights = WeightsSource::Learner(sockets.learner.clone());
     let inference = start_inference(&experiment.run, run_id, weights, compute, &sockets, &ending)?;
@@ -79,13 +92,18 @@ pub(crate) fn train(
     ending.trigger();
     let actors = actors.into_iter().map(|actor| join("an actor", actor)).collect::<Vec<_>>();
     join("the inference server", inference)?;
+    if let Some(evaluations) = evaluations {
+        join("the evaluations", evaluations)?;
+    }
     Ok(Trained { summary: summary?, actors: actors.into_iter().collect::<Result<_>>()? })
 }
 
-/// Plays `episodes` greedy episodes with weights from `weights`, and returns them.
+/// Plays `episodes` greedy episodes with weights from `weights`, in worlds that come from `seed`,
+/// and returns them.
 pub(crate) fn evaluate(
     env: &EnvConfig,
     run: &RunConfig,
+    seed: Seed,
     weights: WeightsSource,
     episodes: u32,
     compute: Compute,
@@ -100,7 +118,7 @@ pub(crate) fn evaluate(
         run_id: None,
         env: env.clone(),
         envs: episodes.min(run.envs_per_actor),
-        seed: Seed::new(run.seed),
+        seed,
         inference: vec![sockets.inference.clone()],
         purpose: Purpose::Evaluate { episodes },
         patience: Patience::STANDARD,

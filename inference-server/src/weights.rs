@@ -206,6 +206,25 @@ async fn subscribe(
     }
 }
 
+/// The newest weights of the learner at `address`, which trains the run `run_id`: waits until there
+/// are some.
+pub async fn newest(address: &Address, run_id: &str) -> Result<Bytes, WeightsError> {
+    let learner = format!("the learner at {address}");
+    let mut client = WeightsClient::new(net::connect(address, "learner"));
+    let request =
+        v1::SubscribeRequest { protocol_version: PROTOCOL_VERSION, run_id: run_id.into() };
+    let call = client.subscribe(request);
+    let mut pieces =
+        net::answer(&learner, "asking for weights", PIECE_LIMIT, call).await?.into_inner();
+    let mut assembler = Assembler::default();
+    loop {
+        let piece = next_piece(&mut pieces, &assembler).await?;
+        if let Some(bytes) = assembler.push(piece)? {
+            return Ok(bytes);
+        }
+    }
+}
+
 struct Subscription {
     client: WeightsClient<tonic::transport::Channel>,
     learner: String,

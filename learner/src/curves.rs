@@ -24,9 +24,9 @@ pub struct Curves {
     failing: bool,
 }
 
-/// A CSV file. It is appended to line by line and cut back where a line did not fit.
+/// A CSV file of rows. It is appended to line by line and cut back where a line did not fit.
 #[derive(Debug)]
-struct Table {
+pub struct Table {
     path: PathBuf,
     file: File,
     length: u64,
@@ -71,7 +71,8 @@ impl Curves {
 }
 
 impl Table {
-    fn open(path: PathBuf, env_steps: u64) -> io::Result<Self> {
+    /// The table at `path`, without the rows beyond `env_steps`, its first column.
+    pub fn open(path: PathBuf, env_steps: u64) -> io::Result<Self> {
         let kept = match fs::read_to_string(&path) {
             Ok(text) => rows_up_to(&text, env_steps),
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -86,7 +87,8 @@ impl Table {
         Ok(Table { path, file, length: kept.len() as u64, header })
     }
 
-    fn add(&mut self, row: &Row) -> io::Result<()> {
+    /// Adds a row.
+    pub fn add(&mut self, row: &Row) -> io::Result<()> {
         let names: Vec<&str> = row.iter().map(|(name, _)| *name).collect();
         let header = names.join(",");
         if self.header.as_ref() != Some(&header) {

@@ -11,7 +11,7 @@ use super::Question;
 use super::runs::Run;
 
 /// Settings that say how a run was repeated or watched, not what it was.
-const NO_DIFFERENCE: [&str; 8] = [
+const NO_DIFFERENCE: [&str; 9] = [
     "run",
     "experiment",
     "run.seed",
@@ -19,6 +19,7 @@ const NO_DIFFERENCE: [&str; 8] = [
     "run.checkpoint_seconds",
     "run.checkpoints_kept",
     "run.eval_episodes",
+    "run.eval_env_steps",
     "env",
 ];
 

@@ -37,12 +37,13 @@ struct Train {
 }
 
 /// Settings that a run may change when it goes on: how long it is, and how it is watched.
-const MAY_CHANGE: [&str; 5] = [
+const MAY_CHANGE: [&str; 6] = [
     "run.env_steps",
     "run.log_seconds",
     "run.checkpoint_seconds",
     "run.checkpoints_kept",
     "run.eval_episodes",
+    "run.eval_env_steps",
 ];
 
 /// Every combination with every seed, each checked: mistakes are told before the first run, not

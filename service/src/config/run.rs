@@ -52,6 +52,8 @@ pub struct RunConfig {
     pub log_seconds: f64,
     /// Greedy episodes played by an evaluation.
     pub eval_episodes: u32,
+    /// Env steps between evaluations while training, in worlds of their own; zero: there are none.
+    pub eval_env_steps: u64,
 }
 
 impl RunConfig {
@@ -89,7 +91,8 @@ impl RunConfig {
         within("checkpoint_seconds", self.checkpoint_seconds, 1.0..=1e6, "between checkpoints")?;
         within("checkpoints_kept", self.checkpoints_kept, 1..=10_000, "the newest always stays")?;
         within("log_seconds", self.log_seconds, 0.1..=86_400.0, "between progress lines")?;
-        within("eval_episodes", self.eval_episodes, 1..=1_000_000, "episodes per evaluation")
+        within("eval_episodes", self.eval_episodes, 1..=1_000_000, "episodes per evaluation")?;
+        within("eval_env_steps", self.eval_env_steps, 0..=u64::MAX >> 1, "between evaluations")
     }
 
     /// [`max_wait_ms`](Self::max_wait_ms) as a duration.
@@ -150,6 +153,7 @@ mod tests {
             checkpoints_kept: 3,
             log_seconds: 2.0,
             eval_episodes: 100,
+            eval_env_steps: 0,
         }
     }
 

@@ -1,0 +1,118 @@
+//! Evaluations while a run trains: greedy episodes, every so many env steps, in worlds of their own.
+//!
+//! Each takes the newest weights that the learner has published and plays with these to its end,
+//! however far training gets meanwhile. What it found is a row of the run's `evaluations.csv`.
+
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result};
+use engram_inference_server::{WeightsSource, weights};
+use engram_learner::curves::Table;
+use engram_mdp::Seed;
+use engram_service::Shutdown;
+use engram_service::net::Address;
+use engram_service::progress::ProgressLine;
+use engram_service::threads::spawn_named;
+use tokio::sync::watch;
+
+use crate::eval::Score;
+use crate::experiment::Experiment;
+use crate::system::{self, Compute};
+
+/// Whom to ask, and what to play.
+pub(crate) struct Evaluations {
+    /// What is trained.
+    pub(crate) experiment: Experiment,
+    /// The run.
+    pub(crate) run_id: String,
+    /// Its folder.
+    pub(crate) folder: PathBuf,
+    /// Where its weights are.
+    pub(crate) learner: Address,
+    /// Where networks compute.
+    pub(crate) compute: Compute,
+    /// How far the run is.
+    pub(crate) progress: watch::Receiver<ProgressLine>,
+    /// Triggered when the run has ended.
+    pub(crate) ending: Shutdown,
+}
+
+impl Evaluations {
+    /// Evaluates until the run has ended, on a thread of its own.
+    pub(crate) fn spawn(self) -> JoinHandle<Result<()>> {
+        spawn_named("evaluations", move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            self.run(&runtime)
+        })
+    }
+
+    fn run(mut self, runtime: &tokio::runtime::Runtime) -> Result<()> {
+        let interval = self.experiment.run.eval_env_steps;
+        let mut table = None;
+        let mut due = None;
+        while let Some(line) = runtime.block_on(self.reached(due)) {
+            // A run that is resumed does not repeat what it has evaluated.
+            let reached = line.env_steps / interval;
+            let begun = due.replace((reached + 1) * interval);
+            let table = match &mut table {
+                Some(table) => table,
+                None => table.insert(
+                    Table::open(self.folder.join("evaluations.csv"), line.env_steps)
+                        .context("cannot write evaluations.csv")?,
+                ),
+            };
+            if begun.is_none() {
+                continue;
+            }
+            let Some(score) = self.evaluate(runtime, reached)? else { return Ok(()) };
+            let mut row = vec![
+                ("env_steps", Some(line.env_steps as f64)),
+                ("updates", Some(line.updates as f64)),
+            ];
+            row.extend(score.columns());
+            if let Err(error) = table.add(&row) {
+                tracing::warn!(%error, "an evaluation is not written; training goes on");
+            }
+            tracing::info!(env_steps = line.env_steps, "{score}");
+        }
+        Ok(())
+    }
+
+    /// Waits until the run is as far as `due`, or has begun; `None` once it has ended.
+    async fn reached(&mut self, due: Option<u64>) -> Option<ProgressLine> {
+        tokio::select! {
+            biased;
+            () = self.ending.triggered() => None,
+            line = self.progress.wait_for(|line| line.env_steps >= due.unwrap_or(1)) => {
+                line.ok().map(|line| *line)
+            }
+        }
+    }
+
+    /// Plays with the newest weights; `None` where the run ended first.
+    fn evaluate(&self, runtime: &tokio::runtime::Runtime, number: u64) -> Result<Option<Score>> {
+        let newest = runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.ending.triggered() => None,
+                newest = weights::newest(&self.learner, &self.run_id) => newest.ok(),
+            }
+        });
+        let Some(bytes) = newest else { return Ok(None) };
+        let (env, run) = (&self.experiment.env, &self.experiment.run);
+        let seed = Seed::new(run.seed).derive("evaluation", number);
+        let source = WeightsSource::Bytes(bytes);
+        let played = system::evaluate(
+            env,
+            run,
+            seed,
+            source,
+            run.eval_episodes,
+            self.compute,
+            &self.ending,
+        )?;
+        // Cut short by the end of the run: no whole evaluation.
+        Ok(Score::new(&played, env.optimum()).ok().filter(|_| !self.ending.is_triggered()))
+    }
+}
