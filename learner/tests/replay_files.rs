@@ -1,6 +1,11 @@
 //! The files of a replay: written once, read back, missed without a crash, deleted in the end.
 
-#![allow(clippy::unwrap_used, dead_code, reason = "tests, and each uses some of the model")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    reason = "tests, each of which uses some of the model"
+)]
 
 #[path = "replay/model.rs"]
 mod model;
