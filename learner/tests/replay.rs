@@ -174,7 +174,8 @@ fn priorities_are_made_of_each_sequences_own_errors() {
     let sample = run.replay.sample(6, &mut Seed::new(2).generator()).unwrap();
     let (time, batch) = (sample.unroll_length(), sample.rows.len());
     assert!(batch < 6, "several sequences share a row");
-    let error = |t: usize, row: usize| (10 * row + t) as f32 * if t % 2 == 0 { -1.0 } else { 1.0 };
+    let error =
+        |t: usize, row: usize| (10 * row + t) as f32 * if t.is_multiple_of(2) { -1.0 } else { 1.0 };
     let errors: Vec<f32> =
         (0..time).flat_map(|t| (0..batch).map(move |row| error(t, row))).collect();
     let priorities = sample.priorities(&errors, 0.75);

@@ -34,7 +34,7 @@ fn a_checkpoint_writes_only_what_is_new() {
     run.fill(20);
     let first = run.save();
     let name = format!("000000000000-{:012}.safetensors", run.model.next - 1);
-    assert_eq!(files(&run.place()), [name.clone()]);
+    assert_eq!(files(&run.place()), std::slice::from_ref(&name));
     let written = |run: &Run, name: &str| {
         std::fs::metadata(run.place().join(name)).unwrap().modified().unwrap()
     };
