@@ -35,6 +35,7 @@ impl std::fmt::Display for Task {
 }
 
 fn main() {
+    engram_service::allocator::keep_big_blocks();
     divan::main();
 }
 

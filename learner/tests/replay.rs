@@ -1,6 +1,11 @@
 //! A replay against a model of it: whatever streams do, what is sampled is what was seen.
 
-#![allow(clippy::unwrap_used, dead_code, reason = "tests, and each uses some of the model")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    reason = "tests, each of which uses some of the model"
+)]
 
 #[path = "replay/model.rs"]
 mod model;
@@ -81,13 +86,20 @@ fn every_start_is_as_likely_as_any_other() {
 
 #[test]
 fn draws_are_proportional_to_priorities_and_weights_undo_that() {
+    draws_are_proportional(InitialState::Zero);
+    draws_are_proportional(InitialState::Stored);
+}
+
+fn draws_are_proportional(initial_state: InitialState) {
     let sampling = Sampling::Prioritized { exponent: 0.5, importance: 1.0 };
     let sequences = Sequences::Chunks { length: 4, burn_in: 0 };
-    let config = ReplayConfig { sequences, sampling, ..config() };
+    let config = ReplayConfig { sequences, sampling, initial_state, ..config() };
     let mut run = Run::new(config, world(false), (3, 20), Seed::new(3));
     run.fill(12);
-    // A priority is that of the starts around it, as many as a chunk is long.
-    let priority = |id: u64, start: usize| ((id * 3 + start as u64 / 4) % 7) as f64;
+    // A priority is that of the starts around it, as many as a chunk is long; or of a single one
+    // where states are stored.
+    let around = if initial_state == InitialState::Zero { 4 } else { 1 };
+    let priority = |id: u64, start: usize| ((id * 3 + (start / around) as u64) % 7) as f64;
     let parts: Vec<(u64, usize)> = count_draws(&run, 1).into_iter().map(|(at, _)| at).collect();
     let said: Vec<Priority> = parts
         .iter()
@@ -150,6 +162,8 @@ fn a_new_episode_has_the_largest_priority_so_far() {
     assert!(counts.iter().all(|((id, _), n)| (*id >= all) == (*n > 0.0)), "{counts:?}");
     let saved = run.save();
     assert_eq!(saved.largest_priority, Some(1000.0));
+    let (mut resumed, _) = run.restore(&saved);
+    assert_eq!(resumed.snapshot().write(&run.place()).unwrap(), saved);
 }
 
 #[test]
@@ -160,7 +174,8 @@ fn priorities_are_made_of_each_sequences_own_errors() {
     let sample = run.replay.sample(6, &mut Seed::new(2).generator()).unwrap();
     let (time, batch) = (sample.unroll_length(), sample.rows.len());
     assert!(batch < 6, "several sequences share a row");
-    let error = |t: usize, row: usize| (10 * row + t) as f32 * if t % 2 == 0 { -1.0 } else { 1.0 };
+    let error =
+        |t: usize, row: usize| (10 * row + t) as f32 * if t.is_multiple_of(2) { -1.0 } else { 1.0 };
     let errors: Vec<f32> =
         (0..time).flat_map(|t| (0..batch).map(move |row| error(t, row))).collect();
     let priorities = sample.priorities(&errors, 0.75);

@@ -1,6 +1,11 @@
 //! The files of a replay: written once, read back, missed without a crash, deleted in the end.
 
-#![allow(clippy::unwrap_used, dead_code, reason = "tests, and each uses some of the model")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    reason = "tests, each of which uses some of the model"
+)]
 
 #[path = "replay/model.rs"]
 mod model;
@@ -29,7 +34,7 @@ fn a_checkpoint_writes_only_what_is_new() {
     run.fill(20);
     let first = run.save();
     let name = format!("000000000000-{:012}.safetensors", run.model.next - 1);
-    assert_eq!(files(&run.place()), [name.clone()]);
+    assert_eq!(files(&run.place()), std::slice::from_ref(&name));
     let written = |run: &Run, name: &str| {
         std::fs::metadata(run.place().join(name)).unwrap().modified().unwrap()
     };

@@ -156,11 +156,7 @@ impl Stream {
     fn drop_open(&mut self, shelf: &mut Shelf) {
         if self.open {
             shelf.dropped(self.log_probs.len() as u64);
-            self.frames.clear();
-            self.log_probs.clear();
-            self.state_rows.clear();
-            self.states.clear();
-            self.open = false;
+            self.clear(&shelf.world);
         }
     }
 

@@ -90,9 +90,8 @@ impl ReplayConfig {
         require(self.max_env_steps >= 1, "replay.max_env_steps", self.max_env_steps, "at least 1")?;
         require(self.max_bytes >= ByteSize(1), "replay.max_bytes", self.max_bytes, "at least 1B")?;
         if let Sampling::Prioritized { exponent, importance } = self.sampling {
-            let range = "at least 0 and at most 10";
-            let within = (0.0..=10.0).contains(&exponent);
-            require(within, "replay.sampling.exponent", exponent, range)?;
+            let within = (0.0..=1.0).contains(&exponent);
+            require(within, "replay.sampling.exponent", exponent, "between 0 and 1")?;
             let within = (0.0..=1.0).contains(&importance);
             require(within, "replay.sampling.importance", importance, "between 0 and 1")?;
         }
@@ -219,6 +218,7 @@ sequences = { name = "chunks", length = 80, burn_in = 40 }
         assert!(refused("1000000", "0").contains("rl.replay.max_env_steps is 0"));
         assert!(refused("4GiB", "0B").contains("max_bytes"));
         assert!(refused("0.9", "-0.1").contains("exponent is -0.1"));
+        assert!(refused("0.9", "nan").contains("exponent is NaN"));
         assert!(refused("0.6", "1.5").contains("importance is 1.5"));
         assert!(refused("length = 80", "length = 0").contains("length is 0"));
         assert!(refused("packed = false", "packed = true").contains("packed is true"));

@@ -80,8 +80,8 @@ impl Shape<'_> {
             }
         }
         if to < episode.decisions {
+            // It fills its row, so what is said of the decision here is cut off with it.
             *frames.step_types.last_mut().expect("a frame was copied") = TRUNCATED;
-            *log_probs.last_mut().expect("a frame was copied") = 0.0;
         }
     }
 

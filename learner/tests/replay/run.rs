@@ -43,7 +43,7 @@ pub fn configs() -> impl Strategy<Value = ReplayConfig> {
     ];
     let sampling = prop_oneof![
         Just(Sampling::Uniform),
-        (0.0..2.0_f64, 0.0..=1.0_f64)
+        (0.0..=1.0_f64, 0.0..=1.0_f64)
             .prop_map(|(exponent, importance)| Sampling::Prioritized { exponent, importance }),
     ];
     let storage = prop_oneof![Just(Storage::Memory), Just(Storage::Disk)];
