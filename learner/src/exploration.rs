@@ -23,13 +23,3 @@ impl LinearEpsilon {
         1.0 + (last - 1.0) * (fallen as f64 / steps.max(1) as f64)
     }
 }
-
-/// The constant ε of actor `index` of `actors`: `ε_i = ε^(1 + α i / (N − 1))`, from ε for the first
-/// to ε^(1 + α) for the last. A lone actor has ε. Horgan et al. 2018, section 4.1,
-/// <https://arxiv.org/abs/1803.00933>, where ε = 0.4 and α = 7.
-pub fn actor_epsilon(base: f64, alpha: f64, index: usize, actors: usize) -> f64 {
-    assert!((0.0..=1.0).contains(&base), "ε is a probability, not {base}");
-    assert!(index < actors, "actor {index} is one of 0..{actors}");
-    let place = if actors > 1 { index as f64 / (actors - 1) as f64 } else { 0.0 };
-    base.powf(1.0 + alpha * place)
-}

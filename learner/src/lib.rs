@@ -1,20 +1,21 @@
 //! Trajectories become weights.
 //!
 //! ```text
-//!  actors ──▶ push ──▶ streams ──▶ queue ──▶ assembly ──▶ training ──▶ publisher ──▶ subscribe ──▶
-//!             (a task per actor)            (a thread)    (a thread)               (a task each)
+//!  actors ──▶ push ──▶ streams ──▶ queue ─┬▶ assembly ──┬▶ training ──▶ publisher ──▶ subscribe ──▶
+//!             (a task per actor)           └▶ replaying ─┘  (a thread)              (a task each)
+//!                                             (a thread)
 //! ```
 //!
 //! In reading order: `service` takes what arrives: `push` checks an actor's trajectories,
-//! [`streams`] accepts each exactly once, [`queue`] bounds what waits, [`assembly`] turns it into
-//! batches, of trajectories that `gathering` has chosen. `training` is the loop of the thread that
+//! [`streams`] accepts each exactly once, [`queue`] bounds what waits. On-policy, [`assembly`] turns
+//! it into batches, of trajectories that `gathering` has chosen; off-policy, [`replaying`] puts it
+//! into a [`replay`] and draws from that, as a [`limiter`] of updates per env step lets. `training` is the loop of the thread that
 //! learns; [`learner`] is what it changes: a policy by one of the [`algorithms`], which are made
 //! of [`vtrace`] and [`optimizer`] and set up by [`config`]; [`carried`] is what it keeps of each
 //! stream between unrolls. [`publisher`] and `subscribe` bring the weights back.
 //!
-//! What learning from replayed experience is made of: [`n_step`] returns, on a scale of
-//! [`value_rescaling`], the [`losses`] that they are the targets of, sequences' [`priorities`], the
-//! [`target_network`] and [`exploration`].
+//! What learning from a replay is made of: [`n_step`] returns, on a scale of [`value_rescaling`], the
+//! [`losses`] that they are the targets of, the [`target_network`] and [`exploration`].
 //!
 //! What stays: [`run_folder`] is what a run leaves, [`checkpoint`] what it resumes from, [`writer`]
 //! who waits for the disk, [`curves`] and [`tensorboard`] what it looked like. [`episodes`],
@@ -67,8 +68,6 @@ pub mod n_step;
 pub mod value_rescaling;
 
 pub mod losses;
-
-pub mod priorities;
 
 pub mod target_network;
 

@@ -379,7 +379,7 @@ async fn a_run_begins_with_another_runs_weights_once_and_a_wrong_path_is_named()
 const OFF_POLICY: [&str; 5] = [
     "rl.batch_size=2",
     "rl.limiter.updates_per_env_step=0.5",
-    "rl.limiter.learning_starts={env_steps=3}",
+    "rl.limiter.learning_starts={episodes=1}",
     "rl.limiter.slack_env_steps=100",
     "rl.replay.max_env_steps=1000",
 ];
@@ -411,7 +411,7 @@ async fn a_replay_goes_on_with_its_run_and_a_file_that_is_lost_costs_what_was_in
     for sequence in 0..4 {
         actor.send(push(&pair(sequence))).await;
     }
-    // 24 env steps, of which the first three are the warm-up: (24 - 3) / 2 updates, and no more.
+    // 24 env steps, of which the first episode is the warm-up: (24 - 3) / 2 updates, and no more.
     run.updates(10).await;
     let stopped = run.stop().await;
     assert_eq!((stopped.env_steps, stopped.updates), (24, 10));

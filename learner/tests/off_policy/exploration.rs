@@ -1,6 +1,6 @@
 //! ε.
 
-use engram_learner::exploration::{LinearEpsilon, actor_epsilon};
+use engram_learner::exploration::LinearEpsilon;
 
 use crate::assert_near;
 
@@ -21,20 +21,4 @@ fn a_fall_of_no_steps_is_a_jump() {
     assert_eq!([9, 10, 11].map(|steps| schedule.at(steps)), [1.0, 0.05, 0.05]);
     let constant = LinearEpsilon { warm_up: 0, steps: 0, last: 0.05 };
     assert_eq!(constant.at(0), 0.05);
-}
-
-#[test]
-fn actors_explore_by_their_place() {
-    let expected =
-        [0.4, 0.4_f64.powf(1.0 + 7.0 / 3.0), 0.4_f64.powf(1.0 + 14.0 / 3.0), 0.4_f64.powi(8)];
-    for (index, epsilon) in expected.into_iter().enumerate() {
-        assert_near(actor_epsilon(0.4, 7.0, index, 4), epsilon, 1e-15, "ε");
-    }
-    assert_eq!(actor_epsilon(0.4, 7.0, 0, 1), 0.4);
-}
-
-#[test]
-#[should_panic(expected = "actor 4 is one of 0..4")]
-fn an_actor_too_many_is_a_bug() {
-    actor_epsilon(0.4, 7.0, 4, 4);
 }

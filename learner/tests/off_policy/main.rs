@@ -17,8 +17,6 @@ mod sac_discrete;
 
 mod value_rescaling;
 
-mod priorities;
-
 mod target_network;
 
 mod exploration;
