@@ -33,11 +33,11 @@ use crate::optimizer::StateError;
 #[derive(Debug)]
 pub enum Algorithm {
     /// The on-policy actor-critic of IMPALA.
-    Vtrace(ActorCritic),
+    Vtrace(Box<ActorCritic>),
     /// Deep Q-learning.
-    Dqn(Dqn),
+    Dqn(Box<Dqn>),
     /// Soft actor-critic for discrete actions.
-    SacDiscrete(SacDiscrete),
+    SacDiscrete(Box<SacDiscrete>),
 }
 
 /// What an update did.
@@ -89,10 +89,12 @@ impl Algorithm {
     /// start from `seed`.
     pub fn new(config: &RlConfig, policy: &Policy, seed: Seed) -> Self {
         match config {
-            RlConfig::Vtrace(config) => Algorithm::Vtrace(ActorCritic::new(config, policy)),
-            RlConfig::Dqn(config) => Algorithm::Dqn(Dqn::new(config, policy)),
+            RlConfig::Vtrace(config) => {
+                Algorithm::Vtrace(Box::new(ActorCritic::new(config, policy)))
+            }
+            RlConfig::Dqn(config) => Algorithm::Dqn(Box::new(Dqn::new(config, policy))),
             RlConfig::SacDiscrete(config) => {
-                Algorithm::SacDiscrete(SacDiscrete::new(config, policy, seed))
+                Algorithm::SacDiscrete(Box::new(SacDiscrete::new(config, policy, seed)))
             }
         }
     }

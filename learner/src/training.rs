@@ -117,7 +117,8 @@ impl Training {
         while !self.learner.is_finished() {
             let Some(assembled) = self.wait_for_batch(course) else { break };
             let updated = self.update(&assembled, course)?;
-            if updated && self.learner.counters().updates % self.limits.publish_updates == 0 {
+            let updates = self.learner.counters().updates;
+            if updated && updates.is_multiple_of(self.limits.publish_updates) {
                 self.publish(course);
             }
             self.tell(course);

@@ -52,13 +52,13 @@ enum Networks {
     Shared {
         optimizer: Optimizer,
         /// Of which the critics' heads alone are used, on the memory of the network that learns.
-        target: Policy,
+        target: Box<Policy>,
     },
     Separate {
         actor: Optimizer,
-        critic: Policy,
+        critic: Box<Policy>,
         critics: Optimizer,
-        target: Policy,
+        target: Box<Policy>,
     },
 }
 
@@ -112,15 +112,15 @@ impl SacDiscrete {
         let networks = match objective.encoder {
             Encoder::Shared { .. } => Networks::Shared {
                 optimizer: Optimizer::new(rule, &policy.trainable()),
-                target: policy.replica(),
+                target: Box::new(policy.replica()),
             },
             Encoder::Separate {} => {
                 let critic = critic_beside(policy, seed);
                 Networks::Separate {
                     actor: Optimizer::new(rule, &policy.trainable()),
                     critics: Optimizer::new(rule, &critic.trainable()),
-                    target: critic.replica(),
-                    critic,
+                    target: Box::new(critic.replica()),
+                    critic: Box::new(critic),
                 }
             }
         };
