@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use plotters::chart::SeriesLabelPosition;
+use plotters::style::Color;
 
 use super::course::{Course, End, Plan, Row};
 use super::model::Model;
@@ -17,6 +18,9 @@ pub(crate) struct Report<'a> {
     /// Each network with its trainings, one per seed.
     pub(crate) trained: Vec<(&'a Model, Vec<Course>)>,
 }
+
+/// How much of its color a single training has.
+const PALE: f64 = 0.35;
 
 const HEADER: [&str; 11] = [
     "model",
@@ -33,19 +37,22 @@ const HEADER: [&str; 11] = [
 ];
 
 impl Report<'_> {
-    /// Draws accuracy over frames, one line per training and one color per model, as
-    /// `accuracy.png` and `accuracy.svg`.
+    /// Draws accuracy over frames as `accuracy.png` and `accuracy.svg`: one color per model, a pale
+    /// line for each training and a full one for their mean.
     pub(crate) fn draw(&self, folder: &Path) -> Result<[PathBuf; 2]> {
         let mut lines = Vec::new();
         for (i, (model, courses)) in self.trained.iter().enumerate() {
-            for (j, course) in courses.iter().enumerate() {
-                let points = course.rows.iter().map(|row| (row.frames as f64, row.accuracy));
-                let label = (j == 0).then(|| match courses.len() {
-                    1 => model.name.clone(),
-                    seeds => format!("{} ({seeds} seeds)", model.name),
-                });
-                lines.push(Line { label, color: color(i), points: points.collect() });
+            let label = Some(match courses.len() {
+                1 => model.name.clone(),
+                seeds => format!("{}: mean and {seeds} seeds", model.name),
+            });
+            if courses.len() > 1 {
+                let pale = color(i).mix(PALE);
+                let points = |course: &Course| course.rows.iter().map(point).collect();
+                let single = |course| Line { label: None, color: pale, points: points(course) };
+                lines.extend(courses.iter().map(single));
             }
+            lines.push(Line { label, color: color(i), points: mean(courses) });
         }
         let end = lines.iter().flat_map(|line| &line.points).map(|&(x, _)| x).fold(1.0, f64::max);
         let chance = self.plan.task.chance();
@@ -91,6 +98,24 @@ impl Report<'_> {
             each(&|course| course.end.to_string()),
         ]
     }
+}
+
+fn point(row: &Row) -> (f64, f64) {
+    (row.frames as f64, row.accuracy)
+}
+
+/// The mean accuracy of trainings whose rows fall on the same frames. One that has ended before
+/// others counts on with its last row.
+fn mean(courses: &[Course]) -> Vec<(f64, f64)> {
+    let Some(longest) = courses.iter().max_by_key(|course| course.rows.len()) else {
+        return Vec::new();
+    };
+    let at = |i: usize| {
+        let rows = courses.iter().filter_map(|course| course.rows.get(i).or(course.rows.last()));
+        let accuracies: Vec<f64> = rows.map(|row| row.accuracy).collect();
+        accuracies.iter().sum::<f64>() / accuracies.len() as f64
+    };
+    longest.rows.iter().enumerate().map(|(i, row)| (row.frames as f64, at(i))).collect()
 }
 
 /// A table whose accuracies are those of the last rows, in the order of the seeds, and whose frames
@@ -169,8 +194,21 @@ mod tests {
         let [png, svg] = report.draw(folder.path()).unwrap();
         assert!(png.exists());
         let svg = std::fs::read_to_string(svg).unwrap();
-        assert_eq!(svg.matches("mine (2 seeds)").count(), 1);
+        assert_eq!(svg.matches("mine: mean and 2 seeds").count(), 1);
+        // Two trainings, their mean, chance, and the legend's two samples.
+        let lines = svg.matches("<polyline fill=\"none\"").count();
+        assert!(lines >= 6, "{lines} lines");
         assert!(svg.contains("chance") && svg.contains("accuracy") && svg.contains("frames"));
+    }
+
+    #[test]
+    fn the_mean_counts_on_with_the_last_row_of_a_training_that_has_ended() {
+        let courses = [course(1, &[0.2, 0.4, 0.6], End::Budget), course(2, &[1.0], End::Reached)];
+        let points = mean(&courses);
+        let expected = [(1_000.0, 0.6), (2_000.0, 0.7), (3_000.0, 0.8)];
+        let near = |(a, b): (&(f64, f64), &(f64, f64))| a.0 == b.0 && (a.1 - b.1).abs() < 1e-12;
+        assert!(points.len() == 3 && points.iter().zip(&expected).all(near), "{points:?}");
+        assert!(mean(&[]).is_empty() && mean(&[course(1, &[], End::Stopped)]).is_empty());
     }
 
     fn toml_config(text: &str) -> engram_policy::PolicyConfig {
