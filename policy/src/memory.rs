@@ -106,8 +106,8 @@ pub(crate) fn build(
         MemoryConfig::GilrLstm { hidden, forget_bias, feed_forward } => {
             Box::new(gilr_lstm::GilrLstm::new(inputs, hidden, forget_bias, feed_forward, name, p))
         }
-        MemoryConfig::Mamba { width, state, conv, blocks, norm, feed_forward } => {
-            let shape = mamba::Shape { inputs, width, state, conv, blocks };
+        MemoryConfig::Mamba { width, state, conv, blocks, selection_scale, norm, feed_forward } => {
+            let shape = mamba::Shape { inputs, width, state, conv, blocks, selection_scale };
             Box::new(mamba::Mamba::new(shape, norm, feed_forward, name, p))
         }
         MemoryConfig::Cgpt { width, heads, blocks, context_length, norm, bf16 } => {

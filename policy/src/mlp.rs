@@ -9,8 +9,10 @@ use crate::parameters::Parameters;
 
 /// `y = x Wᵀ + b`.
 pub(crate) struct Linear {
-    weight: Tensor,
-    bias: Tensor,
+    /// W: `[outputs, inputs]`.
+    pub(crate) weight: Tensor,
+    /// b: `[outputs]`.
+    pub(crate) bias: Tensor,
 }
 
 impl Linear {

@@ -6,6 +6,7 @@
 
 mod layers;
 mod real_time;
+mod recursion;
 
 use std::time::Instant;
 
@@ -89,10 +90,20 @@ impl Bench {
         Tensor::run_backward(&[loss], &weights, false, false)
     }
 
+    /// Outputs of frames `[T + 1, B]`; what is carried on.
+    fn forward(
+        &self,
+        frames: &Inputs,
+        core_state: &Tensor,
+        carry: &CoreState,
+    ) -> (engram_policy::Output, CoreState) {
+        let unrolled = self.policy.unroll_streams(frames, core_state, carry);
+        unrolled.expect("the policy's own core state")
+    }
+
     /// One update's gradient from frames `[T + 1, B]`; what is carried on.
     fn update(&self, frames: &Inputs, core_state: &Tensor, carry: &CoreState) -> CoreState {
-        let unrolled = self.policy.unroll_streams(frames, core_state, carry);
-        let (output, carry) = unrolled.expect("the policy's own core state");
+        let (output, carry) = self.forward(frames, core_state, carry);
         let gradient = self.gradient(&[output]);
         wait_for(&gradient[0]);
         carry

@@ -132,7 +132,9 @@ pub(crate) fn train(
             }
         }
         let finished = frames >= plan.budget;
-        if count.questions > 0 && (finished || frames >= next_row) {
+        // What is left after the last whole row would be a row of few questions, which says little.
+        let only_row = finished && rows.is_empty();
+        if count.questions > 0 && (only_row || frames >= next_row) {
             next_row = frames + plan.budget.div_ceil(ROWS);
             let row = std::mem::take(&mut count).row(frames, updates, started);
             file.add(&row)?;

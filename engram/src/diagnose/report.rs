@@ -32,20 +32,17 @@ const HEADER: [&str; 11] = [
 ];
 
 impl Report<'_> {
-    /// Draws accuracy over frames, one line per training and one color per model, as
-    /// `accuracy.png` and `accuracy.svg`.
+    /// Draws accuracy over frames as `accuracy.png` and `accuracy.svg`: one color per model, a pale
+    /// line for each training and a full one for their mean.
     pub(crate) fn draw(&self, folder: &Path) -> Result<[PathBuf; 2]> {
         let mut lines = Vec::new();
         for (i, (model, courses)) in self.trained.iter().enumerate() {
-            for (j, course) in courses.iter().enumerate() {
-                let points = course.rows.iter().map(|row| (row.frames as f64, row.accuracy));
-                let label = (j == 0).then(|| match courses.len() {
-                    1 => model.name.clone(),
-                    seeds => format!("{} ({seeds} seeds)", model.name),
-                });
-                let points = points.collect();
-                lines.push(Line { label, index: i, points, ..Line::default() });
-            }
+            let label = Some(match courses.len() {
+                1 => model.name.clone(),
+                seeds => format!("{}: mean and range of {seeds} seeds", model.name),
+            });
+            let (points, spread) = over_seeds(courses);
+            lines.push(Line { label, index: i, points, spread, ..Line::default() });
         }
         let panel = Panel {
             title: String::new(),
@@ -88,6 +85,24 @@ impl Report<'_> {
             each(&|course| course.end.to_string()),
         ]
     }
+}
+
+/// The mean accuracy of trainings whose rows fall on the same frames, and the lowest and highest of
+/// them. One that has ended before others counts on with its last row.
+fn over_seeds(courses: &[Course]) -> (Vec<(f64, f64)>, Vec<(f64, f64, f64)>) {
+    let Some(longest) = courses.iter().max_by_key(|course| course.rows.len()) else {
+        return (Vec::new(), Vec::new());
+    };
+    let at = |(i, row): (usize, &Row)| {
+        let rows = courses.iter().filter_map(|course| course.rows.get(i).or(course.rows.last()));
+        let accuracies: Vec<f64> = rows.map(|row| row.accuracy).collect();
+        let x = row.frames as f64;
+        let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
+        let low = accuracies.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = accuracies.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        ((x, mean), (x, low, high))
+    };
+    longest.rows.iter().enumerate().map(at).unzip()
 }
 
 /// A table whose accuracies are those of the last rows, in the order of the seeds, and whose frames
@@ -166,8 +181,20 @@ mod tests {
         let [png, svg] = report.draw(folder.path()).unwrap();
         assert!(png.exists());
         let svg = std::fs::read_to_string(svg).unwrap();
-        assert_eq!(svg.matches("mine (2 seeds)").count(), 1);
+        assert_eq!(svg.matches("mine: mean and range of 2 seeds").count(), 1);
         assert!(svg.contains("chance") && svg.contains("accuracy") && svg.contains("frames"));
+    }
+
+    #[test]
+    fn the_mean_counts_on_with_the_last_row_of_a_training_that_has_ended() {
+        let courses = [course(1, &[0.2, 0.4, 0.6], End::Budget), course(2, &[1.0], End::Reached)];
+        let (points, spread) = over_seeds(&courses);
+        let expected = [(1_000.0, 0.6), (2_000.0, 0.7), (3_000.0, 0.8)];
+        let near = |(a, b): (&(f64, f64), &(f64, f64))| a.0 == b.0 && (a.1 - b.1).abs() < 1e-12;
+        assert!(points.len() == 3 && points.iter().zip(&expected).all(near), "{points:?}");
+        assert_eq!(spread[1], (2_000.0, 0.4, 1.0), "the lowest and the highest");
+        let nothing = [course(1, &[], End::Stopped)];
+        assert!(over_seeds(&[]).0.is_empty() && over_seeds(&nothing).0.is_empty());
     }
 
     fn toml_config(text: &str) -> engram_policy::PolicyConfig {

@@ -82,6 +82,9 @@ pub enum MemoryConfig {
         conv: i64,
         /// Blocks, one after another.
         blocks: i64,
+        /// What the weights of B and C, which write to the state and read from it, are multiplied
+        /// with at the start. 1 is the authors'; larger lets what is remembered be heard earlier.
+        selection_scale: f64,
         /// What is normalized with.
         norm: Norm,
         /// Whether the last block is followed by a residual feed-forward layer, or by a norm and a
@@ -178,23 +181,31 @@ impl MemoryConfig {
             | MemoryConfig::Gru { hidden: cells, layers, forget_bias } => {
                 hidden(cells)?;
                 in_range("memory.layers", *layers, 64)?;
-                forget_bias_in_range(*forget_bias)
+                number_in_range("memory.forget_bias", *forget_bias, [-100.0, 100.0])
             }
             MemoryConfig::Elstm { hidden: cells, forget_bias, .. }
             | MemoryConfig::Gilr { hidden: cells, forget_bias, .. }
             | MemoryConfig::GilrLstm { hidden: cells, forget_bias, .. } => {
                 hidden(cells)?;
-                forget_bias_in_range(*forget_bias)
+                number_in_range("memory.forget_bias", *forget_bias, [-100.0, 100.0])
             }
             MemoryConfig::Lru { hidden: cells, radius, .. } => {
                 hidden(cells)?;
                 radius_in_range(*radius)
             }
-            MemoryConfig::Mamba { width: channels, state, conv, blocks: count, .. } => {
+            MemoryConfig::Mamba {
+                width: channels,
+                state,
+                conv,
+                blocks: count,
+                selection_scale,
+                ..
+            } => {
                 width(channels)?;
                 in_range("memory.state", *state, 4096)?;
                 in_range("memory.conv", *conv, 64)?;
-                blocks(count)
+                blocks(count)?;
+                number_in_range("memory.selection_scale", *selection_scale, [0.01, 100.0])
             }
             MemoryConfig::Cgpt {
                 width: channels, heads, blocks: count, context_length, ..
@@ -306,12 +317,13 @@ fn dropout_in_range(found: f64) -> Result<(), PolicyError> {
     Err(PolicyError::Config { key: "memory.dropout", found, expected })
 }
 
-fn forget_bias_in_range(found: f64) -> Result<(), PolicyError> {
-    if (-100.0..=100.0).contains(&found) {
+fn number_in_range(key: &'static str, found: f64, range: [f64; 2]) -> Result<(), PolicyError> {
+    let [least, most] = range;
+    if (least..=most).contains(&found) {
         return Ok(());
     }
-    let (found, expected) = (found.to_string(), "between -100 and 100".into());
-    Err(PolicyError::Config { key: "memory.forget_bias", found, expected })
+    let (found, expected) = (found.to_string(), format!("between {least} and {most}"));
+    Err(PolicyError::Config { key, found, expected })
 }
 
 #[cfg(test)]
@@ -363,5 +375,22 @@ mod tests {
         };
         assert!(lru([0.9, 0.999]).validate().is_ok());
         assert!(lru([0.9, 1.0]).validate().unwrap_err().to_string().contains("memory.radius"));
+    }
+
+    #[test]
+    fn what_mamba_selects_must_start_above_zero() {
+        let mamba = |selection_scale| MemoryConfig::Mamba {
+            width: 4,
+            state: 2,
+            conv: 1,
+            blocks: 1,
+            selection_scale,
+            norm: Norm::Rms,
+            feed_forward: false,
+        };
+        assert!(mamba(4.0).validate().is_ok());
+        for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(mamba(wrong).validate().unwrap_err().to_string().contains("selection_scale"));
+        }
     }
 }

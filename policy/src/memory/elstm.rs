@@ -46,6 +46,21 @@ pub(crate) struct Elstm {
     output_gate: Linear,
 }
 
+/// T moments, each `[B, N]`.
+#[derive(Default)]
+struct Walk {
+    z: Vec<Tensor>,
+    f: Vec<Tensor>,
+    c: Vec<Tensor>,
+}
+
+impl Walk {
+    /// `[T, B, N]`.
+    fn cells(&self) -> Tensor {
+        Tensor::stack(&self.c, 0)
+    }
+}
+
 impl Elstm {
     pub(crate) fn new(
         inputs: i64,
@@ -73,84 +88,100 @@ impl Elstm {
         both.split(self.hidden, -1).try_into().expect("z and f")
     }
 
-    /// c_t from the inputs' parts, c_{t-1} and the recurrent weights, each broadcast to `[B, N]`.
-    fn advance(z: &Tensor, f: &Tensor, c: &Tensor, w_z: &Tensor, w_f: &Tensor) -> Tensor {
-        let z = z.addcmul(w_z, c).tanh_();
-        let f = f.addcmul(w_f, c).sigmoid_();
-        z.lerp_tensor(c, &f)
+    /// z_t and f_t from the inputs' parts, c_{t-1} and the recurrent weights, each broadcast to
+    /// `[B, N]`.
+    fn gates(z: &Tensor, f: &Tensor, c: &Tensor, w_z: &Tensor, w_f: &Tensor) -> (Tensor, Tensor) {
+        (z.addcmul(w_z, c).tanh_(), f.addcmul(w_f, c).sigmoid_())
     }
 
-    /// x `[.., D]` and c `[.., N]` to h `[.., N]`.
+    /// x `[B, D]` and c `[B, N]` to h `[B, N]`.
     fn output(&self, x: &Tensor, c: &Tensor) -> Tensor {
         self.output_gate.forward(&Tensor::cat(&[x, c], -1)).sigmoid_() * c
     }
 
-    /// All c_t, `[T, B, N]`, from the arguments `[T, B, N]` and c_0 `[B, N]`.
-    fn cells(&self, arguments: &[Tensor; 2], c: &Tensor, resets: &Resets) -> Tensor {
+    /// The same for many moments, `[T, B, ..]`, without a copy of x and c side by side; and where
+    /// nothing below x learns, without a gradient of x.
+    fn outputs_of(&self, x: &Tensor, c: &Tensor) -> Tensor {
+        let weight = &self.output_gate.weight;
+        let (of_x, of_c) =
+            (weight.narrow(1, 0, self.inputs), weight.narrow(1, self.inputs, self.hidden));
+        let from_x = x.linear(&of_x, Some(&self.output_gate.bias)).flatten(0, 1);
+        let gate = from_x.addmm(&c.flatten(0, 1), &of_c.tr()).sigmoid_();
+        gate.view_as(c) * c
+    }
+
+    /// What c_t is and what it is made of, from the arguments `[T, B, N]` and c_0 `[B, N]`.
+    fn walk(&self, arguments: &[Tensor; 2], c: &Tensor, resets: &Resets) -> Walk {
         let [z, f] = arguments.each_ref().map(|argument| argument.unbind(0));
         // Expanded once, so that the gradient of w is summed over the batch once and not T times.
         let w = self.recurrent_weight.unsqueeze(1).expand([2, c.size()[0], self.hidden], false);
         let (w_z, w_f) = (w.get(0), w.get(1));
         let kept = resets.kept(c.kind(), c.device()).unbind(0);
         let mut c = c.shallow_clone();
-        let mut cells = Vec::with_capacity(z.len());
+        let mut walk = Walk::default();
         for t in 0..z.len() {
             if resets.any_at(t) {
                 // Not in place: the cells before it are an output.
                 c = c.g_mul(&kept[t]);
             }
-            c = Self::advance(&z[t], &f[t], &c, &w_z, &w_f);
-            cells.push(c.shallow_clone());
+            let (z, f) = Self::gates(&z[t], &f[t], &c, &w_z, &w_f);
+            c = z.lerp_tensor(&c, &f);
+            walk.z.push(z);
+            walk.f.push(f);
+            walk.c.push(c.shallow_clone());
         }
-        Tensor::stack(&cells, 0)
+        walk
     }
 
     fn zeros(&self, shape: &[i64]) -> Tensor {
         Tensor::zeros(shape, (self.bias.kind(), self.bias.device()))
     }
 
-    /// `[2 N, D + 1]`: Z and F, each row with its bias behind it.
-    fn input_weight_and_bias(&self) -> Tensor {
-        Tensor::cat(&[&self.input_weight, &self.bias.unsqueeze(1)], 1)
-    }
-
     /// c_0 `[B, N]`, whose gradient reaches the weights that made it.
     fn sensitive(&self, c: &Tensor, sensitivities: &CoreState) -> Tensor {
         let [to_inputs, to_recurrence] = pair(sensitivities);
-        let by_inputs = rtrl::correction(to_inputs, &self.input_weight_and_bias());
+        let by_inputs = rtrl::correction(to_inputs, &rtrl::columns(&self.input_weight, &self.bias));
         let by_recurrence = rtrl::correction_of_vector(to_recurrence, &self.recurrent_weight);
         let by_both = by_inputs.reshape_as(&by_recurrence) + &by_recurrence; // [B, 2, N]
         c + by_both.sum_dim_intlist(1, false, None)
     }
 
-    /// The sensitivities after frames whose arguments and cells are given.
+    /// The sensitivities after frames `[T, B, D]` whose walk began at c_0 `[B, N]`.
     fn sensitivities_after(
         &self,
         before: &CoreState,
         x: &Tensor,
-        arguments: &[Tensor; 2],
         c_0: &Tensor,
-        cells: &Tensor,
+        walk: &Walk,
         resets: &Resets,
     ) -> CoreState {
-        let time = cells.size()[0];
-        let kept = resets.kept(cells.kind(), cells.device());
-        let earlier = Tensor::cat(&[&c_0.unsqueeze(0), &cells.narrow(0, 0, time - 1)], 0) * &kept;
+        let (time, batch) = (walk.c.len() as i64, before.batch());
+        let kept = resets.kept(c_0.kind(), c_0.device()).unbind(0);
         let (w_z, w_f) = (self.recurrent_weight.get(0), self.recurrent_weight.get(1));
-        let z = arguments[0].addcmul(&w_z, &earlier).tanh_();
-        let f = arguments[1].addcmul(&w_f, &earlier).sigmoid_();
-        let shut = 1.0 - &f;
-        let e_z = &shut * (1.0 - z.square());
-        let e_f = (&earlier - z) * &f * shut;
-        let factors = (f + &e_z * w_z + &e_f * w_f) * kept;
-        let (later, all) = rtrl::suffix_products(&factors);
-        let effects = Tensor::stack(&[e_z * &later, e_f * later], 2); // [T, B, 2, N]
+        let effects = Tensor::empty([time, batch, 2, self.hidden], (c_0.kind(), c_0.device()));
+        let mut through_cells = self.zeros(&[batch, 2, self.hidden]);
+        // Backwards, so that the product of the later factors grows along, and all that belongs to
+        // a moment stays in the cache.
+        let mut later = c_0.ones_like();
+        for (t, effects) in effects.unbind(0).iter().enumerate().rev() {
+            let c = if t == 0 { c_0 } else { &walk.c[t - 1] };
+            let c = if resets.any_at(t) { &c.g_mul(&kept[t]) } else { c };
+            let (z, f) = (&walk.z[t], &walk.f[t]);
+            let e_z = Tensor::tanh_backward(&(1.0 - f), z);
+            let e_f = Tensor::sigmoid_backward(&(c - z), f);
+            let _ = e_z.mul_out(&effects.select(1, 0), &later);
+            let _ = e_f.mul_out(&effects.select(1, 1), &later);
+            let _ = through_cells.addcmul_(effects, &c.unsqueeze(1));
+            let _ = later.g_mul_(&f.addcmul(&e_z, &w_z).addcmul_(&e_f, &w_f));
+            if resets.any_at(t) {
+                let _ = later.g_mul_(&kept[t]);
+            }
+        }
         let [to_inputs, to_recurrence] = pair(before);
-        let flat = effects.flatten(2, 3);
-        let to_inputs = rtrl::advance(to_inputs, &all.repeat([1, 2]), &flat, &rtrl::with_one(x));
-        let through_cells = (effects * earlier.unsqueeze(2)).sum_dim_intlist(0, false, None);
-        let to_recurrence = to_recurrence * all.unsqueeze(1) + through_cells;
-        CoreState::new(before.batch(), vec![to_inputs, to_recurrence])
+        let (all, effects) = (later.repeat([1, 2]), effects.flatten(2, 3));
+        let to_inputs = rtrl::advance(to_inputs, &all, &effects, &rtrl::with_one(x));
+        let to_recurrence = through_cells.addcmul(to_recurrence, &later.unsqueeze(1));
+        CoreState::new(batch, vec![to_inputs, to_recurrence])
     }
 }
 
@@ -172,22 +203,24 @@ impl Memory for Elstm {
         let state = state.begin(resets, 0);
         let [z, f] = self.arguments(x);
         let w = &self.recurrent_weight;
-        let c = Self::advance(&z, &f, &state.tensors()[0], &w.get(0), &w.get(1));
+        let c = &state.tensors()[0];
+        let (z, f) = Self::gates(&z, &f, c, &w.get(0), &w.get(1));
+        let c = z.lerp_tensor(c, &f);
         (self.output(x, &c), CoreState::new(state.batch(), vec![c]))
     }
 
     fn unroll(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
-        let cells = self.cells(&self.arguments(x), &state.tensors()[0], resets);
+        let cells = self.walk(&self.arguments(x), &state.tensors()[0], resets).cells();
         let last = cells.get(-1);
-        (self.output(x, &cells), CoreState::new(state.batch(), vec![last]))
+        (self.outputs_of(x, &cells), CoreState::new(state.batch(), vec![last]))
     }
 
-    /// To Z and F with their biases, `[B, 2 N, D + 1]`, and to w, `[B, 2, N]`.
+    /// To Z and F with their biases, `[B, D + 1, 2 N]`, and to w, `[B, 2, N]`.
     fn initial_sensitivities(&self, batch: i64) -> CoreState {
         if self.gradient == Gradient::Tbptt {
             return CoreState::new(batch, vec![]);
         }
-        let to_inputs = self.zeros(&[batch, 2 * self.hidden, self.inputs + 1]);
+        let to_inputs = self.zeros(&[batch, self.inputs + 1, 2 * self.hidden]);
         CoreState::new(batch, vec![to_inputs, self.zeros(&[batch, 2, self.hidden])])
     }
 
@@ -202,12 +235,12 @@ impl Memory for Elstm {
             let (y, state) = self.unroll(x, state, resets);
             return (y, state, sensitivities.shallow_clone());
         }
-        let (arguments, c_0) = (self.arguments(x), &state.tensors()[0]);
-        let cells = self.cells(&arguments, &self.sensitive(c_0, sensitivities), resets);
-        let after =
-            no_grad(|| self.sensitivities_after(sensitivities, x, &arguments, c_0, &cells, resets));
+        let c_0 = &state.tensors()[0];
+        let walk = self.walk(&self.arguments(x), &self.sensitive(c_0, sensitivities), resets);
+        let after = no_grad(|| self.sensitivities_after(sensitivities, x, c_0, &walk, resets));
+        let cells = walk.cells();
         let last = cells.get(-1);
-        (self.output(x, &cells), CoreState::new(state.batch(), vec![last]), after)
+        (self.outputs_of(x, &cells), CoreState::new(state.batch(), vec![last]), after)
     }
 }
 

@@ -85,14 +85,9 @@ impl Recurrence {
         scan(&(f * kept), &(v - f * v), h)
     }
 
-    /// `[2 N, D + 1]`: V and F, each row with its bias behind it.
-    fn weight_and_bias(&self) -> Tensor {
-        Tensor::cat(&[&self.weight, &self.bias.unsqueeze(1)], 1)
-    }
-
     /// h_0 `[B, N]`, whose gradient reaches the weights that made it.
     fn sensitive(&self, h: &Tensor, sensitivities: &Tensor) -> Tensor {
-        let by_both = rtrl::correction(sensitivities, &self.weight_and_bias());
+        let by_both = rtrl::correction(sensitivities, &rtrl::columns(&self.weight, &self.bias));
         by_both.split(self.hidden, 1).iter().fold(h.shallow_clone(), |h, part| h + part)
     }
 
@@ -107,11 +102,14 @@ impl Recurrence {
     ) -> Tensor {
         let time = h.size()[0];
         let earlier = Tensor::cat(&[&h_0.unsqueeze(0), &h.narrow(0, 0, time - 1)], 0) * kept;
-        let shut = 1.0 - f;
-        let e_v = &shut * (1.0 - v.square());
-        let e_f = (earlier - v) * f * shut;
+        let e_v = Tensor::tanh_backward(&(1.0 - f), v);
+        let e_f = Tensor::sigmoid_backward(&(earlier - v), f);
         let (later, all) = rtrl::suffix_products(&(f * kept));
-        let effects = Tensor::cat(&[e_v * &later, e_f * later], -1);
+        let [_, batch, hidden] = h.size()[..] else { panic!("h has shape [T, B, N]") };
+        let effects = Tensor::empty([time, batch, 2, hidden], (h.kind(), h.device()));
+        let _ = e_v.mul_out(&effects.select(2, 0), &later);
+        let _ = e_f.mul_out(&effects.select(2, 1), &later);
+        let effects = effects.flatten(2, 3);
         rtrl::advance(before, &all.repeat([1, 2]), &effects, &rtrl::with_one(x))
     }
 }
@@ -199,11 +197,11 @@ impl Memory for Gilr {
         (self.output.forward(&h), CoreState::new(state.batch(), vec![last]))
     }
 
-    /// To V and F with their biases, `[B, 2 N, D + 1]`.
+    /// To V and F with their biases, `[B, D + 1, 2 N]`.
     fn initial_sensitivities(&self, batch: i64) -> CoreState {
         let tensors = match self.gradient {
             Gradient::Tbptt => vec![],
-            Gradient::Rtrl => vec![self.zeros(&[batch, 2 * self.hidden, self.inputs + 1])],
+            Gradient::Rtrl => vec![self.zeros(&[batch, self.inputs + 1, 2 * self.hidden])],
         };
         CoreState::new(batch, tensors)
     }

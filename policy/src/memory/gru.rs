@@ -18,6 +18,11 @@
 //! too: a state is fetched from its own last step. Forward and backward (T = 32, B = 64, H = 128,
 //! a reset in each row, one core) this takes 17 ms, without resets 16, a loop of plain operations
 //! with masks 17, and episodes packed as rows of their own 22.
+//!
+//! Unrolling a GRU gains less than unrolling an LSTM: on a CPU, libtorch hands LSTMs over to
+//! oneDNN's fused kernel, and LSTMs alone. Its own kernel for GRUs is a loop of plain operations
+//! over time, ten or so for each step, which saves the products with inputs and what it costs to
+//! call a policy, but is no faster than such a loop written here.
 
 use tch::Tensor;
 

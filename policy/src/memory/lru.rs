@@ -139,12 +139,8 @@ impl Lru {
         (weight, bias): &(Tensor, Tensor),
         rate: &Tensor,
     ) -> Tensor {
-        let rows = Tensor::cat(&[weight, &bias.unsqueeze(1)], 1);
-        // (Re E · Re w, Im E · Im w) and (Re E · Im w, Im E · Re w) of each cell.
-        let along = complex(&rtrl::correction(to_input, &rows));
-        let across = complex(&rtrl::correction(to_input, &parts_exchanged(&rows, 0)));
-        let by_input =
-            Tensor::complex(&(along.real() - along.imag()), &(across.real() + across.imag()));
+        let weights = complex(&rtrl::columns(weight, bias));
+        let by_input = rtrl::correction(&complex(to_input), &weights);
         s + by_input + rtrl::correction_of_vector(&complex(to_rate), rate)
     }
 
@@ -163,12 +159,9 @@ impl Lru {
         let (reaches, whole_reach) = rtrl::suffix_products(kept);
         let later = powers.unsqueeze(1) * reaches; // [T, B, N]
         let all = whole_power * whole_reach;
-        let (re, im) = (all.real(), all.imag());
-        let features = rtrl::with_one(x);
-        let along = real(&Tensor::complex(&re, &re));
-        let across = real(&Tensor::complex(&-&im, &im));
-        let mut input_after = rtrl::advance(to_input, &along, &real(&later), &features);
-        let _ = input_after.addcmul_(&parts_exchanged(to_input, 1), &across.unsqueeze(-1));
+        // Features are real: their product with complex effects is one with twice as many rows.
+        let decayed = real(&(complex(to_input) * all.unsqueeze(1)));
+        let input_after = rtrl::add_products(decayed, &real(&later), &rtrl::with_one(x));
         let earlier = Tensor::cat(&[&s_0.unsqueeze(0), &s.narrow(0, 0, time - 1)], 0) * kept;
         let through_cells = (later * earlier).sum_dim_intlist(0, false, None);
         let rate_after = complex(to_rate) * all + through_cells;
@@ -204,12 +197,12 @@ impl Memory for Lru {
         (self.output(x, &s), Self::state(&s.get(-1)))
     }
 
-    /// E, `[B, 2 N, D + 1]`, and L, `[B, 2 N]`, real and imaginary rows in turn.
+    /// E, `[B, D + 1, 2 N]`, and L, `[B, 2 N]`, real and imaginary parts in turn.
     fn initial_sensitivities(&self, batch: i64) -> CoreState {
         if self.gradient == Gradient::Tbptt {
             return CoreState::new(batch, vec![]);
         }
-        let to_input = self.zeros(&[batch, 2 * self.hidden, self.inputs + 1]);
+        let to_input = self.zeros(&[batch, self.inputs + 1, 2 * self.hidden]);
         CoreState::new(batch, vec![to_input, self.zeros(&[batch, 2 * self.hidden])])
     }
 
@@ -243,9 +236,4 @@ fn complex(parts: &Tensor) -> Tensor {
 /// Complex `[.., N]` to `[.., 2 N]`.
 fn real(numbers: &Tensor) -> Tensor {
     numbers.view_as_real().flatten(-2, -1)
-}
-
-/// `[.., 2 N, ..]` with every two rows of `dimension` exchanged.
-fn parts_exchanged(rows: &Tensor, dimension: i64) -> Tensor {
-    rows.unflatten(dimension, [-1, 2]).flip([dimension + 1]).flatten(dimension, dimension + 1)
 }

@@ -32,7 +32,7 @@ use mixer::Mixer;
 /// Added to the mean square or the variance before its root is taken.
 const EPSILON: f64 = 1e-8;
 
-/// How large each part is.
+/// How large each part is, and starts.
 pub(crate) struct Shape {
     /// Features that come in.
     pub(crate) inputs: i64,
@@ -44,6 +44,8 @@ pub(crate) struct Shape {
     pub(crate) conv: i64,
     /// Blocks, one after another.
     pub(crate) blocks: i64,
+    /// What B's and C's rows of the selecting weights are multiplied with at the start.
+    pub(crate) selection_scale: f64,
 }
 
 /// Mamba blocks, and what stands before and behind them.

@@ -84,7 +84,8 @@ fn gpt2(width: i64, context_length: i64, positions: Positions) -> MemoryConfig {
 }
 
 fn mamba(width: i64, conv: i64, norm: Norm, feed_forward: bool) -> MemoryConfig {
-    MemoryConfig::Mamba { width, state: 2, conv, blocks: 2, norm, feed_forward }
+    let (state, blocks, selection_scale) = (2, 2, 1.0);
+    MemoryConfig::Mamba { width, state, conv, blocks, selection_scale, norm, feed_forward }
 }
 
 /// Every layer that learns in real time. `hidden` cells.

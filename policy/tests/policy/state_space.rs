@@ -10,6 +10,15 @@ use super::{CONTINUOUS, DISCRETE, difference, frames, numbers, policy, some_stat
 
 const GOLDENS: &str = include_str!("../goldens/state_space.json");
 
+fn mamba(
+    [width, state, conv, blocks]: [i64; 4],
+    selection_scale: f64,
+    norm: Norm,
+    feed_forward: bool,
+) -> MemoryConfig {
+    MemoryConfig::Mamba { width, state, conv, blocks, selection_scale, norm, feed_forward }
+}
+
 #[test]
 fn the_gru_computes_its_equations() {
     check(GOLDENS, "gru", MemoryConfig::Gru { hidden: 4, layers: 1, forget_bias: 0.0 });
@@ -24,7 +33,7 @@ fn mamba_computes_its_equations() {
         ("mamba_rms_feed_forward", Norm::Rms, 2, 4, 1, true),
         ("mamba_layer_feed_forward", Norm::Layer, 1, 1, 1, true),
     ] {
-        let memory = MemoryConfig::Mamba { width: 4, state, conv, blocks, norm, feed_forward };
+        let memory = mamba([4, state, conv, blocks], 1.0, norm, feed_forward);
         check(GOLDENS, name, memory);
     }
 }
@@ -33,7 +42,7 @@ fn mamba_computes_its_equations() {
 fn the_mamba_of_resel_has_as_many_parameters_as_theirs() {
     let [width, state, conv, blocks] = [256, 64, 8, 1];
     let (norm, feed_forward) = (Norm::Rms, true);
-    let memory = MemoryConfig::Mamba { width, state, conv, blocks, norm, feed_forward };
+    let memory = mamba([width, state, conv, blocks], 1.0, norm, feed_forward);
     let named = policy(Kind::Float, memory, DISCRETE).trainable();
     let theirs = named
         .iter()
@@ -50,7 +59,7 @@ fn the_mamba_of_resel_has_as_many_parameters_as_theirs() {
 fn mambas_parameters_start_where_its_authors_start_them() {
     let [width, state, conv, blocks] = [64, 5, 4, 4];
     let (norm, feed_forward) = (Norm::Rms, false);
-    let memory = MemoryConfig::Mamba { width, state, conv, blocks, norm, feed_forward };
+    let memory = mamba([width, state, conv, blocks], 1.0, norm, feed_forward);
     let named = policy(Kind::Float, memory, DISCRETE).trainable();
     let tensor = |name: &str| {
         let (_, tensor) = named.iter().find(|(n, _)| n == name).unwrap();
@@ -84,11 +93,27 @@ fn mambas_parameters_start_where_its_authors_start_them() {
 }
 
 #[test]
+fn mambas_selection_starts_as_many_times_larger_as_asked_for() {
+    let [plain, scaled] = [1.0, 4.0].map(|scale| {
+        let memory = mamba([64, 5, 4, 2], scale, Norm::Rms, false);
+        policy(Kind::Float, memory, DISCRETE).trainable()
+    });
+    for ((name, plain), (_, scaled)) in plain.iter().zip(&scaled) {
+        let expected = plain.detach().copy();
+        if name.ends_with("select.weight") {
+            // Four rows of δ stay as they are; five of B and five of C follow.
+            let _ = expected.narrow(0, 4, 10).g_mul_scalar_(4.0);
+        }
+        assert_eq!(scaled.detach(), expected, "{name}");
+    }
+}
+
+#[test]
 fn a_long_unroll_passes_its_state_from_chunk_to_chunk() {
     // A moment's state of 256 KB: chunks of 4 moments.
     let [width, state, conv, blocks] = [32, 32, 4, 1];
     let (norm, feed_forward) = (Norm::Rms, false);
-    let memory = MemoryConfig::Mamba { width, state, conv, blocks, norm, feed_forward };
+    let memory = mamba([width, state, conv, blocks], 1.0, norm, feed_forward);
     let policy = policy(Kind::Double, memory, CONTINUOUS);
     let inputs = frames(&mut Seed::new(5).generator(), 11, 16, CONTINUOUS);
     let state = some_state(&policy, 16, Seed::new(6));
@@ -103,7 +128,7 @@ fn mambas_norms_bear_a_stream_of_zeros() {
     for norm in [Norm::Rms, Norm::Layer] {
         let [width, state, conv, blocks] = [8, 2, 2, 2];
         let feed_forward = norm == Norm::Rms;
-        let memory = MemoryConfig::Mamba { width, state, conv, blocks, norm, feed_forward };
+        let memory = mamba([width, state, conv, blocks], 1.0, norm, feed_forward);
         let policy = policy(Kind::Float, memory, DISCRETE);
         let named = policy.trainable();
         let tensors: Vec<&Tensor> = named.iter().map(|(_, tensor)| tensor).collect();

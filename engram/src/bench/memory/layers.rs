@@ -69,6 +69,7 @@ fn layers() -> Vec<(&'static str, MemoryConfig)> {
                 state: 16,
                 conv: 4,
                 blocks,
+                selection_scale: 1.0,
                 norm: Norm::Rms,
                 feed_forward,
             },
