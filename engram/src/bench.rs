@@ -4,6 +4,7 @@
 
 mod intake;
 mod memory;
+mod offpolicy;
 mod requests;
 mod soak;
 mod stages;
@@ -25,9 +26,10 @@ pub(crate) struct BenchArgs {
     /// What to measure
     #[arg(value_enum, default_value = "system")]
     what: What,
-    /// The experiment whose world, network and algorithm are used
-    #[arg(long, value_name = "NAME", default_value = "recall-30")]
-    experiment: String,
+    /// The experiment whose world, network and algorithm are used [default: recall-30, or
+    /// recall-dqn for offpolicy]
+    #[arg(long, value_name = "NAME")]
+    experiment: Option<String>,
     /// Set one key, as in run.envs_per_actor=128; may be given many times
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -37,7 +39,7 @@ pub(crate) struct BenchArgs {
     /// Seconds that each stage is measured
     #[arg(long, value_name = "S", default_value_t = 3.0)]
     seconds: f64,
-    /// Env steps of a whole run [default: 400000, or 10 million for soak]
+    /// Env steps of a whole run [default: 400000, or 10 million for soak, 8000 for offpolicy]
     #[arg(long, value_name = "N")]
     env_steps: Option<u64>,
     #[command(flatten)]
@@ -55,20 +57,25 @@ enum What {
     Experience,
     /// Every memory layer: acting, unrolling, updating, and what exact gradients add
     Memory,
+    /// Q-learning on whole episodes: replay, updates, and a whole run
+    #[value(name = "offpolicy")]
+    OffPolicy,
     /// Resident memory over a long run
     Soak,
 }
 
 /// Measures, and prints a table.
 pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
-    let mut set = args.set.clone();
-    let env_steps = args.env_steps.unwrap_or(match args.what {
-        What::Soak => 10_000_000,
-        _ => 400_000,
-    });
-    set.push(format!("run.env_steps={env_steps}"));
+    let (name, env_steps, set): (_, _, &[&str]) = match args.what {
+        What::OffPolicy => ("recall-dqn", 8_000, &offpolicy::SET),
+        What::Soak => ("recall-30", 10_000_000, &[]),
+        _ => ("recall-30", 400_000, &[]),
+    };
+    let mut set: Vec<String> = set.iter().map(ToString::to_string).collect();
+    set.extend_from_slice(&args.set);
+    set.push(format!("run.env_steps={}", args.env_steps.unwrap_or(env_steps)));
     let experiment = Experiment::new(resolve(&Selection {
-        experiment: args.experiment.clone(),
+        experiment: args.experiment.clone().unwrap_or_else(|| name.into()),
         env: None,
         rl: None,
         seq: None,
@@ -81,6 +88,9 @@ pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
         What::Inference => requests::run(&experiment, compute, args.seconds),
         What::Experience => intake::run(&experiment, compute, args.seconds),
         What::Memory => memory::run(compute, args.seconds),
+        What::OffPolicy => {
+            offpolicy::run(&experiment, &args.configs, compute, args.seconds, shutdown)
+        }
         What::Soak => soak::run(&experiment, compute, shutdown),
     }
 }

@@ -123,7 +123,7 @@ fn wait_for(tensor: &Tensor) {
 
 /// Seconds that each of `works` takes, medians of as many turns as fit into `seconds`, three at
 /// least. They take turns, so that what else happens on the machine strikes all alike.
-fn medians<const N: usize>(seconds: f64, mut works: [&mut dyn FnMut(); N]) -> [f64; N] {
+pub(super) fn medians<const N: usize>(seconds: f64, mut works: [&mut dyn FnMut(); N]) -> [f64; N] {
     works.iter_mut().for_each(|work| work());
     let mut times: [Vec<f64>; N] = std::array::from_fn(|_| Vec::new());
     let started = Instant::now();

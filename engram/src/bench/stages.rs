@@ -191,7 +191,8 @@ fn to_actions(spec: ActionSpec, action: &tch::Tensor) -> Actions {
     }
 }
 
-fn random(spec: ActionSpec, rows: usize, generator: &mut Generator) -> Actions {
+/// Actions drawn at random, one for each row.
+pub(super) fn random(spec: ActionSpec, rows: usize, generator: &mut Generator) -> Actions {
     use rand::RngExt;
     match spec {
         ActionSpec::Discrete { count } => {

@@ -65,7 +65,7 @@ pub(super) fn run(
 }
 
 /// The whole system, training; the warm-up is not counted.
-fn together(
+pub(super) fn together(
     experiment: &Experiment,
     compute: Compute,
     shutdown: &Shutdown,
