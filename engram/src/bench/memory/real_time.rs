@@ -138,7 +138,7 @@ impl Update {
 
     fn forward(&self) {
         let (output, carry) = self.bench.forward(&self.frames, &self.core_state, &self.carry);
-        carry.tensors().iter().chain([&output.value]).for_each(wait_for);
+        carry.tensors().iter().chain([output.value()]).for_each(wait_for);
     }
 
     fn whole(&self) {
