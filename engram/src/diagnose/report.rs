@@ -41,8 +41,7 @@ impl Report<'_> {
                 1 => model.name.clone(),
                 seeds => format!("{}: mean and range of {seeds} seeds", model.name),
             });
-            let (points, spread) = over_seeds(courses);
-            lines.push(Line { label, index: i, points, spread, ..Line::default() });
+            lines.push(Line { label, index: i, ..over_seeds(courses) });
         }
         let panel = Panel {
             title: String::new(),
@@ -89,9 +88,9 @@ impl Report<'_> {
 
 /// The mean accuracy of trainings whose rows fall on the same frames, and the lowest and highest of
 /// them. One that has ended before others counts on with its last row.
-fn over_seeds(courses: &[Course]) -> (Vec<(f64, f64)>, Vec<(f64, f64, f64)>) {
+fn over_seeds(courses: &[Course]) -> Line {
     let Some(longest) = courses.iter().max_by_key(|course| course.rows.len()) else {
-        return (Vec::new(), Vec::new());
+        return Line::default();
     };
     let at = |(i, row): (usize, &Row)| {
         let rows = courses.iter().filter_map(|course| course.rows.get(i).or(course.rows.last()));
@@ -102,7 +101,8 @@ fn over_seeds(courses: &[Course]) -> (Vec<(f64, f64)>, Vec<(f64, f64, f64)>) {
         let high = accuracies.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         ((x, mean), (x, low, high))
     };
-    longest.rows.iter().enumerate().map(at).unzip()
+    let (points, spread) = longest.rows.iter().enumerate().map(at).unzip();
+    Line { points, spread, ..Line::default() }
 }
 
 /// A table whose accuracies are those of the last rows, in the order of the seeds, and whose frames
@@ -188,13 +188,13 @@ mod tests {
     #[test]
     fn the_mean_counts_on_with_the_last_row_of_a_training_that_has_ended() {
         let courses = [course(1, &[0.2, 0.4, 0.6], End::Budget), course(2, &[1.0], End::Reached)];
-        let (points, spread) = over_seeds(&courses);
+        let Line { points, spread, .. } = over_seeds(&courses);
         let expected = [(1_000.0, 0.6), (2_000.0, 0.7), (3_000.0, 0.8)];
         let near = |(a, b): (&(f64, f64), &(f64, f64))| a.0 == b.0 && (a.1 - b.1).abs() < 1e-12;
         assert!(points.len() == 3 && points.iter().zip(&expected).all(near), "{points:?}");
         assert_eq!(spread[1], (2_000.0, 0.4, 1.0), "the lowest and the highest");
         let nothing = [course(1, &[], End::Stopped)];
-        assert!(over_seeds(&[]).0.is_empty() && over_seeds(&nothing).0.is_empty());
+        assert!(over_seeds(&[]).points.is_empty() && over_seeds(&nothing).points.is_empty());
     }
 
     fn toml_config(text: &str) -> engram_policy::PolicyConfig {
