@@ -109,11 +109,16 @@ pub(crate) fn draw(curves: &[Curve], title: &str, stem: &Path) -> Result<[PathBu
     draw_panels(&panels, stem)
 }
 
+/// Makes the font `sans-serif` known. It travels inside the binary, so that a bare machine draws the
+/// same picture.
+pub(crate) fn register_letters() -> Result<()> {
+    register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
+        .map_err(|_| anyhow!("the built-in font cannot be read"))
+}
+
 /// Draws panels one above another to `<stem>.png` and `<stem>.svg` and returns both paths.
 pub(crate) fn draw_panels(panels: &[Panel], stem: &Path) -> Result<[PathBuf; 2]> {
-    // The font travels inside the binary, so that a bare machine draws the same picture.
-    register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
-        .map_err(|_| anyhow!("the built-in font cannot be read"))?;
+    register_letters()?;
     if let Some(folder) = stem.parent() {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
