@@ -181,6 +181,24 @@ impl Story for VisualMatch {
     fn blocks(&self, _tile: Tile, phase: Phase) -> bool {
         phase == Phase::Explore
     }
+
+    fn caption(&self, phase: Phase) -> String {
+        let color = match self.permutation[self.target] {
+            Tile::Red => "red",
+            Tile::Green => "green",
+            _ => "blue",
+        };
+        match phase {
+            Phase::Explore => format!("phase 1: remember the color ({color})"),
+            Phase::Apples => format!("phase 2: collect apples (the color was {color})"),
+            Phase::Reward if self.answered => format!("phase 3: answered (the color was {color})"),
+            Phase::Reward => format!("phase 3: walk to the color of phase 1 ({color})"),
+        }
+    }
+
+    fn carried(&self) -> Option<Tile> {
+        Some(self.permutation[self.target])
+    }
 }
 
 #[cfg(test)]
