@@ -1,8 +1,8 @@
 //! `engram`: train, evaluate, plot, measure, and check an installation, from one command line.
 //!
 //! In reading order: [`experiment`] is what is trained; [`system`] starts the learner, the
-//! inference server and the actors in this process; [`train`], [`eval`], [`plot`], [`diagnose`],
-//! [`mod@bench`] and [`doctor`] are the commands; [`curves`] draws.
+//! inference server and the actors in this process; [`train`], [`eval`], [`plot`], [`render`],
+//! [`diagnose`], [`mod@bench`] and [`doctor`] are the commands; [`curves`] draws.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -19,6 +19,8 @@ mod sweep;
 mod eval;
 
 mod plot;
+
+mod render;
 
 mod curves;
 
@@ -56,6 +58,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Draw the learning curves of runs
     Plot(plot::PlotArgs),
+    /// Draw a world being played, by a run or at random: what is there, what the agent sees
+    Render(render::RenderArgs),
     /// Train sequence models on tasks of memory alone, without any environment
     Diagnose(Box<diagnose::DiagnoseArgs>),
     /// Measure the stages of a run and the whole, in ratios
@@ -96,6 +100,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Sweep(args) => sweep::run(args, &shutdown),
         Command::Eval(args) => eval::run(args, &shutdown),
         Command::Plot(args) => plot::run(args),
+        Command::Render(args) => render::run(args, &shutdown),
         Command::Diagnose(args) => diagnose::run(args, &shutdown),
         Command::Bench(args) => bench::run(args, &shutdown),
         Command::Doctor(args) => runtime.block_on(doctor::run(args)),
