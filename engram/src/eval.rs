@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use bytes::Bytes;
 use clap::Args;
 use engram_actor::ActorSummary;
 use engram_inference_server::WeightsSource;
 use engram_mdp::{Finish, Seed};
 use engram_service::Shutdown;
-use engram_service::config::{Selection, resolve};
 
 use crate::compute::ComputeArgs;
 use crate::experiment::Experiment;
@@ -135,19 +135,20 @@ pub(crate) fn kept(folder: &Path) -> Option<Kept> {
 /// Evaluates the newest checkpoint of a run, and prints the score.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn run(args: &EvalArgs, shutdown: &Shutdown) -> Result<()> {
-    let resolved = resolve(&Selection {
-        experiment: args.run.join("config.toml").display().to_string(),
-        env: None,
-        rl: None,
-        seq: None,
-        set: args.set.clone(),
-        configs: PathBuf::from("configs"),
-    })
-    .with_context(|| format!("{} is not a run", args.run.display()))?;
-    let experiment = Experiment::new(resolved)?;
+    let experiment = Experiment::of_run(&args.run, &args.set)?;
     let episodes = args.episodes.unwrap_or(experiment.run.eval_episodes);
     println!("{}", score(&experiment, &args.run, episodes, args.compute.compute()?, shutdown)?);
     Ok(())
+}
+
+/// The weights of the newest checkpoint in `folder`.
+pub(crate) fn newest_weights(folder: &Path) -> Result<Bytes> {
+    let checkpoints = folder.join("checkpoints");
+    let store = engram_learner::checkpoint::Store::new(checkpoints, usize::MAX);
+    match store.newest()? {
+        Some((_, checkpoint)) => Ok(checkpoint.weights),
+        None => bail!("{} holds no complete checkpoint yet", folder.display()),
+    }
 }
 
 /// Plays greedy episodes with the newest checkpoint in `folder`.
@@ -158,12 +159,7 @@ pub(crate) fn score(
     compute: system::Compute,
     shutdown: &Shutdown,
 ) -> Result<Score> {
-    let checkpoints = folder.join("checkpoints");
-    let store = engram_learner::checkpoint::Store::new(checkpoints, usize::MAX);
-    let Some((_, checkpoint)) = store.newest()? else {
-        bail!("{} holds no complete checkpoint yet", folder.display());
-    };
-    let weights = WeightsSource::Bytes(checkpoint.weights);
+    let weights = WeightsSource::Bytes(newest_weights(folder)?);
     let (env, run) = (&experiment.env, &experiment.run);
     let seed = Seed::new(run.seed);
     let played = system::evaluate(env, run, seed, weights, episodes, compute, shutdown)?;

@@ -1,10 +1,12 @@
 //! An experiment as the whole system reads it: every section as its owner's type, checked.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, Result};
 use engram_envs::EnvConfig;
 use engram_learner::RlConfig;
 use engram_policy::PolicyConfig;
-use engram_service::config::{ConfigArgs, Resolved, RunConfig};
+use engram_service::config::{ConfigArgs, Resolved, RunConfig, Selection, resolve};
 
 /// A complete, checked experiment.
 #[derive(Clone, Debug)]
@@ -38,6 +40,20 @@ impl Experiment {
         Self::new(args.resolve()?)
     }
 
+    /// What a run trained, from its folder, with the keys that `set` sets.
+    pub(crate) fn of_run(folder: &Path, set: &[String]) -> Result<Self> {
+        let resolved = resolve(&Selection {
+            experiment: folder.join("config.toml").display().to_string(),
+            env: None,
+            rl: None,
+            seq: None,
+            set: set.to_vec(),
+            configs: PathBuf::from("configs"),
+        })
+        .with_context(|| format!("{} is not a run", folder.display()))?;
+        Self::new(resolved)
+    }
+
     /// A name for a run: the experiment, what was replaced in it, and the seed.
     pub(crate) fn run_name(&self, args: &ConfigArgs) -> String {
         let experiment = self.resolved.experiment();
@@ -52,8 +68,6 @@ impl Experiment {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use engram_mdp::Seed;
     use engram_policy::Policy;
 

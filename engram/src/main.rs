@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`experiment`] is what is trained; [`system`] starts the learner, the
 //! inference server and the actors in this process, and [`evaluations`] plays in between;
-//! [`train`], [`sweep`], [`eval`], [`plot`], [`diagnose`], [`mod@bench`] and [`doctor`] are the
-//! commands; [`curves`] are what they show of a run, [`statistics`] what several runs say together,
+//! [`train`], [`sweep`], [`eval`], [`plot`], [`render`], [`diagnose`], [`mod@bench`] and
+//! [`doctor`] are the commands; [`curves`] are what they show of a run, [`statistics`] what several runs say together,
 //! and [`picture`] draws.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -23,6 +23,8 @@ mod eval;
 mod evaluations;
 
 mod plot;
+
+mod render;
 
 mod curves;
 
@@ -64,6 +66,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Draw runs: learning curves, results over lengths, inter-quartile means; and a table
     Plot(plot::PlotArgs),
+    /// Draw a world being played, by a run or at random: what is there, what the agent sees
+    Render(render::RenderArgs),
     /// Train sequence models on tasks of memory alone, without any environment
     Diagnose(Box<diagnose::DiagnoseArgs>),
     /// Measure the stages of a run and the whole, in ratios
@@ -104,6 +108,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Sweep(args) => sweep::run(args, &shutdown),
         Command::Eval(args) => eval::run(args, &shutdown),
         Command::Plot(args) => plot::run(args),
+        Command::Render(args) => render::run(args, &shutdown),
         Command::Diagnose(args) => diagnose::run(args, &shutdown),
         Command::Bench(args) => bench::run(args, &shutdown),
         Command::Doctor(args) => runtime.block_on(doctor::run(args)),

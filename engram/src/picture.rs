@@ -133,15 +133,21 @@ pub(crate) fn draw(picture: &Picture, stem: &Path) -> Result<[PathBuf; 2]> {
     Ok([png, svg])
 }
 
-/// Readies fonts and folder, and says where a picture's two files go.
-pub(crate) fn prepare(stem: &Path) -> Result<[PathBuf; 2]> {
-    // The fonts travel inside the binary, so that a bare machine draws the same picture.
+/// Makes the fonts `sans-serif` known. They travel inside the binary, so that a bare machine draws
+/// the same picture.
+pub(crate) fn register_letters() -> Result<()> {
     for (style, font) in
         [(FontStyle::Normal, dejavu::sans::regular()), (FontStyle::Bold, dejavu::sans::bold())]
     {
         register_font("sans-serif", style, font)
             .map_err(|_| anyhow!("the built-in font cannot be read"))?;
     }
+    Ok(())
+}
+
+/// Readies fonts and folder, and says where a picture's two files go.
+pub(crate) fn prepare(stem: &Path) -> Result<[PathBuf; 2]> {
+    register_letters()?;
     if let Some(folder) = stem.parent() {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::environment::{Environment, Outcome, World};
 use crate::error::{EnvError, within};
 use crate::observe::{Layout, Observe, show};
+use crate::picture::{ACTOR, FAINT, INK, PAPER, Picture};
 
 const GRAVITY: f64 = 9.8;
 const POLE_MASS: f64 = 0.1;
@@ -117,6 +118,30 @@ impl Environment for CartPole {
         } else {
             Outcome::goes_on(1.0)
         }
+    }
+
+    fn render(&self, picture: &mut Picture) {
+        picture.set_caption("push the cart so that the pole stays upright");
+        let area = picture.area();
+        let scale = area.width / (2.0 * POSITION_LIMIT as f32 + 1.0);
+        let [position, _, angle, _] = self.state.map(|x| x as f32);
+        let floor = 0.8 * area.height;
+        let x = area.width / 2.0 + position * scale;
+        picture.line([0.0, floor], [area.width, floor], 2.0, FAINT);
+        for limit in [-POSITION_LIMIT, POSITION_LIMIT] {
+            let x = area.width / 2.0 + limit as f32 * scale;
+            picture.line([x, floor - 8.0], [x, floor + 8.0], 2.0, INK);
+        }
+        picture.rectangle([x - 24.0, floor - 26.0], [48.0, 20.0], INK);
+        picture.disc([x - 14.0, floor - 5.0], 5.0, INK);
+        picture.disc([x + 14.0, floor - 5.0], 5.0, INK);
+        // The pole is drawn twice as long as it is.
+        let pole = 4.0 * LENGTH as f32 * scale;
+        let hinge = [x, floor - 26.0];
+        let tip = [x + pole * angle.sin(), hinge[1] - pole * angle.cos()];
+        picture.line(hinge, tip, 8.0, ACTOR);
+        picture.disc(hinge, 3.0, PAPER);
+        picture.timeline(&[self.max_steps], self.time);
     }
 }
 

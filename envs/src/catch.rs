@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::{Environment, Outcome, World};
 use crate::error::{EnvError, within};
+use crate::picture::{ACTOR, FAINT, INK, Picture};
 
 /// The parameters of Catch; the standard board has 10 rows and 5 columns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,6 +109,20 @@ impl Environment for Catch {
 
     fn success(&self) -> Option<bool> {
         Some(self.caught())
+    }
+
+    fn render(&self, picture: &mut Picture) {
+        picture.set_caption("move under the falling ball");
+        let grid = picture.grid(self.config.rows, self.config.columns);
+        for row in 0..self.config.rows {
+            for column in 0..self.config.columns {
+                grid.fill(picture, row as i32, column as i32, FAINT);
+            }
+        }
+        let paddle = self.config.rows as i32 - 1;
+        grid.fill(picture, paddle, self.paddle as i32, ACTOR);
+        let ball = grid.center(self.ball.0 as i32, self.ball.1 as i32);
+        picture.disc(ball, 0.36 * grid.side, INK);
     }
 }
 

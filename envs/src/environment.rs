@@ -3,6 +3,7 @@
 use engram_mdp::{Action, Ending, EnvSpec, ObservationMut, Seed};
 
 use crate::EnvError;
+use crate::picture::Picture;
 
 /// One world.
 pub trait Environment: Send {
@@ -19,6 +20,9 @@ pub trait Environment: Send {
     fn success(&self) -> Option<bool> {
         None
     }
+
+    /// Draws what is there, for people: more than the agent may see. The picture is empty.
+    fn render(&self, picture: &mut Picture);
 }
 
 /// What a decision led to, beside the observation.

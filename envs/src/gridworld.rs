@@ -19,10 +19,11 @@
 //! end of frame f + 21; who stands there then gets it one frame later.
 //!
 //! In reading order: `gridworld/board.rs` holds tiles, colors and the view; `gridworld/apples.rs` the
-//! phase between; here is the episode. A world is a `Story`: its two boards, and what happens there.
+//! phase between; here is the episode; `gridworld/drawing.rs` shows it to people. A world is a `Story`: its two boards, and what happens there.
 
 mod apples;
 mod board;
+mod drawing;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -34,6 +35,7 @@ pub(crate) use board::{Board, Cell, Map, Tile, VIEW, cells};
 
 use crate::environment::{Environment, Outcome};
 use crate::error::{EnvError, within};
+use crate::picture::Picture;
 use apples::Apples;
 
 /// What an experiment chooses about the three phases.
@@ -75,6 +77,12 @@ pub(crate) trait Story: Send {
 
     /// Whether the player cannot walk onto a tile that is neither wall nor floor.
     fn blocks(&self, tile: Tile, phase: Phase) -> bool;
+
+    /// What the player should do now, in words for people.
+    fn caption(&self, phase: Phase) -> String;
+
+    /// What the player must keep in mind, or has in its pocket.
+    fn carried(&self) -> Option<Tile>;
 }
 
 impl Settings {
@@ -207,5 +215,17 @@ impl<S: Story> Environment for ThreePhases<S> {
 
     fn success(&self) -> Option<bool> {
         Some(self.solved)
+    }
+
+    fn render(&self, picture: &mut Picture) {
+        picture.set_caption(self.story.caption(self.phase));
+        drawing::draw(&self.board, picture);
+        let phases = [Phase::Explore, Phase::Apples, Phase::Reward];
+        let before = phases.iter().take_while(|&&phase| phase != self.phase);
+        let time = before.map(|&phase| self.settings.frames(phase)).sum::<u32>() + self.frame;
+        picture.timeline(&phases.map(|phase| self.settings.frames(phase)), time);
+        if let Some(tile) = self.story.carried() {
+            drawing::draw_carried(tile, picture);
+        }
     }
 }

@@ -106,6 +106,11 @@ impl World for Config {
             && self.reward_frames >= SUFFICIENT_REWARD_FRAMES;
         known.then_some(self.final_reward)
     }
+
+    /// Without credit across the apples nobody fetches the key: Ni et al. 2023 draw their line here.
+    fn memoryless(&self) -> Option<f32> {
+        Some(0.0)
+    }
 }
 
 struct KeyToDoor {
@@ -159,6 +164,22 @@ impl Story for KeyToDoor {
             Tile::Door => !self.has_key,
             _ => false,
         }
+    }
+
+    fn caption(&self, phase: Phase) -> String {
+        let caption = match phase {
+            Phase::Explore if self.has_key => "phase 1: the key is taken",
+            Phase::Explore => "phase 1: take the key",
+            Phase::Apples => "phase 2: collect apples",
+            Phase::Reward if self.opened => "phase 3: the door was opened",
+            Phase::Reward if self.has_key => "phase 3: open the door",
+            Phase::Reward => "phase 3: the door stays shut without the key",
+        };
+        caption.into()
+    }
+
+    fn carried(&self) -> Option<Tile> {
+        (self.has_key && !self.opened).then_some(Tile::Key)
     }
 }
 
@@ -336,7 +357,7 @@ mod tests {
     fn a_taken_apple_grows_again_after_21_frames_and_is_taken_one_frame_later() {
         let among_apples = || {
             let mut play = Play::new(&config(30), 0);
-            loop {
+            for _ in 0..100 {
                 play.steps(SOUTH, 15);
                 if play.view()[2].starts_with('a') {
                     play.steps(WEST, 1);
@@ -345,6 +366,7 @@ mod tests {
                 }
                 play.reset();
             }
+            panic!("no episode of a hundred has an apple there");
         };
         let mut beside = among_apples();
         beside.steps(EAST, 1);

@@ -15,6 +15,8 @@
 //! | [`key_to_door`] | credit, past much that pays | Ni et al. 2023 |
 //! | [`hopper`] | locomotion, the first of a family ([`locomotion`]) | PyBullet |
 //!
+//! For people, every world draws itself as a [`Picture`](picture::Picture).
+//!
 //! A new world is one file with a `Config` that implements [`World`], and one arm of [`EnvConfig`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -28,6 +30,8 @@ mod parse;
 mod vector;
 
 mod observe;
+
+pub mod picture;
 
 mod probe;
 

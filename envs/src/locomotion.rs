@@ -29,6 +29,7 @@ use rand::RngExt;
 use rapier3d::math::{Rotation, Vector};
 
 use crate::environment::{Environment, Outcome};
+use crate::picture::{ACTOR, INK, Picture, mix};
 use body::{Body, Poses};
 
 /// Seconds between two decisions.
@@ -294,6 +295,27 @@ impl Environment for Locomotion {
         } else {
             Outcome::goes_on(1.0 + progress - cost)
         }
+    }
+
+    fn render(&self, picture: &mut Picture) {
+        picture.set_caption("move to the right without falling");
+        let area = picture.area();
+        // Two meters high; the camera follows the torso, the marks on the floor are a meter apart.
+        let scale = 0.85 * area.height / 2.0;
+        let floor = 0.9 * area.height;
+        let camera = self.body.seen().torso.translation.x;
+        let place = |x: f32, z: f32| [area.width / 2.0 + (x - camera) * scale, floor - z * scale];
+        picture.line([0.0, floor + 2.0], [area.width, floor + 2.0], 3.0, INK);
+        let reach = (area.width / scale / 2.0).ceil() as i32;
+        for meter in -reach..=reach {
+            let [x, _] = place(camera.floor() + meter as f32, 0.0);
+            picture.line([x, floor + 2.0], [x, floor + 10.0], 2.0, INK);
+        }
+        for (link, [from, to], radius) in self.body.capsules(self.robot) {
+            let color = mix(ACTOR, INK, if link % 2 == 0 { 0.0 } else { 0.35 });
+            picture.line(place(from.x, from.z), place(to.x, to.z), 2.0 * radius * scale, color);
+        }
+        picture.timeline(&[self.settings.max_steps], self.time);
     }
 }
 

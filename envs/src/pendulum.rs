@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::environment::{Environment, Outcome, World};
 use crate::error::{EnvError, within};
 use crate::observe::{Layout, Observe, show};
+use crate::picture::{ACTOR, FAINT, GOAL, INK, PAPER, Picture};
 
 const GRAVITY: f64 = 10.0;
 const MASS: f64 = 1.0;
@@ -117,6 +118,26 @@ impl Environment for Pendulum {
             return Outcome::goes_on(reward);
         }
         Outcome::truncated(reward)
+    }
+
+    fn render(&self, picture: &mut Picture) {
+        picture.set_caption("swing the pendulum up and hold it there");
+        let area = picture.area();
+        let hinge = [area.width / 2.0, area.height / 2.0];
+        let radius = 0.42 * area.height;
+        picture.disc(hinge, radius + 2.0, FAINT);
+        picture.disc(hinge, radius, PAPER);
+        picture.line(
+            [hinge[0], hinge[1] - radius - 6.0],
+            [hinge[0], hinge[1] - radius + 6.0],
+            3.0,
+            GOAL,
+        );
+        let (sin, cos) = (self.angle as f32).sin_cos();
+        let tip = [hinge[0] - radius * sin, hinge[1] - radius * cos];
+        picture.line(hinge, tip, 12.0, ACTOR);
+        picture.disc(hinge, 4.0, INK);
+        picture.timeline(&[self.max_steps], self.time);
     }
 }
 

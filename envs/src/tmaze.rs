@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::{Environment, Outcome, World};
 use crate::error::{EnvError, within};
+use crate::picture::{ACTOR, FAINT, GOAL, Picture, SIGHT, mix};
 
 /// Actions: right, up, left, down.
 const MOVES: [(i32, i32); 4] = [(1, 0), (0, 1), (-1, 0), (0, -1)];
@@ -211,6 +212,25 @@ impl Environment for Tmaze {
 
     fn success(&self) -> Option<bool> {
         Some(self.position.1 == self.goal)
+    }
+
+    fn render(&self, picture: &mut Picture) {
+        picture.set_caption(match self.goal {
+            1 => "the oracle (blue) says: turn up at the junction",
+            _ => "the oracle (blue) says: turn down at the junction",
+        });
+        let grid = picture.grid(3, self.junction as usize + 1);
+        for x in 0..=self.junction {
+            grid.fill(picture, 1, x, FAINT);
+        }
+        // Up is drawn above: y = 1 in the first row.
+        for y in [-1, 1] {
+            grid.fill(picture, 1 - y, self.junction, if y == self.goal { GOAL } else { FAINT });
+        }
+        grid.fill(picture, 1, 0, if self.oracle_seen { mix(FAINT, SIGHT, 0.35) } else { SIGHT });
+        let (x, y) = self.position;
+        picture.disc(grid.center(1 - y, x), (0.36 * grid.side).max(2.0), ACTOR);
+        picture.timeline(&[self.episode_length as u32], self.time as u32);
     }
 }
 

@@ -21,6 +21,7 @@ use rand::RngExt;
 use crate::config::EnvConfig;
 use crate::environment::Environment;
 use crate::error::EnvError;
+use crate::picture::Picture;
 
 /// A group of environments that are stepped together.
 pub struct VectorEnv {
@@ -87,6 +88,12 @@ impl VectorEnv {
     /// What every environment shows now, one row each.
     pub fn frames(&self) -> &Frames {
         &self.frames
+    }
+
+    /// Draws one environment for people, into an empty picture. A row at a Last frame is drawn as
+    /// it ended.
+    pub fn render(&self, row: usize, picture: &mut Picture) {
+        self.environments[row].render(picture);
     }
 
     /// Steps every environment, and returns the episodes that this ended. A row at a Last frame

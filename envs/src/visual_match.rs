@@ -116,6 +116,11 @@ impl World for Config {
         let known = self.apple_reward == 0.0 && self.reward_frames >= SUFFICIENT_FRAMES;
         known.then_some(self.final_reward)
     }
+
+    /// Of three cells one has the color.
+    fn memoryless(&self) -> Option<f32> {
+        Some(1.0 / 3.0)
+    }
 }
 
 struct VisualMatch {
@@ -180,6 +185,24 @@ impl Story for VisualMatch {
 
     fn blocks(&self, _tile: Tile, phase: Phase) -> bool {
         phase == Phase::Explore
+    }
+
+    fn caption(&self, phase: Phase) -> String {
+        let color = match self.permutation[self.target] {
+            Tile::Red => "red",
+            Tile::Green => "green",
+            _ => "blue",
+        };
+        match phase {
+            Phase::Explore => format!("phase 1: remember the color ({color})"),
+            Phase::Apples => format!("phase 2: collect apples (the color was {color})"),
+            Phase::Reward if self.answered => format!("phase 3: answered (the color was {color})"),
+            Phase::Reward => format!("phase 3: walk to the color of phase 1 ({color})"),
+        }
+    }
+
+    fn carried(&self) -> Option<Tile> {
+        Some(self.permutation[self.target])
     }
 }
 

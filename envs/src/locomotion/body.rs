@@ -142,6 +142,21 @@ impl Body {
         Poses { torso, mean_of_parts: sum / parts as f32 }
     }
 
+    /// Where every link is, the torso first: its number, the ends of its capsule, their radius.
+    pub(super) fn capsules(
+        &self,
+        robot: &Robot,
+    ) -> impl Iterator<Item = (usize, [Vector; 2], f32)> {
+        let limbs =
+            self.limbs.iter().zip(robot.limbs).map(|(link, limb)| (link.body, &limb.capsule));
+        let links = std::iter::once((self.torso, &robot.torso)).chain(limbs).enumerate();
+        links.map(|(number, (body, capsule))| {
+            let position = self.world.bodies[body].position();
+            let end = |at| position * (Vector::from(at) - center(capsule));
+            (number, [end(capsule.from), end(capsule.to)], capsule.radius)
+        })
+    }
+
     /// Whether a limb touches the floor.
     pub(super) fn touches_floor(&self, limb: usize) -> bool {
         let Some(pair) = self.world.contact_pair(self.limbs[limb].collider, self.floor) else {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::{Environment, Outcome, World};
 use crate::error::{EnvError, within};
+use crate::picture::{FAINT, GOAL, Picture};
 
 /// The parameters of the bandit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,5 +64,14 @@ impl Environment for Bandit {
 
     fn success(&self) -> Option<bool> {
         Some(self.success)
+    }
+
+    fn render(&self, picture: &mut Picture) {
+        picture.set_caption("one arm pays");
+        let grid = picture.grid(1, self.config.arms);
+        for arm in 0..self.config.arms {
+            let color = if arm == self.config.best { GOAL } else { FAINT };
+            grid.fill(picture, 0, arm as i32, color);
+        }
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::{Environment, Outcome, World};
 use crate::error::{EnvError, within};
+use crate::picture::{ACTOR, FAINT, Picture};
 
 /// How many actions there are to echo.
 const ACTIONS: usize = 4;
@@ -97,6 +98,18 @@ impl Environment for Counting {
             EpisodeEnding::Truncated => Ending::Truncated,
         };
         Outcome { reward, ending: (self.index == self.config.episode_length).then_some(ending) }
+    }
+
+    fn render(&self, picture: &mut Picture) {
+        picture.set_caption(format!("frame {} of this episode", self.index));
+        let frames = self.config.episode_length + 1;
+        let shown = frames.min(100);
+        let grid = picture.grid(1, shown as usize);
+        for frame in 0..shown {
+            let passed = frame * frames / shown <= self.index;
+            grid.fill(picture, 0, frame as i32, if passed { ACTOR } else { FAINT });
+        }
+        picture.timeline(&[self.config.episode_length], self.index);
     }
 }
 

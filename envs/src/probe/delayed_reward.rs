@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::{Environment, Outcome, World};
 use crate::error::{EnvError, within};
+use crate::picture::{ACTOR, FAINT, GOAL, Picture};
 
 /// The action at the first frame that earns the reward.
 const RIGHT: usize = 1;
@@ -77,5 +78,23 @@ impl Environment for DelayedReward {
 
     fn success(&self) -> Option<bool> {
         Some(self.right)
+    }
+
+    fn render(&self, picture: &mut Picture) {
+        picture.set_caption(match (self.time, self.right) {
+            (0, _) => "now decide",
+            (_, true) => "the right decision was taken, and will be paid for",
+            (_, false) => "the wrong decision was taken",
+        });
+        let grid = picture.grid(1, 2);
+        for action in [0, 1] {
+            let taken = self.time > 0 && (action == RIGHT) == self.right;
+            let color = if action == RIGHT { GOAL } else { FAINT };
+            grid.fill(picture, 0, action as i32, color);
+            if taken {
+                picture.disc(grid.center(0, action as i32), 0.2 * grid.side, ACTOR);
+            }
+        }
+        picture.timeline(&[1, self.config.delay], self.time);
     }
 }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::{Environment, Outcome, World};
 use crate::error::{EnvError, within};
+use crate::picture::{FAINT, GOAL, Picture, mix};
 
 /// The parameters of recall.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,6 +107,24 @@ impl Environment for Recall {
 
     fn success(&self) -> Option<bool> {
         Some(self.success)
+    }
+
+    fn render(&self, picture: &mut Picture) {
+        picture.set_caption(match self.time {
+            0 => "the cue is shown",
+            time if time < self.query_time => "wait, and remember the cue",
+            time if time == self.query_time => "which cue was it?",
+            _ => "the answer was given",
+        });
+        let side = (self.choices as f64).sqrt().ceil() as usize;
+        let columns = if self.choices <= 8 { self.choices } else { side };
+        let grid = picture.grid(self.choices.div_ceil(columns), columns);
+        for choice in 0..self.choices {
+            let (row, column) = ((choice / columns) as i32, (choice % columns) as i32);
+            let cue = if self.time == 0 { GOAL } else { mix(FAINT, GOAL, 0.35) };
+            grid.fill(picture, row, column, if choice == self.cue { cue } else { FAINT });
+        }
+        picture.timeline(&[1, self.query_time - 1, 1], self.time);
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::{Environment, Outcome, World};
 use crate::error::{EnvError, within};
+use crate::picture::{GOAL, Picture};
 
 /// The parameters of the truncation probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,5 +62,12 @@ impl Environment for Truncation {
             return Outcome::goes_on(1.0);
         }
         Outcome::truncated(1.0)
+    }
+
+    fn render(&self, picture: &mut Picture) {
+        picture.set_caption("every decision pays 1, until time cuts the episode off");
+        let area = picture.area();
+        picture.disc([area.width / 2.0, area.height / 2.0], 0.2 * area.height, GOAL);
+        picture.timeline(&[self.config.episode_length], self.time);
     }
 }

@@ -1,0 +1,275 @@
+//! A picture of a world for people: pixels, a caption, and the few shapes that worlds are drawn of.
+//!
+//! Agents never see one. What an agent sees is its observation; a picture shows what is there.
+//! Coordinates are pixels from the upper left corner; edges of lines and discs are smooth.
+
+/// Red, green, blue.
+pub type Color = [u8; 3];
+
+/// What nothing is drawn on.
+pub const PAPER: Color = [250, 250, 247];
+/// Lines and letters.
+pub const INK: Color = [52, 58, 64];
+/// What is there but does not matter.
+pub const FAINT: Color = [222, 222, 216];
+/// What acts.
+pub const ACTOR: Color = [228, 120, 70];
+/// What is wanted.
+pub const GOAL: Color = [46, 139, 87];
+/// What the agent perceives.
+pub const SIGHT: Color = [38, 99, 184];
+
+/// Height of the strip at the bottom that shows how far an episode has come.
+const STRIP: f32 = 20.0;
+/// Pixels between the strip's parts.
+const GAP: f32 = 2.0;
+
+/// A picture that is being drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Picture {
+    width: usize,
+    height: usize,
+    pixels: Vec<u8>,
+    caption: String,
+}
+
+/// Square cells in rows and columns, as large as fit, in the middle.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Grid {
+    left: f32,
+    top: f32,
+    /// The side of a cell.
+    pub(crate) side: f32,
+}
+
+/// A part of a picture: left, top, width, height.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Area {
+    pub(crate) left: f32,
+    pub(crate) top: f32,
+    pub(crate) width: f32,
+    pub(crate) height: f32,
+}
+
+/// A color between two: `share` of the second.
+pub fn mix(first: Color, second: Color, share: f32) -> Color {
+    let mixed = |i: usize| f32::from(first[i]) * (1.0 - share) + f32::from(second[i]) * share;
+    [0, 1, 2].map(|i| mixed(i).round() as u8)
+}
+
+impl Picture {
+    /// An empty picture.
+    pub fn new(width: usize, height: usize) -> Picture {
+        let pixels = PAPER.repeat(width * height);
+        Picture { width, height, pixels, caption: String::new() }
+    }
+
+    /// Pixels in a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows of pixels.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// All pixels, row by row, three bytes each.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// All pixels, to be drawn upon by other means.
+    pub fn pixels_mut(&mut self) -> &mut [u8] {
+        &mut self.pixels
+    }
+
+    /// What the world says of this moment.
+    pub fn caption(&self) -> &str {
+        &self.caption
+    }
+
+    pub(crate) fn set_caption(&mut self, caption: impl Into<String>) {
+        self.caption = caption.into();
+    }
+
+    /// Removes everything, keeping the memory.
+    pub fn clear(&mut self) {
+        self.pixels.chunks_exact_mut(3).for_each(|pixel| pixel.copy_from_slice(&PAPER));
+        self.caption.clear();
+    }
+
+    /// Copies another picture into this one, which is large enough.
+    pub fn paste(&mut self, other: &Picture, left: usize, top: usize) {
+        for row in 0..other.height {
+            let to = 3 * ((top + row) * self.width + left);
+            let from = 3 * row * other.width;
+            let length = 3 * other.width;
+            self.pixels[to..to + length].copy_from_slice(&other.pixels[from..from + length]);
+        }
+    }
+
+    /// Fills a rectangle whose edges are rounded to pixels.
+    pub fn rectangle(&mut self, [left, top]: [f32; 2], [width, height]: [f32; 2], color: Color) {
+        let columns = span(left, left + width, self.width);
+        for row in span(top, top + height, self.height) {
+            for column in columns.clone() {
+                self.blend(column, row, color, 1.0);
+            }
+        }
+    }
+
+    /// Draws the edges of a rectangle, inwards.
+    pub fn frame(&mut self, corner: [f32; 2], size: [f32; 2], thickness: f32, color: Color) {
+        let ([left, top], [width, height]) = (corner, size);
+        self.rectangle(corner, [width, thickness], color);
+        self.rectangle([left, top + height - thickness], [width, thickness], color);
+        self.rectangle(corner, [thickness, height], color);
+        self.rectangle([left + width - thickness, top], [thickness, height], color);
+    }
+
+    /// Draws a line with round ends; a disc, if both are the same.
+    pub(crate) fn line(&mut self, from: [f32; 2], to: [f32; 2], thickness: f32, color: Color) {
+        let radius = thickness / 2.0;
+        let ([x0, y0], [x1, y1]) = (from, to);
+        let (dx, dy) = (x1 - x0, y1 - y0);
+        let length = dx.hypot(dy).max(1e-6);
+        for row in span(y0.min(y1) - radius - 1.0, y0.max(y1) + radius + 1.0, self.height) {
+            for column in span(x0.min(x1) - radius - 1.0, x0.max(x1) + radius + 1.0, self.width) {
+                let (x, y) = (column as f32 + 0.5 - x0, row as f32 + 0.5 - y0);
+                let along = ((x * dx + y * dy) / (length * length)).clamp(0.0, 1.0);
+                let distance = (x - along * dx).hypot(y - along * dy);
+                self.blend(column, row, color, (radius + 0.5 - distance).clamp(0.0, 1.0));
+            }
+        }
+    }
+
+    pub(crate) fn disc(&mut self, center: [f32; 2], radius: f32, color: Color) {
+        self.line(center, center, 2.0 * radius, color);
+    }
+
+    /// The picture without the strip at its bottom.
+    pub(crate) fn area(&self) -> Area {
+        let height = self.height as f32 - STRIP;
+        Area { left: 0.0, top: 0.0, width: self.width as f32, height }
+    }
+
+    /// Cells that fill the picture but the strip at its bottom.
+    pub(crate) fn grid(&self, rows: usize, columns: usize) -> Grid {
+        let area = self.area();
+        let side = (area.width / columns as f32).min(area.height / rows as f32);
+        let side = if side > 1.0 { side.floor() } else { side };
+        Grid {
+            left: ((area.width - side * columns as f32) / 2.0).floor(),
+            top: ((area.height - side * rows as f32) / 2.0).floor(),
+            side,
+        }
+    }
+
+    /// Draws the strip at the bottom: the parts of an episode, as long as they last, and `time`.
+    pub(crate) fn timeline(&mut self, parts: &[u32], time: u32) {
+        let total = parts.iter().sum::<u32>().max(1) as f32;
+        let (top, height) = (self.height as f32 - 8.0, 6.0);
+        let scale = self.width as f32 / total;
+        let mut begin = 0;
+        for &part in parts {
+            let passed = time.saturating_sub(begin).min(part);
+            let left = begin as f32 * scale;
+            let width = |frames: u32| (frames as f32 * scale - GAP).max(0.0);
+            self.rectangle([left, top], [width(part), height], FAINT);
+            self.rectangle([left, top], [width(passed), height], mix(PAPER, INK, 0.6));
+            begin += part;
+        }
+    }
+
+    fn blend(&mut self, column: usize, row: usize, color: Color, share: f32) {
+        let at = 3 * (row * self.width + column);
+        let pixel = &mut self.pixels[at..at + 3];
+        pixel.copy_from_slice(&mix([pixel[0], pixel[1], pixel[2]], color, share));
+    }
+}
+
+impl Grid {
+    /// The upper left corner of a cell, or of none beyond the grid.
+    pub(crate) fn corner(&self, row: i32, column: i32) -> [f32; 2] {
+        [self.left + column as f32 * self.side, self.top + row as f32 * self.side]
+    }
+
+    /// The middle of a cell.
+    pub(crate) fn center(&self, row: i32, column: i32) -> [f32; 2] {
+        self.corner(row, column).map(|x| x + self.side / 2.0)
+    }
+
+    /// Fills a cell; cells that are large enough leave a gap between them.
+    pub(crate) fn fill(&self, picture: &mut Picture, row: i32, column: i32, color: Color) {
+        let gap = if self.side >= 8.0 { 1.0 } else { 0.0 };
+        picture.rectangle(self.corner(row, column), [(self.side - gap).max(1.0); 2], color);
+    }
+}
+
+/// The pixels between two coordinates, within `0..end`.
+fn span(from: f32, to: f32, end: usize) -> std::ops::Range<usize> {
+    // What is negative or not a number becomes 0.
+    (from.round() as usize).min(end)..(to.round() as usize).min(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(picture: &Picture, column: usize, row: usize) -> &[u8] {
+        let at = 3 * (row * picture.width() + column);
+        &picture.pixels()[at..at + 3]
+    }
+
+    #[test]
+    fn shapes_cover_their_pixels_and_no_others() {
+        let mut picture = Picture::new(20, 50);
+        picture.rectangle([2.0, 3.0], [4.0, 2.0], INK);
+        let inked = picture.pixels().chunks_exact(3).filter(|pixel| **pixel == INK).count();
+        assert_eq!(inked, 8);
+        assert_eq!((at(&picture, 2, 3), at(&picture, 5, 4)), (&INK[..], &INK[..]));
+        picture.clear();
+        assert_eq!(picture, Picture::new(20, 50));
+        picture.disc([10.0, 10.0], 5.0, ACTOR);
+        assert_eq!(at(&picture, 10, 10), ACTOR);
+        assert_eq!(at(&picture, 10, 4), PAPER);
+        assert_eq!(at(&picture, 5, 5), PAPER, "a disc has no corners");
+        let covered: f32 = picture
+            .pixels()
+            .chunks_exact(3)
+            .map(|pixel| f32::from(PAPER[2] - pixel[2]) / f32::from(PAPER[2] - ACTOR[2]))
+            .sum();
+        assert!((covered - 78.5).abs() < 1.5, "its area is 25 π, not {covered}");
+    }
+
+    #[test]
+    fn what_lies_outside_is_cut_off() {
+        let mut picture = Picture::new(8, 8);
+        picture.rectangle([-5.0, -5.0], [100.0, 7.0], INK);
+        picture.line([-20.0, 6.0], [40.0, 6.0], 2.0, GOAL);
+        picture.disc([f32::NAN, 1.0], 3.0, GOAL);
+        assert_eq!((at(&picture, 0, 1), at(&picture, 7, 2)), (&INK[..], &PAPER[..]));
+        assert_eq!(at(&picture, 7, 6), GOAL);
+    }
+
+    #[test]
+    fn the_timeline_is_filled_as_far_as_the_episode_has_come() {
+        let mut picture = Picture::new(100, 40);
+        picture.timeline(&[50, 50], 25);
+        let row = 40 - 6;
+        let dark = (0..100).filter(|&column| at(&picture, column, row) == mix(PAPER, INK, 0.6));
+        assert_eq!(dark.collect::<Vec<_>>(), (0..23).collect::<Vec<_>>());
+        assert_eq!((at(&picture, 30, row), at(&picture, 49, row)), (&FAINT[..], &PAPER[..]));
+    }
+
+    #[test]
+    fn a_picture_is_pasted_where_it_belongs() {
+        let mut small = Picture::new(2, 2);
+        small.rectangle([1.0, 0.0], [1.0, 1.0], INK);
+        let mut large = Picture::new(5, 5);
+        large.paste(&small, 2, 3);
+        assert_eq!(at(&large, 3, 3), INK);
+        assert_eq!(large.pixels().chunks_exact(3).filter(|pixel| **pixel == INK).count(), 1);
+    }
+}
