@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`experiment`] is what is trained; [`system`] starts the learner, the
 //! inference server and the actors in this process; [`train`], [`eval`], [`plot`], [`diagnose`],
-//! [`mod@bench`] and [`doctor`] are the commands; [`curves`] draws.
+//! [`mod@bench`], [`doctor`] and [`certs`] are the commands; [`curves`] draws.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -27,6 +27,8 @@ mod diagnose;
 mod bench;
 
 mod doctor;
+
+mod certs;
 
 use std::process::ExitCode;
 
@@ -62,6 +64,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Check the installation, and say how to mend it
     Doctor(doctor::DoctorArgs),
+    /// Make the certificates with which several machines speak TLS
+    Certs(certs::CertsArgs),
 }
 
 #[expect(clippy::print_stderr, reason = "the error is the command's answer")]
@@ -99,5 +103,6 @@ fn run(command: &Command) -> Result<()> {
         Command::Diagnose(args) => diagnose::run(args, &shutdown),
         Command::Bench(args) => bench::run(args, &shutdown),
         Command::Doctor(args) => runtime.block_on(doctor::run(args)),
+        Command::Certs(args) => certs::run(args),
     }
 }

@@ -207,7 +207,7 @@ async fn subscribe(
 }
 
 struct Subscription {
-    client: WeightsClient<tonic::transport::Channel>,
+    client: WeightsClient<net::Channel>,
     learner: String,
     /// The run that is served; until the first weights tell, perhaps unknown.
     run_id: Option<String>,
