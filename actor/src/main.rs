@@ -8,7 +8,7 @@ use engram_actor::{
 };
 use engram_envs::EnvConfig;
 use engram_mdp::Seed;
-use engram_service::args::{ExposureArgs, LogArgs, MetricsArgs};
+use engram_service::args::{DoorArgs, LogArgs, MetricsArgs};
 use engram_service::{Address, ConfigArgs, Resolved, Shutdown, failure, logs};
 
 /// Steps worlds for a learner, with the actions of an inference server.
@@ -51,7 +51,7 @@ struct Program {
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
-    exposure: ExposureArgs,
+    door: DoorArgs,
     #[command(flatten)]
     logs: LogArgs,
 }
@@ -81,7 +81,7 @@ async fn act(program: Program) -> anyhow::Result<()> {
     }
     let config = program.actor_config(&resolved)?;
     let shutdown = Shutdown::on_signals()?;
-    let metrics = program.metrics.serve(program.exposure.exposure(), &shutdown).await?;
+    let metrics = program.metrics.serve(&program.door.door()?, &shutdown).await?;
     tracing::info!(actor = config.actor, envs = config.envs, world = %config.env.spec(), "starting");
 
     let actor = spawn(config, shutdown.clone());
@@ -100,10 +100,11 @@ impl Program {
     fn actor_config(&self, resolved: &Resolved) -> anyhow::Result<ActorConfig> {
         let run = resolved.run()?;
         let generation = generation_now();
+        let keys = self.door.keys()?;
         let purpose = match (self.evaluate, &self.learner) {
             (Some(episodes), _) => Purpose::Evaluate { episodes },
             (None, Some(learner)) => Purpose::Train {
-                learner: learner.clone(),
+                learner: keys.at(learner)?,
                 unroll_length: run.unroll_length,
                 max_unacknowledged: MAX_UNACKNOWLEDGED,
                 stagger_steps: run.stagger_steps,
@@ -117,7 +118,7 @@ impl Program {
             env: EnvConfig::from_table(resolved.table("env").clone())?,
             envs: self.envs.unwrap_or(run.envs_per_actor),
             seed: Seed::new(run.seed),
-            inference: self.inference.clone(),
+            inference: self.inference.iter().map(|at| keys.at(at)).collect::<Result<_, _>>()?,
             purpose,
             patience: Patience::STANDARD,
         };

@@ -1,9 +1,8 @@
 //! The servers that an actor depends on: what their failures mean, and how it comes back to them.
 
 use engram_service::net::connect;
-use engram_service::{Address, Backoff, NetError};
+use engram_service::{Address, Backoff, Channel, NetError};
 use tonic::Code;
-use tonic::transport::Channel;
 
 use crate::error::ActorError;
 use crate::metrics;

@@ -11,9 +11,8 @@ use engram_mdp::Episode;
 use engram_proto::convert::episode_to_wire;
 use engram_proto::v1;
 use engram_proto::v1::experience_client::ExperienceClient;
-use engram_service::{Shutdown, net};
+use engram_service::{Channel, Shutdown, net};
 use tokio::sync::Notify;
-use tonic::transport::Channel;
 
 use crate::config::Patience;
 use crate::error::ActorError;

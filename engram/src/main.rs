@@ -2,9 +2,9 @@
 //!
 //! In reading order: [`experiment`] is what is trained; [`system`] starts the learner, the
 //! inference server and the actors in this process, and [`evaluations`] plays in between;
-//! [`train`], [`sweep`], [`eval`], [`plot`], [`render`], [`diagnose`], [`mod@bench`] and
-//! [`doctor`] are the commands; [`curves`] are what they show of a run, [`statistics`] what several runs say together,
-//! and [`picture`] draws.
+//! [`train`], [`sweep`], [`eval`], [`plot`], [`render`], [`diagnose`], [`mod@bench`], [`doctor`] and
+//! [`certs`] are the commands; [`curves`] are what they show of a run, [`statistics`] what several
+//! runs say together, and [`picture`] draws.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -37,6 +37,8 @@ mod diagnose;
 mod bench;
 
 mod doctor;
+
+mod certs;
 
 use std::process::ExitCode;
 
@@ -74,6 +76,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Check the installation, and say how to mend it
     Doctor(doctor::DoctorArgs),
+    /// Make the certificates with which several machines speak TLS
+    Certs(certs::CertsArgs),
 }
 
 #[expect(clippy::print_stderr, reason = "the error is the command's answer")]
@@ -112,5 +116,6 @@ fn run(command: &Command) -> Result<()> {
         Command::Diagnose(args) => diagnose::run(args, &shutdown),
         Command::Bench(args) => bench::run(args, &shutdown),
         Command::Doctor(args) => runtime.block_on(doctor::run(args)),
+        Command::Certs(args) => certs::run(args),
     }
 }

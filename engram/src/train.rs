@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use engram_actor::ActorSummary;
 use engram_learner::{Ended, LearnerArgs};
-use engram_service::args::{ExposureArgs, MetricsArgs};
+use engram_service::args::{DoorArgs, MetricsArgs};
 use engram_service::config::ConfigArgs;
 use engram_service::progress::{Progress, ProgressLine};
 use engram_service::{RunConfig, Shutdown};
@@ -49,7 +49,7 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
-    exposure: ExposureArgs,
+    door: DoorArgs,
 }
 
 impl TrainArgs {
@@ -223,7 +223,7 @@ pub(crate) fn serve_metrics(
         .enable_all()
         .build()?;
     runtime
-        .block_on(args.metrics.serve(args.exposure.exposure(), shutdown))
+        .block_on(args.metrics.serve(&args.door.door()?, shutdown))
         .context("cannot serve metrics")?;
     Ok(Some(runtime))
 }

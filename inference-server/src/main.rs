@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use engram_inference_server::{BatchLimits, InferenceConfig, WeightsSource, run};
 use engram_policy::Device;
-use engram_service::args::{ExposureArgs, LogArgs, MetricsArgs};
+use engram_service::args::{DoorArgs, LogArgs, MetricsArgs};
 use engram_service::{Address, Listener, Shutdown, allocator, failure, health, logs};
 
 /// Answers the actors of a run with actions, batching all of them through one policy
@@ -61,7 +61,7 @@ struct Args {
     #[arg(long)]
     healthcheck: bool,
     #[command(flatten)]
-    exposure: ExposureArgs,
+    door: DoorArgs,
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
@@ -84,14 +84,14 @@ fn main() -> ExitCode {
 
 async fn serve(args: Args) -> anyhow::Result<()> {
     if args.healthcheck {
-        return Ok(health::check(&args.listen).await?);
+        return Ok(health::check(&args.door.keys()?.at(&args.listen.from_here())?).await?);
     }
     let config = args.config()?;
     config.validate()?;
     let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
-    let exposure = args.exposure.exposure();
-    let listener = Listener::bind(&args.listen, exposure).await?;
-    let metrics = args.metrics.serve(exposure, &shutdown).await?;
+    let door = args.door.door()?;
+    let listener = Listener::behind(&door, &args.listen).await?;
+    let metrics = args.metrics.serve(&door, &shutdown).await?;
     let ended = run(config, listener, shutdown.clone()).await;
     shutdown.trigger();
     if let Some(metrics) = metrics {
@@ -109,7 +109,7 @@ impl Args {
             run_id: self.run.clone(),
             weights: match (&self.learner, &self.weights) {
                 (_, Some(path)) => WeightsSource::File(path.clone()),
-                (Some(address), None) => WeightsSource::Learner(address.clone()),
+                (Some(address), None) => WeightsSource::Learner(self.door.keys()?.at(address)?),
                 (None, None) => bail!("a server needs --learner or --weights"),
             },
             device: self.device,
@@ -149,7 +149,8 @@ mod tests {
         config.validate().unwrap();
         assert_eq!(config.batch.max_wait, Duration::from_micros(1500));
         assert_eq!(config.run_id.as_deref(), Some("r"));
-        assert!(matches!(config.weights, WeightsSource::Learner(Address::Tcp { port: 7001, .. })));
+        let WeightsSource::Learner(learner) = config.weights else { panic!("a learner") };
+        assert_eq!(learner.to_string(), "learner:7001");
     }
 
     #[test]

@@ -226,7 +226,7 @@ pub async fn newest(address: &Address, run_id: &str) -> Result<Bytes, WeightsErr
 }
 
 struct Subscription {
-    client: WeightsClient<tonic::transport::Channel>,
+    client: WeightsClient<net::Channel>,
     learner: String,
     /// The run that is served; until the first weights tell, perhaps unknown.
     run_id: Option<String>,

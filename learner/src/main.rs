@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use engram_learner::{LearnerArgs, LearnerConfig, LearnerError, Summary};
 use engram_policy::Device;
-use engram_service::args::{ExposureArgs, LogArgs, MetricsArgs};
+use engram_service::args::{DoorArgs, LogArgs, MetricsArgs};
 use engram_service::progress::{Progress, ProgressLine};
 use engram_service::{Address, ConfigArgs, Listener, Shutdown, allocator, failure, health, logs};
 use tokio::sync::watch;
@@ -38,13 +38,13 @@ struct Arguments {
     threads: i32,
     #[command(flatten)]
     learner: LearnerArgs,
-    /// Ask the learner at --listen whether it is serving, and leave
+    /// Ask the learner at --listen whether it is serving, and leave; needs no experiment
     #[arg(long)]
     healthcheck: bool,
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
-    exposure: ExposureArgs,
+    door: DoorArgs,
     #[command(flatten)]
     logs: LogArgs,
 }
@@ -62,10 +62,11 @@ fn main() -> ExitCode {
 }
 
 async fn serve() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::from_command_line();
     arguments.logs.init(logs::USUAL);
     if arguments.healthcheck {
-        return health::check(&arguments.listen).await.context("the learner is not healthy");
+        let address = arguments.door.keys()?.at(&arguments.listen.from_here())?;
+        return health::check(&address).await.context("the learner is not healthy");
     }
     let resolved = arguments.config.resolve()?;
     if arguments.config.print_config {
@@ -80,9 +81,9 @@ async fn serve() -> anyhow::Result<()> {
         ..LearnerConfig::new(resolved, name, folder, device, threads)?
     };
     let shutdown = Shutdown::on_signals().context("cannot hear signals")?;
-    let exposure = arguments.exposure.exposure();
-    let metrics = arguments.metrics.serve(exposure, &shutdown).await?;
-    let listener = Listener::bind(&arguments.listen, exposure).await?;
+    let door = arguments.door.door()?;
+    let metrics = arguments.metrics.serve(&door, &shutdown).await?;
+    let listener = Listener::behind(&door, &arguments.listen).await?;
     let summary = learn(config, listener, shutdown.clone()).await?;
     // The metrics are served as long as there is something to measure.
     shutdown.trigger();
@@ -91,6 +92,19 @@ async fn serve() -> anyhow::Result<()> {
     }
     tell(&summary);
     Ok(())
+}
+
+impl Arguments {
+    /// A check of the health is the one thing that needs no experiment.
+    fn from_command_line() -> Self {
+        let command = Self::command().mut_arg("experiment", |experiment| {
+            experiment
+                .required(false)
+                .required_unless_present("healthcheck")
+                .default_value_if("healthcheck", "true", "none")
+        });
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
 }
 
 /// Learns, and shows how far it is.

@@ -6,10 +6,9 @@ use std::time::Duration;
 use engram_proto::limits::MAX_MESSAGE_BYTES;
 use engram_proto::{PROTOCOL_VERSION, v1};
 use engram_service::progress::ProgressLine;
-use engram_service::{Listener, Shutdown, net};
+use engram_service::{Channel, Listener, Shutdown, net};
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::LearnerConfig;

@@ -16,11 +16,10 @@ use engram_mdp::Trajectory;
 use engram_policy::Policy;
 use engram_proto::{PROTOCOL_VERSION, v1};
 use engram_service::progress::ProgressLine;
-use engram_service::{Listener, Resolved, Shutdown, net};
+use engram_service::{Channel, Listener, Resolved, Shutdown, net};
 use fixtures::*;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::transport::Channel;
 use tonic::{Code, Streaming};
 
 /// A learner, as others see it.

@@ -1,12 +1,17 @@
 //! The flags that all programs share.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use tokio::task::JoinHandle;
 use tracing::level_filters::LevelFilter;
 
 use crate::logs::{self, LogFormat};
 use crate::metrics;
-use crate::net::{Address, Exposure, Listener, NetError};
+use crate::net::{
+    Address, ClientTls, Door, DoorError, Exposure, Identity, Keys, Limits, Listener, NetError,
+    ServerTls, Token,
+};
 use crate::shutdown::Shutdown;
 
 /// How the process logs.
@@ -36,34 +41,128 @@ pub struct MetricsArgs {
 }
 
 impl MetricsArgs {
-    /// Serves the metrics, where asked to, until shutdown. Returns the task to join.
+    /// Serves the metrics, where asked to, until shutdown. Returns the task to join. On loopback
+    /// and Unix sockets they are there for everybody; elsewhere behind the process' own door.
     pub async fn serve(
         &self,
-        exposure: Exposure,
+        door: &Door,
         shutdown: &Shutdown,
     ) -> Result<Option<JoinHandle<()>>, NetError> {
         metrics::install();
         let Some(address) = &self.metrics else {
             return Ok(None);
         };
-        let listener = Listener::bind(address, exposure).await?;
-        tracing::info!("metrics at http://{}/metrics", listener.address());
+        let door = door.of_pages(address);
+        let listener = Listener::behind(&door, address).await?;
+        let scheme = if door.tls.is_some() { "https" } else { "http" };
+        tracing::info!("metrics at {scheme}://{}/metrics", listener.address());
         Ok(Some(tokio::spawn(metrics::serve(listener, shutdown.clone()))))
     }
 }
 
-/// Who may reach the process.
-#[derive(Args, Clone, Copy, Debug)]
-pub struct ExposureArgs {
-    /// Listen on addresses that other machines can reach, without encryption or passwords
-    #[arg(long, env = "ENGRAM_INSECURE")]
+/// Who may reach the process, and what it shows to others.
+#[derive(Args, Clone, Debug)]
+pub struct DoorArgs {
+    /// As a server: its certificate, in PEM; with --tls-key, all its TCP ports speak TLS
+    #[arg(long, value_name = "FILE", env = "ENGRAM_TLS_CERT", help_heading = HEADING)]
+    pub tls_cert: Option<PathBuf>,
+    /// As a server: the certificate's private key
+    #[arg(long, value_name = "FILE", env = "ENGRAM_TLS_KEY", help_heading = HEADING)]
+    pub tls_key: Option<PathBuf>,
+    /// As a server: let in only clients with a certificate from this CA (mutual TLS)
+    #[arg(long, value_name = "FILE", env = "ENGRAM_TLS_CLIENT_CA", help_heading = HEADING)]
+    pub tls_client_ca: Option<PathBuf>,
+    /// As a client: speak TLS, with servers whose certificate comes from this CA
+    #[arg(long, value_name = "FILE", env = "ENGRAM_TLS_CA", help_heading = HEADING)]
+    pub tls_ca: Option<PathBuf>,
+    /// As a client: the certificate that a server with --tls-client-ca wants to see
+    #[arg(long, value_name = "FILE", env = "ENGRAM_TLS_CLIENT_CERT", help_heading = HEADING)]
+    pub tls_client_cert: Option<PathBuf>,
+    /// As a client: that certificate's private key
+    #[arg(long, value_name = "FILE", env = "ENGRAM_TLS_CLIENT_KEY", help_heading = HEADING)]
+    pub tls_client_key: Option<PathBuf>,
+    /// As a client: the name in the servers' certificates, where it is not their address
+    #[arg(long, value_name = "NAME", env = "ENGRAM_TLS_SERVER_NAME", help_heading = HEADING)]
+    pub tls_server_name: Option<String>,
+    /// The token that clients show and servers ask for; without a file, that in ENGRAM_TOKEN
+    #[arg(long, value_name = "FILE", env = "ENGRAM_TOKEN_FILE", help_heading = HEADING)]
+    pub token_file: Option<PathBuf>,
+    /// Do without TLS or a token where other machines are concerned
+    #[arg(long, env = "ENGRAM_INSECURE", help_heading = HEADING)]
     pub insecure: bool,
+    /// As a server: connections open at once; one address may have a quarter of them
+    #[arg(
+        long, value_name = "N", env = "ENGRAM_MAX_CONNECTIONS", help_heading = HEADING,
+        default_value_t = Limits::STANDARD.connections,
+        value_parser = clap::value_parser!(u32).range(4..=1_000_000)
+    )]
+    pub max_connections: u32,
+    /// As a server: new connections per second from one address, after the four seconds' worth
+    /// that may come at once
+    #[arg(
+        long, value_name = "N", env = "ENGRAM_CONNECTION_RATE", help_heading = HEADING,
+        default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    pub connection_rate: u32,
 }
 
-impl ExposureArgs {
-    /// The flag as a type.
-    pub fn exposure(&self) -> Exposure {
-        if self.insecure { Exposure::Insecure } else { Exposure::Local }
+/// Where `--help` shows all of it.
+const HEADING: &str = "Locked doors";
+
+impl DoorArgs {
+    /// What is before this process' own ports.
+    pub fn door(&self) -> Result<Door, DoorError> {
+        let identity = pair(("--tls-cert", &self.tls_cert), ("--tls-key", &self.tls_key))?;
+        let client_ca = self.tls_client_ca.as_deref();
+        let tls = match identity {
+            Some(identity) => Some(ServerTls::load(&identity, client_ca)?),
+            None if client_ca.is_some() => {
+                return Err(DoorError::Half { given: "--tls-client-ca", missing: "--tls-cert" });
+            }
+            None => None,
+        };
+        let exposure = if self.insecure { Exposure::Insecure } else { Exposure::Local };
+        let rate = f64::from(self.connection_rate);
+        let limits = Limits {
+            connections: self.max_connections,
+            connections_per_peer: self.max_connections / 4,
+            rate_per_peer: rate,
+            burst_per_peer: 4.0 * rate,
+            ..Limits::STANDARD
+        };
+        Ok(Door { exposure, tls, token: self.token()?, limits })
+    }
+
+    /// What this process shows at the doors of others.
+    pub fn keys(&self) -> Result<Keys, DoorError> {
+        let cert = ("--tls-client-cert", &self.tls_client_cert);
+        let identity = pair(cert, ("--tls-client-key", &self.tls_client_key))?;
+        let name = self.tls_server_name.as_deref();
+        let alone = |given| Err(DoorError::Half { given, missing: "--tls-ca" });
+        let tls = match &self.tls_ca {
+            Some(ca) => Some(ClientTls::load(ca, identity.as_ref(), name)?),
+            None if identity.is_some() => return alone("--tls-client-cert"),
+            None if name.is_some() => return alone("--tls-server-name"),
+            None => None,
+        };
+        Ok(Keys { tls, token: self.token()?, insecure: self.insecure })
+    }
+
+    fn token(&self) -> Result<Option<Token>, DoorError> {
+        Token::find(self.token_file.as_deref())
+    }
+}
+
+/// Two flags that go together.
+fn pair(
+    (cert_flag, cert): (&'static str, &Option<PathBuf>),
+    (key_flag, key): (&'static str, &Option<PathBuf>),
+) -> Result<Option<Identity>, DoorError> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some(Identity { cert: cert.clone(), key: key.clone() })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(DoorError::Half { given: cert_flag, missing: key_flag }),
+        (None, Some(_)) => Err(DoorError::Half { given: key_flag, missing: cert_flag }),
     }
 }
 
@@ -83,7 +182,7 @@ mod tests {
         #[command(flatten)]
         metrics: MetricsArgs,
         #[command(flatten)]
-        exposure: ExposureArgs,
+        door: DoorArgs,
     }
 
     #[test]
@@ -98,7 +197,35 @@ mod tests {
         assert_eq!(program.metrics.metrics, Some(Address::loopback(0)));
         assert_eq!(program.logs.log_format, LogFormat::Json);
         assert_eq!(program.logs.log_level, Some(LevelFilter::DEBUG));
-        assert_eq!(program.exposure.exposure(), Exposure::Insecure);
+        let door = program.door.door().unwrap();
+        assert_eq!(door.exposure, Exposure::Insecure);
+        assert_eq!(door.limits, Limits::STANDARD, "the flags' defaults");
+        assert!(door.tls.is_none() && door.token.is_none());
+    }
+
+    #[test]
+    fn half_a_lock_names_the_other_half() {
+        let at = |line: &str| Program::try_parse_from(line.split_ascii_whitespace()).unwrap().door;
+        for (line, message) in [
+            ("--tls-cert c", "--tls-cert needs --tls-key"),
+            ("--tls-key k", "--tls-key needs --tls-cert"),
+            ("--tls-client-ca a", "--tls-client-ca needs --tls-cert"),
+            ("--tls-cert /no/c --tls-key k", "cannot read the certificate in /no/c"),
+            ("--token-file /no/t", "cannot read the token in /no/t"),
+        ] {
+            let error = at(&format!("engram x {line}")).door().unwrap_err().to_string();
+            assert!(error.starts_with(message), "{line}: {error}");
+        }
+        for (line, message) in [
+            ("--tls-client-cert c", "--tls-client-cert needs --tls-client-key"),
+            ("--tls-client-key k", "--tls-client-key needs --tls-client-cert"),
+            ("--tls-client-cert c --tls-client-key k", "--tls-client-cert needs --tls-ca"),
+            ("--tls-server-name n", "--tls-server-name needs --tls-ca"),
+            ("--tls-ca /no/a", "cannot read the certificate in /no/a"),
+        ] {
+            let error = at(&format!("engram x {line}")).keys().unwrap_err().to_string();
+            assert!(error.starts_with(message), "{line}: {error}");
+        }
     }
 
     #[test]

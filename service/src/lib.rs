@@ -6,7 +6,7 @@
 //!          config      an experiment: three parts, overrides, the run's own settings
 //!          allocator   mimalloc, for libtorch too
 //!          logs        what people read          progress   one line or bar per interval
-//! around   net         addresses, listeners, channels, backoff
+//! around   net         addresses, listeners, channels, locked doors, backoff
 //!          health      grpc.health.v1            metrics    Prometheus at /metrics
 //!          threads     named, and heard when they panic
 //!          process     memory and CPU time
@@ -41,5 +41,5 @@ pub mod shutdown;
 pub mod failure;
 
 pub use config::{ConfigArgs, ConfigError, Resolved, RunConfig, Selection};
-pub use net::{Address, Backoff, Exposure, Listener, NetError};
+pub use net::{Address, Backoff, Channel, Door, Exposure, Keys, Listener, NetError};
 pub use shutdown::Shutdown;

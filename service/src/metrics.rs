@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -32,13 +32,16 @@ use metrics_exporter_prometheus::{
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 
-use crate::net::{Connection, Listener};
+use crate::net::{Connection, Listener, Peer};
 use crate::process;
 use crate::shutdown::Shutdown;
 use crate::threads::spawn_named;
 
 /// Always 1; its labels say which build this is.
 const BUILD_INFO: &str = "engram_build_info";
+
+/// Connections and calls refused, by `reason`.
+const CONNECTIONS_REFUSED: &str = "engram_connections_refused_total";
 
 /// This build's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -86,6 +89,11 @@ pub async fn serve(listener: Listener, shutdown: Shutdown) {
     }
 }
 
+/// A connection or call was refused at the door.
+pub(crate) fn connection_refused(reason: &'static str) {
+    metrics::counter!(CONNECTIONS_REFUSED, "reason" => reason).increment(1);
+}
+
 fn handle() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| {
@@ -95,6 +103,11 @@ fn handle() -> &'static PrometheusHandle {
             .unwrap_or_else(|_| panic!("a process has one recorder, and it is ours"));
         metrics::describe_gauge!(BUILD_INFO, "Always 1; the labels say which build this is.");
         metrics::gauge!(BUILD_INFO, "version" => VERSION, "revision" => REVISION).set(1.0);
+        metrics::describe_counter!(
+            CONNECTIONS_REFUSED,
+            "Connections and calls refused at the door, by reason: full, rate, banned, handshake, \
+             token."
+        );
         let upkeep = handle.clone();
         // Lives as long as the recorder: as long as the process.
         spawn_named("metrics", move || {
@@ -168,26 +181,35 @@ fn process_metrics() -> String {
 }
 
 async fn converse(connection: Connection) {
+    let peer = connection.peer().clone();
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
-        .serve_connection(TokioIo::new(connection), service_fn(respond))
+        .serve_connection(TokioIo::new(connection), service_fn(|request| respond(&peer, request)))
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "a reader of the metrics left");
     }
 }
 
-async fn respond(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let (status, body) = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/metrics") => (StatusCode::OK, snapshot()),
+fn respond(
+    peer: &Peer,
+    request: Request<Incoming>,
+) -> std::future::Ready<Result<Response<Full<Bytes>>, Infallible>> {
+    let refused = peer.visit().and_then(|visit| visit.check(request.headers()).err());
+    let (status, body) = match (refused, request.method(), request.uri().path()) {
+        (Some(refused), _, _) => (StatusCode::UNAUTHORIZED, format!("{}.\n", refused.message())),
+        (None, &Method::GET, "/metrics") => (StatusCode::OK, snapshot()),
         _ => (StatusCode::NOT_FOUND, "There is only GET /metrics here.\n".into()),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, text);
-    Ok(response)
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    std::future::ready(Ok(response))
 }
 
 #[cfg(test)]

@@ -1,26 +1,47 @@
-//! How processes meet: [`Address`], [`Listener`], [`connect`], [`Backoff`].
+//! How processes meet: [`Address`], [`Listener`], [`connect`], [`Backoff`]; and how they keep
+//! others out: [`Door`], [`Keys`].
 //!
 //! TCP, Unix sockets and in-memory pipes are one thing from here on: a service takes a bound
 //! [`Listener`] and serves its connections, a client takes an [`Address`] and gets a channel.
-//! Nothing encrypts and nothing authenticates, so only loopback, Unix sockets and pipes are open
-//! without asking; any other address needs [`Exposure::Insecure`].
+//! Loopback, Unix sockets and pipes need no lock. Any other address needs a [`Door`] with TLS and
+//! a token, or [`Exposure::Insecure`]; clients then dial an address with their [`Keys`].
+//!
+//! ```text
+//! both     address     where              backoff   when to try again
+//! server   door        what is locked     limits    how much strangers may ask
+//!          listener    who came in        guard     the token of every call
+//! client   channel     calls, with keys
+//! both     connection  bytes              tls, token
+//! ```
 
 mod address;
 mod backoff;
 mod channel;
+mod client;
 mod connection;
+mod door;
+mod guard;
+mod limits;
 mod listener;
+mod tls;
+mod token;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
 
-pub use address::{Address, Pipe};
+pub use address::{Address, Keyed, Pipe};
 pub use backoff::Backoff;
-pub use channel::{answer, connect, serve, server_builder};
+pub use channel::{Guarding, answer, serve, server_builder};
+pub use client::{Channel, connect};
 pub use connection::{Connection, Peer};
+pub use door::{Door, DoorError, Keys};
+pub use guard::{Guard, GuardLayer, Guarded};
+pub use limits::Limits;
 pub use listener::{Exposure, Incoming, Listener};
+pub use tls::{ClientTls, Identity, ServerTls};
+pub use token::{TOKEN_VARIABLE, Token};
 
 /// Why processes did not meet.
 #[derive(Debug, Error)]
@@ -50,12 +71,14 @@ pub enum NetError {
     },
     /// Other machines could reach it.
     #[error(
-        "{address} can be reached from other machines, and nothing here encrypts or asks for a \
-         password: bind 127.0.0.1 or a Unix socket, or pass --insecure if you trust the network"
+        "{address} can be reached from other machines, so it needs {missing}; or bind 127.0.0.1 \
+         or a Unix socket, or pass --insecure if you trust the network"
     )]
     Exposed {
         /// The address.
         address: Address,
+        /// What the door lacks.
+        missing: &'static str,
     },
     /// The system refused to listen.
     #[error("cannot listen on {address}: {source}")]

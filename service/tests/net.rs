@@ -100,11 +100,12 @@ async fn a_live_socket_is_refused_and_a_stale_one_replaced() {
 }
 
 #[tokio::test]
-async fn an_address_that_others_can_reach_needs_the_insecure_flag() {
+async fn an_address_that_others_can_reach_needs_a_lock_or_the_insecure_flag() {
     for text in ["0.0.0.0:0", "[::]:0"] {
         let address: Address = text.parse().unwrap();
         let error = bind(&address).await.unwrap_err().to_string();
         assert!(error.starts_with(text) && error.contains("--insecure"), "{error}");
+        assert!(error.contains("--tls-cert") && error.contains("--token-file"), "{error}");
     }
     let address: Address = "0.0.0.0:0".parse().unwrap();
     Listener::bind(&address, Exposure::Insecure).await.unwrap();

@@ -170,7 +170,7 @@ impl Witness {
         self.testimony.send_modify(note);
     }
 
-    fn client(&self) -> ExperienceClient<tonic::transport::Channel> {
+    fn client(&self) -> ExperienceClient<engram_service::Channel> {
         ExperienceClient::new(connect(&self.learner, "learner"))
     }
 }

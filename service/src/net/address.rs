@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
-use super::NetError;
+use super::{Keys, NetError};
 
 /// Where a process listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +27,15 @@ pub enum Address {
     Unix(PathBuf),
     /// Within this process: made by [`Listener::memory`](super::Listener::memory), never parsed.
     Memory(Pipe),
+    /// One of the others, with what opens the door there: made by [`Keys::at`], never parsed.
+    Keyed(Arc<Keyed>),
+}
+
+/// An address, and what a client shows there. Two are equal that lead to the same place.
+#[derive(Debug)]
+pub struct Keyed {
+    pub(super) address: Address,
+    pub(super) keys: Keys,
 }
 
 /// The dialing end of a listener within this process.
@@ -38,6 +49,31 @@ impl Address {
     /// A port of this machine, not reachable from others. Port 0 takes a free one.
     pub fn loopback(port: u16) -> Self {
         Address::Tcp { host: "127.0.0.1".into(), port }
+    }
+
+    /// How this machine finds a server that listens here: where it listens on all of its
+    /// machine's addresses, as `localhost`.
+    pub fn from_here(&self) -> Self {
+        match self {
+            Address::Tcp { host, port }
+                if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) =>
+            {
+                Address::Tcp { host: "localhost".into(), port: *port }
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// Whether its name says that it is of this machine alone.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Address::Tcp { host, .. } => {
+                let number = host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+                number || host.eq_ignore_ascii_case("localhost")
+            }
+            Address::Unix(_) | Address::Memory(_) => true,
+            Address::Keyed(keyed) => keyed.address.is_local(),
+        }
     }
 }
 
@@ -57,7 +93,7 @@ impl FromStr for Address {
             };
         }
         if text.starts_with("https://") {
-            return Err(refuse("TLS is not spoken here"));
+            return Err(refuse("TLS is asked for with --tls-ca, not by the address"));
         }
         let rest = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
         let (host, port) = rest.rsplit_once(':').ok_or_else(|| refuse("the port is missing"))?;
@@ -81,6 +117,7 @@ impl fmt::Display for Address {
             Address::Tcp { host, port } => write!(f, "{host}:{port}"),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
             Address::Memory(pipe) => write!(f, "memory:{}", pipe.id),
+            Address::Keyed(keyed) => keyed.address.fmt(f),
         }
     }
 }
@@ -103,6 +140,20 @@ impl Pipe {
         let gone = |_| std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         self.dial.send(far).await.map_err(gone)?;
         Ok(near)
+    }
+}
+
+impl PartialEq for Keyed {
+    fn eq(&self, other: &Self) -> bool {
+        self.address == other.address
+    }
+}
+
+impl Eq for Keyed {}
+
+impl Hash for Keyed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.address.hash(state);
     }
 }
 
@@ -142,13 +193,32 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_knows_itself_and_what_is_its_own() {
+        for (text, from_here, local) in [
+            ("0.0.0.0:1", "localhost:1", false),
+            ("[::]:1", "localhost:1", false),
+            ("127.0.0.2:1", "127.0.0.2:1", true),
+            ("[::ffff:127.0.0.1]:1", "[::ffff:127.0.0.1]:1", true),
+            ("[::1]:1", "[::1]:1", true),
+            ("LocalHost:1", "LocalHost:1", true),
+            ("localhost.example.org:1", "localhost.example.org:1", false),
+            ("10.0.0.5:1", "10.0.0.5:1", false),
+            ("unix:/x", "unix:/x", true),
+        ] {
+            let address: Address = text.parse().unwrap();
+            assert_eq!(address.from_here().to_string(), from_here);
+            assert_eq!(address.is_local(), local, "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_no_address_is_refused_with_the_reason() {
         for (text, why) in [
             ("learner", "the port is missing"),
             (":5000", "the host is missing"),
             ("learner:70000", "the port must be a number up to 65535"),
             ("::1:5000", "an IPv6 host needs brackets"),
-            ("https://learner:5000", "TLS is not spoken here"),
+            ("https://learner:5000", "TLS is asked for with --tls-ca"),
             ("unix:", "the path is missing"),
             (&format!("unix:/{}", "x".repeat(107)), "at most 107 bytes"),
         ] {

@@ -3,22 +3,52 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-/// A connection over TCP, a Unix socket or a pipe.
+use super::guard::Visit;
+use super::tls;
+
+/// A connection over TCP, with TLS or without, a Unix socket or a pipe.
 pub struct Connection {
     io: Box<dyn Io>,
     peer: Peer,
     cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    opening: Option<Opening>,
+    words: Option<LastWords>,
+    /// Whether anything has been read.
+    began: bool,
 }
 
 /// Who is at the other end, as far as the transport can tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer(String);
+#[derive(Clone, Debug)]
+pub struct Peer {
+    name: String,
+    visit: Option<Arc<Visit>>,
+}
+
+/// A connection whose first words are still awaited.
+struct Opening {
+    deadline: Pin<Box<Sleep>>,
+    heard: usize,
+}
+
+/// Why a client's newest connection broke, where its server said so. HTTP/2 has no place for that
+/// in the errors of calls.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LastWords(Arc<Mutex<Option<String>>>);
+
+/// Bytes of the first words: HTTP/2's preface.
+const FIRST_WORDS: usize = 24;
+
+/// The first byte of TLS' records, as far as they can come first: an alert, a greeting.
+const TLS_ALERT: u8 = 0x15;
+const TLS_HANDSHAKE: u8 = 0x16;
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -29,7 +59,27 @@ impl Connection {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        Connection { io: Box::new(io), peer: Peer(peer.into()), cut: None }
+        let peer = Peer { name: peer.into(), visit: None };
+        Connection { io: Box::new(io), peer, cut: None, opening: None, words: None, began: false }
+    }
+
+    /// Of a visitor, whose first words must come in time and be HTTP.
+    pub(super) fn of_visitor(mut self, visit: Visit) -> Self {
+        let limit = visit.place.ledger().limits().handshake;
+        self.opening = Some(Opening { deadline: Box::pin(tokio::time::sleep(limit)), heard: 0 });
+        self.peer.visit = Some(Arc::new(visit));
+        self
+    }
+
+    /// Keeps what the other end says when it hangs up.
+    pub(super) fn telling(self, words: LastWords) -> Self {
+        words.take();
+        Connection { words: Some(words), ..self }
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     /// Breaks as soon as the token is canceled.
@@ -38,16 +88,71 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Looks at what was just read, as long as it is the beginning.
+    fn inspect(&mut self, read: &[u8]) -> io::Result<()> {
+        let invalid = |why| Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        if let Some(words) = &self.words {
+            // No frame of HTTP/2 begins with this byte: it would be larger than ours may be.
+            if !self.began && read.first() == Some(&TLS_ALERT) {
+                words.keep("the server speaks TLS: pass --tls-ca".into());
+                return invalid("the server speaks TLS");
+            }
+        }
+        let first = if self.began { None } else { read.first() };
+        self.began = true;
+        let Some(opening) = &mut self.opening else { return Ok(()) };
+        opening.heard += read.len();
+        let why = match first {
+            Some(&TLS_HANDSHAKE) => {
+                "it speaks TLS, this server does not: start it with --tls-cert and --tls-key"
+            }
+            // The methods of HTTP/1 and the preface of HTTP/2 begin with a capital.
+            Some(byte) if !byte.is_ascii_uppercase() => "it does not speak HTTP",
+            _ => {
+                if opening.heard >= FIRST_WORDS {
+                    self.opening = None;
+                }
+                return Ok(());
+            }
+        };
+        if let Some(visit) = &self.peer.visit {
+            visit.failed(why);
+        }
+        invalid(why)
+    }
+}
+
 impl Peer {
+    /// What it must show; `None` where there is no lock.
+    pub(crate) fn visit(&self) -> Option<&Arc<Visit>> {
+        self.visit.as_ref()
+    }
+
     /// Who sent a request to a server of ours.
     pub fn of<T>(request: &tonic::Request<T>) -> Self {
-        request.extensions().get().cloned().unwrap_or_else(|| Peer("an unknown peer".into()))
+        request
+            .extensions()
+            .get()
+            .cloned()
+            .unwrap_or_else(|| Peer { name: "an unknown peer".into(), visit: None })
+    }
+}
+
+impl LastWords {
+    /// Forgets them, and returns them.
+    pub(super) fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn keep(&self, said: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
     }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
@@ -71,10 +176,24 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(cx, buffer);
         // Asked only when there is nothing to read: a busy connection pays nothing for it.
-        if read.is_ready() {
-            return read;
+        if let Poll::Ready(read) = read {
+            if let (Err(error), Some(words)) = (&read, &self.words) {
+                tls::last_words(error).map(|said| words.keep(said));
+            }
+            read?;
+            let new = &buffer.filled()[before..];
+            return Poll::Ready(self.inspect(new));
+        }
+        if let Some(opening) = &mut self.opening
+            && opening.deadline.as_mut().poll(cx).is_ready()
+        {
+            if let Some(visit) = &self.peer.visit {
+                visit.failed("it said nothing");
+            }
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         match &mut self.cut {
             Some(cut) => {

@@ -1,27 +1,33 @@
 //! A bound address, and the connections that arrive at it.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::DuplexStream;
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tokio_stream::Stream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Address, Connection, NetError, Pipe};
+use super::guard::Visit;
+use super::limits::{Ledger, Place};
+use super::{Address, Connection, Door, NetError, Pipe, ServerTls, Token};
+use crate::metrics;
 
 /// Who may reach a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exposure {
-    /// Processes of this machine. TCP addresses that others can reach are refused.
+    /// Processes of this machine, and others where the door is locked with TLS and a token.
     Local,
-    /// Whoever can reach the address: `--insecure`.
+    /// Whoever can reach the address, though TLS or a token is missing: `--insecure`.
     Insecure,
 }
 
@@ -41,6 +47,8 @@ pub struct Listener {
 pub struct Incoming {
     listener: Listener,
     pause: Option<Pin<Box<Sleep>>>,
+    /// As many as there are places: the ledger counts them in.
+    handshakes: JoinSet<Option<Connection>>,
 }
 
 /// How long a failed `accept` is left alone. Whatever ran out is rarely back at once.
@@ -48,10 +56,25 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 enum Socket {
-    Tcp(TcpListener),
+    Tcp(TcpListener, Lock),
     // The file goes first: once it is gone, another process may bind there undisturbed.
     Unix { _file: SocketFile, listener: UnixListener },
     Memory(mpsc::Receiver<DuplexStream>),
+}
+
+/// What a TCP listener asks of its visitors.
+#[derive(Debug)]
+struct Lock {
+    tls: Option<ServerTls>,
+    token: Option<Token>,
+    ledger: Arc<Ledger>,
+}
+
+/// Somebody who has arrived.
+enum Arrival {
+    Here(Connection),
+    /// He first has to shake hands.
+    Tls(TcpStream, ServerTls, String, Visit),
 }
 
 /// Removes the socket's file when the listener is dropped.
@@ -59,12 +82,18 @@ enum Socket {
 struct SocketFile(PathBuf);
 
 impl Listener {
-    /// Listens on an address.
+    /// Listens on an address, without a lock.
     pub async fn bind(address: &Address, exposure: Exposure) -> Result<Self, NetError> {
+        Self::behind(&Door::open(exposure), address).await
+    }
+
+    /// Listens on an address behind a door.
+    pub async fn behind(door: &Door, address: &Address) -> Result<Self, NetError> {
         match address {
-            Address::Tcp { host, port } => bind_tcp(address, host, *port, exposure).await,
+            Address::Tcp { host, port } => bind_tcp(address, host, *port, door).await,
             Address::Unix(path) => bind_unix(address, path).await,
             Address::Memory(_) => Err(NetError::InUse { address: address.clone() }),
+            Address::Keyed(keyed) => Box::pin(Self::behind(door, &keyed.address)).await,
         }
     }
 
@@ -81,7 +110,7 @@ impl Listener {
 
     /// The connections that arrive.
     pub fn incoming(self) -> Incoming {
-        Incoming { listener: self, pause: None }
+        Incoming { listener: self, pause: None, handshakes: JoinSet::new() }
     }
 
     /// Breaks all accepted connections when it is dropped.
@@ -93,22 +122,75 @@ impl Listener {
         Listener { socket, address, cut: CancellationToken::new() }
     }
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Connection>> {
-        match &mut self.socket {
-            Socket::Tcp(listener) => {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Arrival>> {
+        let connection = match &mut self.socket {
+            Socket::Tcp(listener, lock) => loop {
                 let (stream, peer) = ready!(listener.poll_accept(cx))?;
-                stream.set_nodelay(true)?;
-                Poll::Ready(Ok(Connection::new(stream, peer.to_string())))
-            }
+                if let Some(place) = lock.admit(peer.ip()) {
+                    // A client that has hung up already is no trouble of the listener's.
+                    let _ = stream.set_nodelay(true);
+                    return Poll::Ready(Ok(lock.receive(stream, peer.to_string(), place)));
+                }
+            },
             Socket::Unix { listener, .. } => {
                 let (stream, _) = ready!(listener.poll_accept(cx))?;
-                Poll::Ready(Ok(Connection::new(stream, self.address.to_string())))
+                Connection::new(stream, self.address.to_string())
             }
             Socket::Memory(accept) => {
                 let stream = ready!(accept.poll_recv(cx));
                 let stream = stream.expect("the listener's own address keeps the pipe open");
-                Poll::Ready(Ok(Connection::new(stream, self.address.to_string())))
+                Connection::new(stream, self.address.to_string())
             }
+        };
+        Poll::Ready(Ok(Arrival::Here(connection)))
+    }
+}
+
+impl Lock {
+    fn new(door: &Door) -> Self {
+        Lock { tls: door.tls.clone(), token: door.token.clone(), ledger: Ledger::new(door.limits) }
+    }
+
+    /// A place for a newcomer, if he may have one.
+    fn admit(&self, peer: IpAddr) -> Option<Place> {
+        let denied = match self.ledger.admit(peer) {
+            Ok(place) => return Some(place),
+            Err(denied) => denied,
+        };
+        metrics::connection_refused(denied.reason());
+        if self.ledger.tells(peer) {
+            tracing::warn!(%peer, reason = ?denied, "a connection was refused");
+        }
+        None
+    }
+
+    fn receive(&self, stream: TcpStream, peer: String, place: Place) -> Arrival {
+        let visit = Visit { place, token: self.token.clone(), trusted: false.into() };
+        match &self.tls {
+            Some(tls) => Arrival::Tls(stream, tls.clone(), peer, visit),
+            None => Arrival::Here(Connection::new(stream, peer).of_visitor(visit)),
+        }
+    }
+}
+
+/// A visitor's handshake; `None` if it failed.
+async fn shake(
+    stream: TcpStream,
+    tls: ServerTls,
+    peer: String,
+    visit: Visit,
+) -> Option<Connection> {
+    let limit = visit.place.ledger().limits().handshake;
+    match tls.accept(stream, limit).await {
+        Ok(stream) => Some(Connection::new(stream, peer).of_visitor(visit)),
+        Err(failed) => {
+            if failed.guilty {
+                visit.failed(&failed.why);
+            } else {
+                visit.left(&failed.why);
+            }
+            failed.linger().await;
+            None
         }
     }
 }
@@ -118,13 +200,27 @@ impl Stream for Incoming {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
+            if let Poll::Ready(Some(ended)) = self.handshakes.poll_join_next(cx) {
+                match ended {
+                    Ok(Some(connection)) => {
+                        let connection = connection.until(&self.listener.cut);
+                        return Poll::Ready(Some(Ok(connection)));
+                    }
+                    Ok(None) => {}
+                    Err(error) => tracing::error!(%error, "a handshake panicked"),
+                }
+                continue;
+            }
             if let Some(pause) = &mut self.pause {
                 ready!(pause.as_mut().poll(cx));
                 self.pause = None;
             }
             match ready!(self.listener.poll_accept(cx)) {
-                Ok(connection) => {
+                Ok(Arrival::Here(connection)) => {
                     return Poll::Ready(Some(Ok(connection.until(&self.listener.cut))));
+                }
+                Ok(Arrival::Tls(stream, tls, peer, visit)) => {
+                    self.handshakes.spawn(shake(stream, tls, peer, visit));
                 }
                 Err(error) => {
                     let address = &self.listener.address;
@@ -147,13 +243,13 @@ async fn bind_tcp(
     address: &Address,
     host: &str,
     port: u16,
-    exposure: Exposure,
+    door: &Door,
 ) -> Result<Listener, NetError> {
     let failed = |source| NetError::Bind { address: address.clone(), source };
     let found: Vec<_> = tokio::net::lookup_host((host, port)).await.map_err(failed)?.collect();
     let local = found.iter().all(|socket| socket.ip().to_canonical().is_loopback());
-    if exposure == Exposure::Local && !local {
-        return Err(NetError::Exposed { address: address.clone() });
+    if let Some(missing) = door.lacks().filter(|_| !local) {
+        return Err(NetError::Exposed { address: address.clone(), missing });
     }
     let listener =
         TcpListener::bind(found.as_slice()).await.map_err(|source| match source.kind() {
@@ -162,7 +258,7 @@ async fn bind_tcp(
         })?;
     let bound = listener.local_addr().map_err(failed)?;
     let address = Address::Tcp { host: host.into(), port: bound.port() };
-    Ok(Listener::new(Socket::Tcp(listener), address))
+    Ok(Listener::new(Socket::Tcp(listener, Lock::new(door)), address))
 }
 
 async fn bind_unix(address: &Address, path: &Path) -> Result<Listener, NetError> {

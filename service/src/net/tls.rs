@@ -1,0 +1,342 @@
+//! TLS at both ends of a connection: certificates from PEM files, and handshakes that say what
+//! went wrong in words an operator can act upon.
+//!
+//! The handshakes are our own, and not tonic's, so that the limits of a [`Door`](super::Door)
+//! hold for them too and their errors reach people.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{
+    self, AlertDescription, CertificateError, ClientConfig, RootCertStore, ServerConfig,
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+use super::DoorError;
+
+/// A certificate and its private key, in PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate, followed by those between it and its CA, if any.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// What a server needs for TLS.
+#[derive(Clone)]
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+    mutual: bool,
+}
+
+/// What a client needs for TLS.
+#[derive(Clone)]
+pub struct ClientTls {
+    connector: TlsConnector,
+    ca: PathBuf,
+    name: Option<ServerName<'static>>,
+}
+
+/// The protocol inside, by its name in the handshake: gRPC's.
+const HTTP_2: &[u8] = b"h2";
+
+/// That of a page of metrics. A reader that could speak both must not choose the other.
+const HTTP_1: &[u8] = b"http/1.1";
+
+impl ServerTls {
+    /// Reads a server's certificate and, for mutual TLS, the CA that its clients' must come from.
+    pub fn load(identity: &Identity, client_ca: Option<&Path>) -> Result<Self, DoorError> {
+        let (chain, key) = load_identity(identity)?;
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("ring speaks TLS 1.2 and 1.3");
+        let builder = match client_ca {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let roots = Arc::new(load_roots(path)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
+                let verifier = verifier.build().expect("the roots are not empty");
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let config = builder.with_single_cert(chain, key);
+        let mut config = config.map_err(|error| mismatch(identity, &error))?;
+        config.alpn_protocols = vec![HTTP_2.to_vec()];
+        Ok(ServerTls { config: Arc::new(config), mutual: client_ca.is_some() })
+    }
+
+    /// The same for a page, which is read over HTTP/1.1.
+    pub(super) fn for_pages(&self) -> Self {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols = vec![HTTP_1.to_vec()];
+        ServerTls { config: Arc::new(config), mutual: self.mutual }
+    }
+
+    /// Whether clients must show a certificate too.
+    pub fn is_mutual(&self) -> bool {
+        self.mutual
+    }
+
+    /// Shakes hands with a client. An error says what the client did wrong.
+    pub(super) async fn accept(
+        &self,
+        stream: TcpStream,
+        limit: Duration,
+    ) -> Result<server::TlsStream<TcpStream>, Failed> {
+        let acceptor = TlsAcceptor::from(self.config.clone());
+        match timeout(limit, acceptor.accept(stream).into_fallible()).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err((error, stream))) => Err(Failed::new(error, stream)),
+            Err(_) => {
+                Err(Failed { why: "it did not shake hands".into(), guilty: true, stream: None })
+            }
+        }
+    }
+}
+
+/// A handshake that a server broke off.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// What the client did wrong.
+    pub(super) why: String,
+    /// Whether it could be somebody who tries what lets him in. A client that hangs up or does
+    /// not trust the server is not.
+    pub(super) guilty: bool,
+    stream: Option<TcpStream>,
+}
+
+/// How long a refused client may take to read why.
+const LINGER: Duration = Duration::from_secs(1);
+
+impl Failed {
+    fn new(error: io::Error, stream: TcpStream) -> Self {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let guilty = match inner {
+            Some(rustls::Error::AlertReceived(_)) => false,
+            Some(_) => true,
+            None => false,
+        };
+        Failed { why: explain(error, accepting).to_string(), guilty, stream: Some(stream) }
+    }
+
+    /// Lets the client read the alert that tells it why: closing at once, with bytes of its own
+    /// unread, would take the alert back.
+    pub(super) async fn linger(self) {
+        let Some(mut stream) = self.stream else { return };
+        let drain = async {
+            let mut rest = [0; 4096];
+            let _ = stream.shutdown().await;
+            for _ in 0..16 {
+                if !stream.read(&mut rest).await.is_ok_and(|count| count > 0) {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(LINGER, drain).await;
+    }
+}
+
+impl ClientTls {
+    /// Reads the CA that servers' certificates must come from and, for mutual TLS, the client's
+    /// own certificate. `name` is expected in a server's certificate instead of its address.
+    pub fn load(
+        ca: &Path,
+        identity: Option<&Identity>,
+        name: Option<&str>,
+    ) -> Result<Self, DoorError> {
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("ring speaks TLS 1.2 and 1.3");
+        let builder = builder.with_root_certificates(load_roots(ca)?);
+        let mut config = match identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let (chain, key) = load_identity(identity)?;
+                let config = builder.with_client_auth_cert(chain, key);
+                config.map_err(|error| mismatch(identity, &error))?
+            }
+        };
+        config.alpn_protocols = vec![HTTP_2.to_vec()];
+        let name = name.map(|name| {
+            let known = ServerName::try_from(name.to_owned());
+            known.map_err(|_| DoorError::ServerName { name: name.into() })
+        });
+        let connector = TlsConnector::from(Arc::new(config));
+        Ok(ClientTls { connector, ca: ca.into(), name: name.transpose()? })
+    }
+
+    /// Shakes hands with the server at `host`. An error says what is wrong with the server.
+    pub(super) async fn connect(
+        &self,
+        host: &str,
+        stream: TcpStream,
+    ) -> io::Result<client::TlsStream<TcpStream>> {
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => ServerName::try_from(host.to_owned()).map_err(|_| {
+                io::Error::other(format!("`{host}` cannot be in a certificate: --tls-server-name"))
+            })?,
+        };
+        let connected = self.connector.connect(name.clone(), stream).await;
+        connected
+            .map_err(|error| explain(error, |error| connecting(error, &self.ca, &name.to_str())))
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn load_identity(
+    identity: &Identity,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), DoorError> {
+    let chain = load_certificates(&identity.cert)?;
+    let path = identity.key.as_path();
+    let bytes = read("private key", path)?;
+    let key = PrivateKeyDer::from_pem_slice(&bytes)
+        .map_err(|_| DoorError::NotPem { path: path.into(), what: "private key" })?;
+    Ok((chain, key))
+}
+
+fn load_roots(path: &Path) -> Result<RootCertStore, DoorError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in load_certificates(path)? {
+        let added = roots.add(certificate);
+        added.map_err(|_| DoorError::NotPem { path: path.into(), what: "CA certificate" })?;
+    }
+    Ok(roots)
+}
+
+fn load_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, DoorError> {
+    let bytes = read("certificate", path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(DoorError::NotPem { path: path.into(), what: "certificate" }),
+    }
+}
+
+fn read(what: &'static str, path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, DoorError> {
+    let read = std::fs::read(path).map(zeroize::Zeroizing::new);
+    read.map_err(|source| DoorError::Read { what, path: path.into(), source })
+}
+
+fn mismatch(identity: &Identity, error: &rustls::Error) -> DoorError {
+    let Identity { cert, key } = identity.clone();
+    DoorError::Identity { cert, key, why: error.to_string() }
+}
+
+/// Puts a handshake's error into words, where there are better ones than rustls' own.
+fn explain(error: io::Error, words: impl FnOnce(&rustls::Error) -> Option<String>) -> io::Error {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner.and_then(words) {
+        Some(words) => io::Error::new(error.kind(), words),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            let words = "the other end hung up during the TLS handshake";
+            io::Error::new(io::ErrorKind::UnexpectedEof, words)
+        }
+        None => error,
+    }
+}
+
+/// What a client did wrong.
+fn accepting(error: &rustls::Error) -> Option<String> {
+    use rustls::Error::{AlertReceived, InvalidMessage, NoCertificatesPresented};
+    Some(match error {
+        NoCertificatesPresented => {
+            "the client showed no certificate: it needs --tls-client-cert and --tls-client-key"
+                .into()
+        }
+        InvalidMessage(_) => "what came is no TLS: the client needs --tls-ca".into(),
+        AlertReceived(AlertDescription::UnknownCA) => {
+            "the client does not trust this server's CA: its --tls-ca is another one".into()
+        }
+        AlertReceived(alert) => format!("the client refused this server: {alert:?}"),
+        rustls::Error::InvalidCertificate(why) => {
+            format!("the client's certificate is not good: {}", certificate(why, "--tls-client-ca"))
+        }
+        _ => return None,
+    })
+}
+
+/// What is wrong with a server.
+fn connecting(error: &rustls::Error, ca: &Path, name: &str) -> Option<String> {
+    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
+    let ca = ca.display();
+    Some(match error {
+        InvalidMessage(_) => {
+            "the server speaks no TLS: start it with --tls-cert and --tls-key".into()
+        }
+        InvalidCertificate(CertificateError::NotValidForName)
+        | InvalidCertificate(CertificateError::NotValidForNameContext { .. }) => format!(
+            "the server's certificate is not for `{name}`: make one that names it, or name \
+             another with --tls-server-name"
+        ),
+        InvalidCertificate(why) => {
+            format!("the server's certificate is not good: {}", certificate(why, &format!("{ca}")))
+        }
+        AlertReceived(alert) => refused_by_server(*alert),
+        _ => return None,
+    })
+}
+
+/// What a server's alert asks of the client.
+fn refused_by_server(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::CertificateRequired => {
+            "the server wants the client's certificate: --tls-client-cert and --tls-client-key"
+                .into()
+        }
+        AlertDescription::CertificateExpired => "the client's certificate has expired".into(),
+        AlertDescription::UnknownCA | AlertDescription::DecryptError => {
+            "the server does not trust the CA of the client's certificate".into()
+        }
+        alert => format!("the server refused the client: {alert:?}"),
+    }
+}
+
+/// What a server said after the handshake, in which it has not yet judged the client (TLS 1.3).
+pub(super) fn last_words(error: &io::Error) -> Option<String> {
+    let inner = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    match inner {
+        rustls::Error::AlertReceived(alert) => Some(refused_by_server(*alert)),
+        other => Some(other.to_string()),
+    }
+}
+
+fn certificate(why: &CertificateError, ca: &str) -> String {
+    match why {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "it has expired: make a new one".into()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet: compare the clocks of both machines".into()
+        }
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            format!("it does not come from the CA in {ca}")
+        }
+        other => format!("{other}"),
+    }
+}
+
+impl std::fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerTls").field("mutual", &self.mutual).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientTls").field("ca", &self.ca).finish_non_exhaustive()
+    }
+}
