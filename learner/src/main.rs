@@ -98,10 +98,11 @@ impl Arguments {
     /// A check of the health is the one thing that needs no experiment.
     fn from_command_line() -> Self {
         let command = Self::command().mut_arg("experiment", |experiment| {
-            experiment
-                .required(false)
-                .required_unless_present("healthcheck")
-                .default_value_if("healthcheck", "true", "none")
+            experiment.required(false).required_unless_present("healthcheck").default_value_if(
+                "healthcheck",
+                "true",
+                "none",
+            )
         });
         Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
     }
