@@ -424,7 +424,7 @@ mod tests {
         let (saved, bytes) = narrow.save();
         let mut wide = Carried::new(&policy(3, "rtrl"), ByteSize(1000), 1).unwrap();
         let refused = wide.load(&saved, &bytes).unwrap_err();
-        assert!(refused.contains("[1, 4, 8]") && refused.contains("[1, 6, 8]"), "{refused}");
+        assert!(refused.contains("[1, 8, 4]") && refused.contains("[1, 8, 6]"), "{refused}");
         assert!(wide.load(&[], &[]).is_ok());
         let two = [saved[0], saved[0]];
         assert!(narrow.load(&two, &bytes).unwrap_err().contains("2 streams"));

@@ -26,7 +26,7 @@ use crate::system::Compute;
 pub(super) const SET: [&str; 2] = ["run.log_seconds=0.25", "rl.limiter.slack_env_steps=400"];
 
 /// The experiment whose networks and replays are measured.
-const TMAZE: &str = "tmaze-passive-50";
+const TMAZE: &str = "memory-rl-tmaze-passive";
 
 /// Cells of the corridors. An episode has one decision more.
 const CORRIDORS: [usize; 2] = [50, 250];
