@@ -180,8 +180,10 @@ impl AsyncRead for Connection {
         let read = Pin::new(&mut self.io).poll_read(cx, buffer);
         // Asked only when there is nothing to read: a busy connection pays nothing for it.
         if let Poll::Ready(read) = read {
-            if let (Err(error), Some(words)) = (&read, &self.words) {
-                tls::last_words(error).map(|said| words.keep(said));
+            if let (Err(error), Some(words)) = (&read, &self.words)
+                && let Some(said) = tls::last_words(error)
+            {
+                words.keep(said);
             }
             read?;
             let new = &buffer.filled()[before..];
