@@ -36,7 +36,7 @@ const HEADERS: u32 = 16 << 10;
 
 /// Streams that a peer may have opened and reset before anybody looked at them, and those reset
 /// for its own errors. Ours reset hardly ever; a flood of resets ends its connection.
-const RESETS: usize = 64;
+const RESETS: usize = 20;
 
 /// How long open streams may take to end once a server shuts down.
 const GRACE: Duration = Duration::from_secs(5);

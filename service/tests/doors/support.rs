@@ -15,6 +15,7 @@ use tonic::Status;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tracing::Level;
+use tracing_subscriber::util::SubscriberInitExt;
 
 pub(crate) const TOKEN: &str = "sesame-0123456789-abcdef";
 
@@ -175,7 +176,8 @@ impl Log {
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();
-        (log, tracing::subscriber::set_default(subscriber))
+        // With what comes through the `log` crate as well: rustls'.
+        (log, subscriber.set_default())
     }
 
     pub(crate) fn text(&self) -> String {
