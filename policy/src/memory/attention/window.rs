@@ -4,6 +4,10 @@
 //! place M − 1 + t. Queries are taken [`CHUNK`] at a time, and each chunk is shown only the keys
 //! that its frames could see, M − 1 + CHUNK of them: time and memory grow with T M, not with T².
 //!
+//! Where an episode begins with the first frame in every environment, nobody sees the frames
+//! carried, and they are left out. If moreover no other begins and none outgrows the window, as in
+//! whole episodes from a replay, a frame sees all before it: the kernel then needs no mask.
+//!
 //! The work is libtorch's `scaled_dot_product_attention`, which keeps no attention weights for
 //! the backward pass. Dropout needs to have them in the hand, and goes by plain products instead.
 //! On one CPU thread, forward and backward, the two differ by less than a tenth from 64 frames of
@@ -24,14 +28,34 @@ pub(super) struct Window {
     /// M.
     context: i64,
     time: i64,
-    chunk: i64,
-    /// For each chunk of Q queries, what is added to their logits: `[B, h or 1, Q, M - 1 + Q]`.
-    biases: Vec<Tensor>,
+    /// Frames in the line before those unrolled: M − 1, or none where nobody sees them.
+    carried: i64,
+    /// What attention computes in.
+    kind: Kind,
+    seen: Seen,
     /// i64 `[N]`: environments in which an episode begins with the first frame.
     begun: Option<Tensor>,
     /// bool `[B, M - 1, 1]`: which of the frames to carry on are of an episode before; `None`
     /// where no episode begins after the first frame.
     ended: Option<Tensor>,
+}
+
+/// Which keys a query sees.
+enum Seen {
+    /// All up to its own.
+    All,
+    /// Those of its episode within M.
+    Some(Vec<Chunk>),
+}
+
+/// Queries that are shown the same keys.
+struct Chunk {
+    /// The first one, and how many they are, Q.
+    queries: [i64; 2],
+    /// The place of the first key, and how many they are, K.
+    keys: [i64; 2],
+    /// What is added to the logits, `[B, h or 1, Q, K]`.
+    bias: Tensor,
 }
 
 impl Window {
@@ -57,28 +81,40 @@ impl Window {
     ) -> Self {
         let (time, _) = numbers.size2().expect("numbers have shape [T, B]");
         let device = numbers.device();
-        // How far each frame sees back, [B, 1, T, 1].
-        let reach = numbers.clamp_max(context - 1).tr().unsqueeze(1).unsqueeze(-1);
-        let biases = (0..time).step_by(chunk as usize).map(|start| {
-            let queries = chunk.min(time - start);
-            bias(&reach.narrow(2, start, queries), context, slopes, kind)
-        });
-        Window {
-            context,
-            time,
-            chunk,
-            biases: biases.collect(),
-            begun: begun(resets, device),
-            ended: ended(resets, context, device),
-        }
+        let all_begin = resets.at(0).iter().all(|&first| first);
+        let carried = if all_begin { 0 } else { context - 1 };
+        let ended = ended(resets, context, device);
+        let whole = all_begin && ended.is_none() && time <= context && slopes.is_none();
+        let seen = match whole {
+            true => Seen::All,
+            false => {
+                // How far each frame sees back, [B, 1, T, 1].
+                let reach = numbers.clamp_max(context - 1).tr().unsqueeze(1).unsqueeze(-1);
+                let starts = (0..time).step_by(chunk as usize);
+                let chunk = |start: i64| {
+                    let queries = chunk.min(time - start);
+                    let first = (carried + start - (context - 1)).max(0);
+                    let keys = carried + start + queries - first;
+                    let reach = reach.narrow(2, start, queries);
+                    let bias = bias(&reach, keys, slopes, kind);
+                    Chunk { queries: [start, queries], keys: [first, keys], bias }
+                };
+                Seen::Some(starts.map(chunk).collect())
+            }
+        };
+        let begun = if all_begin { None } else { begun(resets, device) };
+        Window { context, time, carried, kind, seen, begun, ended }
     }
 
     /// Keys or values of the frames carried, `[B, M - 1, W]`, and of those after them,
-    /// `[T, B, W]`, in one line: `[B, M - 1 + T, W]`.
+    /// `[T, B, W]`, in one line: `[B, M - 1 + T, W]`, or `[B, T, W]` where nobody sees the former.
     pub(super) fn extend(&self, carried: &Tensor, new: &Tensor) -> Tensor {
         let (time, batch, width) = new.size3().expect("keys have shape [T, B, W]");
         assert_eq!(time, self.time, "every frame has a key");
         assert_eq!(carried.size(), [batch, self.context - 1, width], "M - 1 frames are carried");
+        if self.carried == 0 {
+            return new.transpose(0, 1);
+        }
         let all = Tensor::cat(&[carried, &new.transpose(0, 1)], 1);
         if let Some(begun) = &self.begun {
             // In place and by rows: nothing else has seen the new line yet, and it may be long.
@@ -87,18 +123,24 @@ impl Window {
         all
     }
 
-    /// What is to be carried on of `all`, `[B, M - 1 + T, W]`: its end, `[B, M - 1, W]`.
+    /// What is to be carried on of `all`, a line of [`extend`](Self::extend): its end,
+    /// `[B, M - 1, W]`, with zeros in front where it has not that many.
     pub(super) fn last(&self, all: &Tensor) -> Tensor {
-        let last = all.narrow(1, self.time, self.context - 1);
+        let before = self.carried + self.time - (self.context - 1);
+        let last = match before < 0 {
+            true => all.constant_pad_nd([0, 0, -before, 0]),
+            false => all.narrow(1, before, self.context - 1),
+        };
         match &self.ended {
             Some(ended) => last.masked_fill(ended, 0.0),
             // A copy would be one more for each step of acting.
-            None if self.time == 1 => last,
+            None if self.time == 1 || before < 0 => last,
             None => last.copy(),
         }
     }
 
-    /// Queries `[T, B, W]`, keys and values `[B, M - 1 + T, W]`, to what is seen, `[T, B, W]`.
+    /// Queries `[T, B, W]`, keys and values in lines of [`extend`](Self::extend), to what is seen,
+    /// `[T, B, W]`.
     pub(super) fn attend(
         &self,
         queries: &Tensor,
@@ -108,35 +150,42 @@ impl Window {
         mut dropout: Option<&mut Dropout>,
     ) -> Tensor {
         let (time, batch, width) = queries.size3().expect("queries have shape [T, B, W]");
-        let kind = self.biases[0].kind();
+        let kind = self.kind;
         let q = queries.view([time, batch, heads, width / heads]).permute([1, 2, 0, 3]);
         let q = q.to_kind(kind); // [B, h, T, W / h]
-        let shared = [batch, self.context - 1 + time, heads, width / heads];
+        let shared = [batch, self.carried + time, heads, width / heads];
         let [k, v] = [keys, values].map(|x| x.view(shared).transpose(1, 2).to_kind(kind));
-        let chunks = self.biases.iter().zip((0..time).step_by(self.chunk as usize));
-        let seen: Vec<Tensor> = chunks
-            .map(|(bias, start)| {
-                let queries = self.chunk.min(time - start);
-                let q = q.narrow(2, start, queries);
-                // The window of query `start` begins at place `start`.
-                let [k, v] = [&k, &v].map(|x| x.narrow(2, start, self.context - 1 + queries));
-                match &mut dropout {
-                    None => fused(&q, &k, &v, bias),
-                    Some(dropout) => plain(&q, &k, &v, bias, |weights| dropout.apply(weights)),
+        let seen = match &self.seen {
+            Seen::All => match dropout {
+                None => causal(&q, &k, &v),
+                Some(dropout) => {
+                    let unseen = Tensor::full([time, time], f64::NEG_INFINITY, (kind, q.device()));
+                    plain(&q, &k, &v, &unseen.triu(1), |weights| dropout.apply(weights))
                 }
-            })
-            .collect();
-        let seen = Tensor::cat(&seen, 2).to_kind(queries.kind());
+            },
+            Seen::Some(chunks) => {
+                let seen = chunks.iter().map(|Chunk { queries, keys, bias }| {
+                    let q = q.narrow(2, queries[0], queries[1]);
+                    let [k, v] = [&k, &v].map(|x| x.narrow(2, keys[0], keys[1]));
+                    match &mut dropout {
+                        None => fused(&q, &k, &v, bias),
+                        Some(dropout) => plain(&q, &k, &v, bias, |weights| dropout.apply(weights)),
+                    }
+                });
+                Tensor::cat(&seen.collect::<Vec<_>>(), 2)
+            }
+        };
+        let seen = seen.to_kind(queries.kind());
         seen.permute([2, 0, 1, 3]).reshape([time, batch, width])
     }
 }
 
-/// What is added to the logits of Q queries that see `reach` frames back, i64 `[B, 1, Q, 1]`, in
-/// front of M − 1 + Q keys: `[B, h or 1, Q, M - 1 + Q]`.
-fn bias(reach: &Tensor, context: i64, slopes: Option<&Tensor>, kind: Kind) -> Tensor {
+/// What is added to the logits of Q queries that see `reach` frames back, i64 `[B, 1, Q, 1]`, where
+/// they stand at the end of K = `keys` keys: `[B, h or 1, Q, K]`.
+fn bias(reach: &Tensor, keys: i64, slopes: Option<&Tensor>, kind: Kind) -> Tensor {
     let (queries, options) = (reach.size()[2], (Kind::Int64, reach.device()));
-    let places = Tensor::arange_start(context - 1, context - 1 + queries, options).unsqueeze(1);
-    let distance = places - Tensor::arange(context - 1 + queries, options); // [Q, M - 1 + Q]
+    let places = Tensor::arange_start(keys - queries, keys, options).unsqueeze(1);
+    let distance = places - Tensor::arange(keys, options); // [Q, K]
     let unseen = distance.lt(0).logical_or(&distance.gt_tensor(reach));
     let against = match slopes {
         Some(slopes) => -(slopes * distance.to_kind(slopes.kind())),
@@ -169,6 +218,11 @@ fn ended(resets: &Resets, context: i64, device: Device) -> Option<Tensor> {
 
 fn fused(q: &Tensor, k: &Tensor, v: &Tensor, bias: &Tensor) -> Tensor {
     Tensor::scaled_dot_product_attention(q, k, v, Some(bias), 0.0, false, None, false)
+}
+
+/// Where a query sees all keys up to its own.
+fn causal(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+    Tensor::scaled_dot_product_attention(q, k, v, None::<&Tensor>, 0.0, true, None, false)
 }
 
 fn plain(
@@ -256,5 +310,37 @@ mod tests {
         let mut dropout = DropoutSeeds::new(1e-13, Seed::new(1)).next();
         let plain = setting.attend(CHUNK, dropout.as_mut());
         assert!(differ(&plain, &setting.attend(CHUNK, None)) < 1e-10);
+    }
+
+    #[test]
+    fn rows_that_all_begin_see_what_they_see_beside_one_that_goes_on() {
+        for (context, time) in [(1, 3), (9, 5), (9, 9), (9, 100), (200, 150)] {
+            let Setting { tensors, .. } = setting(context, time, 3);
+            let slopes = Tensor::from_slice(&[0.25, 0.5]).view([HEADS, 1, 1]);
+            for slopes in [None, Some(&slopes)] {
+                let run = |rows: usize, share: Option<f64>| {
+                    let first = (0..time as usize * rows).map(|row| row < 2);
+                    let resets = Resets::new(first.collect(), rows);
+                    let before = Tensor::from_slice(&vec![2i64; rows]);
+                    let state = crate::state::CoreState::new(rows as i64, vec![before]);
+                    let numbers = super::super::numbers(&state, &resets);
+                    let window = Window::new(context, &numbers, &resets, slopes, Kind::Double);
+                    let of_rows = |i: usize| tensors[i].narrow((i > 1).into(), 0, rows as i64);
+                    let keys = window.extend(&of_rows(0), &of_rows(3));
+                    let values = window.extend(&of_rows(1), &of_rows(4));
+                    let mut dropout = share.and_then(|s| DropoutSeeds::new(s, Seed::new(1)).next());
+                    let seen = window.attend(&of_rows(2), &keys, &values, HEADS, dropout.as_mut());
+                    [seen.narrow(1, 0, 2), window.last(&keys).narrow(0, 0, 2)]
+                };
+                let beside = run(3, None);
+                for found in [run(2, None), run(2, Some(1e-13))] {
+                    for (found, beside) in found.iter().zip(&beside) {
+                        assert_eq!(found.size(), beside.size());
+                        let differs = found.numel() > 0 && differ(found, beside) > 1e-10;
+                        assert!(!differs, "M = {context}, T = {time}, {slopes:?}");
+                    }
+                }
+            }
+        }
     }
 }
