@@ -138,6 +138,11 @@ impl Keys {
         if self.token.is_some() && readable && !self.insecure {
             return Err(DoorError::OpenWay { address: address.clone() });
         }
+        // An address has one set of keys: the last.
+        let address = match address {
+            Address::Keyed(keyed) => &keyed.address,
+            bare => bare,
+        };
         let keyed = Keyed { address: address.clone(), keys: self.clone() };
         Ok(Address::Keyed(Arc::new(keyed)))
     }

@@ -42,7 +42,8 @@ impl Visit {
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Status> {
         let Some(token) = &self.token else { return Ok(()) };
         if !self.trusted.load(Ordering::Relaxed) && self.place.is_banned() {
-            return Err(Status::unauthenticated(
+            // Not final, as a wrong token is: a good client of that address may try again.
+            return Err(Status::resource_exhausted(
                 "too many wrong tokens from your address: wait, and check --token-file",
             ));
         }

@@ -20,6 +20,9 @@ async fn the_right_token_over_tls_opens() {
     let lab = Lab::new();
     let server = Server::start(&lab.door()).await;
     server.check(&lab.keys()).await.unwrap();
+    // Keys for an address that had others replace them.
+    let other = Keys::default().at(&server.address).unwrap();
+    health::check(&lab.keys().at(&other).unwrap()).await.unwrap();
 }
 
 #[tokio::test]
@@ -82,6 +85,8 @@ fn a_token_does_not_travel_openly_between_machines() {
     lab.keys().at(&far).unwrap();
     Keys::default().at(&far).unwrap();
     open.at(&"127.0.0.1:7001".parse().unwrap()).unwrap();
+    let keyed = lab.keys().at(&far).unwrap();
+    open.at(&keyed).unwrap_err();
 }
 
 #[tokio::test]
