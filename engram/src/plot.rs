@@ -21,8 +21,6 @@ use self::comparison::{Comparison, Measure, Source};
 use self::intervals::{Intervals, Row};
 use crate::picture;
 
-pub(crate) use self::table::time;
-
 /// Flags of `engram plot`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PlotArgs {

@@ -287,7 +287,8 @@ fn small(key: &'static str, found: f64) -> Result<(), OutOfRange> {
     require(within, key, found, "above 0 and at most 1")
 }
 
-fn require(
+/// Lets a setting pass that is within its range.
+pub(crate) fn require(
     within: bool,
     key: &'static str,
     found: impl ToString,

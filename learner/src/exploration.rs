@@ -3,8 +3,6 @@
 /// ε falls on a line from 1 to a last value, and stays there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinearEpsilon {
-    /// Env steps before it begins to fall: all at random.
-    pub warm_up: u64,
     /// Env steps that the fall takes; 0 is a jump.
     pub steps: u64,
     /// ε from then on, 0..=1.
@@ -12,14 +10,13 @@ pub struct LinearEpsilon {
 }
 
 impl LinearEpsilon {
-    /// ε after `env_steps` decisions.
+    /// ε so many env steps after learning has started.
     pub fn at(self, env_steps: u64) -> f64 {
-        let LinearEpsilon { warm_up, steps, last } = self;
+        let LinearEpsilon { steps, last } = self;
         assert!((0.0..=1.0).contains(&last), "ε is a probability, not {last}");
-        let fallen = env_steps.saturating_sub(warm_up);
-        if fallen >= steps && env_steps >= warm_up {
+        if env_steps >= steps {
             return last;
         }
-        1.0 + (last - 1.0) * (fallen as f64 / steps.max(1) as f64)
+        1.0 + (last - 1.0) * (env_steps as f64 / steps as f64)
     }
 }

@@ -15,7 +15,7 @@ use crate::algorithms::{Algorithm, NonFinite, Replayed, UpdateStats};
 use crate::assembly::{Content, Row};
 use crate::carried::{Carried, Tally};
 use crate::checkpoint::{Checkpoint, CheckpointError, State};
-use crate::config::RlConfig;
+use crate::config::{OffPolicyConfig, RlConfig};
 use crate::counters::Counters;
 use crate::episodes::Episodes;
 use crate::error::LearnerError;
@@ -59,6 +59,8 @@ pub struct Updated {
 /// A policy that learns.
 pub struct Learner {
     recipe: Recipe,
+    /// The settings of an algorithm that learns from a replay.
+    off_policy: Option<OffPolicyConfig>,
     spec: EnvSpec,
     policy: Policy,
     algorithm: Algorithm,
@@ -78,14 +80,15 @@ impl Learner {
         if policy.trainable().is_empty() {
             return Err(LearnerError::NothingLearns { frozen: recipe.rl.freeze().to_vec() });
         }
-        let carried = match recipe.rl.off_policy() {
+        let off_policy = recipe.rl.off_policy();
+        let carried = match off_policy {
             None => Carried::new(&policy, recipe.stream_memory, recipe.rl.batch_size())?,
             // Sequences from a replay begin with what is stored beside them.
             Some(_) => Carried::nothing(recipe.device),
         };
         let algorithm = Algorithm::new(&recipe.rl, &policy, recipe.seed.derive("critic", 0));
         let counters = Counters::default();
-        Ok(Learner { recipe, spec, policy, algorithm, carried, counters })
+        Ok(Learner { recipe, off_policy, spec, policy, algorithm, carried, counters })
     }
 
     /// One that goes on where a checkpoint, which was read from `path`, was made.
@@ -153,7 +156,7 @@ impl Learner {
         sample: &Sample,
     ) -> Result<Updated, NonFinite> {
         let (stats, td_errors) = self.algorithm.update_from_replay(&self.policy, replayed)?;
-        let config = self.recipe.rl.off_policy().expect("what is replayed is off-policy");
+        let config = self.off_policy.as_ref().expect("what is replayed is off-policy");
         let priorities = match config.is_prioritized() {
             true => {
                 let errors = td_errors.to_kind(Kind::Float).to_device(Device::Cpu).contiguous();
@@ -168,7 +171,7 @@ impl Learner {
     /// From here on weights say to explore like this far into the run: so many env steps after
     /// learning from a replay has started, or before that.
     pub fn explore(&mut self, since_warm_up: Option<u64>) {
-        if let Some(config) = self.recipe.rl.off_policy() {
+        if let Some(config) = &self.off_policy {
             let choice = self.algorithm.choice();
             self.policy.set_exploration(config.exploration(choice, since_warm_up));
         }

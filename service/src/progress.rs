@@ -119,7 +119,9 @@ impl fmt::Display for ProgressLine {
             write!(f, "   success {:.0}%", 100.0 * success)?;
         }
         if self.steps_per_second > 0.0 && steps < budget {
-            write!(f, "   {} left", time((budget - steps) / self.steps_per_second))?;
+            // A wait of centuries saturates.
+            let seconds = ((budget - steps) / self.steps_per_second).ceil() as u64;
+            write!(f, "   {} left", time(seconds))?;
         }
         write!(f, "   updates {}   lag {:.1}", short(self.updates as f64), self.policy_lag)
     }
@@ -150,9 +152,8 @@ fn short(number: f64) -> String {
     }
 }
 
-fn time(seconds: f64) -> String {
-    // A wait of centuries saturates.
-    let seconds = seconds.ceil() as u64;
+/// `75` as `1m 15s`.
+pub fn time(seconds: u64) -> String {
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds}s"),
         (0, minutes, seconds) => format!("{minutes}m {seconds}s"),
@@ -206,7 +207,7 @@ mod tests {
         for (number, text) in numbers {
             assert_eq!(short(number), text);
         }
-        for (seconds, text) in [(0.2, "1s"), (60.0, "1m 0s"), (3_660.0, "1h 1m")] {
+        for (seconds, text) in [(1, "1s"), (60, "1m 0s"), (3_660, "1h 1m")] {
             assert_eq!(time(seconds), text);
         }
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use engram_service::progress::time;
 
 use super::comparison::{Comparison, Group, numbers};
 use super::intervals::in_words;
@@ -153,7 +154,11 @@ fn in_markdown(comparison: &Comparison<'_>, rows: &[Row<'_>]) -> String {
             true => format!("{} ({count}/{})", short(steps), row.seeds),
             false => format!("– ({count}/{})", row.seeds),
         }));
-        cells.extend([short(row.env_steps.round()), short(row.updates.round()), time(row.seconds)]);
+        cells.extend([
+            short(row.env_steps.round()),
+            short(row.updates.round()),
+            time(row.seconds.round() as u64),
+        ]);
         text += &line(&cells);
     }
     text + &footnotes(comparison)
@@ -191,16 +196,6 @@ fn plus_minus(estimate: &Estimate) -> String {
     match estimate.interval {
         Some((low, high)) => format!("{:.3} ± {:.3}", estimate.value, (high - low) / 2.0),
         None => format!("{:.3}", estimate.value),
-    }
-}
-
-/// `75` as `1m 15s`.
-pub(crate) fn time(seconds: f64) -> String {
-    let seconds = seconds.round() as u64;
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds}s"),
-        (0, minutes, seconds) => format!("{minutes}m {seconds}s"),
-        (hours, minutes, _) => format!("{hours}h {minutes}m"),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
+use engram_service::progress::time;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::plan::Task;
@@ -86,7 +87,7 @@ impl Board {
             Event::Ended(index, ended) => {
                 let task = &tasks[*index];
                 let seconds = self.remove(*index).as_secs_f64();
-                let took = crate::plot::time(seconds);
+                let took = time(seconds.round() as u64);
                 self.work.at(*index, 1.0);
                 match ended {
                     Ok(()) => {
@@ -145,7 +146,7 @@ impl Board {
         }
         line += &format!(", {} running", self.running.len());
         match self.work.left(self.work.started.elapsed()) {
-            Some(left) => format!("{line}, about {} left", crate::plot::time(left)),
+            Some(left) => format!("{line}, about {} left", time(left.round() as u64)),
             None => line,
         }
     }

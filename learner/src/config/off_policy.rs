@@ -164,7 +164,7 @@ impl<O> OffPolicyConfig<O> {
     pub fn exploration(&self, choice: Choice, since_warm_up: Option<u64>) -> Exploration {
         let ExplorationConfig { env_steps, last_epsilon, spread_actors, spread_exponent } =
             self.exploration;
-        let schedule = LinearEpsilon { warm_up: 0, steps: env_steps, last: last_epsilon };
+        let schedule = LinearEpsilon { steps: env_steps, last: last_epsilon };
         let epsilon = since_warm_up.map_or(1.0, |env_steps| schedule.at(env_steps));
         let spread = Spread { actors: spread_actors, exponent: spread_exponent };
         Exploration { choice, epsilon, spread: (spread_actors > 1).then_some(spread) }

@@ -1,11 +1,9 @@
 //! The `replay` part of an off-policy algorithm's settings.
 
-use std::fmt::Display;
-
 use serde::{Deserialize, Serialize};
 
 use super::ReplayError;
-use crate::config::OutOfRange;
+use crate::config::{OutOfRange, require};
 use crate::flags::ByteSize;
 
 /// What is kept, and how it is sampled. No setting has a default.
@@ -135,19 +133,6 @@ impl ReplayConfig {
             Sequences::Chunks { burn_in, .. } => burn_in,
         }
     }
-}
-
-fn require(
-    within: bool,
-    key: &'static str,
-    found: impl Display,
-    range: &'static str,
-) -> Result<(), OutOfRange> {
-    if within {
-        return Ok(());
-    }
-    let found = found.to_string();
-    Err(OutOfRange { key, found, range })
 }
 
 /// Sizes as people write them.
