@@ -59,8 +59,9 @@ pub(crate) trait Memory: Send {
         CoreState::new(batch, vec![])
     }
 
-    /// [`unroll`](Self::unroll), whose gradients reach through `sensitivities` to what the layer's
-    /// weights did before `x`. Returns the sensitivities after it, too.
+    /// [`unroll`](Self::unroll) of T + 1 moments, the last of which begins the next unroll, with
+    /// gradients that reach through `sensitivities` to what the layer's weights did before `x`.
+    /// Returns `[T + 1, B, H]`, and the state and the sensitivities after T moments.
     fn unroll_in_real_time(
         &self,
         x: &Tensor,
@@ -69,8 +70,11 @@ pub(crate) trait Memory: Send {
         resets: &Resets,
     ) -> (Tensor, CoreState, CoreState) {
         assert!(sensitivities.tensors().is_empty(), "this layer's gradients are truncated");
-        let (y, state) = self.unroll(x, state, resets);
-        (y, state, sensitivities.shallow_clone())
+        let time = resets.time() - 1;
+        let (before, shared) = (x.narrow(0, 0, time as i64), x.narrow(0, time as i64, 1));
+        let (y, state) = self.unroll(&before, state, &resets.narrow(0, time));
+        let (last, _) = self.unroll(&shared, &state, &resets.narrow(time, 1));
+        (Tensor::cat(&[y, last], 0), state, sensitivities.shallow_clone())
     }
 
     /// Where the layer has dropout, unrolls use it from here on, drawn from `seed`; `None` ends it.

@@ -316,16 +316,13 @@ impl Policy {
             let (y, _) = self.memory.unroll(&x, &state, resets);
             return Ok((self.output(&y), carry.shallow_clone()));
         }
-        let time = frames - 1;
-        let (first, shared) = (resets.narrow(0, time as usize), resets.narrow(time as usize, 1));
         let (y, state, sensitivities) =
-            self.memory.unroll_in_real_time(&x.narrow(0, 0, time), &state, &sensitivities, &first);
-        let (last, _) = self.memory.unroll(&x.narrow(0, time, 1), &state, &shared);
+            self.memory.unroll_in_real_time(&x, &state, &sensitivities, resets);
         let carry = match self.memory.exports_state() {
             true => sensitivities,
             false => CoreState::join(batch, vec![state, sensitivities]),
         };
-        Ok((self.output(&Tensor::cat(&[y, last], 0)), carry.detach()))
+        Ok((self.output(&y), carry.detach()))
     }
 
     /// State and sensitivities before an unroll.

@@ -146,7 +146,7 @@ impl Elstm {
         c + by_both.sum_dim_intlist(1, false, None)
     }
 
-    /// The sensitivities after frames `[T, B, D]` whose walk began at c_0 `[B, N]`.
+    /// The sensitivities after the first T frames `[T, B, D]` of a walk that began at c_0 `[B, N]`.
     fn sensitivities_after(
         &self,
         before: &CoreState,
@@ -155,7 +155,7 @@ impl Elstm {
         walk: &Walk,
         resets: &Resets,
     ) -> CoreState {
-        let (time, batch) = (walk.c.len() as i64, before.batch());
+        let (time, batch) = (x.size()[0], before.batch());
         let kept = resets.kept(c_0.kind(), c_0.device()).unbind(0);
         let (w_z, w_f) = (self.recurrent_weight.get(0), self.recurrent_weight.get(1));
         let effects = Tensor::empty([time, batch, 2, self.hidden], (c_0.kind(), c_0.device()));
@@ -231,15 +231,22 @@ impl Memory for Elstm {
         sensitivities: &CoreState,
         resets: &Resets,
     ) -> (Tensor, CoreState, CoreState) {
-        if self.gradient == Gradient::Tbptt {
-            let (y, state) = self.unroll(x, state, resets);
-            return (y, state, sensitivities.shallow_clone());
-        }
-        let c_0 = &state.tensors()[0];
-        let walk = self.walk(&self.arguments(x), &self.sensitive(c_0, sensitivities), resets);
-        let after = no_grad(|| self.sensitivities_after(sensitivities, x, c_0, &walk, resets));
+        let (time, c_0) = (x.size()[0] - 1, &state.tensors()[0]);
+        let real_time = self.gradient == Gradient::Rtrl;
+        let start = match real_time {
+            true => self.sensitive(c_0, sensitivities),
+            false => c_0.shallow_clone(),
+        };
+        let walk = self.walk(&self.arguments(x), &start, resets);
+        let after = match real_time {
+            true => no_grad(|| {
+                let x = x.narrow(0, 0, time);
+                self.sensitivities_after(sensitivities, &x, c_0, &walk, resets)
+            }),
+            false => sensitivities.shallow_clone(),
+        };
         let cells = walk.cells();
-        let last = cells.get(-1);
+        let last = cells.get(time - 1);
         (self.outputs_of(x, &cells), CoreState::new(state.batch(), vec![last]), after)
     }
 }

@@ -91,19 +91,20 @@ impl Recurrence {
         by_both.split(self.hidden, 1).iter().fold(h.shallow_clone(), |h, part| h + part)
     }
 
-    /// The sensitivities after frames whose gates and h are given.
+    /// The sensitivities after the first T frames `[T, B, D]` of those whose gates and h are given.
     fn sensitivities_after(
         before: &Tensor,
         x: &Tensor,
-        Gated { v, f }: &Gated,
+        gated: &Gated,
         h_0: &Tensor,
         h: &Tensor,
         kept: &Tensor,
     ) -> Tensor {
-        let time = h.size()[0];
-        let earlier = Tensor::cat(&[&h_0.unsqueeze(0), &h.narrow(0, 0, time - 1)], 0) * kept;
-        let e_v = Tensor::tanh_backward(&(1.0 - f), v);
-        let e_f = Tensor::sigmoid_backward(&(earlier - v), f);
+        let time = x.size()[0];
+        let [v, f, kept] = [&gated.v, &gated.f, kept].map(|all| all.narrow(0, 0, time));
+        let earlier = Tensor::cat(&[&h_0.unsqueeze(0), &h.narrow(0, 0, time - 1)], 0) * &kept;
+        let e_v = Tensor::tanh_backward(&(1.0 - &f), &v);
+        let e_f = Tensor::sigmoid_backward(&(earlier - v), &f);
         let (later, all) = rtrl::suffix_products(&(f * kept));
         let [_, batch, hidden] = h.size()[..] else { panic!("h has shape [T, B, N]") };
         let effects = Tensor::empty([time, batch, 2, hidden], (h.kind(), h.device()));
@@ -213,18 +214,22 @@ impl Memory for Gilr {
         sensitivities: &CoreState,
         resets: &Resets,
     ) -> (Tensor, CoreState, CoreState) {
-        let [before] = sensitivities.tensors() else {
-            assert_eq!(self.gradient, Gradient::Tbptt, "RTRL has sensitivities");
-            let (y, state) = self.unroll(x, state, resets);
-            return (y, state, sensitivities.shallow_clone());
-        };
-        let h_0 = &state.tensors()[0];
+        let (time, h_0) = (x.size()[0] - 1, &state.tensors()[0]);
         let kept = resets.kept(h_0.kind(), h_0.device());
         let gated = self.recurrence.gates(x);
-        let h = Recurrence::scan(&gated, &self.recurrence.sensitive(h_0, before), &kept);
-        let after = no_grad(|| Recurrence::sensitivities_after(before, x, &gated, h_0, &h, &kept));
-        let (batch, last) = (state.batch(), h.get(-1));
-        let state = CoreState::new(batch, vec![last]);
-        (self.output.forward(&h), state, CoreState::new(batch, vec![after]))
+        let known = sensitivities.tensors().first();
+        let start = match known {
+            Some(before) => self.recurrence.sensitive(h_0, before),
+            None => h_0.shallow_clone(),
+        };
+        let h = Recurrence::scan(&gated, &start, &kept);
+        let after = no_grad(|| {
+            let x = x.narrow(0, 0, time);
+            let after =
+                |before| Recurrence::sensitivities_after(before, &x, &gated, h_0, &h, &kept);
+            CoreState::new(state.batch(), known.map(after).into_iter().collect())
+        });
+        let state = CoreState::new(state.batch(), vec![h.get(time - 1)]);
+        (self.output.forward(&h), state, after)
     }
 }

@@ -144,7 +144,7 @@ impl Lru {
         s + by_input + rtrl::correction_of_vector(&complex(to_rate), rate)
     }
 
-    /// The sensitivities after frames whose s are given.
+    /// The sensitivities after the first T frames `[T, B, D]` of those whose s are given.
     fn sensitivities_after(
         before: [&Tensor; 2],
         x: &Tensor,
@@ -154,9 +154,10 @@ impl Lru {
         kept: &Tensor,
     ) -> CoreState {
         let [to_input, to_rate] = before;
-        let time = s.size()[0];
+        let time = x.size()[0];
+        let kept = kept.narrow(0, 0, time);
         let (powers, whole_power) = rtrl::suffix_products(&rate.unsqueeze(0).repeat([time, 1]));
-        let (reaches, whole_reach) = rtrl::suffix_products(kept);
+        let (reaches, whole_reach) = rtrl::suffix_products(&kept);
         let later = powers.unsqueeze(1) * reaches; // [T, B, N]
         let all = whole_power * whole_reach;
         // Features are real: their product with complex effects is one with twice as many rows.
@@ -213,18 +214,25 @@ impl Memory for Lru {
         sensitivities: &CoreState,
         resets: &Resets,
     ) -> (Tensor, CoreState, CoreState) {
-        let [to_input, to_rate] = sensitivities.tensors() else {
-            assert_eq!(self.gradient, Gradient::Tbptt, "RTRL has sensitivities");
-            let (y, state) = self.unroll(x, state, resets);
-            return (y, state, sensitivities.shallow_clone());
+        let (time, kept) = (x.size()[0] - 1, resets.kept(x.kind(), x.device()));
+        let (rate, weights, s_0) = (self.rate(), self.scaled_input(), Self::cells(state));
+        let known = match sensitivities.tensors() {
+            [to_input, to_rate] => Some([to_input, to_rate]),
+            _ => None,
         };
-        let before = [to_input, to_rate];
-        let (kept, s_0) = (resets.kept(x.kind(), x.device()), Self::cells(state));
-        let (rate, weights) = (self.rate(), self.scaled_input());
-        let start = Self::sensitive(&s_0, before, &weights, &rate);
+        let start = match known {
+            Some(before) => Self::sensitive(&s_0, before, &weights, &rate),
+            None => s_0.shallow_clone(),
+        };
         let s = scan(&(&rate * &kept), &Self::input(x, &weights), &start);
-        let after = no_grad(|| Self::sensitivities_after(before, x, &rate, &s_0, &s, &kept));
-        (self.output(x, &s), Self::state(&s.get(-1)), after)
+        let after = no_grad(|| match known {
+            Some(before) => {
+                let x = x.narrow(0, 0, time);
+                Self::sensitivities_after(before, &x, &rate, &s_0, &s, &kept)
+            }
+            None => sensitivities.shallow_clone(),
+        });
+        (self.output(x, &s), Self::state(&s.get(time - 1)), after)
     }
 }
 

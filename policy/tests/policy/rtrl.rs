@@ -378,3 +378,27 @@ fn random_carries_do_not_survive_a_reset() {
         assert_eq!(flat(&clean), flat(&noisy));
     }
 }
+
+#[test]
+fn how_a_life_is_cut_makes_no_difference_to_what_is_carried() {
+    // Large and long enough for a layer to go through its moments and its environments in parts.
+    let (hidden, time) = (512, 120);
+    for memory in real_time_memories(hidden) {
+        let policy = policy(memory.clone());
+        let mut generator = Seed::new(4).generator();
+        let first = (0..(time + 1) * BATCH).map(|row| row < BATCH || row % 97 == 0).collect();
+        let inputs = frames_with(&mut generator, time + 1, BATCH, DISCRETE, first);
+        let carried = |unroll: i64| {
+            let (mut state, mut carry) = (policy.initial_state(BATCH), policy.initial_carry(BATCH));
+            for start in (0..time).step_by(unroll as usize) {
+                let frames = moments(&inputs, start, unroll + 1);
+                carry = policy.unroll_streams(&frames, &flat(&state), &carry).unwrap().1;
+                state = tch::no_grad(|| policy.unroll(&moments(&inputs, start, unroll), &state).1);
+            }
+            carry
+        };
+        let (whole, parts) = (flat(&carried(time)), flat(&carried(6)));
+        assert!(whole.abs().max().double_value(&[]) > 0.1, "{memory:?}");
+        assert!(relative(&parts, &whole) < 1e-9, "{memory:?}");
+    }
+}
