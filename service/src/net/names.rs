@@ -177,12 +177,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_one_is_not_given_up_for_those_that_refuse() {
         let addresses = three().addresses("servers", 1, 0).await.unwrap();
-        let slow = 5 * HEAD_START / 2;
-        let reached = reach(addresses, async move |address: SocketAddr| {
+        let reached = reach(addresses, async |address: SocketAddr| {
             if last_bytes(&[address])[0] != 1 {
                 return refuse(address).await;
             }
-            tokio::time::sleep(slow).await;
+            tokio::time::sleep(5 * HEAD_START / 2).await;
             Ok(1)
         });
         assert_eq!(reached.await.unwrap(), 1);
