@@ -221,7 +221,7 @@ async fn bad_messages(run: &Run) {
     let huge = vec![0; MAX_MESSAGE_BYTES];
     let junk = vec![7; 13];
     for (observations, code) in [(huge, Code::OutOfRange), (junk, Code::InvalidArgument)] {
-        let frames = Some(v1::Frames { observations, ..<_>::default() });
+        let frames = Some(v1::Frames { observations: observations.into(), ..<_>::default() });
         let trajectory = v1::Trajectory { frames: frames.clone(), ..<_>::default() };
         let trajectories = v1::Trajectories { trajectories: vec![trajectory] };
         let status = pushed(run, push_request::Body::Trajectories(trajectories)).await;

@@ -312,9 +312,8 @@ impl Drop for Program {
 impl Page {
     /// A metric, summed over its labels; 0 where it is not there.
     pub(super) fn sum(&self, name: &str) -> f64 {
-        let of_it = |line: &&str| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
-        };
+        let of_it =
+            |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
         let value = |line: &str| line.rsplit(' ').next()?.parse::<f64>().ok();
         self.0.lines().filter(of_it).filter_map(value).sum()
     }
@@ -336,8 +335,7 @@ fn locked(folder: &Path) -> Result<(Vec<String>, Keys)> {
     let flags = flags
         .into_iter()
         .flat_map(|(flag, file)| [flag.into(), folder.join(file).display().to_string()]);
-    let identity =
-        Identity { cert: folder.join("client.pem"), key: folder.join("client.key") };
+    let identity = Identity { cert: folder.join("client.pem"), key: folder.join("client.key") };
     let tls = ClientTls::load(&folder.join("ca.pem"), Some(&identity), None)?;
     let token = Token::new(TOKEN, "the bench's token")?;
     Ok((flags.collect(), Keys { tls: Some(tls), token: Some(token), insecure: false }))

@@ -187,11 +187,8 @@ impl Trial {
         })?;
         let apart = self.apart()?;
         let (learned, acted) = (self.learned(), self.acted());
-        let survivors = if victim == Victim::Actor {
-            self.fleet.metric(Role::Actor(1), ACTED)
-        } else {
-            0.0
-        };
+        let survivors =
+            if victim == Victim::Actor { self.fleet.metric(Role::Actor(1), ACTED) } else { 0.0 };
         let start = Instant::now();
         for role in victim.roles() {
             self.fleet.replace(role)?;

@@ -157,9 +157,9 @@ impl<'a> Cluster<'a> {
     fn check_peers(&mut self, name: &str, environment: &BTreeMap<String, String>) {
         for variable in ["ENGRAM_LEARNER", "ENGRAM_INFERENCE"] {
             let Some(address) = environment.get(variable) else { continue };
-            let service = self.of_kind("Service").find(|service| {
-                address.split(':').next() == Some(text(service, "/metadata/name"))
-            });
+            let service = self
+                .of_kind("Service")
+                .find(|service| address.split(':').next() == Some(text(service, "/metadata/name")));
             let open = service.and_then(|service| service["spec"]["ports"][0]["port"].as_u64());
             let there = open.is_some() && open == port_of(address);
             self.expect(there, format!("{name}: {variable} is {address}, where no service is"));
@@ -211,9 +211,8 @@ impl<'a> Cluster<'a> {
         let budgets: Vec<_> = self.of_kind("PodDisruptionBudget").collect();
         for workload in self.workloads() {
             let labels = &workload["spec"]["template"]["metadata"]["labels"];
-            let covers = |budget: &&&Value| {
-                selects(&budget["spec"]["selector"]["matchLabels"], labels)
-            };
+            let covers =
+                |budget: &&&Value| selects(&budget["spec"]["selector"]["matchLabels"], labels);
             let count = budgets.iter().filter(covers).count();
             self.expect(count == 1, format!("{}: {count} budgets cover it", name(workload)));
         }
@@ -236,7 +235,8 @@ impl<'a> Cluster<'a> {
     }
 
     fn check_ports(&mut self, name: &str, ports: &Value, workloads: &[&Value]) {
-        let open: BTreeSet<u64> = workloads.iter().flat_map(|workload| all_ports(workload)).collect();
+        let open: BTreeSet<u64> =
+            workloads.iter().flat_map(|workload| all_ports(workload)).collect();
         for port in ports.as_array().into_iter().flatten() {
             let there = port["port"].as_u64().is_some_and(|port| open.contains(&port));
             self.expect(there, format!("{name}: {port} is a port of none of {open:?}"));
@@ -258,8 +258,9 @@ impl<'a> Cluster<'a> {
     }
 
     fn selected(&self, selector: &Value) -> Vec<&'a Value> {
-        let picks =
-            |workload: &&Value| selects(selector, &workload["spec"]["template"]["metadata"]["labels"]);
+        let picks = |workload: &&Value| {
+            selects(selector, &workload["spec"]["template"]["metadata"]["labels"])
+        };
         self.workloads().into_iter().filter(picks).collect()
     }
 }

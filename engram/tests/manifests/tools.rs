@@ -79,8 +79,8 @@ fn skipped(what: &str, why: &str) {
 }
 
 fn there(program: impl AsRef<OsStr>) -> bool {
-    let version = Command::new(program).arg("--help").stdout(Stdio::null()).stderr(Stdio::null());
-    version.status().is_ok_and(|status| status.success())
+    let output = Command::new(program).arg("--help").stdin(Stdio::null()).output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 impl Tools {

@@ -45,7 +45,10 @@ impl Names {
         addresses.sort();
         addresses.dedup();
         let Some(places) = u64::try_from(addresses.len()).ok().filter(|&places| places > 0) else {
-            return Err(io::Error::new(io::ErrorKind::NotFound, format!("`{host}` has no address")));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("`{host}` has no address"),
+            ));
         };
         addresses.rotate_left(usize::try_from(turn % places).expect("less than their number"));
         Ok(addresses)
@@ -154,22 +157,20 @@ mod tests {
     async fn one_that_refuses_costs_no_time_and_one_that_is_silent_a_second() {
         let start = tokio::time::Instant::now();
         let addresses = three().addresses("servers", 1, 0).await.unwrap();
-        let reached = reach(addresses.clone(), async |address: SocketAddr| {
-            match last_bytes(&[address])[0] {
+        let reached =
+            reach(addresses.clone(), async |address: SocketAddr| match last_bytes(&[address])[0] {
                 3 => Ok(3),
                 _ => refuse(address).await,
-            }
-        });
+            });
         assert_eq!(reached.await.unwrap(), 3);
         assert_eq!(start.elapsed(), Duration::ZERO);
 
-        let reached = reach(addresses, async |address: SocketAddr| {
-            match last_bytes(&[address])[0] {
+        let reached =
+            reach(addresses, async |address: SocketAddr| match last_bytes(&[address])[0] {
                 1 => std::future::pending().await,
                 2 => refuse(address).await,
                 n => Ok(n),
-            }
-        });
+            });
         assert_eq!(reached.await.unwrap(), 3);
         assert_eq!(start.elapsed(), HEAD_START);
     }
@@ -192,11 +193,9 @@ mod tests {
         let addresses = three().addresses("servers", 1, 0).await.unwrap();
         let error = reach::<u8, _>(addresses.clone(), refuse).await.unwrap_err();
         assert_eq!(error.to_string(), "127.0.0.3:1");
-        let error = reach(addresses, async |address: SocketAddr| {
-            match last_bytes(&[address])[0] {
-                2 => Err(io::Error::other("its certificate has expired")),
-                _ => refuse(address).await,
-            }
+        let error = reach(addresses, async |address: SocketAddr| match last_bytes(&[address])[0] {
+            2 => Err(io::Error::other("its certificate has expired")),
+            _ => refuse(address).await,
         });
         assert_eq!(error.await.unwrap_err().to_string(), "its certificate has expired");
     }
