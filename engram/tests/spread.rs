@@ -26,7 +26,7 @@ const SET: [&str; 6] = [
     "run.unroll_length=10",
     "run.queue_trajectories=64",
     "rl.batch_size=16",
-    "run.env_steps=400000",
+    "run.env_steps=250000",
 ];
 
 /// Environments of an actor, half of them in each of its groups.
@@ -125,7 +125,7 @@ fn actors_spread_over_the_servers_of_a_name_and_learn_although_each_is_killed_on
     first.kill();
     wait_for(&second_metrics, "engram_inference_slots", |slots| slots == 2.0 * half);
     let before = wait_for(&learner_metrics, steps, |_| true);
-    wait_for(&learner_metrics, steps, |now| now > before + 20_000.0);
+    wait_for(&learner_metrics, steps, |now| now > before + 10_000.0);
 
     // It comes back, and the other one is killed.
     let mut first = server(&format!("127.0.0.1:{port}"), &learner_at);

@@ -78,6 +78,13 @@ impl Run {
         flags
     }
 
+    /// Flags with which each server is asked whether it serves.
+    fn healthchecks(&self) -> [(&'static str, [String; 3]); 2] {
+        let flags = |server: &String| ["--listen".into(), server.clone(), "--healthcheck".into()];
+        let [learner, inference] = self.servers.each_ref().map(flags);
+        [("learner", learner), ("inference-server", inference)]
+    }
+
     /// A channel to a server, with all that opens its door.
     fn channel(&self, server: &str) -> Channel {
         let certs = self.folder.path().join("certs");
@@ -150,21 +157,25 @@ fn every_stranger_is_refused_by_both_servers_and_the_run_learns() {
     let pages = [run.metrics[0].clone(), run.metrics[1].clone()];
     let before = pages.each_ref().map(|page| refused_total(page));
 
-    let keys = run.without_token();
-    for own in [trains_at("main", &run.servers), plays_at("main", &run.servers)] {
-        is_refused("actor", &own, &keys, &["asks for a token: pass --token-file"]);
+    // An actor is refused by whichever server hears it first, so each is asked by itself as well.
+    let actors = [trains_at("main", &run.servers), plays_at("main", &run.servers)];
+    let no_token = run.without_token();
+    let wrong_token = run.with_token("another-0123456789-abcdef");
+    for (keys, says) in [
+        (no_token, "asks for a token: pass --token-file"),
+        (wrong_token, "the token is not this server's"),
+    ] {
+        for actor in &actors {
+            is_refused("actor", actor, &keys, &[says]);
+        }
+        for (role, own) in run.healthchecks() {
+            is_refused(role, &own, &keys, &[says]);
+        }
+        run.goes_on(says);
     }
-    run.goes_on("actors without a token");
-
-    let keys = run.with_token("another-0123456789-abcdef");
-    for own in [trains_at("main", &run.servers), plays_at("main", &run.servers)] {
-        is_refused("actor", &own, &keys, &["the token is not this server's"]);
-    }
-    run.goes_on("actors with a wrong token");
 
     // An actor would try until the door changes; a check of the health says it once.
-    for (role, server) in ["learner", "inference-server"].iter().zip(run.servers.clone()) {
-        let own = ["--listen".into(), server, "--healthcheck".into()];
+    for (role, own) in run.healthchecks() {
         is_refused(role, &own, &[], &["the server speaks TLS"]);
     }
     run.goes_on("plaintext");
@@ -218,17 +229,19 @@ fn nonsense_in_plain(server: &str) {
 
 /// Who has all keys, and sends what is too much, or means nothing.
 async fn bad_messages(run: &Run) {
-    let huge = vec![0; MAX_MESSAGE_BYTES];
-    let junk = vec![7; 13];
-    for (observations, code) in [(huge, Code::OutOfRange), (junk, Code::InvalidArgument)] {
+    let huge = (vec![0; MAX_MESSAGE_BYTES], "decoded message length too large");
+    let junk = (vec![7; 13], "");
+    for (observations, says) in [huge, junk] {
         let frames = Some(v1::Frames { observations: observations.into(), ..<_>::default() });
         let trajectory = v1::Trajectory { frames: frames.clone(), ..<_>::default() };
         let trajectories = v1::Trajectories { trajectories: vec![trajectory] };
         let status = pushed(run, push_request::Body::Trajectories(trajectories)).await;
-        assert_eq!(status.code(), code, "{status}");
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        assert!(status.message().contains(says), "{status}");
         let observe = v1::Observe { frames, unroll_start: true };
         let status = asked(run, act_request::Body::Observe(observe)).await;
-        assert_eq!(status.code(), code, "{status}");
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        assert!(status.message().contains(says), "{status}");
     }
 }
 

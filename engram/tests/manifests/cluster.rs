@@ -102,7 +102,11 @@ impl<'a> Cluster<'a> {
         };
         for (variable, value) in &environment {
             let ours = variable.starts_with("ENGRAM_");
-            let used = command.iter().any(|word| *word == format!("$({variable})"));
+            let argument = format!("$({variable})");
+            let used = self.workloads().into_iter().any(|workload| {
+                let container = &workload["spec"]["template"]["spec"]["containers"][0];
+                words(&container["command"]).contains(&argument.as_str())
+            });
             // What all programs share need not be for each.
             let somebody = programs().values().any(|program| program.reads(variable));
             let own = container["env"].as_array().into_iter().flatten();

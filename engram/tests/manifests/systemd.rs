@@ -65,7 +65,8 @@ fn make_executable(program: &Path) {
 
 /// The variables that a file sets, in `Environment=` or as a file of the environment.
 fn variables(text: &str) -> BTreeSet<String> {
-    let words = text.lines().flat_map(|line| {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let words = lines.flat_map(|line| {
         let set =
             line.strip_prefix("Environment=").or_else(|| line.strip_prefix("UnsetEnvironment="));
         set.unwrap_or(line).split_ascii_whitespace()
