@@ -53,8 +53,8 @@ pub(crate) struct BenchArgs {
     /// For scaling: how the programs reach one another
     #[arg(long, value_enum, value_delimiter = ',', default_value = "tcp,unix,tls")]
     transports: Vec<Transport>,
-    /// For recovery: how often each program is killed
-    #[arg(long, value_name = "N", default_value_t = 5,
+    /// For scaling and recovery: how often everything is done; medians are shown
+    #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: u32,
     #[command(flatten)]
@@ -118,8 +118,13 @@ pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
             offpolicy::run(&experiment, &args.configs, compute, args.seconds, shutdown)
         }
         What::Scaling => {
-            let (transports, actors) = (&args.transports, &args.actors);
-            scaling::run(&experiment, transports, actors, compute, args.seconds, shutdown)
+            let study = scaling::Study {
+                actors: &args.actors,
+                transports: &args.transports,
+                rounds: args.repetitions,
+                seconds: args.seconds,
+            };
+            scaling::run(&experiment, study, compute, shutdown)
         }
         What::Recovery => recovery::run(&experiment, args.repetitions, compute, shutdown),
         What::Soak => soak::run(&experiment, compute, shutdown),

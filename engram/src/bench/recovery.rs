@@ -106,10 +106,7 @@ pub(super) fn run(
     let mut trial = Trial::start(experiment, compute, shutdown)?;
     let steady = trial.rate(STEADY)?;
     println!("undisturbed: {steady:.0} env steps/s\n");
-    println!(
-        "{:<17} {:>9} {:>9} {:>9} {:>11} {:>12} {:>12}",
-        "", "seconds", "until", "", "", "env steps", "lost"
-    );
+    println!("{:<17} {:>41} {:>25}", "", "seconds until", "env steps lost");
     println!(
         "{:<17} {:>9} {:>9} {:>9} {:>11} {:>12} {:>12}",
         "killed", "serving", "acting", "update", "new weights", "rolled back", "not learned"

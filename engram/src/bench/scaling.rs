@@ -10,6 +10,7 @@ use engram_service::Shutdown;
 
 use super::programs::{Fleet, Role, Transport};
 use crate::experiment::Experiment;
+use crate::statistics::median;
 use crate::system::Compute;
 
 /// Keys that are set in the experiment, before those of the command line: an actor shall not be a
@@ -38,18 +39,31 @@ struct Rates {
     micros: [f64; 3],
 }
 
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Study<'a> {
+    /// Numbers of actors.
+    pub(super) actors: &'a [u32],
+    pub(super) transports: &'a [Transport],
+    /// Rounds over all combinations. Medians are shown, so that what else the machine does at one
+    /// moment hits none of them alone.
+    pub(super) rounds: u32,
+    /// Seconds of each.
+    pub(super) seconds: f64,
+}
+
 /// Measures every combination, and prints a table.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(super) fn run(
     experiment: &Experiment,
-    transports: &[Transport],
-    actors: &[u32],
+    study: Study<'_>,
     compute: Compute,
-    seconds: f64,
     shutdown: &Shutdown,
 ) -> Result<()> {
+    let Study { actors, transports, rounds, seconds } = study;
     println!(
-        "{}: {}, {} environments per actor, unroll {}, batch of {}; {seconds} s each; {} cores\n",
+        "{}: {}, {} environments per actor, unroll {}, batch of {}; medians of {rounds} times \
+         {seconds} s; {} cores\n",
         experiment.env.spec(),
         experiment.resolved.parts().seq,
         experiment.run.envs_per_actor,
@@ -57,30 +71,37 @@ pub(super) fn run(
         experiment.rl.batch_size(),
         std::thread::available_parallelism()?
     );
-    println!(
-        "{:<16} {:>6} {:>12} {:>12} {:>6} {:>10} {:>10} {:>10} {:>10}",
-        "", "", "env steps/s", "", "", "µs of CPU", "per env", "step", ""
-    );
+    let combinations: Vec<(Transport, u32)> =
+        transports.iter().flat_map(|&t| actors.iter().map(move |&n| (t, n))).collect();
+    let mut measured = vec![Vec::new(); combinations.len()];
+    for _ in 0..rounds {
+        for (&(transport, actors), rates) in combinations.iter().zip(&mut measured) {
+            rates.push(measure(experiment, transport, actors, compute, seconds, shutdown)?);
+        }
+    }
+    println!("{:<23} {:>25} {:>6} {:>43}", "", "env steps/s", "", "µs of CPU per env step");
     println!(
         "{:<16} {:>6} {:>12} {:>12} {:>6} {:>10} {:>10} {:>10} {:>10}",
         "transport", "actors", "learned", "acted", "ratio", "learner", "inference", "actors", "all"
     );
-    let mut first = None;
-    for &transport in transports {
-        for &count in actors {
-            let rates = measure(experiment, transport, count, compute, seconds, shutdown)?;
-            let one = *first.get_or_insert(rates.learned);
-            let [learner, inference, acting] = rates.micros;
-            println!(
-                "{:<16} {count:>6} {:>12.0} {:>12.0} {:>6.2} {learner:>10.2} {inference:>10.2} \
-                 {acting:>10.2} {:>10.2}",
-                transport.name(),
-                rates.learned,
-                rates.acted,
-                rates.learned / one,
-                learner + inference + acting
-            );
-        }
+    let of = |rates: &[Rates], get: fn(&Rates) -> f64| {
+        let values: Vec<f64> = rates.iter().map(get).collect();
+        median(&values).expect("there is at least one round")
+    };
+    let one = of(&measured[0], |rates| rates.learned);
+    for ((transport, actors), rates) in combinations.iter().zip(&measured) {
+        let learned = of(rates, |rates| rates.learned);
+        println!(
+            "{:<16} {actors:>6} {learned:>12.0} {:>12.0} {:>6.2} {:>10.2} {:>10.2} {:>10.2} \
+             {:>10.2}",
+            transport.name(),
+            of(rates, |rates| rates.acted),
+            learned / one,
+            of(rates, |rates| rates.micros[0]),
+            of(rates, |rates| rates.micros[1]),
+            of(rates, |rates| rates.micros[2]),
+            of(rates, |rates| rates.micros.iter().sum())
+        );
     }
     Ok(())
 }
