@@ -27,7 +27,8 @@ pub struct ActorConfig {
     pub envs: u32,
     /// The experiment's seed: the actor's worlds are derived from it by the actor's number.
     pub seed: Seed,
-    /// Inference servers. The groups spread over them, and fail over from one to the next.
+    /// Inference servers, one or several behind each address. The groups spread over them, and fail
+    /// over from one to the next.
     pub inference: Vec<Address>,
     /// What it is there for.
     pub purpose: Purpose,

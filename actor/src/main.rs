@@ -25,8 +25,8 @@ struct Program {
         required_unless_present_any = ["evaluate", "print_config"]
     )]
     learner: Option<Address>,
-    /// Where actions come from; several addresses, separated by commas, share the load and stand in
-    /// for one another
+    /// Where actions come from; several addresses, separated by commas, and all servers behind a
+    /// name share the load and stand in for one another
     #[arg(
         long,
         value_name = "ADDR",

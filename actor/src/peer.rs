@@ -1,6 +1,6 @@
 //! The servers that an actor depends on: what their failures mean, and how it comes back to them.
 
-use engram_service::net::connect;
+use engram_service::net::connect_at;
 use engram_service::{Address, Backoff, Channel, NetError};
 use tonic::Code;
 
@@ -18,43 +18,50 @@ pub(crate) enum End {
     Fatal(ActorError),
 }
 
-/// A server, at one of several addresses.
+/// A server, at one of several addresses, each of which may be a name that several servers share.
 #[derive(Debug)]
 pub(crate) struct Peer {
     /// What it is, in messages and metrics.
     kind: &'static str,
     addresses: Vec<Address>,
-    /// The address in use.
-    at: usize,
+    /// Counts through the addresses, and through the servers behind each of them.
+    turn: u64,
     backoff: Backoff,
     /// Whether the last that was heard of it was a failure.
     lost: bool,
 }
 
 impl Peer {
-    /// A server of this kind; address number `first` (modulo their count) is tried first.
+    /// A server of this kind. Peers whose `turn` differs by one begin at different servers, if
+    /// there are several.
     pub(crate) fn new(
         kind: &'static str,
         addresses: Vec<Address>,
-        first: usize,
+        turn: u64,
         backoff: Backoff,
     ) -> Self {
         assert!(!addresses.is_empty(), "a peer has at least one address");
-        let at = first % addresses.len();
-        Peer { kind, addresses, at, backoff, lost: false }
+        Peer { kind, addresses, turn, backoff, lost: false }
     }
 
     /// What it is called in messages.
     pub(crate) fn name(&self) -> String {
-        format!("the {} at {}", self.kind, self.addresses[self.at])
+        format!("the {} at {}", self.kind, self.place().0)
     }
 
-    /// A fresh channel to the address in use.
+    /// A fresh channel to the server in use.
     pub(crate) fn channel(&self) -> Channel {
-        connect(&self.addresses[self.at], self.kind)
+        let (address, turn) = self.place();
+        connect_at(address, self.kind, turn)
     }
 
-    /// Waits before the next attempt, which goes to the next address.
+    /// The address in use, and at which of its servers to begin.
+    fn place(&self) -> (&Address, u64) {
+        let count = self.addresses.len() as u64;
+        (&self.addresses[(self.turn % count) as usize], self.turn / count)
+    }
+
+    /// Waits before the next attempt, which goes to the next server.
     pub(crate) async fn retreat(&mut self, reason: &str) {
         if self.lost {
             tracing::debug!(reason, "{} is still away", self.name());
@@ -63,7 +70,7 @@ impl Peer {
         }
         self.lost = true;
         metrics::reconnects(self.kind);
-        self.at = (self.at + 1) % self.addresses.len();
+        self.turn += 1;
         self.backoff.wait().await;
     }
 
@@ -104,6 +111,20 @@ mod tests {
     fn end(status: Status) -> End {
         let (peer, doing) = ("the learner at x".to_owned(), "registering");
         NetError::Refused { peer, doing, status: Box::new(status) }.into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_go_through_all_addresses_before_they_come_to_the_next_server_of_each() {
+        let addresses = ["a:1", "b:1", "c:1"].map(|text| text.parse().unwrap()).to_vec();
+        let mut peer = Peer::new("inference server", addresses, 5, Backoff::new(1));
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            let (address, turn) = peer.place();
+            seen.push((address.to_string(), turn));
+            peer.retreat("a test").await;
+        }
+        let expected = [("c:1", 1), ("a:1", 2), ("b:1", 2), ("c:1", 2)];
+        assert_eq!(seen, expected.map(|(address, turn)| (address.to_string(), turn)));
     }
 
     #[test]

@@ -239,9 +239,9 @@ impl Start<'_> {
                 continue;
             }
             // The groups of all actors spread over the servers.
-            let first = config.actor as usize + index;
+            let turn = u64::from(config.actor) + index as u64;
             let backoff = self.backoff("inference", index as u64);
-            let peer = Peer::new("inference server", config.inference.clone(), first, backoff);
+            let peer = Peer::new("inference server", config.inference.clone(), turn, backoff);
             let (identity, within) = (self.identity.clone(), config.patience.answer);
             let inference = Inference::new(peer, identity, env_indices.clone(), within);
             let stagger_steps = match config.purpose {

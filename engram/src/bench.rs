@@ -5,7 +5,10 @@
 mod intake;
 mod memory;
 mod offpolicy;
+mod programs;
+mod recovery;
 mod requests;
+mod scaling;
 mod soak;
 mod stages;
 mod whole;
@@ -17,6 +20,7 @@ use clap::{Args, ValueEnum};
 use engram_service::Shutdown;
 use engram_service::config::{Selection, resolve};
 
+use self::programs::Transport;
 use crate::compute::ComputeArgs;
 use crate::experiment::Experiment;
 
@@ -27,7 +31,7 @@ pub(crate) struct BenchArgs {
     #[arg(value_enum, default_value = "system")]
     what: What,
     /// The experiment whose world, network and algorithm are used [default: recall-30, or
-    /// recall-dqn for offpolicy]
+    /// recall-dqn for offpolicy; without memory for scaling and recovery]
     #[arg(long, value_name = "NAME")]
     experiment: Option<String>,
     /// Set one key, as in run.envs_per_actor=128; may be given many times
@@ -42,6 +46,17 @@ pub(crate) struct BenchArgs {
     /// Env steps of a whole run [default: 400000, or 10 million for soak, 8000 for offpolicy]
     #[arg(long, value_name = "N")]
     env_steps: Option<u64>,
+    /// For scaling: numbers of actors
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,2,4,8",
+          value_parser = clap::value_parser!(u32).range(1..=1024))]
+    actors: Vec<u32>,
+    /// For scaling: how the programs reach one another
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "tcp,unix,tls")]
+    transports: Vec<Transport>,
+    /// For scaling and recovery: how often everything is done; medians are shown
+    #[arg(long, value_name = "N", default_value_t = 3,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repetitions: u32,
     #[command(flatten)]
     compute: ComputeArgs,
 }
@@ -60,25 +75,36 @@ enum What {
     /// Q-learning on whole episodes: replay, updates, and a whole run
     #[value(name = "offpolicy")]
     OffPolicy,
+    /// The real programs with more and more actors, over TCP, Unix sockets and mutual TLS
+    Scaling,
+    /// The real programs, each killed and started again: how long the others wait, what is lost
+    Recovery,
     /// Resident memory over a long run
     Soak,
 }
+
+/// More than any measurement of programs takes: it ends them.
+const ENDLESS: u64 = 1 << 40;
 
 /// Measures, and prints a table.
 pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
     let (name, env_steps, set): (_, _, &[&str]) = match args.what {
         What::OffPolicy => ("recall-dqn", 8_000, &offpolicy::SET),
         What::Soak => ("recall-30", 10_000_000, &[]),
+        What::Scaling => ("recall-30", ENDLESS, &scaling::SET),
+        What::Recovery => ("recall-30", ENDLESS, &recovery::SET),
         _ => ("recall-30", 400_000, &[]),
     };
     let mut set: Vec<String> = set.iter().map(ToString::to_string).collect();
     set.extend_from_slice(&args.set);
     set.push(format!("run.env_steps={}", args.env_steps.unwrap_or(env_steps)));
+    // A light network: what lies between the programs shall show.
+    let light = matches!(args.what, What::Scaling | What::Recovery) && args.experiment.is_none();
     let experiment = Experiment::new(resolve(&Selection {
         experiment: args.experiment.clone().unwrap_or_else(|| name.into()),
         env: None,
         rl: None,
-        seq: None,
+        seq: light.then(|| "feedforward".into()),
         set,
         configs: args.configs.clone(),
     })?)?;
@@ -91,6 +117,16 @@ pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
         What::OffPolicy => {
             offpolicy::run(&experiment, &args.configs, compute, args.seconds, shutdown)
         }
+        What::Scaling => {
+            let study = scaling::Study {
+                actors: &args.actors,
+                transports: &args.transports,
+                rounds: args.repetitions,
+                seconds: args.seconds,
+            };
+            scaling::run(&experiment, study, compute, shutdown)
+        }
+        What::Recovery => recovery::run(&experiment, args.repetitions, compute, shutdown),
         What::Soak => soak::run(&experiment, compute, shutdown),
     }
 }

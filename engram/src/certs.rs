@@ -43,23 +43,30 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Makes the certificates, and prints where they are.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn run(args: &CertsArgs) -> Result<()> {
-    for name in &args.names {
-        check_name(name)?;
-    }
-    let files = make(&args.names, args.days, SystemTime::now())?;
-    let standing = |name: &&File| args.out.join(name.0).symlink_metadata().is_ok();
-    if let Some((name, _)) = files.iter().find(standing) {
-        let path = args.out.join(name);
-        bail!("{} exists, and is not overwritten: choose another --out", path.display());
-    }
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(&args.out);
-    made.with_context(|| format!("cannot make the folder {}", args.out.display()))?;
-    for (name, text) in &files {
-        let path = args.out.join(name);
-        write(&path, text)?;
+    for path in create(&args.out, &args.names, args.days)? {
         println!("{}", path.display());
     }
     Ok(())
+}
+
+/// Makes the certificates in the folder `out`, and returns their files.
+pub(crate) fn create(out: &Path, names: &[String], days: u32) -> Result<Vec<PathBuf>> {
+    for name in names {
+        check_name(name)?;
+    }
+    let files = make(names, days, SystemTime::now())?;
+    let standing = |name: &&File| out.join(name.0).symlink_metadata().is_ok();
+    if let Some((name, _)) = files.iter().find(standing) {
+        let path = out.join(name);
+        bail!("{} exists, and is not overwritten: choose another --out", path.display());
+    }
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(out);
+    made.with_context(|| format!("cannot make the folder {}", out.display()))?;
+    let write_one = |(name, text): &File| {
+        let path = out.join(name);
+        write(&path, text).map(|()| path)
+    };
+    files.iter().map(write_one).collect()
 }
 
 /// The files: a CA, a server's certificate for all names, and a client's.

@@ -2,53 +2,8 @@
 
 mod support;
 
-use std::path::Path;
-use std::process::{Command, Output};
-
-use support::{Program, configs, wait_for};
-
-const TOKEN: &str = "sesame-0123456789-abcdef";
-
-/// The folder's certificates and token, as flags of all programs.
-fn flags(folder: &Path) -> Vec<String> {
-    let certs = folder.join("certs");
-    let made = Command::new(env!("CARGO_BIN_EXE_engram"))
-        .args(["certs", "--names", "localhost,127.0.0.1", "--out"])
-        .arg(&certs)
-        .output()
-        .expect("it starts");
-    assert!(made.status.success(), "{made:?}");
-    std::fs::write(certs.join("token"), format!("{TOKEN}\n")).expect("room on disk");
-    [
-        ("--tls-cert", "server.pem"),
-        ("--tls-key", "server.key"),
-        ("--tls-client-ca", "ca.pem"),
-        ("--tls-ca", "ca.pem"),
-        ("--tls-client-cert", "client.pem"),
-        ("--tls-client-key", "client.key"),
-        ("--token-file", "token"),
-    ]
-    .into_iter()
-    .flat_map(|(flag, file)| [flag.into(), certs.join(file).display().to_string()])
-    .collect()
-}
-
-fn start(role: &str, own: &[&str], shared: &[String]) -> Program {
-    let args: Vec<&str> = own.iter().copied().chain(shared.iter().map(String::as_str)).collect();
-    Program::start(role, &args)
-}
-
-/// Runs to the end, which is soon.
-fn run(role: &str, own: &[&str], shared: &[String]) -> Output {
-    let program = Path::new(env!("CARGO_BIN_EXE_engram")).with_file_name(format!("engram-{role}"));
-    Command::new(program).args(own).args(shared).output().expect("it starts")
-}
-
-/// The address that a program says it serves at.
-fn address(line: &str) -> String {
-    let rest = line.split("address=").nth(1).expect("the line names an address");
-    rest.split_whitespace().next().expect("an address").to_string()
-}
+use support::locked::{TOKEN, flags, run, start};
+use support::{address, configs, wait_for};
 
 #[test]
 fn three_programs_learn_behind_mutual_tls_and_a_token_and_a_stranger_does_not() {

@@ -4,7 +4,7 @@ mod support;
 
 use std::path::Path;
 
-use support::{Program, configs, progress, scrape, wait_for};
+use support::{Program, address, configs, progress, scrape, wait_for};
 
 /// Recall over two blank frames: small, and impossible without memory.
 const WORLD: [&str; 6] =
@@ -93,12 +93,6 @@ fn unix(folder: &Path, env_steps: u64) -> System {
         runs: folder.join("runs").display().to_string(),
         env_steps,
     }
-}
-
-/// The address that a program says it serves at.
-fn address(line: &str) -> String {
-    let rest = line.split("address=").nth(1).expect("the line names an address");
-    rest.split_whitespace().next().expect("an address").to_string()
 }
 
 #[test]

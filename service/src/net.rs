@@ -10,7 +10,7 @@
 //! both     address     where              backoff   when to try again
 //! server   door        what is locked     limits    how much strangers may ask
 //!          listener    who came in        guard     the token of every call
-//! client   channel     calls, with keys
+//! client   channel     calls, with keys              names     the servers behind one name
 //! both     connection  bytes              tls, token
 //! ```
 
@@ -23,6 +23,7 @@ mod door;
 mod guard;
 mod limits;
 mod listener;
+mod names;
 mod tls;
 mod token;
 
@@ -34,12 +35,13 @@ use thiserror::Error;
 pub use address::{Address, Keyed, Pipe};
 pub use backoff::Backoff;
 pub use channel::{Guarding, answer, serve, server_builder};
-pub use client::{Channel, connect};
+pub use client::{Channel, connect, connect_at};
 pub use connection::{Connection, Peer};
 pub use door::{Door, DoorError, Keys};
 pub use guard::{Guard, GuardLayer, Guarded};
 pub use limits::Limits;
 pub use listener::{Exposure, Incoming, Listener};
+pub use names::Names;
 pub use tls::{ClientTls, Identity, ServerTls};
 pub use token::{TOKEN_VARIABLE, Token};
 

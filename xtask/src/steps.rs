@@ -18,6 +18,9 @@ const MAIN_EXPERIMENT: &str = "main";
 /// task, episodes to tell how good all are, and a picture of their learning curves.
 const MAIN_FLAGS: &str = "--against elstm-small-tbptt,feedforward --evaluate 100 --plot";
 
+/// Measurements that start the programs beside `engram`.
+const WHOLE_PROGRAMS: [&str; 2] = ["scaling", "recovery"];
+
 /// Trains, evaluates and plots the main experiment; or `engram train` with other arguments.
 pub(crate) fn train(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {
     setup::run(host, Wish::default())?;
@@ -33,6 +36,14 @@ pub(crate) fn train(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {
 /// Measures, with the optimized build.
 pub(crate) fn bench(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {
     setup::run(host, Wish::default())?;
+    if args.iter().any(|word| WHOLE_PROGRAMS.iter().any(|name| word == name)) {
+        let build = "build --release --locked --bins --package engram-learner \
+                     --package engram-inference-server --package engram-actor";
+        let built = cargo(host).args(words(build)).status()?;
+        if !built.success() {
+            return Ok(exit_code(built.code()));
+        }
+    }
     let run = "run --release --package engram --bin engram -- bench";
     become_it(cargo(host).args(words(run)).args(args))
 }

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test uses its own part of this")]
 #![allow(clippy::print_stderr, reason = "a failed test shows what its programs said")]
 
+pub(crate) mod locked;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -131,6 +133,12 @@ impl Drop for Program {
 /// A program of this build: all of them lie beside one another.
 fn binary(name: &str) -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_engram")).with_file_name(name)
+}
+
+/// The address that a program says it serves at.
+pub(crate) fn address(line: &str) -> String {
+    let rest = line.split("address=").nth(1).expect("the line names an address");
+    rest.split_whitespace().next().expect("an address").to_string()
 }
 
 /// Where experiments are found.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
-use super::{Keys, NetError};
+use super::{Keys, Names, NetError};
 
 /// Where a process listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,15 +27,17 @@ pub enum Address {
     Unix(PathBuf),
     /// Within this process: made by [`Listener::memory`](super::Listener::memory), never parsed.
     Memory(Pipe),
-    /// One of the others, with what opens the door there: made by [`Keys::at`], never parsed.
+    /// One of the others, with what opens the door there: made by [`Keys::at`] and
+    /// [`Address::among`], never parsed.
     Keyed(Arc<Keyed>),
 }
 
-/// An address, and what a client shows there. Two are equal that lead to the same place.
+/// An address, how it is found, and what a client shows there. Two are equal that lead to the same place.
 #[derive(Debug)]
 pub struct Keyed {
     pub(super) address: Address,
     pub(super) keys: Keys,
+    pub(super) names: Names,
 }
 
 /// The dialing end of a listener within this process.
@@ -62,6 +64,15 @@ impl Address {
             }
             other => other.clone(),
         }
+    }
+
+    /// The same address, whose name `names` knows.
+    pub fn among(&self, names: Names) -> Self {
+        let (address, keys) = match self {
+            Address::Keyed(keyed) => (keyed.address.clone(), keyed.keys.clone()),
+            bare => (bare.clone(), Keys::default()),
+        };
+        Address::Keyed(Arc::new(Keyed { address, keys, names }))
     }
 
     /// Whether its name says that it is of this machine alone.

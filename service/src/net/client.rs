@@ -1,7 +1,10 @@
 //! The client's end: a channel to an [`Address`], with the keys that open its door.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,7 +22,8 @@ use super::channel::{
     CONNECTION_WINDOW, FRAME, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW,
 };
 use super::connection::LastWords;
-use super::{Address, Connection, Keys, NetError};
+use super::names::reach;
+use super::{Address, Connection, Keys, Names, NetError};
 
 /// How long dialing may take, the TLS handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,9 +42,17 @@ pub struct Channel {
 /// A channel to a peer, which is dialed at the first call and again after every loss. `peer` names
 /// it in errors: `learner`, `inference server`.
 pub fn connect(address: &Address, peer: &'static str) -> Channel {
-    let (place, keys) = match address {
-        Address::Keyed(keyed) => (&keyed.address, keyed.keys.clone()),
-        bare => (bare, Keys::default()),
+    connect_at(address, peer, 0)
+}
+
+/// The same, where several servers may share one name: the name is resolved whenever it is dialed,
+/// and the first dial begins at address number `turn` (modulo their count), the next one at the
+/// address after it. Those that follow are tried as well, within the same limit of time. Calls
+/// stay on the connection on which they began.
+pub fn connect_at(address: &Address, peer: &'static str, turn: u64) -> Channel {
+    let (place, keys, names) = match address {
+        Address::Keyed(keyed) => (&keyed.address, keyed.keys.clone(), keyed.names.clone()),
+        bare => (bare, Keys::default(), Names::default()),
     };
     let words = LastWords::default();
     let endpoint = match place {
@@ -52,6 +64,7 @@ pub fn connect(address: &Address, peer: &'static str) -> Channel {
         // Sockets of this machine and pipes have no lock.
         _ => None,
     };
+    let dialer = Arc::new(Dialer { names, keys, turn: AtomicU64::new(turn) });
     let (target, heard) = (place.clone(), words.clone());
     let inner = endpoint
         .unwrap_or_else(|| Endpoint::from_static("http://localhost"))
@@ -62,10 +75,10 @@ pub fn connect(address: &Address, peer: &'static str) -> Channel {
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
         .connect_with_connector_lazy(service_fn(move |_: Uri| {
-            let (address, keys, heard) = (target.clone(), keys.clone(), heard.clone());
+            let (address, dialer, heard) = (target.clone(), dialer.clone(), heard.clone());
             async move {
                 let slow = |_| io::Error::new(io::ErrorKind::TimedOut, "no answer in 5 s");
-                let dialed = timeout(CONNECT_TIMEOUT, dial(&address, &keys)).await.map_err(slow);
+                let dialed = timeout(CONNECT_TIMEOUT, dialer.dial(&address)).await.map_err(slow);
                 dialed
                     .and_then(|connection| connection)
                     .map(|connection| TokioIo::new(connection.telling(heard)))
@@ -75,24 +88,41 @@ pub fn connect(address: &Address, peer: &'static str) -> Channel {
     Channel { inner, authorization, address: place.clone(), peer, words }
 }
 
-async fn dial(address: &Address, keys: &Keys) -> io::Result<Connection> {
-    let peer = address.to_string();
-    match address {
-        Address::Tcp { host, port } => {
-            let stream = TcpStream::connect((host.as_str(), *port)).await?;
-            stream.set_nodelay(true)?;
-            let local = stream.peer_addr()?.ip().to_canonical().is_loopback();
-            match &keys.tls {
-                Some(tls) => Ok(Connection::new(tls.connect(host, stream).await?, peer)),
-                None if keys.token.is_some() && !local && !keys.insecure => {
-                    Err(io::Error::other("the token would travel unencrypted: pass --tls-ca"))
-                }
-                None => Ok(Connection::new(stream, peer)),
+/// What a channel dials with.
+struct Dialer {
+    names: Names,
+    keys: Keys,
+    /// The next dial's.
+    turn: AtomicU64,
+}
+
+impl Dialer {
+    async fn dial(&self, address: &Address) -> io::Result<Connection> {
+        let peer = address.to_string();
+        match address {
+            Address::Tcp { host, port } => {
+                let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+                let addresses = self.names.addresses(host, *port, turn).await?;
+                reach(addresses, |at| knock(at, host.clone(), self.keys.clone(), peer.clone()))
+                    .await
             }
+            Address::Unix(path) => Ok(Connection::new(UnixStream::connect(path).await?, peer)),
+            Address::Memory(pipe) => Ok(Connection::new(pipe.dial().await?, peer)),
+            Address::Keyed(_) => unreachable!("keys are taken off before an address is dialed"),
         }
-        Address::Unix(path) => Ok(Connection::new(UnixStream::connect(path).await?, peer)),
-        Address::Memory(pipe) => Ok(Connection::new(pipe.dial().await?, peer)),
-        Address::Keyed(_) => unreachable!("keys are taken off before an address is dialed"),
+    }
+}
+
+/// A connection to one address of a host, the TLS handshake included.
+async fn knock(at: SocketAddr, host: String, keys: Keys, peer: String) -> io::Result<Connection> {
+    let stream = TcpStream::connect(at).await?;
+    stream.set_nodelay(true)?;
+    match &keys.tls {
+        Some(tls) => Ok(Connection::new(tls.connect(&host, stream).await?, peer)),
+        None if keys.token.is_some() && !at.ip().to_canonical().is_loopback() && !keys.insecure => {
+            Err(io::Error::other("the token would travel unencrypted: pass --tls-ca"))
+        }
+        None => Ok(Connection::new(stream, peer)),
     }
 }
 

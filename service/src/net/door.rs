@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::address::Keyed;
-use super::{Address, ClientTls, Exposure, Limits, ServerTls, Token};
+use super::{Address, ClientTls, Exposure, Limits, Names, ServerTls, Token};
 
 /// How a server is locked. Unix sockets and pipes need no lock: the file's mode is one.
 #[derive(Clone, Debug)]
@@ -139,11 +139,11 @@ impl Keys {
             return Err(DoorError::OpenWay { address: address.clone() });
         }
         // An address has one set of keys: the last.
-        let address = match address {
-            Address::Keyed(keyed) => &keyed.address,
-            bare => bare,
+        let (address, names) = match address {
+            Address::Keyed(keyed) => (&keyed.address, keyed.names.clone()),
+            bare => (bare, Names::default()),
         };
-        let keyed = Keyed { address: address.clone(), keys: self.clone() };
+        let keyed = Keyed { address: address.clone(), keys: self.clone(), names };
         Ok(Address::Keyed(Arc::new(keyed)))
     }
 }

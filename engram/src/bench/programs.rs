@@ -1,0 +1,380 @@
+//! The real programs of a run, on this machine: a [`Fleet`] of them, started, watched through their
+//! metrics, killed and started again.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use engram_policy::Device;
+use engram_service::net::{ClientTls, Identity, Keys, Token};
+use engram_service::{Address, Shutdown, health};
+use tempfile::TempDir;
+
+use crate::certs;
+use crate::experiment::Experiment;
+use crate::system::Compute;
+
+/// How programs reach one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Transport {
+    /// TCP on loopback
+    Tcp,
+    /// Unix sockets
+    Unix,
+    /// TCP on loopback, behind mutual TLS and a token
+    Tls,
+}
+
+impl Transport {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Transport::Tcp => "TCP",
+            Transport::Unix => "Unix sockets",
+            Transport::Tls => "TCP, mutual TLS",
+        }
+    }
+}
+
+/// What one of the programs is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Learner,
+    InferenceServer,
+    /// The one with this number.
+    Actor(u32),
+}
+
+impl Role {
+    fn program(self) -> &'static str {
+        match self {
+            Role::Learner => "engram-learner",
+            Role::InferenceServer => "engram-inference-server",
+            Role::Actor(_) => "engram-actor",
+        }
+    }
+
+    /// What its files are called, and it in messages.
+    fn name(self) -> String {
+        match self {
+            Role::Actor(number) => format!("actor-{number}"),
+            other => other.program().trim_start_matches("engram-").into(),
+        }
+    }
+}
+
+/// A learner, an inference server, and actors.
+pub(super) struct Fleet {
+    plan: Plan,
+    learner: Program,
+    inference: Program,
+    actors: Vec<Program>,
+}
+
+/// How each program is started.
+struct Plan {
+    folder: TempDir,
+    learner: Address,
+    inference: Address,
+    compute: Compute,
+    /// Flags that all share: keys.
+    shared: Vec<String>,
+    keys: Keys,
+    shutdown: Shutdown,
+}
+
+/// A running program, killed when dropped.
+struct Program {
+    role: Role,
+    child: Child,
+    metrics: PathBuf,
+    log: PathBuf,
+}
+
+/// What a program shows at `/metrics`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Page(String);
+
+/// How long anything may take before the measurement is given up.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Between two looks. It bounds how exact times are.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The secret of programs that live for seconds, on loopback, with certificates of their own.
+const TOKEN: &str = "engram-bench-on-loopback";
+
+impl Fleet {
+    /// Starts the programs. They do not yet serve.
+    pub(super) fn start(
+        experiment: &Experiment,
+        transport: Transport,
+        actors: u32,
+        compute: Compute,
+        shutdown: &Shutdown,
+    ) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("config.toml"), experiment.resolved.to_toml())?;
+        let (shared, keys) = match transport {
+            Transport::Tls => locked(&folder.path().join("certs"))?,
+            Transport::Tcp | Transport::Unix => Default::default(),
+        };
+        let [learner, inference] = match transport {
+            Transport::Unix => {
+                ["learner", "inference-server"].map(|name| Address::Unix(folder.path().join(name)))
+            }
+            Transport::Tcp | Transport::Tls => free_ports()?,
+        };
+        let shutdown = shutdown.clone();
+        let plan = Plan { folder, learner, inference, compute, shared, keys, shutdown };
+        Ok(Fleet {
+            learner: plan.start(Role::Learner)?,
+            inference: plan.start(Role::InferenceServer)?,
+            actors: (0..actors).map(|n| plan.start(Role::Actor(n))).collect::<Result<_>>()?,
+            plan,
+        })
+    }
+
+    /// Kills a program as `kill -9` does, and starts it anew at once, as a supervisor would.
+    pub(super) fn replace(&mut self, role: Role) -> Result<()> {
+        let program = match role {
+            Role::Learner => &mut self.learner,
+            Role::InferenceServer => &mut self.inference,
+            Role::Actor(number) => &mut self.actors[number as usize],
+        };
+        program.kill();
+        *program = self.plan.start(role)?;
+        Ok(())
+    }
+
+    /// What a program shows; nothing if it does not answer.
+    pub(super) fn page(&self, role: Role) -> Page {
+        self.program(role).page().unwrap_or_default()
+    }
+
+    /// A metric of a program, summed over labels; 0 where it is not shown.
+    pub(super) fn metric(&self, role: Role, name: &str) -> f64 {
+        self.page(role).sum(name)
+    }
+
+    /// The same, summed over all actors.
+    pub(super) fn of_actors(&self, name: &str) -> f64 {
+        self.actors.iter().map(|actor| actor.page().unwrap_or_default().sum(name)).sum()
+    }
+
+    /// Whether a server says that it serves.
+    pub(super) fn serves(&self, role: Role) -> Result<bool> {
+        let address = match role {
+            Role::Learner => &self.plan.learner,
+            Role::InferenceServer => &self.plan.inference,
+            Role::Actor(_) => unreachable!("an actor serves nobody"),
+        };
+        let address = self.plan.keys.at(address)?;
+        // A runtime of its own: this thread waits for signals' one from outside.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(health::check(&address)).is_ok())
+    }
+
+    /// What a program has logged since it was started last.
+    pub(super) fn log(&self, role: Role) -> String {
+        std::fs::read_to_string(&self.program(role).log).unwrap_or_default()
+    }
+
+    /// Waits until something holds, and returns how long that took.
+    pub(super) fn wait(
+        &mut self,
+        what: &str,
+        mut holds: impl FnMut(&Fleet) -> Result<bool>,
+    ) -> Result<Duration> {
+        let start = Instant::now();
+        while !holds(self)? {
+            if self.plan.shutdown.is_triggered() {
+                bail!("interrupted");
+            }
+            self.check_alive()?;
+            if start.elapsed() > PATIENCE {
+                let log = self.log(Role::Learner);
+                bail!("{what}: not within {} s; the learner:\n{}", PATIENCE.as_secs(), tail(&log));
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(start.elapsed())
+    }
+
+    /// Lets it run for so long.
+    pub(super) fn run_for(&mut self, seconds: f64) -> Result<()> {
+        let end = Instant::now() + Duration::from_secs_f64(seconds);
+        self.wait("running", |_| Ok(Instant::now() >= end)).map(|_| ())
+    }
+
+    fn program(&self, role: Role) -> &Program {
+        match role {
+            Role::Learner => &self.learner,
+            Role::InferenceServer => &self.inference,
+            Role::Actor(number) => &self.actors[number as usize],
+        }
+    }
+
+    fn check_alive(&mut self) -> Result<()> {
+        let all = [&mut self.learner, &mut self.inference].into_iter().chain(&mut self.actors);
+        for program in all {
+            if let Some(status) = program.child.try_wait()? {
+                let log = std::fs::read_to_string(&program.log).unwrap_or_default();
+                bail!("the {} ended ({status}):\n{}", program.role.name(), tail(&log));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    fn start(&self, role: Role) -> Result<Program> {
+        let folder = self.folder.path();
+        let name = role.name();
+        let (metrics, log) =
+            (folder.join(format!("{name}.metrics")), folder.join(format!("{name}.log")));
+        let child = self
+            .command(role)?
+            .args(["--metrics", &format!("unix:{}", metrics.display())])
+            .args(&self.shared)
+            .env("RUST_LOG", "info")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log)?)
+            .spawn()
+            .with_context(|| {
+                format!("cannot start {}: build all programs, with --bins", role.program())
+            })?;
+        Ok(Program { role, child, metrics, log })
+    }
+
+    /// The program beside this one, with what it needs to know.
+    fn command(&self, role: Role) -> Result<Command> {
+        let mut command = Command::new(std::env::current_exe()?.with_file_name(role.program()));
+        let (learner, inference) = (self.learner.to_string(), self.inference.to_string());
+        let folder = self.folder.path();
+        match role {
+            Role::Learner => command
+                .arg(folder.join("config.toml"))
+                .args(["--run-name", "bench", "--listen", &learner])
+                .arg("--runs")
+                .arg(folder.join("runs")),
+            Role::InferenceServer => command.args(["--listen", &inference, "--learner", &learner]),
+            Role::Actor(number) => command
+                .arg(folder.join("config.toml"))
+                .args(["--learner", &learner, "--inference", &inference])
+                .args(["--actor", &number.to_string()]),
+        };
+        let threads = match role {
+            Role::Learner => self.compute.learner_threads,
+            Role::InferenceServer => self.compute.inference_threads,
+            Role::Actor(_) => return Ok(command),
+        };
+        let device = match self.compute.device {
+            Device::Cpu => "cpu".into(),
+            Device::Cuda(number) => format!("cuda:{number}"),
+        };
+        command.args(["--threads", &threads.to_string(), "--device", &device]);
+        Ok(command)
+    }
+}
+
+impl Program {
+    fn kill(&mut self) {
+        // One that has ended already cannot be killed, and need not.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// `None` while nobody answers.
+    fn page(&self) -> Option<Page> {
+        let mut stream = UnixStream::connect(&self.metrics).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        let request = "GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(Page(answer))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Page {
+    /// A metric, summed over its labels; 0 where it is not there.
+    pub(super) fn sum(&self, name: &str) -> f64 {
+        let of_it =
+            |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let value = |line: &str| line.rsplit(' ').next()?.parse::<f64>().ok();
+        self.0.lines().filter(of_it).filter_map(value).sum()
+    }
+}
+
+/// Certificates and a token in `folder`: the flags that name them, and the same as keys.
+fn locked(folder: &Path) -> Result<(Vec<String>, Keys)> {
+    certs::create(folder, &["localhost".into(), "127.0.0.1".into()], 1)?;
+    std::fs::write(folder.join("token"), TOKEN)?;
+    let flags = [
+        ("--tls-cert", "server.pem"),
+        ("--tls-key", "server.key"),
+        ("--tls-client-ca", "ca.pem"),
+        ("--tls-ca", "ca.pem"),
+        ("--tls-client-cert", "client.pem"),
+        ("--tls-client-key", "client.key"),
+        ("--token-file", "token"),
+    ];
+    let flags = flags
+        .into_iter()
+        .flat_map(|(flag, file)| [flag.into(), folder.join(file).display().to_string()]);
+    let identity = Identity { cert: folder.join("client.pem"), key: folder.join("client.key") };
+    let tls = ClientTls::load(&folder.join("ca.pem"), Some(&identity), None)?;
+    let token = Token::new(TOKEN, "the bench's token")?;
+    Ok((flags.collect(), Keys { tls: Some(tls), token: Some(token), insecure: false }))
+}
+
+/// Two ports that nobody has now. A program that is started again needs the same one, so the system
+/// cannot choose when it listens.
+fn free_ports() -> Result<[Address; 2]> {
+    let bind = || TcpListener::bind(("127.0.0.1", 0));
+    let both = [bind()?, bind()?];
+    let [first, second] = both.each_ref().map(|listener| listener.local_addr());
+    Ok([Address::loopback(first?.port()), Address::loopback(second?.port())])
+}
+
+/// The last lines of a log.
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(10)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_summed_over_its_labels_and_zero_where_it_is_not_shown() {
+        let text = "# HELP a x\na{on=\"b\"} 2\na{on=\"c\"} 3.5\na_total 100\n";
+        let page = Page(text.into());
+        assert_eq!(page.sum("a"), 5.5);
+        assert_eq!(page.sum("a_total"), 100.0);
+        assert_eq!(page.sum("b"), 0.0);
+    }
+
+    #[test]
+    fn keys_of_a_bench_open_its_own_doors() {
+        let folder = tempfile::tempdir().unwrap();
+        let (flags, keys) = locked(&folder.path().join("certs")).unwrap();
+        assert_eq!(flags.len(), 14);
+        assert!(flags.iter().skip(1).step_by(2).all(|file| Path::new(file).exists()));
+        keys.at(&Address::loopback(1)).unwrap();
+    }
+}

@@ -1,0 +1,305 @@
+//! Whoever does not belong: without a token, with a wrong one, in plaintext, of another world, with
+//! too much, with nonsense. Each is refused by both servers, which are real programs, and the run
+//! that goes on meanwhile does not notice.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+
+use engram_envs::EnvConfig;
+use engram_mdp::EnvSpec;
+use engram_proto::limits::MAX_MESSAGE_BYTES;
+use engram_proto::v1::experience_client::ExperienceClient;
+use engram_proto::v1::inference_client::InferenceClient;
+use engram_proto::v1::{self, act_request, push_request};
+use engram_proto::{Purpose, Registration};
+use engram_service::config::{Selection, resolve};
+use engram_service::net::{Channel, ClientTls, Identity, Token, connect};
+use engram_service::{Address, Keys};
+use support::locked::{TOKEN, flags, run, start};
+use support::{PATIENCE, Program, address, configs, metric, scrape, wait_for};
+use tonic::{Code, Status};
+
+const SET: [&str; 5] = [
+    "env.delay=2",
+    "env.choices=2",
+    "run.unroll_length=10",
+    "rl.batch_size=16",
+    "run.env_steps=1000000000",
+];
+
+/// A run behind locked doors.
+struct Run {
+    folder: tempfile::TempDir,
+    shared: Vec<String>,
+    learner: Program,
+    inference: Program,
+    actor: Program,
+    /// Addresses of the learner and of the inference server.
+    servers: [String; 2],
+    /// Metrics of the learner, the inference server and the actor.
+    metrics: [String; 3],
+}
+
+impl Run {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (shared, runs) = (flags(folder.path()), folder.path().join("runs"));
+        let runs = runs.display().to_string();
+        let serve = ["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
+        let mut own = experiment("main");
+        own.extend(["--runs", &runs].map(String::from));
+        own.extend(serve.map(String::from));
+        let mut learner = start("learner", &words(&own), &shared);
+        let learner_at = address(&learner.line("serving"));
+        let own = [&serve[..], &["--learner", &learner_at]].concat();
+        let mut inference = start("inference-server", &own, &shared);
+        let inference_at = address(&inference.line("listens"));
+        let servers = [learner_at, inference_at];
+        let mut own = trains_at("main", &servers);
+        own.extend(["--metrics", "127.0.0.1:0", "--envs", "16"].map(String::from));
+        let mut actor = start("actor", &words(&own), &shared);
+        let metrics = [learner.metrics(), inference.metrics(), actor.metrics()];
+        Run { folder, shared, learner, inference, actor, servers, metrics }
+    }
+
+    /// All keys but the token, or with the token of another place.
+    fn without_token(&self) -> Vec<String> {
+        self.shared[..self.shared.len() - 2].to_vec()
+    }
+
+    fn with_token(&self, token: &str) -> Vec<String> {
+        let file = self.folder.path().join(token);
+        std::fs::write(&file, token).expect("room on disk");
+        let mut flags = self.without_token();
+        flags.extend(["--token-file".into(), file.display().to_string()]);
+        flags
+    }
+
+    /// Flags with which each server is asked whether it serves.
+    fn healthchecks(&self) -> [(&'static str, [String; 3]); 2] {
+        let flags = |server: &String| ["--listen".into(), server.clone(), "--healthcheck".into()];
+        let [learner, inference] = self.servers.each_ref().map(flags);
+        [("learner", learner), ("inference-server", inference)]
+    }
+
+    /// A channel to a server, with all that opens its door.
+    fn channel(&self, server: &str) -> Channel {
+        let certs = self.folder.path().join("certs");
+        let identity = Identity { cert: certs.join("client.pem"), key: certs.join("client.key") };
+        let tls = ClientTls::load(&certs.join("ca.pem"), Some(&identity), None).expect("a CA");
+        let token = Token::new(TOKEN, "the test").expect("a good token");
+        let keys = Keys { tls: Some(tls), token: Some(token), insecure: false };
+        let address: Address = server.parse().expect("an address");
+        connect(&keys.at(&address).expect("it is encrypted"), "server")
+    }
+
+    /// The run has not noticed anything, and goes on.
+    fn goes_on(&self, after: &str) {
+        let updates = "engram_learner_updates_total";
+        let before = wait_for(&self.metrics[0], updates, |_| true);
+        wait_for(&self.metrics[0], updates, |now| now >= before + 3.0);
+        wait_for(&self.metrics[0], "engram_actors", |actors| actors == 1.0);
+        let [learner, _, actor] = self.metrics.each_ref().map(|page| scrape(page));
+        for (page, name) in [
+            (&learner, "engram_stream_gaps_total"),
+            (&actor, "engram_actor_interruptions_total"),
+            (&actor, "engram_actor_reconnects_total"),
+        ] {
+            assert_eq!(metric(page, name).unwrap_or(0.0), 0.0, "{name} after {after}");
+        }
+    }
+}
+
+fn words(args: &[String]) -> Vec<&str> {
+    args.iter().map(String::as_str).collect()
+}
+
+/// The flags of an experiment, with small settings where it is the run's.
+fn experiment(name: &str) -> Vec<String> {
+    let mut flags = vec![name.into(), "--configs".into(), configs()];
+    let set = if name == "main" { &SET[..] } else { &[] };
+    flags.extend(set.iter().flat_map(|set| ["--set".into(), set.to_string()]));
+    flags
+}
+
+fn trains_at(name: &str, [learner, inference]: &[String; 2]) -> Vec<String> {
+    let mut flags = experiment(name);
+    flags.extend(["--learner", learner, "--inference", inference].map(String::from));
+    flags
+}
+
+/// Of an actor that speaks with the inference server alone.
+fn plays_at(name: &str, [_, inference]: &[String; 2]) -> Vec<String> {
+    let mut flags = experiment(name);
+    flags.extend(["--evaluate", "4", "--inference", inference].map(String::from));
+    flags
+}
+
+/// A program that ends by itself, and says why.
+fn is_refused(role: &str, own: &[String], keys: &[String], says: &[&str]) {
+    let output = run(role, &words(own), keys);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    assert!(says.iter().all(|words| said.contains(words)), "{says:?}: {said}");
+}
+
+fn refused_total(page: &str) -> f64 {
+    metric(&scrape(page), "engram_connections_refused_total").unwrap_or(0.0)
+}
+
+#[test]
+fn every_stranger_is_refused_by_both_servers_and_the_run_learns() {
+    let mut run = Run::start();
+    run.goes_on("nothing at all");
+    let pages = [run.metrics[0].clone(), run.metrics[1].clone()];
+    let before = pages.each_ref().map(|page| refused_total(page));
+
+    // An actor is refused by whichever server hears it first, so each is asked by itself as well.
+    let actors = [trains_at("main", &run.servers), plays_at("main", &run.servers)];
+    let no_token = run.without_token();
+    let wrong_token = run.with_token("another-0123456789-abcdef");
+    for (keys, says) in [
+        (no_token, "asks for a token: pass --token-file"),
+        (wrong_token, "the token is not this server's"),
+    ] {
+        for actor in &actors {
+            is_refused("actor", actor, &keys, &[says]);
+        }
+        for (role, own) in run.healthchecks() {
+            is_refused(role, &own, &keys, &[says]);
+        }
+        run.goes_on(says);
+    }
+
+    // An actor would try until the door changes; a check of the health says it once.
+    for (role, own) in run.healthchecks() {
+        is_refused(role, &own, &[], &["the server speaks TLS"]);
+    }
+    run.goes_on("plaintext");
+
+    let keys = run.shared.clone();
+    for own in [trains_at("catch", &run.servers), plays_at("catch", &run.servers)] {
+        is_refused("actor", &own, &keys, &["recall(choices=2)", "catch"]);
+    }
+    run.goes_on("actors of another world");
+
+    for server in run.servers.clone() {
+        nonsense_in_plain(&server);
+    }
+    run.goes_on("garbage");
+    for (page, before) in pages.iter().zip(before) {
+        let refused = refused_total(page) - before;
+        assert!(refused >= 4.0, "{refused}: two tokens, plaintext and garbage");
+    }
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(bad_messages(&run));
+    run.goes_on("bad messages");
+
+    wait_for(&run.metrics[0], "engram_learner_episode_return", |mean| mean > 0.95);
+    run.goes_on("everything");
+    for program in [&mut run.actor, &mut run.inference, &mut run.learner] {
+        program.terminate();
+        assert!(program.ended().success(), "{}", program.log());
+        assert!(!program.log().contains(TOKEN));
+    }
+}
+
+/// Bytes that are no TLS: the server hangs up.
+fn nonsense_in_plain(server: &str) {
+    // The same bytes in every run: a linear congruence.
+    let mut state = 1_u32;
+    let bytes: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(100_000)
+    .collect();
+    let mut stream = TcpStream::connect(server).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    // It may hang up while these are on their way.
+    let _ = stream.write_all(&bytes);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(answer.len() < 100, "an alert at most: {} bytes", answer.len());
+}
+
+/// Who has all keys, and sends what is too much, or means nothing.
+async fn bad_messages(run: &Run) {
+    let huge = (vec![0; MAX_MESSAGE_BYTES], "decoded message length too large");
+    let junk = (vec![7; 13], "");
+    for (observations, says) in [huge, junk] {
+        let frames = Some(v1::Frames { observations: observations.into(), ..<_>::default() });
+        let trajectory = v1::Trajectory { frames: frames.clone(), ..<_>::default() };
+        let trajectories = v1::Trajectories { trajectories: vec![trajectory] };
+        let status = pushed(run, push_request::Body::Trajectories(trajectories)).await;
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        assert!(status.message().contains(says), "{status}");
+        let observe = v1::Observe { frames, unroll_start: true };
+        let status = asked(run, act_request::Body::Observe(observe)).await;
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        assert!(status.message().contains(says), "{status}");
+    }
+}
+
+/// What the learner says to an actor that registers and then sends this.
+async fn pushed(run: &Run, body: push_request::Body) -> Status {
+    let mut client = ExperienceClient::new(run.channel(&run.servers[0]));
+    let first = push_request::Body::Registration(registration());
+    let requests = [first, body].map(|body| v1::PushRequest { body: Some(body) });
+    let mut answers = match client.push(tokio_stream::iter(requests)).await {
+        Ok(answers) => answers.into_inner(),
+        Err(status) => return status,
+    };
+    loop {
+        match answers.message().await {
+            Ok(answer) => assert!(answer.is_some(), "it was taken"),
+            Err(status) => return status,
+        }
+    }
+}
+
+/// What the inference server says.
+async fn asked(run: &Run, body: act_request::Body) -> Status {
+    let mut client = InferenceClient::new(run.channel(&run.servers[1]));
+    let first = act_request::Body::Registration(registration());
+    let requests = [first, body].map(|body| v1::ActRequest { body: Some(body) });
+    let mut answers = match client.act(tokio_stream::iter(requests)).await {
+        Ok(answers) => answers.into_inner(),
+        Err(status) => return status,
+    };
+    loop {
+        match answers.message().await {
+            Ok(answer) => assert!(answer.is_some(), "it was taken"),
+            Err(status) => return status,
+        }
+    }
+}
+
+/// An actor of the right world.
+fn registration() -> v1::Registration {
+    v1::Registration::from(&Registration {
+        run_id: None,
+        actor: 77,
+        generation: 1,
+        env_indices: 0..1,
+        spec: spec(),
+        purpose: Purpose::Train,
+    })
+}
+
+fn spec() -> EnvSpec {
+    let resolved = resolve(&Selection {
+        experiment: "main".into(),
+        env: None,
+        rl: None,
+        seq: None,
+        set: SET.map(String::from).to_vec(),
+        configs: Path::new(&configs()).into(),
+    });
+    let table = resolved.expect("an experiment").table("env").clone();
+    EnvConfig::from_table(table).expect("a world").spec()
+}
