@@ -57,7 +57,7 @@ fn a_run_in_containers_scales_survives_crashes_learns_and_leaves_in_peace() {
     project.crash("inference-server");
     let steps = project.wait(STEPS, |n| n > 0.0);
     project.wait(STEPS, |n| n > steps + 20_000.0);
-    let (steps, now) = (project.wait(STEPS, |_| true), project.wait("time()", |_| true));
+    let (steps, now) = (project.wait(STEPS, |_| true), project.wait("vector(time())", |_| true));
     project.wait(CHECKPOINT, |time| time > now);
     project.crash("learner");
     let resumed = project.line("learner", "the run goes on");
