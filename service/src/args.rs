@@ -204,6 +204,18 @@ mod tests {
     }
 
     #[test]
+    fn several_keys_may_be_set_at_once_and_nothing_too() {
+        let set = |text| {
+            let program = Program::try_parse_from(["engram", "recall", "--set", text]).unwrap();
+            program.config.selection().set
+        };
+        assert_eq!(set("run.seed=2;env.delay=3"), ["run.seed=2", "env.delay=3"]);
+        assert_eq!(set("run.seed=2;"), ["run.seed=2"]);
+        assert_eq!(set("rl.freeze=[\"torso\", \"core\"]"), ["rl.freeze=[\"torso\", \"core\"]"]);
+        assert!(set("").is_empty());
+    }
+
+    #[test]
     fn half_a_lock_names_the_other_half() {
         let at = |line: &str| Program::try_parse_from(line.split_ascii_whitespace()).unwrap().door;
         for (line, message) in [

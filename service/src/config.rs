@@ -83,8 +83,9 @@ pub struct ConfigArgs {
     /// Another sequence model: a name from configs/seq, or a .toml file
     #[arg(long, value_name = "NAME")]
     pub seq: Option<String>,
-    /// Set one key, as in rl.learning_rate=3e-4; may be given many times
-    #[arg(long, value_name = "KEY=VALUE")]
+    /// Set one key, as in rl.learning_rate=3e-4; may be given many times, or hold several,
+    /// separated by semicolons
+    #[arg(long, value_name = "KEY=VALUE", env = "ENGRAM_SET", value_delimiter = ';')]
     pub set: Vec<String>,
     /// Where experiments and parts are found
     #[arg(long, value_name = "DIR", env = "ENGRAM_CONFIGS", default_value = "configs")]
@@ -102,7 +103,8 @@ impl ConfigArgs {
             env: self.env.clone(),
             rl: self.rl.clone(),
             seq: self.seq.clone(),
-            set: self.set.clone(),
+            // A variable that is empty, or ends with a semicolon, sets nothing more.
+            set: self.set.iter().filter(|set| !set.trim().is_empty()).cloned().collect(),
             configs: self.configs.clone(),
         }
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`host`] | the checkout, the cache and the tools of this machine |
 //! | [`setup`] | brings libtorch: a LIBTORCH that is set, else Python wheels, else the archive |
+//! | [`docker`] | what tests of containers need: compose, buildx, images |
 //! | [`steps`] | train, test, bench, lint: cargo, with libtorch in place |
 //! | [`tidy`] | what the compiler cannot check: layers, comments, configs, links |
 //!
@@ -15,6 +16,8 @@
 mod host;
 
 mod setup;
+
+mod docker;
 
 mod steps;
 
@@ -35,6 +38,7 @@ Usage: cargo xtask <command>
 
   setup [--device cpu|cuda] [--verify]
                      bring libtorch and link .libtorch to it; instant when it is there
+  docker             bring what the tests of containers need: compose, buildx, images; `test` does
   train [args]       train the main experiment and evaluate it; with arguments, `engram train args`
   test  [args]       all tests; ends with the line `N passed, N failed`
   bench [args]       `engram bench`, optimized
@@ -49,6 +53,7 @@ official archive. It is kept in $ENGRAM_CACHE, by default ~/.cache/engram.";
 #[derive(Debug, PartialEq, Eq)]
 enum Command {
     Setup(Wish),
+    Docker,
     Train(Vec<OsString>),
     Test(Vec<OsString>),
     Bench(Vec<OsString>),
@@ -76,6 +81,7 @@ fn run(command: Command) -> Result<ExitCode> {
     let host = Host::here()?;
     match command {
         Command::Setup(wish) => setup::run(&host, wish).map(|()| ExitCode::SUCCESS),
+        Command::Docker => docker::provide(&host).map(|()| ExitCode::SUCCESS),
         Command::Train(args) => steps::train(&host, args),
         Command::Test(args) => steps::test(&host, args),
         Command::Bench(args) => steps::bench(&host, args),
@@ -97,6 +103,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command> {
         Some("train") => return Ok(Command::Train(rest)),
         Some("test") => return Ok(Command::Test(rest)),
         Some("bench") => return Ok(Command::Bench(rest)),
+        Some("docker") => Command::Docker,
         Some("lint") => Command::Lint,
         Some("ci") => Command::Ci,
         Some("tidy") => Command::Tidy,

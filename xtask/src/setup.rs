@@ -245,7 +245,7 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 /// Holds the lock until the file is dropped.
-fn lock(path: &Path) -> Result<File> {
+pub(crate) fn lock(path: &Path) -> Result<File> {
     let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     if file.try_lock().is_err() {
         eprintln!("setup: waiting for another set-up, which holds {}", path.display());

@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 
+use crate::docker;
 use crate::host::Host;
 use crate::setup::{self, Wish};
 use crate::tidy;
@@ -56,6 +57,10 @@ pub(crate) fn test(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {
     let chosen = |word: &OsString| word == "-p" || word.to_string_lossy().starts_with("--package");
     if !args.iter().any(chosen) {
         command.arg("--workspace");
+        // Without, those tests say that they were skipped.
+        if let Err(error) = docker::provide(host) {
+            eprintln!("setup: containers cannot be tested: {error:#}");
+        }
     }
     let mut child = command
         .args(args)
