@@ -75,7 +75,7 @@ pub fn connect(address: &Address, peer: &'static str) -> Channel {
     Channel { inner, authorization, address: place.clone(), peer, words }
 }
 
-async fn dial(address: &Address, keys: &Keys) -> io::Result<Connection> {
+pub(super) async fn dial(address: &Address, keys: &Keys) -> io::Result<Connection> {
     let peer = address.to_string();
     match address {
         Address::Tcp { host, port } => {
