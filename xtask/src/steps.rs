@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result};
 
 use crate::host::Host;
+use crate::packages;
 use crate::setup::{self, Wish};
 use crate::tidy;
 
@@ -40,6 +41,7 @@ pub(crate) fn bench(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {
 /// Runs the tests; the last line adds them up.
 pub(crate) fn test(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {
     setup::run(host, Wish::default())?;
+    packages::bring(&packages::OF_TESTS);
     let mut command = cargo(host);
     command.args(["test", "--locked", "--no-fail-fast"]);
     let chosen = |word: &OsString| word == "-p" || word.to_string_lossy().starts_with("--package");
