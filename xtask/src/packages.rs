@@ -47,7 +47,9 @@ pub(crate) fn bring(wanted: &[Wanted]) {
     let packages: Vec<&str> = missing.iter().map(|wanted| wanted.package).collect();
     eprintln!("==> apt-get install {}", packages.join(" "));
     // Lists of packages may be missing or old; without a network both fail, and quickly enough.
-    if !apt(&["install"], &packages) && !(apt(&["update"], &[]) && apt(&["install"], &packages)) {
+    let install = || apt(&["install"], &packages);
+    let installed = install() || (apt(&["update"], &[]) && install());
+    if !installed {
         eprintln!("apt-get could not install {}", packages.join(" "));
     }
 }

@@ -33,6 +33,9 @@ pub(crate) struct DashboardArgs {
     /// How long a time it shows, as in 90s, 15m, 2h
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration)]
     last: Duration,
+    /// How long ago that ended [default: it ends now]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    ago: Option<Duration>,
     /// The dashboard
     #[arg(long, value_name = "FILE", default_value = "deploy/grafana/dashboards/engram.json")]
     dashboard: PathBuf,
@@ -60,6 +63,7 @@ pub(crate) fn run(args: &DashboardArgs) -> Result<()> {
     let dashboard = Dashboard::read(&args.dashboard)?;
     let prometheus = Prometheus { address: args.prometheus.clone() };
     let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let end = end - args.ago.unwrap_or_default().as_secs_f64();
     let seconds = args.last.as_secs_f64();
     let span = Span { start: end - seconds, end, step: (seconds / MOMENTS).max(1.0) };
     let filled = Handle::current().block_on(fill(&dashboard, &prometheus, span))?;

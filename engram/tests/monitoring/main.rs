@@ -170,8 +170,14 @@ fn a_prometheus_answers_every_query_of_the_dashboard_and_of_the_rules() {
             prometheus.wait_for(&rule.name, f64::is_finite);
         }
     }
+    for worker in ["learner", "inference", "actors"] {
+        let share = format!("engram:{worker}_busy:share");
+        prometheus.wait_for(&share, |share| share > 0.0 && share < 1.05);
+    }
     assert_eq!(prometheus.query("ALERTS{alertstate=\"firing\"}"), [], "the run is healthy");
 
+    // Rates need a past: this many seconds of it.
+    prometheus.wait_for("max(count_over_time(engram_learner_updates_total[1m]))", |n| n >= 15.0);
     let url = format!("http://{}", prometheus.address);
     seen_at_a_glance(&system, &url);
     drawn(folder.path(), &url);

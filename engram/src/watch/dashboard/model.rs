@@ -212,7 +212,7 @@ mod tests {
         let color = |value| alerts.field_config.defaults.color(value);
         assert_eq!((color(0.0), color(1.0), color(5.0)), ("green", "red", "red"));
         let lag = find(Kind::TimeSeries, "Policy lag");
-        assert_eq!(lag.field_config.defaults.limit(), Some(20.0));
+        assert_eq!(lag.field_config.defaults.limit(), Some(50.0));
         assert!(find(Kind::TimeSeries, "The learner's time").field_config.defaults.is_stacked());
     }
 

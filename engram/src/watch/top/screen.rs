@@ -33,7 +33,7 @@ struct Curve(Vec<f64>);
 /// Values of a curve; as many columns.
 const CURVE: usize = 32;
 
-/// Columns of the bar of what is done.
+/// Columns of the bar of progress.
 const BAR: usize = 40;
 
 /// Where what is said of a thing begins.
@@ -121,16 +121,16 @@ pub(super) fn draw(glance: &Glance, curves: &Curves, trouble: Option<&str>) -> S
 }
 
 fn learning(screen: &mut Screen, glance: &Glance, curves: &Curves) {
-    let (rates, done) = (glance.rates, glance.env_steps.zip(glance.budget));
-    let share = done.map_or(0.0, |(done, budget)| (done / budget.max(1.0)).min(1.0));
+    let (rates, taken) = (glance.rates, glance.env_steps.zip(glance.budget));
+    let share = taken.map_or(0.0, |(taken, budget)| (taken / budget.max(1.0)).min(1.0));
     let filled = (share * BAR as f64) as usize;
-    let left = done.zip(rates.learned.filter(|rate| *rate > 0.0));
-    let left = left.map(|((done, budget), rate)| (budget - done).max(0.0) / rate);
+    let left = taken.zip(rates.learned.filter(|rate| *rate > 0.0));
+    let left = left.map(|((taken, budget), rate)| (budget - taken).max(0.0) / rate);
     let left = left.map_or(String::new(), |left| format!(", {} left", time(left.ceil() as u64)));
     let of =
-        done.map_or("–".into(), |(done, budget)| format!("{} of {}", short(done), short(budget)));
+        taken.map_or("–".into(), |(taken, budget)| format!("{} of {}", short(taken), short(budget)));
     screen.tell(
-        "done",
+        "progress",
         [
             (Good, "━".repeat(filled)),
             (Dim, "─".repeat(BAR - filled)),
@@ -329,7 +329,7 @@ mod tests {
         let page = draw(&glance(), &curves, None).plain();
         for line in [
             "recall  recall-30, vtrace, lstm",
-            "done        ━━━━━━━━━━──────────────────────────────  25.0%  2M of 8M, 1m 0s left",
+            "progress    ━━━━━━━━━━──────────────────────────────  25.0%  2M of 8M, 1m 0s left",
             "return      0.871     ▁▄█",
             "success     92.6%",
             "env steps   100k/s",
@@ -351,7 +351,7 @@ mod tests {
     fn nothing_known_is_still_a_page() {
         let page = draw(&Glance::default(), &Curves::default(), Some("no answer")).plain();
         assert!(page.starts_with("no run\nno answer\n"), "{page}");
-        assert!(page.contains("done        ────"), "{page}");
+        assert!(page.contains("progress    ────"), "{page}");
     }
 
     #[test]
