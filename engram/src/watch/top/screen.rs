@@ -127,8 +127,8 @@ fn learning(screen: &mut Screen, glance: &Glance, curves: &Curves) {
     let left = taken.zip(rates.learned.filter(|rate| *rate > 0.0));
     let left = left.map(|((taken, budget), rate)| (budget - taken).max(0.0) / rate);
     let left = left.map_or(String::new(), |left| format!(", {} left", time(left.ceil() as u64)));
-    let of =
-        taken.map_or("–".into(), |(taken, budget)| format!("{} of {}", short(taken), short(budget)));
+    let of = taken
+        .map_or("–".into(), |(taken, budget)| format!("{} of {}", short(taken), short(budget)));
     screen.tell(
         "progress",
         [
