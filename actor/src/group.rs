@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::error::ActorError;
 use crate::experience::messages;
 use crate::inference::{Answer, Inference, Policy};
-use crate::metrics::{GroupMeters, Tally};
+use crate::metrics::{Busy, GroupMeters, Tally};
 use crate::peer::End;
 use crate::quota::Quota;
 use crate::recorder::Recorder;
@@ -64,8 +64,9 @@ impl Group {
         inference: Inference,
         record: Record,
         tell_every: usize,
+        busy: Arc<Busy>,
     ) -> Self {
-        let meters = GroupMeters::new(worlds.spec().action_repeat);
+        let meters = GroupMeters::new(worlds.spec().action_repeat, busy);
         let (tally, told) = (Tally::default(), Tally::default());
         Group { worlds, inference, record, meters, tell_every, untold: 0, tally, told }
     }

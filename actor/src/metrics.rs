@@ -4,7 +4,7 @@
 
 #![allow(clippy::disallowed_macros)]
 
-use std::sync::Once;
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use ::metrics::{
@@ -12,6 +12,7 @@ use ::metrics::{
     gauge, histogram,
 };
 use engram_mdp::Episode;
+use tokio::runtime::Handle;
 
 const ENV_STEPS: &str = "engram_env_steps_total";
 const ENV_FRAMES: &str = "engram_env_frames_total";
@@ -19,6 +20,7 @@ const EPISODES: &str = "engram_episodes_total";
 const EPISODE_RETURN: &str = "engram_episode_return";
 const STEP_SECONDS: &str = "engram_actor_step_seconds";
 const WAIT_SECONDS: &str = "engram_actor_wait_seconds";
+const BUSY_SECONDS: &str = "engram_actor_busy_seconds_total";
 const INTERRUPTIONS: &str = "engram_actor_interruptions_total";
 const RECONNECTS: &str = "engram_actor_reconnects_total";
 const UNACKNOWLEDGED: &str = "engram_actor_unacknowledged";
@@ -42,10 +44,17 @@ pub(crate) fn describe() {
             Unit::Seconds,
             "Time that a group waited during one unroll, for the peer in the label `on`."
         );
+        // A gauge that only grows: the recorder's counters are whole numbers.
+        describe_gauge!(BUSY_SECONDS, Unit::Seconds, "Time that actors' threads were at work.");
         describe_counter!(INTERRUPTIONS, "Times that a group lost its policy and was reset.");
         describe_counter!(RECONNECTS, "Attempts to come back to the peer in the label `peer`.");
         describe_gauge!(UNACKNOWLEDGED, "Messages that the learner has not acknowledged yet.");
         describe_counter!(UNREPORTED, "Episodes dropped, because no learner took their report.");
+        // There from the start: of a counter that begins with 1 nobody sees that it grew.
+        counter!(UNREPORTED).increment(0);
+        for peer in ["inference server", "learner"] {
+            counter!(RECONNECTS, "peer" => peer).increment(0);
+        }
     });
 }
 
@@ -83,11 +92,13 @@ pub(crate) struct GroupMeters {
     wait_on_inference: Histogram,
     wait_on_learner: Histogram,
     interruptions: Counter,
+    busy: Arc<Busy>,
 }
 
 impl GroupMeters {
     /// For a world with this action repeat; frames are counted only where they are not env steps.
-    pub(crate) fn new(action_repeat: u32) -> Self {
+    /// The groups of an actor share `busy`.
+    pub(crate) fn new(action_repeat: u32, busy: Arc<Busy>) -> Self {
         GroupMeters {
             env_steps: counter!(ENV_STEPS),
             frames: (action_repeat != 1).then(|| counter!(ENV_FRAMES)),
@@ -98,6 +109,7 @@ impl GroupMeters {
             wait_on_inference: histogram!(WAIT_SECONDS, "on" => "inference"),
             wait_on_learner: histogram!(WAIT_SECONDS, "on" => "learner"),
             interruptions: counter!(INTERRUPTIONS),
+            busy,
         }
     }
 
@@ -112,11 +124,32 @@ impl GroupMeters {
         self.step_seconds.record(tally.stepping);
         self.wait_on_inference.record(tally.waiting_on_inference);
         self.wait_on_learner.record(tally.waiting_on_learner);
+        self.busy.tell();
     }
 
     /// Tells of an episode that has ended.
     pub(crate) fn tell_episode(&self, episode: &Episode) {
         self.episode_return.record(f64::from(episode.episode_return));
+    }
+}
+
+/// How long an actor's thread has been at work, by its runtime's own account: it steps worlds,
+/// records, packs and unpacks, and is at rest only while all of its groups wait.
+pub(crate) struct Busy {
+    gauge: Gauge,
+    told: Mutex<Duration>,
+}
+
+impl Busy {
+    pub(crate) fn new() -> Self {
+        Busy { gauge: gauge!(BUSY_SECONDS), told: Mutex::new(Duration::ZERO) }
+    }
+
+    fn tell(&self) {
+        let busy = Handle::current().metrics().worker_total_busy_duration(0);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        self.gauge.increment(busy.saturating_sub(*told).as_secs_f64());
+        *told = busy;
     }
 }
 

@@ -18,7 +18,7 @@ use crate::experience::{Experience, INBOX, Terms};
 use crate::group::{Group, Leavings, Record};
 use crate::identity::Identity;
 use crate::inference::Inference;
-use crate::metrics::{self, Tally};
+use crate::metrics::{self, Busy, Tally};
 use crate::peer::Peer;
 use crate::quota::Quota;
 use crate::recorder::Recorder;
@@ -233,6 +233,7 @@ impl Start<'_> {
     ) -> Result<Groups, ActorError> {
         let config = self.config;
         let half = envs.div_ceil(2);
+        let busy = Arc::new(Busy::new());
         let mut groups = JoinSet::new();
         for (index, env_indices) in [0..half, half..envs].into_iter().enumerate() {
             if env_indices.is_empty() {
@@ -250,7 +251,8 @@ impl Start<'_> {
             };
             let worlds = VectorEnv::new(&config.env, env_indices.clone(), self.seed)?
                 .staggered(stagger_steps, self.seed);
-            let group = Group::new(worlds, inference, record(env_indices), tell_every);
+            let group =
+                Group::new(worlds, inference, record(env_indices), tell_every, busy.clone());
             groups.spawn(group.run(self.leave.clone()));
         }
         Ok(groups)

@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`experiment`] is what is trained; [`system`] starts the learner, the
 //! inference server and the actors in this process, and [`evaluations`] plays in between;
-//! [`train`], [`sweep`], [`eval`], [`plot`], [`render`], [`diagnose`], [`mod@bench`], [`doctor`] and
-//! [`certs`] are the commands; [`curves`] are what they show of a run, [`statistics`] what several
+//! [`train`], [`sweep`], [`eval`], [`plot`], [`render`], [`diagnose`], [`mod@bench`], [`doctor`],
+//! [`certs`] and those of [`watch`] are the commands; [`curves`] are what they show of a run, [`statistics`] what several
 //! runs say together, and [`picture`] draws.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -39,6 +39,8 @@ mod bench;
 mod doctor;
 
 mod certs;
+
+mod watch;
 
 use std::process::ExitCode;
 
@@ -76,6 +78,10 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Check the installation, and say how to mend it
     Doctor(doctor::DoctorArgs),
+    /// Watch a run at a glance, from pages of metrics or a Prometheus
+    Top(watch::top::TopArgs),
+    /// Draw Grafana's dashboard of a run as a picture, from a Prometheus
+    Dashboard(watch::dashboard::DashboardArgs),
     /// Make the certificates with which several machines speak TLS
     Certs(certs::CertsArgs),
 }
@@ -116,6 +122,8 @@ fn run(command: &Command) -> Result<()> {
         Command::Diagnose(args) => diagnose::run(args, &shutdown),
         Command::Bench(args) => bench::run(args, &shutdown),
         Command::Doctor(args) => runtime.block_on(doctor::run(args)),
+        Command::Top(args) => watch::top::run(args, &shutdown),
+        Command::Dashboard(args) => watch::dashboard::run(args),
         Command::Certs(args) => certs::run(args),
     }
 }

@@ -32,6 +32,11 @@ pub(crate) fn describe() {
     describe_gauge!(POLICY_VERSION, Unit::Count, "The version of the weights in use.");
     describe_counter!(WEIGHTS_RECEIVED, Unit::Count, "Weights that arrived whole.");
     describe_counter!(WEIGHTS_REFUSED, Unit::Count, "Weights that could not be used.");
+    // There from the start: of a counter that begins with 1 nobody sees that it grew.
+    for name in [EVICTIONS, WEIGHTS_RECEIVED, WEIGHTS_REFUSED] {
+        counter!(name).increment(0);
+    }
+    streams(0, 0);
 }
 
 /// How many streams are registered, and how many slots they lease.

@@ -256,6 +256,7 @@ pub async fn run(
     config.check()?;
     let (stage, stages) = watch::channel(Stage::Training);
     let (services, wiring) = wire(&config, stages, progress, shutdown.clone());
+    let _shown = services.metrics.run(&config.run_id, &config.resolved, &config.run);
     let (ready, is_ready) = oneshot::channel();
     let learner = spawn_named("learner", move || opening::run(&config, wiring, ready));
     let learned = tokio::task::spawn_blocking(move || learner.join());

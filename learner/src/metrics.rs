@@ -6,11 +6,17 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use engram_service::config::Parts;
+use engram_service::{Resolved, RunConfig};
 use metrics::{Counter, Gauge, Histogram, Unit};
 
 use crate::carried::Tally;
 use crate::replay::Held;
 
+const RUN_INFO: &str = "engram_run_info";
+const RUN_ENV_STEPS: &str = "engram_run_env_steps";
+const RUN_BUDGET: &str = "engram_run_budget_env_steps";
+const CHECKPOINT_INTERVAL: &str = "engram_checkpoint_interval_seconds";
 const TRAJECTORIES_RECEIVED: &str = "engram_trajectories_received_total";
 const TRAJECTORIES_DROPPED: &str = "engram_trajectories_dropped_total";
 const STREAM_GAPS: &str = "engram_stream_gaps_total";
@@ -107,6 +113,7 @@ pub enum HeldBack {
 /// The learner's metrics.
 #[derive(Clone)]
 pub struct Metrics {
+    run_env_steps: Gauge,
     received: Counter,
     dropped: [Counter; 4],
     replay_episodes: Gauge,
@@ -125,8 +132,6 @@ pub struct Metrics {
     policy_lag: Histogram,
     env_steps: Counter,
     episodes: Counter,
-    episode_return: Gauge,
-    episode_success: Gauge,
     updates: Counter,
     phases: [Histogram; 6],
     data_wait: Gauge,
@@ -145,6 +150,7 @@ impl Metrics {
         let dropped =
             |reason: &'static str| metrics::counter!(TRAJECTORIES_DROPPED, "reason" => reason);
         Metrics {
+            run_env_steps: metrics::gauge!(RUN_ENV_STEPS),
             received: metrics::counter!(TRAJECTORIES_RECEIVED),
             dropped: ["stale", "repeat", "invalid", "unreplayable"].map(dropped),
             replay_episodes: metrics::gauge!(REPLAY_EPISODES),
@@ -164,8 +170,6 @@ impl Metrics {
             policy_lag: metrics::histogram!(POLICY_LAG),
             env_steps: metrics::counter!(ENV_STEPS),
             episodes: metrics::counter!(EPISODES),
-            episode_return: metrics::gauge!(EPISODE_RETURN),
-            episode_success: metrics::gauge!(EPISODE_SUCCESS),
             updates: metrics::counter!(UPDATES),
             phases: Phase::ALL
                 .map(|phase| metrics::histogram!(UPDATE_SECONDS, "phase" => phase.name())),
@@ -177,6 +181,23 @@ impl Metrics {
             checkpoint_success: metrics::gauge!(CHECKPOINT_SUCCESS),
             checkpoint_failures: metrics::counter!(CHECKPOINT_FAILURES),
         }
+    }
+
+    /// Which run this is, and what it is meant to come to; shown until the result is dropped.
+    pub fn run(&self, run_id: &str, config: &Resolved, run: &RunConfig) -> Shown {
+        let Parts { env, rl, seq } = config.parts().clone();
+        let run_id = run_id.to_owned();
+        let info =
+            metrics::gauge!(RUN_INFO, "run" => run_id, "env" => env, "rl" => rl, "seq" => seq);
+        info.set(1.0);
+        metrics::gauge!(RUN_BUDGET).set(run.env_steps as f64);
+        metrics::gauge!(CHECKPOINT_INTERVAL).set(run.checkpoint_interval().as_secs_f64());
+        Shown(info)
+    }
+
+    /// How far the run is; earlier processes' work counts.
+    pub fn progress(&self, env_steps: u64) {
+        self.run_env_steps.set(env_steps as f64);
     }
 
     /// An actor opened its stream of trajectories.
@@ -234,14 +255,15 @@ impl Metrics {
         self.queue_depth.set(trajectories as f64);
     }
 
-    /// Episodes were reported; the means are over the latest ones.
+    /// Episodes were reported; the means are over the latest ones. Without a mean there is no
+    /// metric: zero would be a number too.
     pub fn episodes(&self, new: u64, episode_return: Option<f64>, success: Option<f64>) {
         self.episodes.increment(new);
         if let Some(mean) = episode_return {
-            self.episode_return.set(mean);
+            metrics::gauge!(EPISODE_RETURN).set(mean);
         }
         if let Some(share) = success {
-            self.episode_success.set(share);
+            metrics::gauge!(EPISODE_SUCCESS).set(share);
         }
     }
 
@@ -288,6 +310,15 @@ impl Metrics {
     }
 }
 
+/// A run that is shown: a process may have one after the other.
+pub struct Shown(Gauge);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.0.set(0.0);
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -303,6 +334,9 @@ impl std::fmt::Debug for Metrics {
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
     let count = Unit::Count;
+    describe_gauge!(RUN_INFO, count, "1 while a run goes on; the labels name it and its parts.");
+    describe_gauge!(RUN_ENV_STEPS, count, "Agent decisions that the run has learned from.");
+    describe_gauge!(RUN_BUDGET, count, "Agent decisions that the run will learn from.");
     describe_counter!(TRAJECTORIES_RECEIVED, count, "Good trajectories that arrived.");
     describe_counter!(TRAJECTORIES_DROPPED, count, "Trajectories not learned from, by reason.");
     describe_counter!(STREAM_GAPS, count, "Holes in streams of trajectories.");
@@ -333,5 +367,6 @@ fn describe() {
     describe_counter!(WEIGHTS_BYTES, Unit::Bytes, "Bytes of all weights published.");
     describe_histogram!(CHECKPOINT_SECONDS, seconds, "Time to write a checkpoint to the disk.");
     describe_gauge!(CHECKPOINT_SUCCESS, seconds, "When the last checkpoint was written.");
+    describe_gauge!(CHECKPOINT_INTERVAL, seconds, "Time from one checkpoint to the next.");
     describe_counter!(CHECKPOINT_FAILURES, count, "Checkpoints that the disk refused.");
 }

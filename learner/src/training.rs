@@ -129,6 +129,7 @@ impl Training {
 
     fn begin(&self) -> Course {
         let (now, counters) = (Instant::now(), self.learner.counters());
+        self.metrics.progress(counters.env_steps);
         Course {
             interval: Interval::start(
                 now,
@@ -257,6 +258,7 @@ impl Training {
     /// Tells how far the run is; every so often, a row of the learning curves too.
     fn tell(&mut self, course: &mut Course) {
         let now = Instant::now();
+        self.metrics.progress(self.learner.counters().env_steps);
         self.learner.add_seconds(now.duration_since(course.clock).as_secs_f64());
         course.clock = now;
         let due = course.interval.elapsed(now) >= self.limits.log_interval;

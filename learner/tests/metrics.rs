@@ -47,6 +47,12 @@ async fn what_streams_carry_is_shown() {
     }
 }
 
+/// Whether the page says that our run goes on.
+fn shown(page: &str) -> Option<&str> {
+    let ours = format!("engram_run_info{{run=\"{RUN}\",");
+    page.lines().find(|line| line.starts_with(&ours))?.rsplit(' ').next()
+}
+
 async fn every_trajectory_is_accounted_for() {
     let config = LearnerConfig::new(resolved(&[]), RUN.into(), None, tch::Device::Cpu, 1).unwrap();
     let listener = Listener::memory();
@@ -55,6 +61,9 @@ async fn every_trajectory_is_accounted_for() {
     let (sender, mut progress) = watch::channel(ProgressLine::default());
     let run = tokio::spawn(engram_learner::run(config, listener, sender, shutdown.clone()));
     let mut actor = Actor::register(&channel).await;
+    let page = metrics::snapshot();
+    assert!(!page.contains("engram_learner_episode_return "), "no episode has ended: {page}");
+    assert_eq!(shown(&page), Some("1"));
     // One repeat, one gap, one malformed.
     actor.send(push(&[trajectory(0, 0), trajectory(0, 0), trajectory(0, 3)])).await;
     assert_eq!(actor.hear().await.unwrap(), Some(acknowledged(1)));
@@ -66,7 +75,9 @@ async fn every_trajectory_is_accounted_for() {
     shutdown.trigger();
     run.await.unwrap().unwrap();
     let page = metrics::snapshot();
+    assert_eq!(shown(&page), Some("0"), "the run is over");
     for line in [
+        "engram_run_env_steps 8",
         "engram_trajectories_received_total 2",
         "engram_trajectories_dropped_total{reason=\"repeat\"} 1",
         "engram_trajectories_dropped_total{reason=\"invalid\"} 1",

@@ -43,6 +43,9 @@ const BUILD_INFO: &str = "engram_build_info";
 /// Connections and calls refused, by `reason`.
 const CONNECTIONS_REFUSED: &str = "engram_connections_refused_total";
 
+/// The reasons.
+const REASONS: [&str; 5] = ["full", "rate", "banned", "handshake", "token"];
+
 /// This build's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -108,6 +111,10 @@ fn handle() -> &'static PrometheusHandle {
             "Connections and calls refused at the door, by reason: full, rate, banned, handshake, \
              token."
         );
+        for reason in REASONS {
+            // There from the start: of a counter that begins with 1 nobody sees that it grew.
+            metrics::counter!(CONNECTIONS_REFUSED, "reason" => reason).increment(0);
+        }
         let upkeep = handle.clone();
         // Lives as long as the recorder: as long as the process.
         spawn_named("metrics", move || {

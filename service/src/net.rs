@@ -10,7 +10,8 @@
 //! both     address     where              backoff   when to try again
 //! server   door        what is locked     limits    how much strangers may ask
 //!          listener    who came in        guard     the token of every call
-//! client   channel     calls, with keys              names     the servers behind one name
+//! client   channel     calls, with keys   fetch     pages, with keys
+//!          names       the servers behind one name
 //! both     connection  bytes              tls, token
 //! ```
 
@@ -20,6 +21,7 @@ mod channel;
 mod client;
 mod connection;
 mod door;
+mod fetch;
 mod guard;
 mod limits;
 mod listener;
@@ -38,6 +40,7 @@ pub use channel::{Guarding, answer, serve, server_builder};
 pub use client::{Channel, connect, connect_at};
 pub use connection::{Connection, Peer};
 pub use door::{Door, DoorError, Keys};
+pub use fetch::fetch;
 pub use guard::{Guard, GuardLayer, Guarded};
 pub use limits::Limits;
 pub use listener::{Exposure, Incoming, Listener};
@@ -119,6 +122,16 @@ pub enum NetError {
         doing: &'static str,
         /// What it answered.
         status: Box<tonic::Status>,
+    },
+    /// A page that is not there, or not for us.
+    #[error("{address} answered {status}: {said}")]
+    Page {
+        /// Who was asked.
+        address: Address,
+        /// The status of HTTP.
+        status: u16,
+        /// What it said.
+        said: String,
     },
     /// A server that lives, but is not ready.
     #[error("the server at {address} is not serving yet")]

@@ -154,7 +154,8 @@ fn command(words: &[OsString]) -> Command {
     command
 }
 
-fn is_program(name: &OsStr, path: &OsStr) -> bool {
+/// Whether a program is found on a search path.
+pub(crate) fn is_program(name: &OsStr, path: &OsStr) -> bool {
     if name.to_string_lossy().contains('/') {
         return Path::new(name).is_file();
     }

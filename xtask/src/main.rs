@@ -5,6 +5,7 @@
 //! | [`host`] | the checkout, the cache and the tools of this machine |
 //! | [`setup`] | brings libtorch: a LIBTORCH that is set, else Python wheels, else the archive |
 //! | [`docker`] | what tests of containers need: compose, buildx, images |
+//! | [`packages`] | programs that some tests want from the system |
 //! | [`steps`] | train, test, bench, lint: cargo, with libtorch in place |
 //! | [`tidy`] | what the compiler cannot check: layers, comments, configs, links |
 //!
@@ -18,6 +19,8 @@ mod host;
 mod setup;
 
 mod docker;
+
+mod packages;
 
 mod steps;
 

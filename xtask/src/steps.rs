@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::docker;
 use crate::host::Host;
+use crate::packages;
 use crate::setup::{self, Wish};
 use crate::tidy;
 
@@ -52,6 +53,7 @@ pub(crate) fn bench(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {
 /// Runs the tests; the last line adds them up.
 pub(crate) fn test(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {
     setup::run(host, Wish::default())?;
+    packages::bring(&packages::OF_TESTS);
     let mut command = cargo(host);
     command.args(["test", "--locked", "--no-fail-fast"]);
     let chosen = |word: &OsString| word == "-p" || word.to_string_lossy().starts_with("--package");

@@ -27,15 +27,20 @@ impl Program {
     /// Starts `engram-<role>` of this build with `args`.
     pub(crate) fn start(role: &str, args: &[&str]) -> Program {
         let program = binary(&format!("engram-{role}"));
-        let mut child = Command::new(&program)
-            .args(args)
-            .env("RUST_LOG", "info")
+        let mut command = Command::new(&program);
+        command.args(args).env("RUST_LOG", "info");
+        Program::spawn(role, command)
+    }
+
+    /// Starts any program, which speaks on stderr.
+    pub(crate) fn spawn(name: &str, mut command: Command) -> Program {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| {
-                panic!("{}: {error}; run `cargo build --workspace` first", program.display())
+                panic!("{command:?}: {error}; run `cargo build --workspace` first")
             });
         let stderr = child.stderr.take().expect("stderr is piped");
         // Room for far more than a test's programs say; a full channel only delays them.
@@ -47,7 +52,7 @@ impl Program {
                 }
             }
         });
-        Program { name: role.into(), child, lines, seen: Vec::new() }
+        Program { name: name.into(), child, lines, seen: Vec::new() }
     }
 
     /// Waits for a line that holds `text`, unless one came already, and returns it.

@@ -88,6 +88,12 @@ pub fn connect_at(address: &Address, peer: &'static str, turn: u64) -> Channel {
     Channel { inner, authorization, address: place.clone(), peer, words }
 }
 
+/// A connection to a server at an address without keys of its own.
+pub(super) async fn dial(address: &Address, keys: &Keys) -> io::Result<Connection> {
+    let dialer = Dialer { names: Names::default(), keys: keys.clone(), turn: AtomicU64::new(0) };
+    dialer.dial(address).await
+}
+
 /// What a channel dials with.
 struct Dialer {
     names: Names,

@@ -175,6 +175,13 @@ impl ClientTls {
         Ok(ClientTls { connector, ca: ca.into(), name: name.transpose()? })
     }
 
+    /// The same for a page, which is read over HTTP/1.1.
+    pub(super) fn for_pages(&self) -> Self {
+        let mut config = ClientConfig::clone(self.connector.config());
+        config.alpn_protocols = vec![HTTP_1.to_vec()];
+        ClientTls { connector: TlsConnector::from(Arc::new(config)), ..self.clone() }
+    }
+
     /// Shakes hands with the server at `host`. An error says what is wrong with the server.
     pub(super) async fn connect(
         &self,

@@ -4,6 +4,8 @@
 
 mod floods;
 
+mod pages;
+
 mod refusals;
 
 mod secrets;

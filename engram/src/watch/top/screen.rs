@@ -1,0 +1,395 @@
+//! The screen of `engram top`: lines of text, and how each piece of them looks.
+
+use engram_service::progress::time;
+
+use crate::picture::short;
+use crate::watch::glance::{Glance, Limit, Process, Trouble, Work};
+
+/// How a piece of text looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    Plain,
+    Dim,
+    Bold,
+    Good,
+    Bad,
+}
+
+/// Everything that is shown.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Screen(Vec<Vec<(Look, String)>>);
+
+/// What numbers were lately.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Curves {
+    episode_return: Curve,
+    success: Curve,
+    rate: Curve,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Curve(Vec<f64>);
+
+/// Values of a curve; as many columns.
+const CURVE: usize = 32;
+
+/// Columns of the bar of progress.
+const BAR: usize = 40;
+
+/// Where what is said of a thing begins.
+const NAME: usize = 12;
+
+use Look::{Bad, Bold, Dim, Good, Plain};
+
+impl Screen {
+    /// A line; empty beyond the last.
+    pub(super) fn line(&self, row: usize) -> &[(Look, String)] {
+        self.0.get(row).map_or(&[], Vec::as_slice)
+    }
+
+    /// All lines without looks.
+    pub(super) fn plain(&self) -> String {
+        let text = |line: &Vec<(Look, String)>| {
+            let text: String = line.iter().map(|(_, text)| text.as_str()).collect();
+            format!("{}\n", text.trim_end())
+        };
+        self.0.iter().map(text).collect()
+    }
+
+    /// A line that begins with the name of what it tells.
+    fn tell<const N: usize>(&mut self, name: &str, rest: [(Look, String); N]) {
+        let mut line = vec![(Dim, format!("{name:<NAME$}"))];
+        line.extend(rest);
+        self.0.push(line);
+    }
+
+    fn gap(&mut self) {
+        self.0.push(Vec::new());
+    }
+}
+
+impl Curves {
+    /// Adds a moment.
+    pub(super) fn add(&mut self, glance: &Glance) {
+        self.episode_return.add(glance.episode_return);
+        self.success.add(glance.success);
+        self.rate.add(glance.rates.learned);
+    }
+}
+
+impl Curve {
+    fn add(&mut self, value: Option<f64>) {
+        self.0.extend(value);
+        let excess = self.0.len().saturating_sub(CURVE);
+        self.0.drain(..excess);
+    }
+
+    /// From its lowest value to its highest, in eight heights.
+    fn draw(&self) -> String {
+        let low = self.0.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let height = |value: &f64| match (value - low) / (high - low) {
+            share if share.is_finite() => (share * 7.0).round() as u32,
+            _ => 3,
+        };
+        self.0.iter().filter_map(|value| char::from_u32(0x2581 + height(value))).collect()
+    }
+}
+
+/// What is shown of a run.
+pub(super) fn draw(glance: &Glance, curves: &Curves, trouble: Option<&str>) -> Screen {
+    let mut screen = Screen::default();
+    let (run, parts) = glance.run.clone().unwrap_or(("no run".into(), String::new()));
+    screen.0.push(vec![(Bold, run), (Dim, format!("  {parts}"))]);
+    if let Some(trouble) = trouble {
+        screen.0.push(vec![(Bad, trouble.into())]);
+    }
+    screen.gap();
+    learning(&mut screen, glance, curves);
+    screen.gap();
+    flow(&mut screen, glance);
+    screen.gap();
+    health(&mut screen, glance);
+    screen.gap();
+    for process in &glance.processes {
+        screen.0.push(vec![(Plain, row(process))]);
+    }
+    for (at, why) in &glance.silent {
+        screen.0.push(vec![(Bad, format!("{at}  does not answer: {why}"))]);
+    }
+    screen
+}
+
+fn learning(screen: &mut Screen, glance: &Glance, curves: &Curves) {
+    let (rates, taken) = (glance.rates, glance.env_steps.zip(glance.budget));
+    let share = taken.map_or(0.0, |(taken, budget)| (taken / budget.max(1.0)).min(1.0));
+    let filled = (share * BAR as f64) as usize;
+    let left = taken.zip(rates.learned.filter(|rate| *rate > 0.0));
+    let left = left.map(|((taken, budget), rate)| (budget - taken).max(0.0) / rate);
+    let left = left.map_or(String::new(), |left| format!(", {} left", time(left.ceil() as u64)));
+    let of = taken
+        .map_or("–".into(), |(taken, budget)| format!("{} of {}", short(taken), short(budget)));
+    screen.tell(
+        "progress",
+        [
+            (Good, "━".repeat(filled)),
+            (Dim, "─".repeat(BAR - filled)),
+            (Bold, format!("  {:.1}%", 100.0 * share)),
+            (Plain, format!("  {of}{left}")),
+        ],
+    );
+    let value = glance.episode_return.map_or("–".into(), |mean| format!("{mean:.3}"));
+    screen.tell("return", [(Bold, format!("{value:<10}")), (Plain, curves.episode_return.draw())]);
+    if let Some(success) = glance.success {
+        let value = format!("{:.1}%", 100.0 * success);
+        screen.tell("success", [(Bold, format!("{value:<10}")), (Plain, curves.success.draw())]);
+    }
+    let rate = per_second(rates.learned);
+    screen.tell("env steps", [(Bold, format!("{rate:<10}")), (Plain, curves.rate.draw())]);
+    let others = format!(
+        "{:<10}{} published, {} episodes, {} env steps acted",
+        per_second(rates.updates),
+        per_second(rates.published),
+        per_second(rates.episodes),
+        per_second(rates.acted),
+    );
+    screen.tell("updates", [(Plain, others)]);
+}
+
+fn flow(screen: &mut Screen, glance: &Glance) {
+    let limit = glance.limit.map_or("–".into(), |limit| limit.to_string());
+    let look = if glance.limit == Some(Limit::Nothing) { Bad } else { Bold };
+    screen.tell("limited by", [(look, format!("{limit:<15}")), (Plain, at_work(&glance.work))]);
+    let inference = &glance.inference;
+    let batch = glance.inference.batch_size.map_or("–".into(), short);
+    let latency = |both: Option<(f64, f64)>| match both {
+        Some((median, most)) => format!("{} ({})", seconds(median), seconds(most)),
+        None => "–".into(),
+    };
+    screen.tell(
+        "inference",
+        [(
+            Plain,
+            format!(
+                "{batch} a batch, queue {}, forward {}: median (99 of 100)",
+                latency(inference.queue_seconds),
+                latency(inference.forward_seconds),
+            ),
+        )],
+    );
+    screen.tell(
+        "actors",
+        [
+            (Bold, count(glance.actors)),
+            (Plain, format!("   {} groups, {} slots", count(glance.groups), count(glance.slots))),
+        ],
+    );
+    screen.tell(
+        "waiting",
+        [(
+            Plain,
+            format!(
+                "{} trajectories in the learner's queue, {} unacknowledged",
+                count(glance.queue_depth),
+                count(glance.unacknowledged),
+            ),
+        )],
+    );
+    if let Some(replay) = &glance.replay {
+        let [episodes, env_steps] = [replay.episodes, replay.env_steps].map(short);
+        let held = bytes(replay.bytes);
+        screen.tell(
+            "replay",
+            [(Plain, format!("{episodes} episodes, {env_steps} env steps, {held}"))],
+        );
+    }
+}
+
+fn health(screen: &mut Screen, glance: &Glance) {
+    let policy = &glance.policy;
+    screen.tell(
+        "policy",
+        [(
+            Plain,
+            format!(
+                "version {}, acting {}; lag {} (95 of 100: {})",
+                policy.published.map_or("–".into(), |version| format!("{version}")),
+                policy.acting.map_or("–".into(), |version| format!("{version}")),
+                policy.mean_lag.map_or("–".into(), short),
+                policy.lag_95.map_or("–".into(), short),
+            ),
+        )],
+    );
+    let age = glance.checkpoint_age;
+    let late = age.zip(glance.checkpoint_interval);
+    let late = late.is_some_and(|(age, interval)| age > 60.0 + 3.0 * interval);
+    let whole = |seconds: f64| time(seconds.round() as u64);
+    let every =
+        glance.checkpoint_interval.map_or(String::new(), |s| format!(", every {}", whole(s)));
+    let age = age.map_or("none yet".into(), |age| format!("{} old", whole(age)));
+    screen.tell("checkpoint", [(if late { Bad } else { Plain }, age), (Plain, every)]);
+    let mut troubles = vec![(Dim, format!("{:<NAME$}", "trouble"))];
+    for (i, Trouble { what, times, is_new }) in glance.troubles.iter().enumerate() {
+        let comma = if i > 0 { ", " } else { "" };
+        troubles.push((Plain, comma.into()));
+        troubles.push((if *is_new { Bad } else { Plain }, format!("{} {what}", short(*times))));
+    }
+    if glance.troubles.is_empty() {
+        troubles.push((Good, "none".into()));
+    }
+    screen.0.push(troubles);
+}
+
+fn at_work(work: &Work) -> String {
+    let percent = |share: Option<f64>| match share {
+        Some(share) => format!("{:.0}%", 100.0 * share),
+        None => "–".into(),
+    };
+    let [learner, inference, actors] = [work.learner, work.inference, work.actors].map(percent);
+    let held = match work.held {
+        Some(share) if share > 0.005 => format!(", held by the limiter {}", percent(Some(share))),
+        _ => String::new(),
+    };
+    format!("at work: learner {learner}, inference {inference}, actors {actors}{held}")
+}
+
+fn row(process: &Process) -> String {
+    let Process { role, at, resident_bytes, cores, threads } = process;
+    let memory = resident_bytes.map_or("–".into(), bytes);
+    let cores = cores.map_or("–".into(), |cores| format!("{cores:.2}"));
+    let threads = count(*threads);
+    format!("{role:<18}{at:<24}{memory:>8} {cores:>7} cores {threads:>4} threads")
+}
+
+fn count(number: Option<f64>) -> String {
+    number.map_or("–".into(), short)
+}
+
+fn per_second(rate: Option<f64>) -> String {
+    rate.map_or("–".into(), |rate| format!("{}/s", short(rate)))
+}
+
+fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s >= 1.0 => format!("{} s", short(s)),
+        s => format!("{} ms", short(1e3 * s)),
+    }
+}
+
+fn bytes(bytes: f64) -> String {
+    match bytes {
+        b if b >= 1e9 => format!("{:.1} GB", b / 1e9),
+        b if b >= 1e6 => format!("{:.0} MB", b / 1e6),
+        b => format!("{:.0} kB", b / 1e3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::glance::{Inference, Policy, Rates};
+
+    fn glance() -> Glance {
+        Glance {
+            run: Some(("recall".into(), "recall-30, vtrace, lstm".into())),
+            env_steps: Some(2_000_000.0),
+            budget: Some(8_000_000.0),
+            episode_return: Some(0.8714),
+            success: Some(0.926),
+            rates: Rates { learned: Some(100_000.0), updates: Some(24.4), ..Rates::default() },
+            work: Work { learner: Some(0.96), held: Some(0.0), ..Work::default() },
+            limit: Some(Limit::Learner),
+            actors: Some(4.0),
+            inference: Inference {
+                batch_size: Some(256.0),
+                queue_seconds: Some((0.0004, 0.0012)),
+                forward_seconds: None,
+            },
+            policy: Policy { published: Some(5097.0), ..Policy::default() },
+            checkpoint_age: Some(12.2),
+            checkpoint_interval: Some(60.0),
+            processes: vec![Process {
+                role: "learner",
+                at: "127.0.0.1:9101".into(),
+                resident_bytes: Some(404e6),
+                cores: Some(1.6),
+                threads: Some(34.0),
+            }],
+            silent: vec![("host:9103".into(), "connection refused".into())],
+            ..Glance::default()
+        }
+    }
+
+    #[test]
+    fn a_page_reads_like_a_story() {
+        let mut curves = Curves::default();
+        for value in [0.1, 0.4, 0.8] {
+            curves.add(&Glance { episode_return: Some(value), ..Glance::default() });
+        }
+        let page = draw(&glance(), &curves, None).plain();
+        for line in [
+            "recall  recall-30, vtrace, lstm",
+            "progress    ━━━━━━━━━━──────────────────────────────  25.0%  2M of 8M, 1m 0s left",
+            "return      0.871     ▁▄█",
+            "success     92.6%",
+            "env steps   100k/s",
+            "updates     24.4/s    – published, – episodes, – env steps acted",
+            "limited by  learner        at work: learner 96%, inference –, actors –",
+            "inference   256 a batch, queue 0.4 ms (1.2 ms), forward –: median (99 of 100)",
+            "actors      4   – groups, – slots",
+            "policy      version 5097, acting –; lag – (95 of 100: –)",
+            "checkpoint  12s old, every 1m 0s",
+            "trouble     none",
+            "learner           127.0.0.1:9101            404 MB    1.60 cores   34 threads",
+            "host:9103  does not answer: connection refused",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} in\n{page}");
+        }
+    }
+
+    #[test]
+    fn nothing_known_is_still_a_page() {
+        let page = draw(&Glance::default(), &Curves::default(), Some("no answer")).plain();
+        assert!(page.starts_with("no run\nno answer\n"), "{page}");
+        assert!(page.contains("progress    ────"), "{page}");
+    }
+
+    #[test]
+    fn what_is_late_or_stands_still_is_red() {
+        let late = Glance {
+            checkpoint_age: Some(600.0),
+            limit: Some(Limit::Nothing),
+            troubles: [("gaps in streams", 2.0, false), ("updates not finite", 1.0, true)]
+                .map(|(what, times, is_new)| Trouble { what: what.into(), times, is_new })
+                .to_vec(),
+            ..glance()
+        };
+        let screen = draw(&late, &Curves::default(), None);
+        let red: Vec<&str> = screen
+            .0
+            .iter()
+            .flatten()
+            .filter(|(look, _)| *look == Bad)
+            .map(|(_, text)| text.trim())
+            .collect();
+        assert_eq!(
+            red,
+            [
+                "nothing moves",
+                "10m 0s old",
+                "1 updates not finite",
+                "host:9103  does not answer: connection refused"
+            ]
+        );
+        assert!(screen.plain().contains("trouble     2 gaps in streams, 1 updates not finite"));
+    }
+
+    #[test]
+    fn a_curve_without_a_height_is_flat() {
+        assert_eq!(Curve(vec![2.0, 2.0]).draw(), "▄▄");
+        let mut curve = Curve::default();
+        (0..100).for_each(|i| curve.add(Some(f64::from(i))));
+        assert_eq!(curve.draw().chars().count(), CURVE);
+        assert!(curve.draw().starts_with('▁') && curve.draw().ends_with('█'));
+    }
+}

@@ -1,0 +1,115 @@
+//! Where snapshots come from: pages of metrics, or a Prometheus.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use engram_service::net::fetch;
+use engram_service::{Address, Keys};
+use tokio::task::JoinSet;
+
+use crate::watch::prometheus::Prometheus;
+use crate::watch::samples::{Page, Snapshot};
+
+/// Where snapshots come from.
+pub(super) enum Source {
+    Pages(Vec<Target>),
+    Prometheus(Prometheus),
+}
+
+/// A page of metrics.
+pub(super) struct Target {
+    address: Address,
+    /// The same without keys. On this machine pages are open, unless they are on all addresses:
+    /// which of both it is, its first answer tells.
+    open: Option<Address>,
+}
+
+impl Source {
+    /// Pages at these addresses, behind the doors that the keys open.
+    pub(super) fn pages(addresses: &[Address], keys: &Keys) -> Result<Source> {
+        let target = |address: &Address| {
+            let open = (address.is_local() && keys.tls.is_some()).then(|| address.clone());
+            Ok(Target { address: keys.at(address)?, open })
+        };
+        Ok(Source::Pages(addresses.iter().map(target).collect::<Result<_>>()?))
+    }
+
+    /// A Prometheus that scrapes them.
+    pub(super) fn prometheus(address: &Address) -> Source {
+        Source::Prometheus(Prometheus { address: address.clone() })
+    }
+
+    /// Seconds over which rates are taken.
+    pub(super) fn window(&self) -> f64 {
+        match self {
+            Source::Pages(_) => 10.0,
+            // Several scrapes.
+            Source::Prometheus(_) => 30.0,
+        }
+    }
+
+    /// A snapshot to compare the first one with: of the past, or of `every` before it.
+    pub(super) async fn earlier(&mut self, every: Duration) -> Result<Snapshot> {
+        match self {
+            Source::Prometheus(prometheus) => {
+                let past = prometheus.snapshot(seconds_now() - 30.0).await?;
+                if !past.pages.is_empty() {
+                    return Ok(past);
+                }
+                // It has not been watching for long.
+                prometheus.snapshot(seconds_now() - 10.0).await
+            }
+            Source::Pages(_) => {
+                let snapshot = self.now().await?;
+                tokio::time::sleep(every).await;
+                Ok(snapshot)
+            }
+        }
+    }
+
+    /// What is shown now. Pages that do not answer are named in it; a Prometheus that does not is
+    /// an error.
+    pub(super) async fn now(&mut self) -> Result<Snapshot> {
+        match self {
+            Source::Prometheus(prometheus) => prometheus.snapshot(seconds_now()).await,
+            Source::Pages(targets) => {
+                // All at once: one that is silent holds up no other.
+                let mut reading = JoinSet::new();
+                for (place, mut target) in targets.drain(..).enumerate() {
+                    reading.spawn(async move { (place, target.read().await, target) });
+                }
+                let mut read = reading.join_all().await;
+                read.sort_by_key(|(place, ..)| *place);
+                let mut snapshot = Snapshot { seconds: seconds_now(), ..Snapshot::default() };
+                for (_, page, target) in read {
+                    let from = target.address.to_string();
+                    targets.push(target);
+                    match page {
+                        Ok(page) => snapshot.pages.push(page),
+                        Err(error) => snapshot.silent.push((from, format!("{error:#}"))),
+                    }
+                }
+                Ok(snapshot)
+            }
+        }
+    }
+}
+
+impl Target {
+    async fn read(&mut self) -> Result<Page> {
+        let mut body = fetch(&self.address, "page of metrics", "/metrics").await;
+        if let (Err(_), Some(open)) = (&body, self.open.take()) {
+            let second = fetch(&open, "page of metrics", "/metrics").await;
+            if second.is_ok() {
+                (self.address, body) = (open, second);
+            } else {
+                self.open = Some(open);
+            }
+        }
+        Page::parse(&self.address.to_string(), &String::from_utf8_lossy(&body?))
+    }
+}
+
+fn seconds_now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
