@@ -217,7 +217,7 @@ impl Memory for Gilr {
         let (time, h_0) = (x.size()[0] - 1, &state.tensors()[0]);
         let kept = resets.kept(h_0.kind(), h_0.device());
         let gated = self.recurrence.gates(x);
-        let known = sensitivities.tensors().first();
+        let known = (self.gradient == Gradient::Rtrl).then(|| &sensitivities.tensors()[0]);
         let start = match known {
             Some(before) => self.recurrence.sensitive(h_0, before),
             None => h_0.shallow_clone(),

@@ -216,10 +216,7 @@ impl Memory for Lru {
     ) -> (Tensor, CoreState, CoreState) {
         let (time, kept) = (x.size()[0] - 1, resets.kept(x.kind(), x.device()));
         let (rate, weights, s_0) = (self.rate(), self.scaled_input(), Self::cells(state));
-        let known = match sensitivities.tensors() {
-            [to_input, to_rate] => Some([to_input, to_rate]),
-            _ => None,
-        };
+        let known = (self.gradient == Gradient::Rtrl).then(|| pair(sensitivities));
         let start = match known {
             Some(before) => Self::sensitive(&s_0, before, &weights, &rate),
             None => s_0.shallow_clone(),
@@ -234,6 +231,13 @@ impl Memory for Lru {
         });
         (self.output(x, &s), Self::state(&s.get(time - 1)), after)
     }
+}
+
+fn pair(sensitivities: &CoreState) -> [&Tensor; 2] {
+    let [to_input, to_rate] = sensitivities.tensors() else {
+        panic!("an LRU's sensitivities are two tensors")
+    };
+    [to_input, to_rate]
 }
 
 /// `[.., 2 N]`, real and imaginary parts in turn, to complex `[.., N]`.
