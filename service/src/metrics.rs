@@ -108,8 +108,10 @@ fn handle() -> &'static PrometheusHandle {
         metrics::gauge!(BUILD_INFO, "version" => VERSION, "revision" => REVISION).set(1.0);
         metrics::describe_counter!(
             CONNECTIONS_REFUSED,
-            "Connections and calls refused at the door, by reason: full, rate, banned, handshake, \
-             token."
+            format!(
+                "Connections and calls refused at the door, by reason: {}.",
+                REASONS.join(", ")
+            )
         );
         for reason in REASONS {
             // There from the start: of a counter that begins with 1 nobody sees that it grew.

@@ -50,21 +50,18 @@ pub fn connect(address: &Address, peer: &'static str) -> Channel {
 /// address after it. Those that follow are tried as well, within the same limit of time. Calls
 /// stay on the connection on which they began.
 pub fn connect_at(address: &Address, peer: &'static str, turn: u64) -> Channel {
-    let (place, keys, names) = match address {
-        Address::Keyed(keyed) => (&keyed.address, keyed.keys.clone(), keyed.names.clone()),
-        bare => (bare, Keys::default(), Names::default()),
-    };
+    let (place, dialer) = Dialer::of(address, turn);
     let words = LastWords::default();
     let endpoint = match place {
         Address::Tcp { .. } => Endpoint::from_shared(format!("http://{place}")).ok(),
         _ => None,
     };
     let authorization = match place {
-        Address::Tcp { .. } => keys.token.as_ref().map(|token| token.header()),
+        Address::Tcp { .. } => dialer.keys.token.as_ref().map(|token| token.header()),
         // Sockets of this machine and pipes have no lock.
         _ => None,
     };
-    let dialer = Arc::new(Dialer { names, keys, turn: AtomicU64::new(turn) });
+    let dialer = Arc::new(dialer);
     let (target, heard) = (place.clone(), words.clone());
     let inner = endpoint
         .unwrap_or_else(|| Endpoint::from_static("http://localhost"))
@@ -88,22 +85,26 @@ pub fn connect_at(address: &Address, peer: &'static str, turn: u64) -> Channel {
     Channel { inner, authorization, address: place.clone(), peer, words }
 }
 
-/// A connection to a server at an address without keys of its own.
-pub(super) async fn dial(address: &Address, keys: &Keys) -> io::Result<Connection> {
-    let dialer = Dialer { names: Names::default(), keys: keys.clone(), turn: AtomicU64::new(0) };
-    dialer.dial(address).await
-}
-
-/// What a channel dials with.
-struct Dialer {
+/// What leads to a server, and what it is shown.
+pub(super) struct Dialer {
     names: Names,
-    keys: Keys,
+    pub(super) keys: Keys,
     /// The next dial's.
     turn: AtomicU64,
 }
 
 impl Dialer {
-    async fn dial(&self, address: &Address) -> io::Result<Connection> {
+    /// For an address, which comes back as it is without all this. The first dial begins at server
+    /// number `turn` behind it.
+    pub(super) fn of(address: &Address, turn: u64) -> (&Address, Self) {
+        let (place, keys, names) = match address {
+            Address::Keyed(keyed) => (&keyed.address, keyed.keys.clone(), keyed.names.clone()),
+            bare => (bare, Keys::default(), Names::default()),
+        };
+        (place, Dialer { names, keys, turn: AtomicU64::new(turn) })
+    }
+
+    pub(super) async fn dial(&self, address: &Address) -> io::Result<Connection> {
         let peer = address.to_string();
         match address {
             Address::Tcp { host, port } => {

@@ -11,8 +11,8 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
-use super::client::dial;
-use super::{Address, ClientTls, Keys, NetError};
+use super::client::Dialer;
+use super::{Address, ClientTls, NetError};
 
 /// How long an answer may take, all of it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,11 +22,8 @@ const LARGEST: usize = 64 << 20;
 
 /// The page at `path` of a server, with the keys of its address. `peer` names the server in errors.
 pub async fn fetch(address: &Address, peer: &'static str, path: &str) -> Result<Vec<u8>, NetError> {
-    let (place, keys) = match address {
-        Address::Keyed(keyed) => (&keyed.address, keyed.keys.clone()),
-        bare => (bare, Keys::default()),
-    };
-    let answer = match timeout(PATIENCE, ask(place, keys, path)).await {
+    let (place, dialer) = Dialer::of(address, 0);
+    let answer = match timeout(PATIENCE, ask(place, dialer, path)).await {
         Ok(answer) => answer,
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in 10 s")),
     };
@@ -39,9 +36,9 @@ pub async fn fetch(address: &Address, peer: &'static str, path: &str) -> Result<
     Ok(body)
 }
 
-async fn ask(place: &Address, keys: Keys, path: &str) -> io::Result<(StatusCode, Vec<u8>)> {
-    let keys = Keys { tls: keys.tls.as_ref().map(ClientTls::for_pages), ..keys };
-    let connection = dial(place, &keys).await?;
+async fn ask(place: &Address, mut dialer: Dialer, path: &str) -> io::Result<(StatusCode, Vec<u8>)> {
+    dialer.keys.tls = dialer.keys.tls.as_ref().map(ClientTls::for_pages);
+    let connection = dialer.dial(place).await?;
     let (mut sender, transfer) =
         http1::handshake(TokioIo::new(connection)).await.map_err(io::Error::other)?;
     let mut request = Request::get(path).body(Empty::<Bytes>::new()).map_err(io::Error::other)?;
@@ -51,7 +48,7 @@ async fn ask(place: &Address, keys: Keys, path: &str) -> io::Result<(StatusCode,
     };
     let host = HeaderValue::try_from(host).map_err(io::Error::other)?;
     request.headers_mut().insert(HOST, host);
-    if let (Some(token), Address::Tcp { .. }) = (&keys.token, place) {
+    if let (Some(token), Address::Tcp { .. }) = (&dialer.keys.token, place) {
         request.headers_mut().insert(AUTHORIZATION, token.header());
     }
     let answer = async {
