@@ -4,18 +4,26 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 use crate::host::{Host, last_lines};
+use crate::packages::{self, Wanted};
 use crate::setup;
 
 /// The images, as `engram/tests/containers` names them.
 const BASE: &str = "engram-test/base";
 const PROMETHEUS: &str = "engram-test/prometheus";
+
+/// What makes the base.
+const DEBOOTSTRAP: Wanted = Wanted {
+    program: "debootstrap",
+    package: "debootstrap",
+    purpose: "an image that no registry needs to have",
+};
 
 /// The first compose that knows `depends_on` with `required`, as `deploy/compose.override.yaml` has.
 const COMPOSE: (u32, u32) = (2, 20);
@@ -132,12 +140,10 @@ impl Docker {
     /// The same release as this machine's, so that programs built here run there.
     fn make_base(&self) -> Result<()> {
         let release = Release::here()?;
-        if said(Command::new("id").arg("-u"))?.trim() != "0" {
+        if !packages::is_root() {
             bail!("debootstrap needs root: run `cargo xtask docker` as root once");
         }
-        if !is_installed("debootstrap") {
-            install("debootstrap")?;
-        }
+        packages::bring(&[DEBOOTSTRAP]);
         eprintln!("setup: an image of {} is made with debootstrap", release.codename);
         let root = self.home.join("root");
         let _ = fs::remove_dir_all(&root);
@@ -204,25 +210,6 @@ impl Release {
     }
 }
 
-fn is_installed(program: &str) -> bool {
-    let started = Command::new(program).arg("--version").output();
-    !matches!(started, Err(error) if error.kind() == ErrorKind::NotFound)
-}
-
-fn install(package: &str) -> Result<()> {
-    eprintln!("setup: {package} is installed");
-    let apt = |args: &[&str]| {
-        said(Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive"))
-    };
-    let install = ["install", "--yes", "--no-install-recommends", package];
-    // The lists of packages may be old, or not there.
-    if apt(&install).is_err() {
-        apt(&["update"])?;
-        apt(&install)?;
-    }
-    Ok(())
-}
-
 /// What a program printed; if it failed, its last words.
 fn said(command: &mut Command) -> Result<String> {
     let name = Path::new(command.get_program()).display().to_string();
@@ -273,6 +260,5 @@ mod tests {
         let error = said(Command::new("sh").args(["-c", "echo why >&2; exit 1"])).unwrap_err();
         assert_eq!(error.to_string(), "sh: why");
         assert!(said(&mut Command::new("/nowhere/docker")).is_err());
-        assert!(!is_installed("/nowhere/debootstrap"));
     }
 }

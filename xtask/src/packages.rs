@@ -25,9 +25,9 @@ pub(crate) const OF_TESTS: [Wanted; 2] = [
         purpose: "the tests of its configuration, alerts and dashboard",
     },
     Wanted {
-        program: "debootstrap",
-        package: "debootstrap",
-        purpose: "the tests of the container images, where no registry can be reached",
+        program: "systemd-analyze",
+        package: "systemd",
+        purpose: "the tests of the units for systemd",
     },
 ];
 
@@ -65,7 +65,7 @@ fn search_path() -> std::ffi::OsString {
     path
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output();
     id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
