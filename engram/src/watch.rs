@@ -4,7 +4,7 @@
 //! what one wants to know of a run. The commands are [`top`], which shows that in a terminal, and
 //! [`dashboard`], which draws Grafana's dashboard as a picture.
 
-mod samples;
+pub(crate) mod samples;
 
 mod prometheus;
 

@@ -14,10 +14,9 @@ use engram_actor::{
 };
 use engram_envs::EnvConfig;
 use engram_mdp::Seed;
-use engram_service::config::{Selection, resolve};
 use engram_service::net::Names;
 use engram_service::{Address, Shutdown};
-use support::{Program, address, configs, progress, wait_for};
+use support::{Program, address, configs, progress, resolved, wait_for};
 
 /// Recall over two blank frames, and small batches.
 const SET: [&str; 6] = [
@@ -69,15 +68,7 @@ fn actors(
     port: u16,
     leave: &Shutdown,
 ) -> Vec<JoinHandle<Result<ActorSummary, ActorError>>> {
-    let resolved = resolve(&Selection {
-        experiment: "main".into(),
-        env: None,
-        rl: None,
-        seq: None,
-        set: SET.map(String::from).to_vec(),
-        configs: configs().into(),
-    });
-    let resolved = resolved.expect("an experiment");
+    let resolved = resolved("main", &SET);
     let run = resolved.run().expect("a run's settings");
     // A resolver that tells everybody the same.
     let both: Vec<IpAddr> = [2, 1].map(|last| Ipv4Addr::new(127, 0, 0, last).into()).to_vec();

@@ -6,7 +6,6 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 
 use engram_envs::EnvConfig;
 use engram_mdp::EnvSpec;
@@ -15,12 +14,11 @@ use engram_proto::v1::experience_client::ExperienceClient;
 use engram_proto::v1::inference_client::InferenceClient;
 use engram_proto::v1::{self, act_request, push_request};
 use engram_proto::{Purpose, Registration};
-use engram_service::config::{Selection, resolve};
 use engram_service::net::{Channel, ClientTls, Identity, Token, connect};
 use engram_service::{Address, Keys};
 use support::locked::{TOKEN, flags, run, start};
-use support::{PATIENCE, Program, address, configs, metric, scrape, wait_for};
-use tonic::{Code, Status};
+use support::{PATIENCE, Program, address, configs, metric, resolved, scrape, wait_for};
+use tonic::{Code, Response, Status, Streaming};
 
 const SET: [&str; 5] = [
     "env.delay=2",
@@ -250,16 +248,7 @@ async fn pushed(run: &Run, body: push_request::Body) -> Status {
     let mut client = ExperienceClient::new(run.channel(&run.servers[0]));
     let first = push_request::Body::Registration(registration());
     let requests = [first, body].map(|body| v1::PushRequest { body: Some(body) });
-    let mut answers = match client.push(tokio_stream::iter(requests)).await {
-        Ok(answers) => answers.into_inner(),
-        Err(status) => return status,
-    };
-    loop {
-        match answers.message().await {
-            Ok(answer) => assert!(answer.is_some(), "it was taken"),
-            Err(status) => return status,
-        }
-    }
+    refusal(client.push(tokio_stream::iter(requests)).await).await
 }
 
 /// What the inference server says.
@@ -267,7 +256,12 @@ async fn asked(run: &Run, body: act_request::Body) -> Status {
     let mut client = InferenceClient::new(run.channel(&run.servers[1]));
     let first = act_request::Body::Registration(registration());
     let requests = [first, body].map(|body| v1::ActRequest { body: Some(body) });
-    let mut answers = match client.act(tokio_stream::iter(requests)).await {
+    refusal(client.act(tokio_stream::iter(requests)).await).await
+}
+
+/// With what a stream ends.
+async fn refusal<T>(stream: Result<Response<Streaming<T>>, Status>) -> Status {
+    let mut answers = match stream {
         Ok(answers) => answers.into_inner(),
         Err(status) => return status,
     };
@@ -292,14 +286,6 @@ fn registration() -> v1::Registration {
 }
 
 fn spec() -> EnvSpec {
-    let resolved = resolve(&Selection {
-        experiment: "main".into(),
-        env: None,
-        rl: None,
-        seq: None,
-        set: SET.map(String::from).to_vec(),
-        configs: Path::new(&configs()).into(),
-    });
-    let table = resolved.expect("an experiment").table("env").clone();
+    let table = resolved("main", &SET).table("env").clone();
     EnvConfig::from_table(table).expect("a world").spec()
 }

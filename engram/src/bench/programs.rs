@@ -2,9 +2,7 @@
 //! metrics, killed and started again.
 
 use std::fs::File;
-use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,13 +10,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use engram_policy::Device;
-use engram_service::net::{ClientTls, Identity, Keys, Token};
+use engram_service::net::{ClientTls, Identity, Keys, Token, fetch};
 use engram_service::{Address, Shutdown, health};
 use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::certs;
 use crate::experiment::Experiment;
 use crate::system::Compute;
+use crate::watch::samples::Page;
 
 /// How programs reach one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,6 +74,8 @@ pub(super) struct Fleet {
     learner: Program,
     inference: Program,
     actors: Vec<Program>,
+    /// For what is asked of them. Its own: this thread stands in that of the signals from outside.
+    runtime: Runtime,
 }
 
 /// How each program is started.
@@ -92,13 +94,9 @@ struct Plan {
 struct Program {
     role: Role,
     child: Child,
-    metrics: PathBuf,
+    metrics: Address,
     log: PathBuf,
 }
-
-/// What a program shows at `/metrics`.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Page(String);
 
 /// How long anything may take before the measurement is given up.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -136,6 +134,7 @@ impl Fleet {
             learner: plan.start(Role::Learner)?,
             inference: plan.start(Role::InferenceServer)?,
             actors: (0..actors).map(|n| plan.start(Role::Actor(n))).collect::<Result<_>>()?,
+            runtime: Builder::new_current_thread().enable_all().build()?,
             plan,
         })
     }
@@ -154,7 +153,7 @@ impl Fleet {
 
     /// What a program shows; nothing if it does not answer.
     pub(super) fn page(&self, role: Role) -> Page {
-        self.program(role).page().unwrap_or_default()
+        self.read(self.program(role))
     }
 
     /// A metric of a program, summed over labels; 0 where it is not shown.
@@ -164,7 +163,7 @@ impl Fleet {
 
     /// The same, summed over all actors.
     pub(super) fn of_actors(&self, name: &str) -> f64 {
-        self.actors.iter().map(|actor| actor.page().unwrap_or_default().sum(name)).sum()
+        self.actors.iter().map(|actor| self.read(actor).sum(name)).sum()
     }
 
     /// Whether a server says that it serves.
@@ -175,9 +174,13 @@ impl Fleet {
             Role::Actor(_) => unreachable!("an actor serves nobody"),
         };
         let address = self.plan.keys.at(address)?;
-        // A runtime of its own: this thread waits for signals' one from outside.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(runtime.block_on(health::check(&address)).is_ok())
+        Ok(self.runtime.block_on(health::check(&address)).is_ok())
+    }
+
+    fn read(&self, program: &Program) -> Page {
+        let text = self.runtime.block_on(fetch(&program.metrics, "page of metrics", "/metrics"));
+        let text = text.unwrap_or_default();
+        Page::parse(&program.role.name(), &String::from_utf8_lossy(&text)).unwrap_or_default()
     }
 
     /// What a program has logged since it was started last.
@@ -236,11 +239,11 @@ impl Plan {
     fn start(&self, role: Role) -> Result<Program> {
         let folder = self.folder.path();
         let name = role.name();
-        let (metrics, log) =
-            (folder.join(format!("{name}.metrics")), folder.join(format!("{name}.log")));
+        let metrics = Address::Unix(folder.join(format!("{name}.metrics")));
+        let log = folder.join(format!("{name}.log"));
         let child = self
             .command(role)?
-            .args(["--metrics", &format!("unix:{}", metrics.display())])
+            .args(["--metrics", &metrics.to_string()])
             .args(&self.shared)
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())
@@ -290,32 +293,11 @@ impl Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-
-    /// `None` while nobody answers.
-    fn page(&self) -> Option<Page> {
-        let mut stream = UnixStream::connect(&self.metrics).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        let request = "GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(Page(answer))
-    }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-impl Page {
-    /// A metric, summed over its labels; 0 where it is not there.
-    pub(super) fn sum(&self, name: &str) -> f64 {
-        let of_it =
-            |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
-        let value = |line: &str| line.rsplit(' ').next()?.parse::<f64>().ok();
-        self.0.lines().filter(of_it).filter_map(value).sum()
     }
 }
 
@@ -359,15 +341,6 @@ fn tail(log: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_metric_is_summed_over_its_labels_and_zero_where_it_is_not_shown() {
-        let text = "# HELP a x\na{on=\"b\"} 2\na{on=\"c\"} 3.5\na_total 100\n";
-        let page = Page(text.into());
-        assert_eq!(page.sum("a"), 5.5);
-        assert_eq!(page.sum("a_total"), 100.0);
-        assert_eq!(page.sum("b"), 0.0);
-    }
 
     #[test]
     fn keys_of_a_bench_open_its_own_doors() {

@@ -61,6 +61,16 @@ impl Page {
             .collect::<Result<_>>()?;
         Ok(Page { from: from.into(), samples })
     }
+
+    /// A metric, summed over its labels; 0 where it is not shown.
+    pub(crate) fn sum(&self, name: &str) -> f64 {
+        self.values(name, None).sum()
+    }
+
+    fn values(&self, name: &str, with: With<'_>) -> impl Iterator<Item = f64> {
+        let samples = self.samples.iter().filter(move |sample| sample.is(name, with));
+        samples.map(|sample| sample.value)
+    }
 }
 
 impl Snapshot {
@@ -90,8 +100,7 @@ impl Snapshot {
     }
 
     fn values(&self, name: &str, with: With<'_>) -> impl Iterator<Item = f64> {
-        let samples = self.pages.iter().flat_map(|page| &page.samples);
-        samples.filter(move |sample| sample.is(name, with)).map(|sample| sample.value)
+        self.pages.iter().flat_map(move |page| page.values(name, with))
     }
 }
 
@@ -232,6 +241,12 @@ mod tests {
         assert_eq!((samples[1].label("b"), samples[1].value), (Some("\\"), 2.5e-3));
         assert_eq!(samples[2].value, f64::INFINITY);
         assert!(samples[3].value.is_nan());
+    }
+
+    #[test]
+    fn a_metric_is_summed_over_its_labels_and_zero_where_it_is_not_shown() {
+        let page = Page::parse("a:1", "a{on=\"b\"} 2\na{on=\"c\"} 3.5\na_total 100\n").unwrap();
+        assert_eq!(["a", "a_total", "b"].map(|name| page.sum(name)), [5.5, 100.0, 0.0]);
     }
 
     #[test]

@@ -12,6 +12,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
+use engram_service::Resolved;
+use engram_service::config::{Selection, resolve};
+
 /// How long anything here may take before the test fails; machines of tests are slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -98,11 +101,12 @@ impl Program {
         assert!(status.success());
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until it has ended by itself, and has been heard to the end.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         let end = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                self.seen.extend(self.lines.iter());
                 return status;
             }
             if Instant::now() > end {
@@ -149,6 +153,19 @@ pub(crate) fn address(line: &str) -> String {
 /// Where experiments are found.
 pub(crate) fn configs() -> String {
     format!("{}/../configs", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// An experiment with keys that are set.
+pub(crate) fn resolved(experiment: &str, set: &[&str]) -> Resolved {
+    let selection = Selection {
+        experiment: experiment.into(),
+        env: None,
+        rl: None,
+        seq: None,
+        set: set.iter().map(|&set| set.into()).collect(),
+        configs: configs().into(),
+    };
+    resolve(&selection).expect("an experiment")
 }
 
 /// What a process shows at `/metrics`.
