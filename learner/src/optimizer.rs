@@ -107,8 +107,12 @@ impl Optimizer {
     /// does not depend on have zeros. The loss's graph is used up.
     pub fn gradient(&self, loss: &Tensor, weights: &[(String, Tensor)]) -> Tensor {
         let inputs: Vec<&Tensor> = weights.iter().map(|(_, weight)| weight).collect();
-        let gradients = Tensor::run_backward(&[loss], &inputs, false, false);
-        self.layout.flatten(&gradients)
+        self.flatten(&Tensor::run_backward(&[loss], &inputs, false, false))
+    }
+
+    /// Gradients of all weights, in their order, as one vector `[P]`; zeros where one is undefined.
+    pub fn flatten(&self, gradients: &[Tensor]) -> Tensor {
+        self.layout.flatten(gradients)
     }
 
     /// Moves the weights against `gradient`, a vector `[P]`, in place.

@@ -7,7 +7,7 @@
 
 mod support;
 
-use engram_learner::algorithms::ActorCritic;
+use engram_learner::algorithms::{ActorCritic, Loss};
 use engram_learner::assembly::Row;
 use engram_learner::carried::Carried;
 use engram_learner::config::{Reduction, RlConfig};
@@ -112,7 +112,7 @@ impl Experience {
             let carry = carried.take(&rows);
             let loss = self.algorithm.loss(&self.policy, &batch, &carry);
             carried.put(&rows, &loss.carry);
-            self.gradient(&loss.total)
+            self.gradient(&loss)
         });
         sum(all)
     }
@@ -122,14 +122,13 @@ impl Experience {
         sum(joined.iter().map(|(unrolls, env)| {
             let batch = self.joined(unrolls.clone(), *env);
             let nothing = self.policy.initial_carry(1);
-            self.gradient(&self.algorithm.loss(&self.policy, &batch, &nothing).total)
+            self.gradient(&self.algorithm.loss(&self.policy, &batch, &nothing))
         }))
     }
 
-    fn gradient(&self, loss: &Tensor) -> Vec<(String, Tensor)> {
-        let (names, weights): (Vec<_>, Vec<_>) = self.policy.trainable().into_iter().unzip();
-        let gradients = Tensor::run_backward(&[loss], &weights, false, false);
-        names.into_iter().zip(gradients).collect()
+    fn gradient(&self, loss: &Loss) -> Vec<(String, Tensor)> {
+        let names = self.policy.trainable().into_iter().map(|(name, _)| name);
+        names.zip(self.policy.gradient(&loss.total, &loss.past)).collect()
     }
 }
 

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! In reading order: [`config`] is the `[seq]` part of an experiment; [`policy`] is the whole
-//! network; [`inputs`] is what it is fed, and `resets` where episodes begin in it; `torso`,
+//! network, and [`past`] how its gradients reach back before an unroll; [`inputs`] is what it is fed, and `resets` where episodes begin in it; `torso`,
 //! `memory` (one file per layer) and [`heads`] are its parts, [`distribution`] what comes out,
 //! [`exploration`] how it is acted upon, [`state`] what is remembered between steps, and [`slots`] a table of that. [`batch`] turns
 //! trajectories into tensors, `weights` a policy into bytes that describe themselves, and `parts`
@@ -26,6 +26,7 @@
 pub mod config;
 mod error;
 
+pub mod past;
 pub mod policy;
 
 pub mod inputs;
@@ -62,7 +63,8 @@ pub use error::PolicyError;
 pub use exploration::Exploration;
 pub use heads::{ActionValues, Outputs, Returns, Values};
 pub use inputs::Inputs;
-pub use policy::{Output, Policy};
+pub use past::Past;
+pub use policy::{Output, Policy, Unrolled};
 pub use resets::Resets;
 pub use slots::StateTable;
 pub use state::CoreState;

@@ -59,9 +59,8 @@ pub(crate) trait Memory: Send {
         CoreState::new(batch, vec![])
     }
 
-    /// [`unroll`](Self::unroll) of T + 1 moments, the last of which begins the next unroll, with
-    /// gradients that reach through `sensitivities` to what the layer's weights did before `x`.
-    /// Returns `[T + 1, B, H]`, and the state and the sensitivities after T moments.
+    /// [`unroll`](Self::unroll) of T + 1 moments, the last of which begins the next unroll. Returns
+    /// `[T + 1, B, H]`, and the state and the sensitivities after T moments.
     fn unroll_in_real_time(
         &self,
         x: &Tensor,
@@ -75,6 +74,14 @@ pub(crate) trait Memory: Send {
         let (y, state) = self.unroll(&before, state, &resets.narrow(0, time));
         let (last, _) = self.unroll(&shared, &state, &resets.narrow(time, 1));
         (Tensor::cat(&[y, last], 0), state, sensitivities.shallow_clone())
+    }
+
+    /// A scalar whose gradient by the layer's weights is what a loss owes to the time before an
+    /// unroll, from its derivatives by the state there and from the sensitivities that the state
+    /// had. `None` where gradients are truncated at the unroll's start.
+    fn past_loss(&self, errors: &CoreState, sensitivities: &CoreState) -> Option<Tensor> {
+        let _ = (errors, sensitivities);
+        None
     }
 
     /// Where the layer has dropout, unrolls use it from here on, drawn from `seed`; `None` ends it.

@@ -12,6 +12,7 @@ use crate::inputs::Inputs;
 use crate::memory::{self, Memory};
 use crate::parameters::Parameters;
 use crate::parts;
+use crate::past::Past;
 use crate::state::CoreState;
 use crate::torso::Torso;
 use crate::weights::{self, About, Loaded};
@@ -25,7 +26,7 @@ pub struct Policy {
     kind: Kind,
     device: Device,
     torso: Torso,
-    memory: Box<dyn Memory>,
+    pub(crate) memory: Box<dyn Memory>,
     heads: Heads,
     named: Vec<(String, Tensor)>,
 }
@@ -37,6 +38,17 @@ pub struct Output {
     pub distribution: Distribution,
     /// What the network values there.
     pub values: Values,
+}
+
+/// An unroll of streams.
+#[derive(Debug)]
+pub struct Unrolled {
+    /// At T + 1 frames: `[T + 1, B, ..]`.
+    pub output: Output,
+    /// What the streams carry to their next unrolls.
+    pub carry: CoreState,
+    /// What a loss of the output reaches back to.
+    pub past: Past,
 }
 
 impl Output {
@@ -295,14 +307,14 @@ impl Policy {
 
     /// Trains on streams: [`unroll`](Self::unroll) of T + 1 frames, of which the last one begins
     /// the next unroll of its stream. It starts from core states `[B, S]` that came with
-    /// trajectories and from what the streams' last unrolls have left; with RTRL, gradients reach
-    /// back through that. Returns outputs `[T + 1, B, ..]` and what to carry to the next unroll.
+    /// trajectories and from what the streams' last unrolls have left; with RTRL,
+    /// [`gradient`](Self::gradient) reaches back through that.
     pub fn unroll_streams(
         &self,
         inputs: &Inputs,
         core_state: &Tensor,
         carry: &CoreState,
-    ) -> Result<(Output, CoreState), PolicyError> {
+    ) -> Result<Unrolled, PolicyError> {
         let leading = inputs.leading();
         let &[frames, batch] = leading.as_slice() else {
             panic!("unroll_streams takes frames [T + 1, B], not {leading:?}");
@@ -311,18 +323,20 @@ impl Policy {
         assert_eq!(batch, carry.batch(), "the frames and the carry are of as many streams");
         let travelled = self.core_state(core_state)?;
         let (state, sensitivities) = self.split_carry(travelled, carry);
+        let state = if sensitivities.tensors().is_empty() { state } else { state.leaves() };
+        let past = Past { state, sensitivities };
         let (x, resets) = (self.memory_input(inputs).view([frames, batch, -1]), inputs.resets());
         if carry.tensors().is_empty() {
-            let (y, _) = self.memory.unroll(&x, &state, resets);
-            return Ok((self.output(&y), carry.shallow_clone()));
+            let (y, _) = self.memory.unroll(&x, &past.state, resets);
+            return Ok(Unrolled { output: self.output(&y), carry: carry.shallow_clone(), past });
         }
         let (y, state, sensitivities) =
-            self.memory.unroll_in_real_time(&x, &state, &sensitivities, resets);
+            self.memory.unroll_in_real_time(&x, &past.state, &past.sensitivities, resets);
         let carry = match self.memory.exports_state() {
             true => sensitivities,
             false => CoreState::join(batch, vec![state, sensitivities]),
         };
-        Ok((self.output(&y), carry.detach()))
+        Ok(Unrolled { output: self.output(&y), carry: carry.detach(), past })
     }
 
     /// State and sensitivities before an unroll.

@@ -109,6 +109,12 @@ impl CoreState {
         self.map(Tensor::detach)
     }
 
+    /// The same numbers, what is not an integer among them as leaves of a graph to come.
+    pub(crate) fn leaves(&self) -> CoreState {
+        let leaf = |tensor: &Tensor| tensor.detach().set_requires_grad(tensor.is_floating_point());
+        self.map(leaf)
+    }
+
     /// The same numbers on `device`.
     pub fn to_device(&self, device: Device) -> CoreState {
         self.map(|tensor| tensor.to_device(device))
@@ -154,7 +160,8 @@ impl CoreState {
         parts
     }
 
-    fn map(&self, f: impl Fn(&Tensor) -> Tensor) -> CoreState {
+    /// `f` of every tensor, in their order.
+    pub(crate) fn map(&self, f: impl FnMut(&Tensor) -> Tensor) -> CoreState {
         CoreState { batch: self.batch, tensors: self.tensors.iter().map(f).collect() }
     }
 }

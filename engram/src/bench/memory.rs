@@ -13,8 +13,8 @@ use std::time::Instant;
 use anyhow::Result;
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
 use engram_policy::{
-    Activation, CoreState, HeadConfig, Inputs, MemoryConfig, MemoryInput, Policy, PolicyConfig,
-    TorsoConfig,
+    Activation, CoreState, HeadConfig, Inputs, MemoryConfig, MemoryInput, Output, Past, Policy,
+    PolicyConfig, TorsoConfig, Unrolled,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -76,10 +76,9 @@ impl Bench {
         )
     }
 
-    /// The gradient of something that depends on all outputs, T of them each.
-    fn gradient(&self, outputs: &[engram_policy::Output]) -> Vec<Tensor> {
-        let named = self.policy.trainable();
-        let weights: Vec<&Tensor> = named.iter().map(|(_, weight)| weight).collect();
+    /// The gradient of something that depends on all outputs, T of them each, which
+    /// reach back to `past`.
+    fn gradient(&self, outputs: &[Output], past: &Past) -> Vec<Tensor> {
         let loss = outputs
             .iter()
             .map(|output| {
@@ -87,24 +86,19 @@ impl Bench {
             })
             .reduce(|sum, part| sum + part)
             .expect("there are outputs");
-        Tensor::run_backward(&[loss], &weights, false, false)
+        self.policy.gradient(&loss, past)
     }
 
     /// Outputs of frames `[T + 1, B]`; what is carried on.
-    fn forward(
-        &self,
-        frames: &Inputs,
-        core_state: &Tensor,
-        carry: &CoreState,
-    ) -> (engram_policy::Output, CoreState) {
+    fn forward(&self, frames: &Inputs, core_state: &Tensor, carry: &CoreState) -> Unrolled {
         let unrolled = self.policy.unroll_streams(frames, core_state, carry);
         unrolled.expect("the policy's own core state")
     }
 
     /// One update's gradient from frames `[T + 1, B]`; what is carried on.
     fn update(&self, frames: &Inputs, core_state: &Tensor, carry: &CoreState) -> CoreState {
-        let (output, carry) = self.forward(frames, core_state, carry);
-        let gradient = self.gradient(&[output]);
+        let Unrolled { output, carry, past } = self.forward(frames, core_state, carry);
+        let gradient = self.gradient(&[output], &past);
         wait_for(&gradient[0]);
         carry
     }

@@ -8,7 +8,7 @@ use anyhow::Result;
 use engram_learner::config::OptimizerConfig;
 use engram_learner::optimizer::{Optimizer, clip_factor, global_norm};
 use engram_mdp::{EnvSpec, Seed};
-use engram_policy::{CoreState, Distribution, Policy, PolicyConfig};
+use engram_policy::{CoreState, Distribution, Past, Policy, PolicyConfig};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::streams::Unroll;
@@ -79,10 +79,11 @@ impl Trainer {
             let _ = no_grad(|| self.forward(unroll))?;
             return Ok(Ok(None));
         };
-        let logits = self.forward(unroll)?.index_select(0, &rows);
+        let (logits, past) = self.forward(unroll)?;
+        let logits = logits.index_select(0, &rows);
         let right = logits.argmax(-1, false).eq_tensor(&classes);
         let loss = -Distribution::Categorical { logits }.log_prob(&classes).mean(Kind::Float);
-        let gradient = self.optimizer.gradient(&loss, &self.weights);
+        let gradient = self.optimizer.flatten(&self.policy.gradient(&loss, &past));
         let (loss, norm) = (loss.double_value(&[]), global_norm(&gradient).double_value(&[]));
         if !loss.is_finite() || !norm.is_finite() {
             return Ok(Err(Diverged));
@@ -93,32 +94,32 @@ impl Trainer {
         Ok(Ok(Some(Learned { loss, right })))
     }
 
-    /// Logits of an unroll's T B frames, `[T B, K]`; then the next unroll may come.
-    fn forward(&mut self, unroll: &Unroll) -> Result<Tensor> {
+    /// Logits of an unroll's T B frames, `[T B, K]`, and what a loss of them reaches back to; then
+    /// the next unroll may come.
+    fn forward(&mut self, unroll: &Unroll) -> Result<(Tensor, Past)> {
         let (time, device) = (unroll.length(), self.policy.device());
         let inputs = unroll.inputs(time, device);
-        let output = if self.carry.tensors().is_empty() {
+        let (output, past) = if self.carry.tensors().is_empty() {
             let (output, state) = self.policy.unroll(&inputs, &self.state);
             self.state = state.detach();
-            output
+            (output, Past::none())
         } else {
             let with_shared = unroll.inputs(time + 1, device);
             let (core_state, travels) = self.core_state();
-            let (output, carry) =
-                self.policy.unroll_streams(&with_shared, &core_state, &self.carry)?;
-            self.carry = carry;
+            let unrolled = self.policy.unroll_streams(&with_shared, &core_state, &self.carry)?;
+            self.carry = unrolled.carry;
             if travels {
                 // With trajectories, an actor would say it.
                 let (_, state) = no_grad(|| self.policy.unroll(&inputs, &self.state));
                 self.state = state;
             }
-            output
+            (unrolled.output, unrolled.past)
         };
         let Distribution::Categorical { logits } = output.distribution.narrow(0, time as i64)
         else {
             unreachable!("the actions of a task are classes")
         };
-        Ok(logits.flatten(0, 1))
+        Ok((logits.flatten(0, 1), past))
     }
 
     /// The state before an unroll in the form in which it travels, `[B, S]`, and whether it does.

@@ -11,7 +11,7 @@
 
 use std::time::Instant;
 
-use engram_policy::{Batch, CoreState, Policy};
+use engram_policy::{Batch, CoreState, Past, Policy, Unrolled};
 use tch::Tensor;
 
 use super::{NonFinite, Phases, UpdateStats, to_host};
@@ -41,6 +41,8 @@ pub struct Loss {
     pub summary: VtraceSummary,
     /// What the batch's streams carry to their next unrolls.
     pub carry: CoreState,
+    /// What [`total`](Self::total) reaches back to before the unroll.
+    pub past: Past,
 }
 
 impl ActorCritic {
@@ -83,7 +85,8 @@ impl ActorCritic {
         let forward_ended = Instant::now();
 
         let weights = policy.trainable();
-        let mut gradient = self.optimizer.gradient(&loss.total, &weights);
+        let gradients = policy.gradient(&loss.total, &loss.past);
+        let mut gradient = self.optimizer.flatten(&gradients);
         let mut stats = read_back(&loss, &global_norm(&gradient));
         let grad_norm = stats.get("grad_norm");
         NonFinite::check("loss", stats.get("loss"))?;
@@ -110,7 +113,8 @@ impl ActorCritic {
         let config = &self.config;
         let unroll_length = batch.unroll_length();
         let unrolled = policy.unroll_streams(&batch.inputs, &batch.core_state, carry);
-        let (output, carry) = unrolled.expect("core states are checked where trajectories enter");
+        let Unrolled { output, carry, past } =
+            unrolled.expect("core states are checked where trajectories enter");
         // The last frame is there for its value alone.
         let decisions = output.distribution.narrow(0, unroll_length);
         let log_probs = decisions.log_prob(&batch.actions);
@@ -139,7 +143,7 @@ impl ActorCritic {
             Reduction::Sum => sum,
             Reduction::Mean => sum / returns.summary.decisions.max(1.0),
         };
-        Loss { total, policy, value, entropy, summary: returns.summary, carry }
+        Loss { total, policy, value, entropy, summary: returns.summary, carry, past }
     }
 
     /// Everything it remembers between updates.

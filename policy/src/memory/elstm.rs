@@ -13,16 +13,12 @@
 //! forget gate's bias around `forget_bias`; O and its bias start as a linear layer does, as in
 //! the authors' program.
 //!
-//! For RTRL (see `rtrl`), what a moment does to c_t through the arguments of z and f, and through
-//! c_{t−1}, is
-//!
-//! ```text
-//! e_z = (1 − f) ⊙ (1 − z²)     e_f = (c_{t-1} − z) ⊙ f ⊙ (1 − f)     a = f + e_z ⊙ w_z + e_f ⊙ w_f
-//! ```
+//! For RTRL (see `rtrl`), `rtrl::gated` has the derivatives.
 
 use tch::{Tensor, no_grad};
 
-use super::{Memory, rtrl};
+use super::Memory;
+use super::rtrl::{self, gated::Gated};
 use crate::config::Gradient;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
@@ -137,15 +133,6 @@ impl Elstm {
         Tensor::zeros(shape, (self.bias.kind(), self.bias.device()))
     }
 
-    /// c_0 `[B, N]`, whose gradient reaches the weights that made it.
-    fn sensitive(&self, c: &Tensor, sensitivities: &CoreState) -> Tensor {
-        let [to_inputs, to_recurrence] = pair(sensitivities);
-        let by_inputs = rtrl::correction(to_inputs, &rtrl::columns(&self.input_weight, &self.bias));
-        let by_recurrence = rtrl::correction_of_vector(to_recurrence, &self.recurrent_weight);
-        let by_both = by_inputs.reshape_as(&by_recurrence) + &by_recurrence; // [B, 2, N]
-        c + by_both.sum_dim_intlist(1, false, None)
-    }
-
     /// The sensitivities after the first T frames `[T, B, D]` of a walk that began at c_0 `[B, N]`.
     fn sensitivities_after(
         &self,
@@ -155,33 +142,22 @@ impl Elstm {
         walk: &Walk,
         resets: &Resets,
     ) -> CoreState {
-        let (time, batch) = (x.size()[0], before.batch());
-        let kept = resets.kept(c_0.kind(), c_0.device()).unbind(0);
-        let (w_z, w_f) = (self.recurrent_weight.get(0), self.recurrent_weight.get(1));
-        let effects = Tensor::empty([time, batch, 2, self.hidden], (c_0.kind(), c_0.device()));
-        let mut through_cells = self.zeros(&[batch, 2, self.hidden]);
-        // Backwards, so that the product of the later factors grows along, and all that belongs to
-        // a moment stays in the cache.
-        let mut later = c_0.ones_like();
-        for (t, effects) in effects.unbind(0).iter().enumerate().rev() {
-            let c = if t == 0 { c_0 } else { &walk.c[t - 1] };
-            let c = if resets.any_at(t) { &c.g_mul(&kept[t]) } else { c };
-            let (z, f) = (&walk.z[t], &walk.f[t]);
-            let e_z = Tensor::tanh_backward(&(1.0 - f), z);
-            let e_f = Tensor::sigmoid_backward(&(c - z), f);
-            let _ = e_z.mul_out(&effects.select(1, 0), &later);
-            let _ = e_f.mul_out(&effects.select(1, 1), &later);
-            let _ = through_cells.addcmul_(effects, &c.unsqueeze(1));
-            let _ = later.g_mul_(&f.addcmul(&e_z, &w_z).addcmul_(&e_f, &w_f));
-            if resets.any_at(t) {
-                let _ = later.g_mul_(&kept[t]);
-            }
+        let time = x.size()[0] as usize;
+        let walked = Gated {
+            start: c_0,
+            z: &walk.z[..time],
+            f: &walk.f[..time],
+            c: &walk.c[..time],
+            recurrent_weight: Some(&self.recurrent_weight),
+            resets,
         }
+        .walk_back();
         let [to_inputs, to_recurrence] = pair(before);
-        let (all, effects) = (later.repeat([1, 2]), effects.flatten(2, 3));
-        let to_inputs = rtrl::advance(to_inputs, &all, &effects, &rtrl::with_one(x));
-        let to_recurrence = through_cells.addcmul(to_recurrence, &later.unsqueeze(1));
-        CoreState::new(batch, vec![to_inputs, to_recurrence])
+        let all = &walked.all_factors;
+        let to_recurrence = walked.through_cells.addcmul(to_recurrence, &all.unsqueeze(1));
+        let (all, features) = (all.repeat([1, 2]), rtrl::with_one(x));
+        let to_inputs = rtrl::advance(to_inputs, &all, &walked.effects, &features);
+        CoreState::new(before.batch(), vec![to_inputs, to_recurrence])
     }
 }
 
@@ -232,22 +208,29 @@ impl Memory for Elstm {
         resets: &Resets,
     ) -> (Tensor, CoreState, CoreState) {
         let (time, c_0) = (x.size()[0] - 1, &state.tensors()[0]);
-        let real_time = self.gradient == Gradient::Rtrl;
-        let start = match real_time {
-            true => self.sensitive(c_0, sensitivities),
-            false => c_0.shallow_clone(),
-        };
-        let walk = self.walk(&self.arguments(x), &start, resets);
-        let after = match real_time {
-            true => no_grad(|| {
+        let walk = self.walk(&self.arguments(x), c_0, resets);
+        let after = match self.gradient {
+            Gradient::Rtrl => no_grad(|| {
                 let x = x.narrow(0, 0, time);
                 self.sensitivities_after(sensitivities, &x, c_0, &walk, resets)
             }),
-            false => sensitivities.shallow_clone(),
+            Gradient::Tbptt => sensitivities.shallow_clone(),
         };
         let cells = walk.cells();
         let last = cells.get(time - 1);
         (self.outputs_of(x, &cells), CoreState::new(state.batch(), vec![last]), after)
+    }
+
+    fn past_loss(&self, errors: &CoreState, sensitivities: &CoreState) -> Option<Tensor> {
+        if self.gradient == Gradient::Tbptt {
+            return None;
+        }
+        let ([to_inputs, to_recurrence], errors) = (pair(sensitivities), &errors.tensors()[0]);
+        let inputs = rtrl::columns(&self.input_weight, &self.bias);
+        let by_inputs = rtrl::owed(&errors.repeat([1, 2]), to_inputs);
+        let by_recurrence = (to_recurrence * errors.unsqueeze(1)).sum_dim_intlist(0, false, None);
+        let recurrence = rtrl::with_gradient(&self.recurrent_weight, &by_recurrence);
+        Some(rtrl::with_gradient(&inputs, &by_inputs) + recurrence)
     }
 }
 

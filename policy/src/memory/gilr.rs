@@ -16,17 +16,14 @@
 //! anyway. (RESeL, <https://arxiv.org/abs/2405.15384>, makes f_t zero instead: there
 //! `h_t = v_t` at a reset.)
 //!
-//! For RTRL (see `rtrl`), what a moment does to h_t through the arguments of v and f is
-//!
-//! ```text
-//! e_v = (1 − f) ⊙ (1 − v²)     e_f = (h_{t-1} − v) ⊙ f ⊙ (1 − f)     a = f
-//! ```
+//! For RTRL (see `rtrl`), `rtrl::gated` has the derivatives, h being c there, and v z.
 
 use tch::{Tensor, no_grad};
 
+use super::Memory;
 use super::feed_forward::FeedForward;
+use super::rtrl::{self, gated::Gated};
 use super::scan::scan;
-use super::{Memory, rtrl};
 use crate::config::Gradient;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
@@ -42,7 +39,7 @@ pub(super) struct Recurrence {
 }
 
 /// v and f, each `[.., N]`.
-struct Gated {
+struct Gates {
     v: Tensor,
     f: Tensor,
 }
@@ -64,15 +61,15 @@ impl Recurrence {
     }
 
     /// x `[.., D]`.
-    fn gates(&self, x: &Tensor) -> Gated {
+    fn gates(&self, x: &Tensor) -> Gates {
         let arguments = x.linear(&self.weight, Some(&self.bias));
         let [v, f] = arguments.split(self.hidden, -1).try_into().expect("v and f");
-        Gated { v: v.tanh(), f: f.sigmoid() }
+        Gates { v: v.tanh(), f: f.sigmoid() }
     }
 
     /// x `[B, D]` and h_{t-1} `[B, N]` to h_t.
     pub(super) fn step(&self, x: &Tensor, h: &Tensor) -> Tensor {
-        let Gated { v, f } = self.gates(x);
+        let Gates { v, f } = self.gates(x);
         v.lerp_tensor(h, &f)
     }
 
@@ -81,37 +78,31 @@ impl Recurrence {
         Self::scan(&self.gates(x), h, &resets.kept(h.kind(), h.device()))
     }
 
-    fn scan(Gated { v, f }: &Gated, h: &Tensor, kept: &Tensor) -> Tensor {
+    fn scan(Gates { v, f }: &Gates, h: &Tensor, kept: &Tensor) -> Tensor {
         scan(&(f * kept), &(v - f * v), h)
-    }
-
-    /// h_0 `[B, N]`, whose gradient reaches the weights that made it.
-    fn sensitive(&self, h: &Tensor, sensitivities: &Tensor) -> Tensor {
-        let by_both = rtrl::correction(sensitivities, &rtrl::columns(&self.weight, &self.bias));
-        by_both.split(self.hidden, 1).iter().fold(h.shallow_clone(), |h, part| h + part)
     }
 
     /// The sensitivities after the first T frames `[T, B, D]` of those whose gates and h are given.
     fn sensitivities_after(
         before: &Tensor,
         x: &Tensor,
-        gated: &Gated,
+        gated: &Gates,
         h_0: &Tensor,
         h: &Tensor,
-        kept: &Tensor,
+        resets: &Resets,
     ) -> Tensor {
-        let time = x.size()[0];
-        let [v, f, kept] = [&gated.v, &gated.f, kept].map(|all| all.narrow(0, 0, time));
-        let earlier = Tensor::cat(&[&h_0.unsqueeze(0), &h.narrow(0, 0, time - 1)], 0) * &kept;
-        let e_v = Tensor::tanh_backward(&(1.0 - &f), &v);
-        let e_f = Tensor::sigmoid_backward(&(earlier - v), &f);
-        let (later, all) = rtrl::suffix_products(&(f * kept));
-        let [_, batch, hidden] = h.size()[..] else { panic!("h has shape [T, B, N]") };
-        let effects = Tensor::empty([time, batch, 2, hidden], (h.kind(), h.device()));
-        let _ = e_v.mul_out(&effects.select(2, 0), &later);
-        let _ = e_f.mul_out(&effects.select(2, 1), &later);
-        let effects = effects.flatten(2, 3);
-        rtrl::advance(before, &all.repeat([1, 2]), &effects, &rtrl::with_one(x))
+        let moments = |all: &Tensor| all.narrow(0, 0, x.size()[0]).unbind(0);
+        let walked = Gated {
+            start: h_0,
+            z: &moments(&gated.v),
+            f: &moments(&gated.f),
+            c: &moments(h),
+            recurrent_weight: None,
+            resets,
+        }
+        .walk_back();
+        let all = walked.all_factors.repeat([1, 2]);
+        rtrl::advance(before, &all, &walked.effects, &rtrl::with_one(x))
     }
 }
 
@@ -215,21 +206,27 @@ impl Memory for Gilr {
         resets: &Resets,
     ) -> (Tensor, CoreState, CoreState) {
         let (time, h_0) = (x.size()[0] - 1, &state.tensors()[0]);
-        let kept = resets.kept(h_0.kind(), h_0.device());
-        let gated = self.recurrence.gates(x);
-        let known = (self.gradient == Gradient::Rtrl).then(|| &sensitivities.tensors()[0]);
-        let start = match known {
-            Some(before) => self.recurrence.sensitive(h_0, before),
-            None => h_0.shallow_clone(),
+        let gates = self.recurrence.gates(x);
+        let h = Recurrence::scan(&gates, h_0, &resets.kept(h_0.kind(), h_0.device()));
+        let after = match self.gradient {
+            Gradient::Rtrl => no_grad(|| {
+                let (before, x) = (&sensitivities.tensors()[0], x.narrow(0, 0, time));
+                let after = Recurrence::sensitivities_after(before, &x, &gates, h_0, &h, resets);
+                CoreState::new(state.batch(), vec![after])
+            }),
+            Gradient::Tbptt => sensitivities.shallow_clone(),
         };
-        let h = Recurrence::scan(&gated, &start, &kept);
-        let after = no_grad(|| {
-            let x = x.narrow(0, 0, time);
-            let after =
-                |before| Recurrence::sensitivities_after(before, &x, &gated, h_0, &h, &kept);
-            CoreState::new(state.batch(), known.map(after).into_iter().collect())
-        });
         let state = CoreState::new(state.batch(), vec![h.get(time - 1)]);
         (self.output.forward(&h), state, after)
+    }
+
+    fn past_loss(&self, errors: &CoreState, sensitivities: &CoreState) -> Option<Tensor> {
+        if self.gradient == Gradient::Tbptt {
+            return None;
+        }
+        let errors = errors.tensors()[0].repeat([1, 2]);
+        let owed = rtrl::owed(&errors, &sensitivities.tensors()[0]);
+        let weights = rtrl::columns(&self.recurrence.weight, &self.recurrence.bias);
+        Some(rtrl::with_gradient(&weights, &owed))
     }
 }

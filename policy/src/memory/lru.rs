@@ -132,18 +132,6 @@ impl Lru {
         Tensor::zeros(shape, (self.decay.kind(), self.decay.device()))
     }
 
-    /// s_0, complex `[B, N]`, whose gradient reaches the weights that made it.
-    fn sensitive(
-        s: &Tensor,
-        [to_input, to_rate]: [&Tensor; 2],
-        (weight, bias): &(Tensor, Tensor),
-        rate: &Tensor,
-    ) -> Tensor {
-        let weights = complex(&rtrl::columns(weight, bias));
-        let by_input = rtrl::correction(&complex(to_input), &weights);
-        s + by_input + rtrl::correction_of_vector(&complex(to_rate), rate)
-    }
-
     /// The sensitivities after the first T frames `[T, B, D]` of those whose s are given.
     fn sensitivities_after(
         before: [&Tensor; 2],
@@ -216,20 +204,27 @@ impl Memory for Lru {
     ) -> (Tensor, CoreState, CoreState) {
         let (time, kept) = (x.size()[0] - 1, resets.kept(x.kind(), x.device()));
         let (rate, weights, s_0) = (self.rate(), self.scaled_input(), Self::cells(state));
-        let known = (self.gradient == Gradient::Rtrl).then(|| pair(sensitivities));
-        let start = match known {
-            Some(before) => Self::sensitive(&s_0, before, &weights, &rate),
-            None => s_0.shallow_clone(),
-        };
-        let s = scan(&(&rate * &kept), &Self::input(x, &weights), &start);
-        let after = no_grad(|| match known {
-            Some(before) => {
-                let x = x.narrow(0, 0, time);
+        let s = scan(&(&rate * &kept), &Self::input(x, &weights), &s_0);
+        let after = match self.gradient {
+            Gradient::Rtrl => no_grad(|| {
+                let (before, x) = (pair(sensitivities), x.narrow(0, 0, time));
                 Self::sensitivities_after(before, &x, &rate, &s_0, &s, &kept)
-            }
-            None => sensitivities.shallow_clone(),
-        });
+            }),
+            Gradient::Tbptt => sensitivities.shallow_clone(),
+        };
         (self.output(x, &s), Self::state(&s.get(time - 1)), after)
+    }
+
+    fn past_loss(&self, errors: &CoreState, sensitivities: &CoreState) -> Option<Tensor> {
+        if self.gradient == Gradient::Tbptt {
+            return None;
+        }
+        let ([to_input, to_rate], errors) = (pair(sensitivities), Self::cells(errors));
+        let (weight, bias) = self.scaled_input();
+        let by_input = real(&rtrl::owed(&errors, &complex(to_input)));
+        let by_rate = (errors * complex(to_rate).conj()).sum_dim_intlist(0, false, None);
+        let input = rtrl::with_gradient(&rtrl::columns(&weight, &bias), &by_input);
+        Some(input + rtrl::with_gradient(&real(&self.rate()), &real(&by_rate)))
     }
 }
 

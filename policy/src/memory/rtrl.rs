@@ -12,9 +12,8 @@
 //! cell sees no cell but itself, a weight moves only the cell that it belongs to: the
 //! sensitivities S are as many numbers as there are weights, for each environment.
 //!
-//! [`correction`] brings the sum in without a backward pass of its own. It adds
-//! `S_0 · (θ − constant(θ))` to `c_0`: a zero, but one whose derivative by θ is S_0. So the
-//! gradient of any loss is exact, and whoever computes it need not know.
+//! The sum is a pass over S ([`owed`]), and [`Past`](crate::Past) is what joins it to the
+//! gradient of any loss, so that whoever computes one need not know.
 //!
 //! At the unroll's end the sensitivities must be those of the last state. Their recursion,
 //! `S_t = a_t ⊙ S_{t−1} + (∂c_t/∂θ at constant c_{t−1})` with `a_t = ∂c_t/∂c_{t−1}`, is usually
@@ -32,38 +31,45 @@
 //! # What it costs
 //!
 //! S is large, and each of its numbers is good for few operations, so that an unroll should read
-//! it as rarely as it can: for the zero, for λ ⊙ S_0, and for S_T. Two choices make that cheap.
-//! S lies in memory as `[B, P, R]`, P weights of R states, because R is mostly a round number and
-//! P mostly is not: with 100 moments of 32 environments, 1024 states and 258 weights each, the
-//! product takes 19 ms of a core, and its transpose 35. And the correction is made of plain sums,
-//! on a CPU for one environment after another, which fits the cache: forward and backward 7 ms,
-//! where a matrix product for each state took 60.
+//! it as rarely as it can: for λ ⊙ S_0, and for S_T. Three choices make that cheap. S lies in memory
+//! as `[B, P, R]`, P weights of R states, because R is mostly a round number and P mostly is not:
+//! with 100 moments of 32 environments, 1024 states and 258 weights each, the product takes 19 ms
+//! of a core, and its transpose 35. The sum goes through one environment after another, so that
+//! what it adds up stays in the cache. And gates are walked back through in one pass ([`gated`]).
 
-use tch::{Device, Tensor};
+pub(super) mod gated;
 
-/// Bytes of sensitivities that a CPU has room for near at hand.
-const CPU_CACHE: i64 = 1 << 20;
+use tch::{Device, Kind, Tensor};
 
-/// Zeros `[B, R]` whose gradient reaches `parameters`, `[P, R]`, through the `sensitivities` of R
-/// states to P weights each, `[B, P, R]`. Real and complex numbers alike.
-pub(super) fn correction(sensitivities: &Tensor, parameters: &Tensor) -> Tensor {
+/// Numbers that a sum of environments keeps near at hand rather than all products at once.
+const MANY: i64 = 1 << 18;
+
+/// Σ_batch λ ⊙ S, `[P, R]`, from λ, the derivatives of a loss by R states, `[B, R]`, and the
+/// states' `sensitivities` to P weights each, `[B, P, R]`. Of complex numbers, S is conjugate, as it
+/// is in gradients.
+pub(super) fn owed(errors: &Tensor, sensitivities: &Tensor) -> Tensor {
     let (batch, weights, rows) = sensitivities.size3().expect("sensitivities: [B, P, R]");
-    assert_eq!(parameters.size(), [weights, rows], "parameters have shape [P, R]");
-    let change = parameters - parameters.detach();
-    let bytes = batch * weights * rows * sensitivities.kind().elt_size_in_bytes() as i64;
-    let moved = |s: &Tensor| (s * &change).sum_dim_intlist(-2, false, None);
-    if sensitivities.device() == Device::Cpu && bytes > CPU_CACHE {
-        Tensor::stack(&sensitivities.unbind(0).iter().map(moved).collect::<Vec<_>>(), 0)
+    assert_eq!(errors.size(), [batch, rows], "errors have shape [B, R]");
+    let errors = errors.conj().resolve_conj().unsqueeze(1);
+    let sum = if batch * weights * rows < MANY {
+        (sensitivities * errors).sum_dim_intlist(0, false, None)
     } else {
-        moved(sensitivities)
-    }
+        let parts: Vec<_> = sensitivities.unbind(0).into_iter().zip(errors.unbind(0)).collect();
+        let (first, rest) = parts.split_first().expect("a batch has rows");
+        let mut sum = &first.0 * &first.1;
+        for (sensitivities, errors) in rest {
+            let _ = sum.addcmul_(sensitivities, errors);
+        }
+        sum
+    };
+    sum.conj().resolve_conj()
 }
 
-/// Zeros `[B, ..]` whose gradient reaches `parameters`, `[..]`, through the `sensitivities` of
-/// states to one weight each, `[B, ..]`.
-pub(super) fn correction_of_vector(sensitivities: &Tensor, parameters: &Tensor) -> Tensor {
-    assert_eq!(sensitivities.size()[1..], parameters.size(), "one weight per state");
-    sensitivities * (parameters - parameters.detach())
+/// A scalar whose gradient by `parameters` is `gradient`, a constant of the same shape. Real
+/// numbers.
+pub(super) fn with_gradient(parameters: &Tensor, gradient: &Tensor) -> Tensor {
+    assert_eq!(parameters.size(), gradient.size(), "a number for each parameter");
+    (parameters * gradient).sum(None::<Kind>)
 }
 
 /// The products of all factors `[T, ..]` after each moment, `[T, ..]`, and of all of them, `[..]`.
@@ -122,36 +128,28 @@ pub(super) fn with_one(features: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use engram_mdp::Seed;
-    use tch::Kind;
 
     use super::*;
     use crate::random;
 
-    /// Small enough for the cache, and too large.
-    const SHAPES: [[i64; 3]; 2] = [[3, 4, 5], [2, 300, 512]];
-
     #[test]
-    fn a_correction_is_zero_and_its_gradient_the_sum_of_sensitivities() {
+    fn what_is_owed_is_the_gradient_of_states_that_are_linear_in_the_weights() {
         let mut generator = Seed::new(1).generator();
         for complex in [false, true] {
-            for [batch, weights, rows] in SHAPES {
+            for [batch, weights, rows] in [[3, 4, 5], [2, 300, 512]] {
                 let mut draw = |shape: &[i64]| {
                     let mut part = || random::normal(&mut generator, shape).to_kind(Kind::Double);
                     if complex { Tensor::complex(&part(), &part()) } else { part() }
                 };
-                let sensitivities = draw(&[batch, weights, rows]);
+                let (sensitivities, errors) = (draw(&[batch, weights, rows]), draw(&[batch, rows]));
                 let parameters = draw(&[weights, rows]).set_requires_grad(true);
-                let errors = draw(&[batch, rows]);
-                let zero = correction(&sensitivities, &parameters);
-                assert_eq!(zero.size(), [batch, rows]);
-                assert_eq!(zero.abs().max().double_value(&[]), 0.0);
+                let states = (&sensitivities * &parameters).sum_dim_intlist(1, false, None);
                 // Of a real loss whose derivative by the states is the errors.
-                let product = zero * errors.conj();
+                let product = states * errors.conj();
                 let loss = if complex { product.real() } else { product }.sum(Kind::Double);
-                let found = Tensor::run_backward(&[loss], &[&parameters], false, false);
-                let expected =
-                    (sensitivities.conj() * errors.unsqueeze(1)).sum_dim_intlist(0, false, None);
-                let off = (&found[0] - expected).abs().max().double_value(&[]);
+                let expected = Tensor::run_backward(&[loss], &[&parameters], false, false);
+                let off = (owed(&errors, &sensitivities) - &expected[0]).abs().max();
+                let off = off.double_value(&[]);
                 assert!(off < 1e-12, "{batch} {weights} {rows}: off by {off}");
             }
         }

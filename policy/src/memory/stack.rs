@@ -107,6 +107,13 @@ impl Memory for Stack {
         (y, CoreState::join(batch, states), CoreState::join(batch, learned))
     }
 
+    fn past_loss(&self, errors: &CoreState, sensitivities: &CoreState) -> Option<Tensor> {
+        let known = self.parts(sensitivities, |layer| layer.initial_sensitivities(1));
+        let layers = self.layers.iter().zip(self.states(errors)).zip(known);
+        let losses = layers.filter_map(|((layer, errors), known)| layer.past_loss(&errors, &known));
+        losses.reduce(|sum, loss| sum + loss)
+    }
+
     fn set_dropout(&mut self, seed: Option<Seed>) {
         for (i, layer) in self.layers.iter_mut().enumerate() {
             layer.set_dropout(seed.map(|seed| seed.derive("layer", i as u64)));

@@ -102,13 +102,12 @@ fn update(policy: &Policy, inputs: &Inputs) -> Vec<String> {
     let batch = inputs.leading()[1];
     let width = policy.exported_state_width().unwrap_or(0) as i64;
     let flat = Tensor::zeros([batch, width], (Kind::Float, Device::Cpu));
-    let (output, _) = policy.unroll_streams(inputs, &flat, &policy.initial_carry(batch)).unwrap();
+    let unrolled = policy.unroll_streams(inputs, &flat, &policy.initial_carry(batch)).unwrap();
     let learning = policy.trainable();
-    let weights: Vec<&Tensor> = learning.iter().map(|(_, weight)| weight).collect();
-    let loss = numbers(&output).square().sum(Kind::Float);
-    let gradients = Tensor::run_backward(&[loss], &weights, false, false);
+    let loss = numbers(&unrolled.output).square().sum(Kind::Float);
+    let gradients = policy.gradient(&loss, &unrolled.past);
     tch::no_grad(|| {
-        for (weight, gradient) in weights.iter().zip(&gradients) {
+        for ((_, weight), gradient) in learning.iter().zip(&gradients) {
             let _ = weight.shallow_clone().g_sub_(&(gradient * 0.1));
         }
     });
@@ -161,16 +160,15 @@ fn freezing_one_part_leaves_the_gradients_of_the_others_as_they_were() {
         let state = super::random(&mut generator, &[3, 6]);
         let gradients = [&free, &held].map(|policy| {
             let carry = policy.initial_carry(1).unflatten(&noise).unwrap();
-            let (output, _) = policy.unroll_streams(&inputs, &state, &carry).unwrap();
-            let loss = numbers(&output).square().sum(Kind::Float);
+            let unrolled = policy.unroll_streams(&inputs, &state, &carry).unwrap();
+            let loss = numbers(&unrolled.output).square().sum(Kind::Float);
+            let gradients = policy.gradient(&loss, &unrolled.past);
             let named = held.trainable();
-            let weights: Vec<Tensor> = policy
-                .trainable()
-                .into_iter()
-                .filter(|(name, _)| named.iter().any(|(n, _)| n == name))
-                .map(|(_, weight)| weight)
-                .collect();
-            Tensor::run_backward(&[loss], &weights, false, false)
+            let weights = policy.trainable().into_iter().zip(gradients);
+            weights
+                .filter(|((name, _), _)| named.iter().any(|(n, _)| n == name))
+                .map(|(_, gradient)| gradient)
+                .collect::<Vec<Tensor>>()
         });
         for (free, held) in gradients[0].iter().zip(&gradients[1]) {
             assert!(difference(free, held) < 1e-5, "{frozen} frozen");

@@ -68,19 +68,18 @@ fn flat(state: &CoreState) -> Tensor {
 /// one left, added up; and what is left at the end.
 fn by_unrolls(policy: &Policy, inputs: &Inputs) -> (Vec<Tensor>, CoreState) {
     let weights = policy.trainable();
-    let weights: Vec<&Tensor> = weights.iter().map(|(_, weight)| weight).collect();
-    let mut sums: Vec<Tensor> = weights.iter().map(|weight| weight.zeros_like()).collect();
+    let mut sums: Vec<Tensor> = weights.iter().map(|(_, weight)| weight.zeros_like()).collect();
     let mut state = policy.initial_state(BATCH);
     let mut carry = policy.initial_carry(BATCH);
     for unroll in 0..UNROLLS {
         let start = unroll * UNROLL;
         let frames = moments(inputs, start, UNROLL + 1);
-        let (output, next) = policy.unroll_streams(&frames, &flat(&state), &carry).unwrap();
-        let outputs = numbers(&output).narrow(0, 0, UNROLL);
-        let gradients = Tensor::run_backward(&[loss(&outputs, start)], &weights, false, false);
+        let unrolled = policy.unroll_streams(&frames, &flat(&state), &carry).unwrap();
+        let outputs = numbers(&unrolled.output).narrow(0, 0, UNROLL);
+        let gradients = policy.gradient(&loss(&outputs, start), &unrolled.past);
         sums.iter_mut().zip(&gradients).for_each(|(sum, gradient)| *sum += gradient);
         let walked = tch::no_grad(|| policy.unroll(&moments(inputs, start, UNROLL), &state).1);
-        (state, carry) = (walked, next);
+        (state, carry) = (walked, unrolled.carry);
     }
     (sums, carry)
 }
@@ -175,7 +174,8 @@ fn unrolling_streams_computes_what_unrolling_does() {
             Some(_) => flat(&state),
             None => Tensor::zeros([BATCH, 0], (Kind::Double, Device::Cpu)),
         };
-        let (found, after) = policy.unroll_streams(&inputs, &core_state, &carry).unwrap();
+        let found = policy.unroll_streams(&inputs, &core_state, &carry).unwrap();
+        let (after, found) = (found.carry, found.output);
         let error = difference(&numbers(&found), &numbers(&expected));
         assert!(error < 1e-12, "{memory:?}: {error}");
         assert_eq!(after.width(), carry.width());
@@ -373,9 +373,9 @@ fn random_carries_do_not_survive_a_reset() {
         let noise = random(&mut generator, &[BATCH, carry.width() as i64]);
         let noise = policy.initial_carry(1).unflatten(&noise).unwrap();
         let state = flat(&policy.initial_state(BATCH));
-        let (_, clean) = policy.unroll_streams(&inputs, &state, &carry).unwrap();
-        let (_, noisy) = policy.unroll_streams(&inputs, &state, &noise).unwrap();
-        assert_eq!(flat(&clean), flat(&noisy));
+        let [clean, noisy] =
+            [carry, noise].map(|carry| policy.unroll_streams(&inputs, &state, &carry).unwrap());
+        assert_eq!(flat(&clean.carry), flat(&noisy.carry));
     }
 }
 
@@ -392,7 +392,7 @@ fn how_a_life_is_cut_makes_no_difference_to_what_is_carried() {
             let (mut state, mut carry) = (policy.initial_state(BATCH), policy.initial_carry(BATCH));
             for start in (0..time).step_by(unroll as usize) {
                 let frames = moments(&inputs, start, unroll + 1);
-                carry = policy.unroll_streams(&frames, &flat(&state), &carry).unwrap().1;
+                carry = policy.unroll_streams(&frames, &flat(&state), &carry).unwrap().carry;
                 state = tch::no_grad(|| policy.unroll(&moments(&inputs, start, unroll), &state).1);
             }
             carry

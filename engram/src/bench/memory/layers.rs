@@ -2,7 +2,7 @@
 //! and one step of acting.
 
 use anyhow::Result;
-use engram_policy::{Gradient, MemoryConfig, Norm, Positions};
+use engram_policy::{Gradient, MemoryConfig, Norm, Past, Positions};
 use tch::{Device, no_grad};
 
 use super::{Bench, medians, wait_for};
@@ -130,9 +130,12 @@ fn update(bench: &Bench, seconds: f64, time: i64, batch: i64) -> [f64; 2] {
                 output
             })
             .collect();
-        wait_for(&bench.gradient(&outputs)[0]);
+        wait_for(&bench.gradient(&outputs, &Past::none())[0]);
     };
-    let mut unroll = || wait_for(&bench.gradient(&[bench.policy.unroll(&frames, &initial).0])[0]);
+    let mut unroll = || {
+        let (output, _) = bench.policy.unroll(&frames, &initial);
+        wait_for(&bench.gradient(&[output], &Past::none())[0]);
+    };
     medians(seconds, [&mut steps, &mut unroll])
 }
 

@@ -51,10 +51,9 @@ pub(super) fn run(device: Device, seconds: f64) -> Result<()> {
         }
     }
     println!(
-        "\nforward: a zero whose gradient is that of the past, and the sensitivities at the unroll's \
-         end, of which\nthe batched matrix product alone takes (product). backward: the sum of λ ⊙ S. \
-         carry: beside the update,\nto take the sensitivities of B streams out of their table and to \
-         put them back.\n"
+        "\nforward: the sensitivities at the unroll's end, of which the batched matrix product alone \
+         takes (product).\nbackward: λ, and the sum of λ ⊙ S. carry: beside the update, to take the \
+         sensitivities of B streams\nout of their table and to put them back.\n"
     );
     println!(
         "The eLSTM's sensitivities and gradients by their recursion (Irie et al. 2023, eq. 8 to \
@@ -137,8 +136,8 @@ impl Update {
     }
 
     fn forward(&self) {
-        let (output, carry) = self.bench.forward(&self.frames, &self.core_state, &self.carry);
-        carry.tensors().iter().chain([output.value()]).for_each(wait_for);
+        let unrolled = self.bench.forward(&self.frames, &self.core_state, &self.carry);
+        unrolled.carry.tensors().iter().chain([unrolled.output.value()]).for_each(wait_for);
     }
 
     fn whole(&self) {
