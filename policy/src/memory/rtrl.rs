@@ -41,7 +41,7 @@ pub(super) mod gated;
 
 use tch::{Device, Kind, Tensor};
 
-/// Numbers that a sum of environments keeps near at hand rather than all products at once.
+/// From so many sensitivities on, a sum over environments goes through one after another.
 const MANY: i64 = 1 << 18;
 
 /// Σ_batch λ ⊙ S, `[P, R]`, from λ, the derivatives of a loss by R states, `[B, R]`, and the
