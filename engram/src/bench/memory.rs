@@ -76,8 +76,8 @@ impl Bench {
         )
     }
 
-    /// The gradient of something that depends on all outputs, T of them each, which
-    /// reach back to `past`.
+    /// The gradient of something that depends on all outputs, T of them each, and that reaches
+    /// back to `past`.
     fn gradient(&self, outputs: &[Output], past: &Past) -> Vec<Tensor> {
         let loss = outputs
             .iter()

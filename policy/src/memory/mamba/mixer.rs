@@ -19,7 +19,7 @@
 //! Δ of about 1/n if it is to last so long, and B and C of about 0.1 at the authors' start: after
 //! 30 frames some 10⁻⁴ of what passes by S, and so is its share of the gradient. Learning then
 //! waits for long at chance, longer where rewards are few and noisy. `recall-30-mamba`, with a scale
-//! of 4, waits for about three million env steps.
+//! of 4, waited for three and a half million env steps in three runs of three.
 //!
 //! # Unrolling
 //!
