@@ -50,9 +50,10 @@ fn rows(update: u64) -> Vec<Row> {
 fn update(bencher: divan::Bencher<'_, '_>) {
     let policy = policy();
     let batch = Actor::new(TASK, BATCH_SIZE, 20, &policy, 1).batch(&policy);
-    let carry = policy.initial_carry(BATCH_SIZE as i64);
     let mut algorithm = Algorithm::new(&support::vtrace(|_| ()), &policy, Seed::new(1));
-    bencher.bench_local(|| algorithm.update(&policy, &batch, &carry, 0.0).expect("finite"));
+    bencher
+        .with_inputs(|| policy.initial_carry(BATCH_SIZE as i64))
+        .bench_local_values(|carry| algorithm.update(&policy, &batch, carry, 0.0).expect("finite"));
 }
 
 /// What is done around it for its streams.

@@ -36,10 +36,10 @@ fn update(bencher: divan::Bencher<'_, '_>, (threads, batch_size): (i32, usize)) 
     let mut actor = Actor::new(TASK, batch_size, UNROLL_LENGTH, &policy, 1);
     let batch = actor.batch(&policy);
     let mut algorithm = Algorithm::new(&support::vtrace(|_| ()), &policy, Seed::new(1));
-    let carry = policy.initial_carry(batch.batch());
     let mut phases = Vec::new();
     bencher.counter(ItemsCount::new(UNROLL_LENGTH * batch_size)).bench_local(|| {
-        let updated = algorithm.update(&policy, &batch, &carry, 0.0);
+        let nothing = policy.initial_carry(batch.batch());
+        let updated = algorithm.update(&policy, &batch, nothing, 0.0);
         let (stats, _) = updated.expect("a finite update");
         phases.push(stats.phases);
     });

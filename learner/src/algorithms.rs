@@ -106,7 +106,7 @@ impl Algorithm {
         &mut self,
         policy: &Policy,
         batch: &Batch,
-        carry: &CoreState,
+        carry: CoreState,
         progress: f64,
     ) -> Result<(UpdateStats, CoreState), NonFinite> {
         match self {

@@ -142,7 +142,7 @@ impl Learner {
         let carry = self.carried.take(rows);
         let taking = started.elapsed();
         let progress = self.counters.env_steps as f64 / self.recipe.budget as f64;
-        let (mut stats, carry) = self.algorithm.update(&self.policy, batch, &carry, progress)?;
+        let (mut stats, carry) = self.algorithm.update(&self.policy, batch, carry, progress)?;
         let updated = Instant::now();
         self.carried.put(rows, &carry);
         stats.phases.forward += taking;

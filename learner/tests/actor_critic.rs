@@ -124,7 +124,7 @@ fn loss_of(decisions: &[Decided], constants: &[Decided], c: &VtraceConfig) -> f6
 
 fn gradients(algorithm: &ActorCritic, policy: &Policy, batch: &Batch) -> Vec<Vec<f64>> {
     let weights: Vec<Tensor> = policy.trainable().into_iter().map(|(_, w)| w).collect();
-    let loss = algorithm.loss(policy, batch, &carry(policy, batch)).total;
+    let loss = algorithm.loss(policy, batch, carry(policy, batch)).total;
     let gradients = Tensor::run_backward(&[loss], &weights, false, false);
     gradients.iter().map(numbers).collect()
 }
@@ -141,7 +141,7 @@ fn loss_and_gradients_equal_a_slow_transcription() {
         let slow = || transcription(&policy, &trajectories, &batch, &config);
         let constants = slow();
         let expected = loss_of(&constants, &constants, &config);
-        let found = algorithm.loss(&policy, &batch, &carry(&policy, &batch));
+        let found = algorithm.loss(&policy, &batch, carry(&policy, &batch));
         assert_eq!(found.summary.decisions as usize, constants.len());
         let error = (found.total.double_value(&[]) - expected).abs();
         assert!(error < 1e-12 * expected.abs(), "the loss {expected} is off by {error}");
@@ -192,7 +192,7 @@ fn fresh_data_is_on_policy_because_the_core_state_came_with_it() {
     let RlConfig::Vtrace(config) = support::vtrace(|_| ()) else { panic!("V-trace") };
     let algorithm = ActorCritic::new(&config, &policy);
     let off = |batch: &Batch| {
-        (algorithm.loss(&policy, batch, &carry(&policy, batch)).summary.mean_rho - 1.0).abs()
+        (algorithm.loss(&policy, batch, carry(&policy, batch)).summary.mean_rho - 1.0).abs()
     };
     actor.batch(&policy);
     let mut batch = actor.batch(&policy);
@@ -211,7 +211,7 @@ fn rewards_are_clipped_where_the_config_says_so() {
         batch.rewards *= factor;
         let config = VtraceConfig { reward_clip, ..config(Reduction::Mean) };
         ActorCritic::new(&config, &policy)
-            .loss(&policy, &batch, &carry(&policy, &batch))
+            .loss(&policy, &batch, carry(&policy, &batch))
             .total
             .double_value(&[])
     };
@@ -233,25 +233,25 @@ fn an_update_that_is_not_finite_leaves_no_trace() {
     let policy = support::policy(Kind::Float, &lstm(), TASK, 1);
     let mut algorithm = Algorithm::new(&support::vtrace(|_| ()), &policy, Seed::new(1));
     let mut batch = support::batch(&off_policy_unrolls(), &TASK.spec());
-    algorithm.update(&policy, &batch, &carry(&policy, &batch), 0.0).expect("a finite update");
+    algorithm.update(&policy, &batch, carry(&policy, &batch), 0.0).expect("a finite update");
     let (weights_before, memory_before) = (weights(&policy), memory_of(&algorithm));
 
     let good = batch.rewards.copy();
     batch.rewards = &good + f64::INFINITY;
     let error = algorithm
-        .update(&policy, &batch, &carry(&policy, &batch), 0.0)
+        .update(&policy, &batch, carry(&policy, &batch), 0.0)
         .expect_err("an infinite loss");
     assert_eq!(error.quantity, "loss");
     batch.rewards = &good + f64::NAN;
     let error = algorithm
-        .update(&policy, &batch, &carry(&policy, &batch), 0.0)
+        .update(&policy, &batch, carry(&policy, &batch), 0.0)
         .expect_err("a loss that is no number");
     assert!(error.to_string().contains("NaN"), "{error}");
     assert_eq!(weights(&policy), weights_before);
     assert_eq!(memory_of(&algorithm), memory_before);
 
     batch.rewards = good;
-    algorithm.update(&policy, &batch, &carry(&policy, &batch), 0.0).expect("a finite update");
+    algorithm.update(&policy, &batch, carry(&policy, &batch), 0.0).expect("a finite update");
     assert_ne!(weights(&policy), weights_before);
 }
 
@@ -261,14 +261,14 @@ fn a_restored_algorithm_goes_on_bit_for_bit() {
     let batch = support::batch(&off_policy_unrolls(), &TASK.spec());
     let policy = support::policy(Kind::Float, &lstm(), TASK, 1);
     let mut algorithm = Algorithm::new(&rl, &policy, Seed::new(1));
-    algorithm.update(&policy, &batch, &carry(&policy, &batch), 0.1).expect("a finite update");
+    algorithm.update(&policy, &batch, carry(&policy, &batch), 0.1).expect("a finite update");
     let mut restored_policy = support::policy(Kind::Float, &lstm(), TASK, 2);
     restored_policy.load(&policy.save(1)).expect("its own weights");
     let mut other = Algorithm::new(&rl, &restored_policy, Seed::new(1));
     other.load_state(&algorithm.state()).expect("its own state");
-    algorithm.update(&policy, &batch, &carry(&policy, &batch), 0.2).expect("a finite update");
+    algorithm.update(&policy, &batch, carry(&policy, &batch), 0.2).expect("a finite update");
     other
-        .update(&restored_policy, &batch, &carry(&restored_policy, &batch), 0.2)
+        .update(&restored_policy, &batch, carry(&restored_policy, &batch), 0.2)
         .expect("a finite update");
     assert_eq!(weights(&policy), weights(&restored_policy));
     assert_eq!(memory_of(&algorithm), memory_of(&other));
@@ -281,10 +281,10 @@ fn the_learning_rate_follows_the_schedule_and_ends_at_rest() {
         Algorithm::new(&support::vtrace(|c| c.learning_rate = 0.01), &policy, Seed::new(1));
     let batch = support::batch(&off_policy_unrolls(), &TASK.spec());
     let (stats, _) =
-        algorithm.update(&policy, &batch, &carry(&policy, &batch), 0.75).expect("a finite update");
+        algorithm.update(&policy, &batch, carry(&policy, &batch), 0.75).expect("a finite update");
     assert!((stats.get("learning_rate") - 0.0025).abs() < 1e-12);
     let before = weights(&policy);
     let (stats, _) =
-        algorithm.update(&policy, &batch, &carry(&policy, &batch), 1.0).expect("a finite update");
+        algorithm.update(&policy, &batch, carry(&policy, &batch), 1.0).expect("a finite update");
     assert_eq!((stats.get("learning_rate"), weights(&policy)), (0.0, before));
 }

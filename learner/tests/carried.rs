@@ -14,7 +14,7 @@ use engram_learner::config::{Reduction, RlConfig};
 use engram_learner::flags::ByteSize;
 use engram_mdp::{Ending, Frames, Trajectory};
 use engram_policy::{
-    Batch, Gradient, Inputs, MemoryConfig, Norm, Policy, PolicyConfig, TorsoConfig,
+    Batch, CoreState, Gradient, Inputs, MemoryConfig, Norm, Policy, PolicyConfig, TorsoConfig,
 };
 use support::{Actor, Task};
 use tch::{Device, Kind, Tensor, no_grad};
@@ -110,9 +110,9 @@ impl Experience {
             let envs: &[usize] = if missing.contains(&k) { &[0, 2] } else { &[1, 0, 2] };
             let (batch, rows) = self.batch(k, envs);
             let carry = carried.take(&rows);
-            let loss = self.algorithm.loss(&self.policy, &batch, &carry);
-            carried.put(&rows, &loss.carry);
-            self.gradient(&loss)
+            let (gradient, carry) = self.gradient(self.algorithm.loss(&self.policy, &batch, carry));
+            carried.put(&rows, &carry);
+            gradient
         });
         sum(all)
     }
@@ -122,13 +122,15 @@ impl Experience {
         sum(joined.iter().map(|(unrolls, env)| {
             let batch = self.joined(unrolls.clone(), *env);
             let nothing = self.policy.initial_carry(1);
-            self.gradient(&self.algorithm.loss(&self.policy, &batch, &nothing))
+            self.gradient(self.algorithm.loss(&self.policy, &batch, nothing)).0
         }))
     }
 
-    fn gradient(&self, loss: &Loss) -> Vec<(String, Tensor)> {
+    /// By each weight; and what is carried on.
+    fn gradient(&self, loss: Loss) -> (Vec<(String, Tensor)>, CoreState) {
         let names = self.policy.trainable().into_iter().map(|(name, _)| name);
-        names.zip(self.policy.gradient(&loss.total, &loss.past)).collect()
+        let (gradients, carry) = self.policy.gradient(&loss.total, loss.past);
+        (names.zip(gradients).collect(), carry)
     }
 }
 
@@ -247,9 +249,9 @@ fn a_state_that_stays_at_home_is_that_of_one_long_unroll() {
         let loss = |k| {
             let (batch, rows) = experience.batch(k, &[1, 0, 2]);
             let carry = carried.take(&rows);
-            let loss = experience.algorithm.loss(&experience.policy, &batch, &carry);
+            let loss = experience.algorithm.loss(&experience.policy, &batch, carry);
             if carries {
-                carried.put(&rows, &loss.carry);
+                carried.put(&rows, &experience.policy.carry_on(loss.past));
             }
             loss.total.double_value(&[])
         };
@@ -258,7 +260,7 @@ fn a_state_that_stays_at_home_is_that_of_one_long_unroll() {
     let at_once = |env| {
         let nothing = experience.policy.initial_carry(1);
         let joined = experience.joined(0..6, env);
-        experience.algorithm.loss(&experience.policy, &joined, &nothing).total.double_value(&[])
+        experience.algorithm.loss(&experience.policy, &joined, nothing).total.double_value(&[])
     };
     let expected = (0..ENVS).map(at_once).sum::<f64>();
     let (error, without) = (one_by_one(true) - expected, one_by_one(false) - expected);

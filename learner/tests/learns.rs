@@ -37,7 +37,7 @@ impl Training {
             spoil(&mut batch);
             let progress = f64::from(update) / f64::from(self.updates);
             let carry = policy.initial_carry(batch.batch());
-            algorithm.update(&policy, &batch, &carry, progress).expect("a finite update");
+            algorithm.update(&policy, &batch, carry, progress).expect("a finite update");
         }
         let (asked, right) = actor.answers;
         f64::from(right) / f64::from(asked)

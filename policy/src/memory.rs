@@ -31,6 +31,7 @@ mod stack;
 use engram_mdp::Seed;
 use tch::Tensor;
 
+pub(crate) use self::rtrl::Advance;
 use crate::config::MemoryConfig;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
@@ -60,27 +61,32 @@ pub(crate) trait Memory: Send {
     }
 
     /// [`unroll`](Self::unroll) of T + 1 moments, the last of which begins the next unroll. Returns
-    /// `[T + 1, B, H]`, and the state and the sensitivities after T moments.
+    /// `[T + 1, B, H]`, the state after T moments, and what these do to the sensitivities, one
+    /// advance for each of their tensors.
     fn unroll_in_real_time(
         &self,
         x: &Tensor,
         state: &CoreState,
-        sensitivities: &CoreState,
         resets: &Resets,
-    ) -> (Tensor, CoreState, CoreState) {
-        assert!(sensitivities.tensors().is_empty(), "this layer's gradients are truncated");
+    ) -> (Tensor, CoreState, Vec<Advance>) {
         let time = resets.time() - 1;
         let (before, shared) = (x.narrow(0, 0, time as i64), x.narrow(0, time as i64, 1));
         let (y, state) = self.unroll(&before, state, &resets.narrow(0, time));
         let (last, _) = self.unroll(&shared, &state, &resets.narrow(time, 1));
-        (Tensor::cat(&[y, last], 0), state, sensitivities.shallow_clone())
+        (Tensor::cat(&[y, last], 0), state, vec![])
     }
 
-    /// A scalar whose gradient by the layer's weights is what a loss owes to the time before an
-    /// unroll, from its derivatives by the state there and from the sensitivities that the state
-    /// had. `None` where gradients are truncated at the unroll's start.
-    fn past_loss(&self, errors: &CoreState, sensitivities: &CoreState) -> Option<Tensor> {
-        let _ = (errors, sensitivities);
+    /// Makes the sensitivities before an unroll those after it, by what it does to them. Given
+    /// `errors`, a loss's derivatives by the state before it, returns a scalar whose gradient by the
+    /// layer's weights is what the loss owes to the time before; `None` where gradients are
+    /// truncated at the unroll's start.
+    fn advance(
+        &self,
+        sensitivities: &CoreState,
+        advances: Vec<Advance>,
+        errors: Option<&CoreState>,
+    ) -> Option<Tensor> {
+        let _ = (sensitivities, advances, errors);
         None
     }
 

@@ -45,9 +45,7 @@ pub struct Output {
 pub struct Unrolled {
     /// At T + 1 frames: `[T + 1, B, ..]`.
     pub output: Output,
-    /// What the streams carry to their next unrolls.
-    pub carry: CoreState,
-    /// What a loss of the output reaches back to.
+    /// What a loss of the output reaches back to, and what the streams carry on comes from.
     pub past: Past,
 }
 
@@ -307,13 +305,13 @@ impl Policy {
 
     /// Trains on streams: [`unroll`](Self::unroll) of T + 1 frames, of which the last one begins
     /// the next unroll of its stream. It starts from core states `[B, S]` that came with
-    /// trajectories and from what the streams' last unrolls have left; with RTRL,
-    /// [`gradient`](Self::gradient) reaches back through that.
+    /// trajectories and from what the streams' last unrolls have left, whose memory is used for
+    /// what this one leaves. With RTRL, [`gradient`](Self::gradient) reaches back through that.
     pub fn unroll_streams(
         &self,
         inputs: &Inputs,
         core_state: &Tensor,
-        carry: &CoreState,
+        carry: CoreState,
     ) -> Result<Unrolled, PolicyError> {
         let leading = inputs.leading();
         let &[frames, batch] = leading.as_slice() else {
@@ -322,27 +320,26 @@ impl Policy {
         assert!(frames > 1, "an unroll of streams has a frame beside the one that it shares");
         assert_eq!(batch, carry.batch(), "the frames and the carry are of as many streams");
         let travelled = self.core_state(core_state)?;
+        let carries = !carry.tensors().is_empty();
         let (state, sensitivities) = self.split_carry(travelled, carry);
         let state = if sensitivities.tensors().is_empty() { state } else { state.leaves() };
-        let past = Past { state, sensitivities };
         let (x, resets) = (self.memory_input(inputs).view([frames, batch, -1]), inputs.resets());
-        if carry.tensors().is_empty() {
-            let (y, _) = self.memory.unroll(&x, &past.state, resets);
-            return Ok(Unrolled { output: self.output(&y), carry: carry.shallow_clone(), past });
-        }
-        let (y, state, sensitivities) =
-            self.memory.unroll_in_real_time(&x, &past.state, &past.sensitivities, resets);
-        let carry = match self.memory.exports_state() {
-            true => sensitivities,
-            false => CoreState::join(batch, vec![state, sensitivities]),
+        let (y, last, advances) = match carries {
+            true => self.memory.unroll_in_real_time(&x, &state, resets),
+            false => (self.memory.unroll(&x, &state, resets).0, CoreState::nothing(batch), vec![]),
         };
-        Ok(Unrolled { output: self.output(&y), carry: carry.detach(), past })
+        let last = match self.memory.exports_state() {
+            true => CoreState::nothing(batch),
+            false => last.detach(),
+        };
+        let past = Past::new(state, sensitivities, advances, last);
+        Ok(Unrolled { output: self.output(&y), past })
     }
 
     /// State and sensitivities before an unroll.
-    fn split_carry(&self, travelled: CoreState, carry: &CoreState) -> (CoreState, CoreState) {
+    fn split_carry(&self, travelled: CoreState, carry: CoreState) -> (CoreState, CoreState) {
         if self.memory.exports_state() {
-            return (travelled, carry.shallow_clone());
+            return (travelled, carry);
         }
         let states = travelled.tensors().len();
         let parts = carry.split([states, carry.tensors().len() - states].into_iter());

@@ -77,8 +77,8 @@ impl Bench {
     }
 
     /// The gradient of something that depends on all outputs, T of them each, and that reaches
-    /// back to `past`.
-    fn gradient(&self, outputs: &[Output], past: &Past) -> Vec<Tensor> {
+    /// back to `past`; what is carried on.
+    fn gradient(&self, outputs: &[Output], past: Past) -> (Vec<Tensor>, CoreState) {
         let loss = outputs
             .iter()
             .map(|output| {
@@ -89,16 +89,16 @@ impl Bench {
         self.policy.gradient(&loss, past)
     }
 
-    /// Outputs of frames `[T + 1, B]`; what is carried on.
-    fn forward(&self, frames: &Inputs, core_state: &Tensor, carry: &CoreState) -> Unrolled {
+    /// Outputs of frames `[T + 1, B]`.
+    fn forward(&self, frames: &Inputs, core_state: &Tensor, carry: CoreState) -> Unrolled {
         let unrolled = self.policy.unroll_streams(frames, core_state, carry);
         unrolled.expect("the policy's own core state")
     }
 
     /// One update's gradient from frames `[T + 1, B]`; what is carried on.
-    fn update(&self, frames: &Inputs, core_state: &Tensor, carry: &CoreState) -> CoreState {
-        let Unrolled { output, carry, past } = self.forward(frames, core_state, carry);
-        let gradient = self.gradient(&[output], &past);
+    fn update(&self, frames: &Inputs, core_state: &Tensor, carry: CoreState) -> CoreState {
+        let Unrolled { output, past } = self.forward(frames, core_state, carry);
+        let (gradient, carry) = self.gradient(&[output], past);
         wait_for(&gradient[0]);
         carry
     }

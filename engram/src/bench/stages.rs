@@ -93,11 +93,14 @@ pub(crate) fn updating(experiment: &Experiment, seconds: f64) -> Result<Cost> {
     let env_steps = trajectories.iter().map(|t| t.env_steps() as u64).sum::<u64>();
     let batch = Batch::from_trajectories(&trajectories, rollout.policy.spec(), Device::Cpu)?;
     let mut algorithm = Algorithm::new(&experiment.rl, &rollout.policy, Seed::new(1));
-    let (mut carry, mut failed) = (rollout.policy.initial_carry(batch.batch()), None);
+    let (mut carry, mut failed) = (Some(rollout.policy.initial_carry(batch.batch())), None);
     let cost = measure(seconds, || {
-        match algorithm.update(&rollout.policy, &batch, &carry, 0.5) {
-            Ok((_, next)) => carry = next,
-            Err(error) => failed = Some(error),
+        // After an update that failed there is none, and no number that counts.
+        if let Some(before) = carry.take() {
+            match algorithm.update(&rollout.policy, &batch, before, 0.5) {
+                Ok((_, next)) => carry = Some(next),
+                Err(error) => failed = Some(error),
+            }
         }
         env_steps
     });

@@ -76,14 +76,17 @@ impl Trainer {
     /// Reads an unroll; learns from it if anything is asked there.
     pub(crate) fn read(&mut self, unroll: &Unroll) -> Result<Result<Option<Learned>, Diverged>> {
         let Some((rows, classes)) = unroll.questions(self.policy.device()) else {
-            let _ = no_grad(|| self.forward(unroll))?;
+            let (_, past) = no_grad(|| self.forward(unroll))?;
+            self.carry = self.policy.carry_on(past);
             return Ok(Ok(None));
         };
         let (logits, past) = self.forward(unroll)?;
         let logits = logits.index_select(0, &rows);
         let right = logits.argmax(-1, false).eq_tensor(&classes);
         let loss = -Distribution::Categorical { logits }.log_prob(&classes).mean(Kind::Float);
-        let gradient = self.optimizer.flatten(&self.policy.gradient(&loss, &past));
+        let (gradients, carry) = self.policy.gradient(&loss, past);
+        self.carry = carry;
+        let gradient = self.optimizer.flatten(&gradients);
         let (loss, norm) = (loss.double_value(&[]), global_norm(&gradient).double_value(&[]));
         if !loss.is_finite() || !norm.is_finite() {
             return Ok(Err(Diverged));
@@ -94,8 +97,8 @@ impl Trainer {
         Ok(Ok(Some(Learned { loss, right })))
     }
 
-    /// Logits of an unroll's T B frames, `[T B, K]`, and what a loss of them reaches back to; then
-    /// the next unroll may come.
+    /// Logits of an unroll's T B frames, `[T B, K]`, and what a loss of them reaches back to, from
+    /// which comes what is carried on; then the next unroll may come.
     fn forward(&mut self, unroll: &Unroll) -> Result<(Tensor, Past)> {
         let (time, device) = (unroll.length(), self.policy.device());
         let inputs = unroll.inputs(time, device);
@@ -106,8 +109,8 @@ impl Trainer {
         } else {
             let with_shared = unroll.inputs(time + 1, device);
             let (core_state, travels) = self.core_state();
-            let unrolled = self.policy.unroll_streams(&with_shared, &core_state, &self.carry)?;
-            self.carry = unrolled.carry;
+            let carry = std::mem::replace(&mut self.carry, CoreState::nothing(0));
+            let unrolled = self.policy.unroll_streams(&with_shared, &core_state, carry)?;
             if travels {
                 // With trajectories, an actor would say it.
                 let (_, state) = no_grad(|| self.policy.unroll(&inputs, &self.state));

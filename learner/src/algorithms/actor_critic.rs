@@ -39,8 +39,6 @@ pub struct Loss {
     pub entropy: Tensor,
     /// What V-trace saw on the way.
     pub summary: VtraceSummary,
-    /// What the batch's streams carry to their next unrolls.
-    pub carry: CoreState,
     /// What [`total`](Self::total) reaches back to before the unroll.
     pub past: Past,
 }
@@ -77,17 +75,19 @@ impl ActorCritic {
         &mut self,
         policy: &Policy,
         batch: &Batch,
-        carry: &CoreState,
+        carry: CoreState,
         progress: f64,
     ) -> Result<(UpdateStats, CoreState), NonFinite> {
         let started = Instant::now();
-        let loss = self.loss(policy, batch, carry);
+        let Loss { total, policy: of_policy, value, entropy, summary, past } =
+            self.loss(policy, batch, carry);
         let forward_ended = Instant::now();
 
         let weights = policy.trainable();
-        let gradients = policy.gradient(&loss.total, &loss.past);
+        let (gradients, carry) = policy.gradient(&total, past);
         let mut gradient = self.optimizer.flatten(&gradients);
-        let mut stats = read_back(&loss, &global_norm(&gradient));
+        let scalars = [&total, &of_policy, &value, &entropy, &global_norm(&gradient)];
+        let mut stats = read_back(scalars, &summary);
         let grad_norm = stats.get("grad_norm");
         NonFinite::check("loss", stats.get("loss"))?;
         NonFinite::check("gradient's length", grad_norm)?;
@@ -105,15 +105,15 @@ impl ActorCritic {
             backward: backward_ended - forward_ended,
             optimizer: backward_ended.elapsed(),
         };
-        Ok((stats, loss.carry))
+        Ok((stats, carry))
     }
 
     /// The loss of `policy` on `batch`, whose streams carry `carry`.
-    pub fn loss(&self, policy: &Policy, batch: &Batch, carry: &CoreState) -> Loss {
+    pub fn loss(&self, policy: &Policy, batch: &Batch, carry: CoreState) -> Loss {
         let config = &self.config;
         let unroll_length = batch.unroll_length();
         let unrolled = policy.unroll_streams(&batch.inputs, &batch.core_state, carry);
-        let Unrolled { output, carry, past } =
+        let Unrolled { output, past } =
             unrolled.expect("core states are checked where trajectories enter");
         // The last frame is there for its value alone.
         let decisions = output.distribution.narrow(0, unroll_length);
@@ -143,7 +143,7 @@ impl ActorCritic {
             Reduction::Sum => sum,
             Reduction::Mean => sum / returns.summary.decisions.max(1.0),
         };
-        Loss { total, policy, value, entropy, summary: returns.summary, carry, past }
+        Loss { total, policy, value, entropy, summary: returns.summary, past }
     }
 
     /// Everything it remembers between updates.
@@ -164,12 +164,12 @@ impl ActorCritic {
     }
 }
 
-/// Brings everything that is reported to the host, in one copy. The learning rate is that of no
-/// step: it is known later.
-fn read_back(loss: &Loss, grad_norm: &Tensor) -> UpdateStats {
-    let scalars = [&loss.total, &loss.policy, &loss.value, &loss.entropy, grad_norm];
+/// Brings everything that is reported to the host, in one copy: the losses in total, of the policy
+/// and of the values, the entropy, and the gradient's length. The learning rate is that of no step:
+/// it is known later.
+fn read_back(scalars: [&Tensor; 5], summary: &VtraceSummary) -> UpdateStats {
     let [total, policy, value, entropy, grad_norm] = to_host(scalars);
-    let VtraceSummary { decisions, mean_value, mean_rho, explained_variance } = loss.summary;
+    let &VtraceSummary { decisions, mean_value, mean_rho, explained_variance } = summary;
     let decisions = decisions.max(1.0);
     let (policy, value, entropy) = (policy / decisions, value / decisions, entropy / decisions);
     let numbers =

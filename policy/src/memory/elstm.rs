@@ -18,7 +18,7 @@
 use tch::{Tensor, no_grad};
 
 use super::Memory;
-use super::rtrl::{self, gated::Gated};
+use super::rtrl::{self, Advance, gated::Gated};
 use crate::config::Gradient;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
@@ -133,15 +133,9 @@ impl Elstm {
         Tensor::zeros(shape, (self.bias.kind(), self.bias.device()))
     }
 
-    /// The sensitivities after the first T frames `[T, B, D]` of a walk that began at c_0 `[B, N]`.
-    fn sensitivities_after(
-        &self,
-        before: &CoreState,
-        x: &Tensor,
-        c_0: &Tensor,
-        walk: &Walk,
-        resets: &Resets,
-    ) -> CoreState {
+    /// What the first T frames `[T, B, D]` of a walk that began at c_0 `[B, N]` do to
+    /// sensitivities.
+    fn advances(&self, x: &Tensor, c_0: &Tensor, walk: &Walk, resets: &Resets) -> Vec<Advance> {
         let time = x.size()[0] as usize;
         let walked = Gated {
             start: c_0,
@@ -152,12 +146,9 @@ impl Elstm {
             resets,
         }
         .walk_back();
-        let [to_inputs, to_recurrence] = pair(before);
-        let all = &walked.all_factors;
-        let to_recurrence = walked.through_cells.addcmul(to_recurrence, &all.unsqueeze(1));
-        let (all, features) = (all.repeat([1, 2]), rtrl::with_one(x));
-        let to_inputs = rtrl::advance(to_inputs, &all, &walked.effects, &features);
-        CoreState::new(before.batch(), vec![to_inputs, to_recurrence])
+        let kept = walked.all_factors;
+        let to_inputs = Advance::of_map(kept.repeat([1, 2]), walked.effects, rtrl::with_one(x));
+        vec![to_inputs, Advance::of_sum(kept, walked.through_cells)]
     }
 }
 
@@ -204,39 +195,39 @@ impl Memory for Elstm {
         &self,
         x: &Tensor,
         state: &CoreState,
-        sensitivities: &CoreState,
         resets: &Resets,
-    ) -> (Tensor, CoreState, CoreState) {
+    ) -> (Tensor, CoreState, Vec<Advance>) {
         let (time, c_0) = (x.size()[0] - 1, &state.tensors()[0]);
         let walk = self.walk(&self.arguments(x), c_0, resets);
-        let after = match self.gradient {
-            Gradient::Rtrl => no_grad(|| {
-                let x = x.narrow(0, 0, time);
-                self.sensitivities_after(sensitivities, &x, c_0, &walk, resets)
-            }),
-            Gradient::Tbptt => sensitivities.shallow_clone(),
+        let advances = match self.gradient {
+            Gradient::Rtrl => no_grad(|| self.advances(&x.narrow(0, 0, time), c_0, &walk, resets)),
+            Gradient::Tbptt => vec![],
         };
         let cells = walk.cells();
         let last = cells.get(time - 1);
-        (self.outputs_of(x, &cells), CoreState::new(state.batch(), vec![last]), after)
+        (self.outputs_of(x, &cells), CoreState::new(state.batch(), vec![last]), advances)
     }
 
-    fn past_loss(&self, errors: &CoreState, sensitivities: &CoreState) -> Option<Tensor> {
-        if self.gradient == Gradient::Tbptt {
+    fn advance(
+        &self,
+        sensitivities: &CoreState,
+        advances: Vec<Advance>,
+        errors: Option<&CoreState>,
+    ) -> Option<Tensor> {
+        let Ok([inputs, recurrence]) = <[Advance; 2]>::try_from(advances) else {
             return None;
-        }
-        let ([to_inputs, to_recurrence], errors) = (pair(sensitivities), &errors.tensors()[0]);
+        };
+        let [to_inputs, to_recurrence] = sensitivities.tensors() else {
+            panic!("an eLSTM's sensitivities are two tensors")
+        };
+        let errors = errors.map(|errors| &errors.tensors()[0]);
+        let (by_inputs, by_recurrence) = no_grad(|| {
+            let of_both = errors.map(|errors| errors.repeat([1, 2]));
+            let by_inputs = inputs.apply(to_inputs, of_both.as_ref());
+            (by_inputs, recurrence.apply(to_recurrence, errors))
+        });
         let inputs = rtrl::columns(&self.input_weight, &self.bias);
-        let by_inputs = rtrl::owed(&errors.repeat([1, 2]), to_inputs);
-        let by_recurrence = (to_recurrence * errors.unsqueeze(1)).sum_dim_intlist(0, false, None);
-        let recurrence = rtrl::with_gradient(&self.recurrent_weight, &by_recurrence);
-        Some(rtrl::with_gradient(&inputs, &by_inputs) + recurrence)
+        let recurrence = rtrl::with_gradient(&self.recurrent_weight, &by_recurrence?);
+        Some(rtrl::with_gradient(&inputs, &by_inputs?) + recurrence)
     }
-}
-
-fn pair(sensitivities: &CoreState) -> [&Tensor; 2] {
-    let [to_inputs, to_recurrence] = sensitivities.tensors() else {
-        panic!("an eLSTM's sensitivities are two tensors")
-    };
-    [to_inputs, to_recurrence]
 }

@@ -22,7 +22,7 @@ use tch::{Tensor, no_grad};
 
 use super::Memory;
 use super::feed_forward::FeedForward;
-use super::rtrl::{self, gated::Gated};
+use super::rtrl::{self, Advance, gated::Gated};
 use super::scan::scan;
 use crate::config::Gradient;
 use crate::parameters::Parameters;
@@ -82,15 +82,9 @@ impl Recurrence {
         scan(&(f * kept), &(v - f * v), h)
     }
 
-    /// The sensitivities after the first T frames `[T, B, D]` of those whose gates and h are given.
-    fn sensitivities_after(
-        before: &Tensor,
-        x: &Tensor,
-        gated: &Gates,
-        h_0: &Tensor,
-        h: &Tensor,
-        resets: &Resets,
-    ) -> Tensor {
+    /// What the first T frames `[T, B, D]` of those whose gates and h are given do to
+    /// sensitivities.
+    fn advance(x: &Tensor, gated: &Gates, h_0: &Tensor, h: &Tensor, resets: &Resets) -> Advance {
         let moments = |all: &Tensor| all.narrow(0, 0, x.size()[0]).unbind(0);
         let walked = Gated {
             start: h_0,
@@ -101,8 +95,8 @@ impl Recurrence {
             resets,
         }
         .walk_back();
-        let all = walked.all_factors.repeat([1, 2]);
-        rtrl::advance(before, &all, &walked.effects, &rtrl::with_one(x))
+        let kept = walked.all_factors.repeat([1, 2]);
+        Advance::of_map(kept, walked.effects, rtrl::with_one(x))
     }
 }
 
@@ -202,30 +196,33 @@ impl Memory for Gilr {
         &self,
         x: &Tensor,
         state: &CoreState,
-        sensitivities: &CoreState,
         resets: &Resets,
-    ) -> (Tensor, CoreState, CoreState) {
+    ) -> (Tensor, CoreState, Vec<Advance>) {
         let (time, h_0) = (x.size()[0] - 1, &state.tensors()[0]);
         let gates = self.recurrence.gates(x);
         let h = Recurrence::scan(&gates, h_0, &resets.kept(h_0.kind(), h_0.device()));
-        let after = match self.gradient {
-            Gradient::Rtrl => no_grad(|| {
-                let (before, x) = (&sensitivities.tensors()[0], x.narrow(0, 0, time));
-                let after = Recurrence::sensitivities_after(before, &x, &gates, h_0, &h, resets);
-                CoreState::new(state.batch(), vec![after])
-            }),
-            Gradient::Tbptt => sensitivities.shallow_clone(),
+        let advances = match self.gradient {
+            Gradient::Rtrl => {
+                let x = x.narrow(0, 0, time);
+                vec![no_grad(|| Recurrence::advance(&x, &gates, h_0, &h, resets))]
+            }
+            Gradient::Tbptt => vec![],
         };
         let state = CoreState::new(state.batch(), vec![h.get(time - 1)]);
-        (self.output.forward(&h), state, after)
+        (self.output.forward(&h), state, advances)
     }
 
-    fn past_loss(&self, errors: &CoreState, sensitivities: &CoreState) -> Option<Tensor> {
-        if self.gradient == Gradient::Tbptt {
+    fn advance(
+        &self,
+        sensitivities: &CoreState,
+        advances: Vec<Advance>,
+        errors: Option<&CoreState>,
+    ) -> Option<Tensor> {
+        let Ok([advance]) = <[Advance; 1]>::try_from(advances) else {
             return None;
-        }
-        let errors = errors.tensors()[0].repeat([1, 2]);
-        let owed = rtrl::owed(&errors, &sensitivities.tensors()[0]);
+        };
+        let errors = errors.map(|errors| errors.tensors()[0].repeat([1, 2]));
+        let owed = no_grad(|| advance.apply(&sensitivities.tensors()[0], errors.as_ref()))?;
         let weights = rtrl::columns(&self.recurrence.weight, &self.recurrence.bias);
         Some(rtrl::with_gradient(&weights, &owed))
     }

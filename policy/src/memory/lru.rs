@@ -28,9 +28,10 @@ use std::f64::consts::TAU;
 
 use tch::{Kind, Tensor, no_grad};
 
+use super::Memory;
 use super::feed_forward::FeedForward;
+use super::rtrl::{self, Advance};
 use super::scan::scan;
-use super::{Memory, rtrl};
 use crate::config::Gradient;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
@@ -132,29 +133,39 @@ impl Lru {
         Tensor::zeros(shape, (self.decay.kind(), self.decay.device()))
     }
 
-    /// The sensitivities after the first T frames `[T, B, D]` of those whose s are given.
-    fn sensitivities_after(
-        before: [&Tensor; 2],
+    /// What the first T frames `[T, B, D]` of those whose s are given do to sensitivities.
+    fn advances(
         x: &Tensor,
         rate: &Tensor,
         s_0: &Tensor,
         s: &Tensor,
         kept: &Tensor,
-    ) -> CoreState {
-        let [to_input, to_rate] = before;
+    ) -> Vec<Advance> {
         let time = x.size()[0];
         let kept = kept.narrow(0, 0, time);
         let (powers, whole_power) = rtrl::suffix_products(&rate.unsqueeze(0).repeat([time, 1]));
         let (reaches, whole_reach) = rtrl::suffix_products(&kept);
         let later = powers.unsqueeze(1) * reaches; // [T, B, N]
         let all = whole_power * whole_reach;
-        // Features are real: their product with complex effects is one with twice as many rows.
-        let decayed = real(&(complex(to_input) * all.unsqueeze(1)));
-        let input_after = rtrl::add_products(decayed, &real(&later), &rtrl::with_one(x));
         let earlier = Tensor::cat(&[&s_0.unsqueeze(0), &s.narrow(0, 0, time - 1)], 0) * kept;
-        let through_cells = (later * earlier).sum_dim_intlist(0, false, None);
-        let rate_after = complex(to_rate) * all + through_cells;
-        CoreState::new(s_0.size()[0], vec![input_after, real(&rate_after)])
+        let through_cells = (&later * earlier).sum_dim_intlist(0, false, None);
+        // Features are real: their product with complex effects is one with twice as many rows.
+        let to_input = Advance::of_map(all.shallow_clone(), real(&later), rtrl::with_one(x));
+        vec![to_input, Advance::of_sum(all, real(&through_cells).unsqueeze(1))]
+    }
+
+    /// A scalar whose gradient is that by γ W above γ b, `[D + 1, 2 N]`, and by λ, complex `[N]`.
+    fn with_gradients(&self, by_input: &Tensor, by_rate: &Tensor) -> Tensor {
+        // Through γ, of which both rows of a cell have the same.
+        let columns = rtrl::columns(&self.input_weight, &self.input_bias) * by_input;
+        let cells = columns.sum_dim_intlist(0, false, None).view([-1, 2]);
+        let input = cells.sum_dim_intlist(1, false, None).dot(&self.scale.exp());
+        // Through ν and θ: dλ = λ ⊙ ( −exp ν ⊙ dν + i exp θ ⊙ dθ ).
+        let [by_decay, by_turn] = no_grad(|| {
+            let turned = self.rate() * by_rate.conj();
+            [self.decay.exp() * -turned.real(), self.turn.exp() * -turned.imag()]
+        });
+        input + self.decay.dot(&by_decay) + self.turn.dot(&by_turn)
     }
 }
 
@@ -199,40 +210,39 @@ impl Memory for Lru {
         &self,
         x: &Tensor,
         state: &CoreState,
-        sensitivities: &CoreState,
         resets: &Resets,
-    ) -> (Tensor, CoreState, CoreState) {
+    ) -> (Tensor, CoreState, Vec<Advance>) {
         let (time, kept) = (x.size()[0] - 1, resets.kept(x.kind(), x.device()));
         let (rate, weights, s_0) = (self.rate(), self.scaled_input(), Self::cells(state));
         let s = scan(&(&rate * &kept), &Self::input(x, &weights), &s_0);
-        let after = match self.gradient {
-            Gradient::Rtrl => no_grad(|| {
-                let (before, x) = (pair(sensitivities), x.narrow(0, 0, time));
-                Self::sensitivities_after(before, &x, &rate, &s_0, &s, &kept)
-            }),
-            Gradient::Tbptt => sensitivities.shallow_clone(),
+        let advances = match self.gradient {
+            Gradient::Rtrl => {
+                no_grad(|| Self::advances(&x.narrow(0, 0, time), &rate, &s_0, &s, &kept))
+            }
+            Gradient::Tbptt => vec![],
         };
-        (self.output(x, &s), Self::state(&s.get(time - 1)), after)
+        (self.output(x, &s), Self::state(&s.get(time - 1)), advances)
     }
 
-    fn past_loss(&self, errors: &CoreState, sensitivities: &CoreState) -> Option<Tensor> {
-        if self.gradient == Gradient::Tbptt {
+    fn advance(
+        &self,
+        sensitivities: &CoreState,
+        advances: Vec<Advance>,
+        errors: Option<&CoreState>,
+    ) -> Option<Tensor> {
+        let Ok([input, rate]) = <[Advance; 2]>::try_from(advances) else {
             return None;
-        }
-        let ([to_input, to_rate], errors) = (pair(sensitivities), Self::cells(errors));
-        let (weight, bias) = self.scaled_input();
-        let by_input = real(&rtrl::owed(&errors, &complex(to_input)));
-        let by_rate = (errors * complex(to_rate).conj()).sum_dim_intlist(0, false, None);
-        let input = rtrl::with_gradient(&rtrl::columns(&weight, &bias), &by_input);
-        Some(input + rtrl::with_gradient(&real(&self.rate()), &real(&by_rate)))
+        };
+        let [to_input, to_rate] = sensitivities.tensors() else {
+            panic!("an LRU's sensitivities are two tensors")
+        };
+        let (by_input, by_rate) = no_grad(|| {
+            let errors = errors.map(Self::cells);
+            let by_input = input.apply(to_input, errors.as_ref());
+            (by_input, rate.apply(&to_rate.unsqueeze(1), errors.as_ref()))
+        });
+        Some(self.with_gradients(&real(&by_input?), &by_rate?.squeeze_dim(0)))
     }
-}
-
-fn pair(sensitivities: &CoreState) -> [&Tensor; 2] {
-    let [to_input, to_rate] = sensitivities.tensors() else {
-        panic!("an LRU's sensitivities are two tensors")
-    };
-    [to_input, to_rate]
 }
 
 /// `[.., 2 N]`, real and imaginary parts in turn, to complex `[.., N]`.

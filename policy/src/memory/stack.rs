@@ -3,7 +3,7 @@
 use engram_mdp::Seed;
 use tch::Tensor;
 
-use super::Memory;
+use super::{Advance, Memory};
 use crate::config::MemoryConfig;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
@@ -91,27 +91,35 @@ impl Memory for Stack {
         &self,
         x: &Tensor,
         state: &CoreState,
-        sensitivities: &CoreState,
         resets: &Resets,
-    ) -> (Tensor, CoreState, CoreState) {
-        let batch = state.batch();
-        let known = self.parts(sensitivities, |layer| layer.initial_sensitivities(1));
+    ) -> (Tensor, CoreState, Vec<Advance>) {
         let mut y = x.shallow_clone();
-        let (mut states, mut learned) = (Vec::new(), Vec::new());
-        for ((layer, before), known) in self.layers.iter().zip(self.states(state)).zip(known) {
-            let (output, after, known) = layer.unroll_in_real_time(&y, &before, &known, resets);
+        let (mut states, mut advances) = (Vec::new(), Vec::new());
+        for (layer, before) in self.layers.iter().zip(self.states(state)) {
+            let (output, after, of_layer) = layer.unroll_in_real_time(&y, &before, resets);
             states.push(after);
-            learned.push(known);
+            advances.extend(of_layer);
             y = output;
         }
-        (y, CoreState::join(batch, states), CoreState::join(batch, learned))
+        (y, CoreState::join(state.batch(), states), advances)
     }
 
-    fn past_loss(&self, errors: &CoreState, sensitivities: &CoreState) -> Option<Tensor> {
-        let known = self.parts(sensitivities, |layer| layer.initial_sensitivities(1));
-        let layers = self.layers.iter().zip(self.states(errors)).zip(known);
-        let losses = layers.filter_map(|((layer, errors), known)| layer.past_loss(&errors, &known));
-        losses.reduce(|sum, loss| sum + loss)
+    fn advance(
+        &self,
+        sensitivities: &CoreState,
+        advances: Vec<Advance>,
+        errors: Option<&CoreState>,
+    ) -> Option<Tensor> {
+        let parts = self.parts(sensitivities, |layer| layer.initial_sensitivities(1));
+        let mut errors = errors.map(|errors| self.states(errors).into_iter());
+        let mut advances = advances.into_iter();
+        let mut losses = Vec::new();
+        for (layer, part) in self.layers.iter().zip(parts) {
+            let errors = errors.as_mut().map(|errors| errors.next().expect("a part per layer"));
+            let advances = advances.by_ref().take(part.tensors().len()).collect();
+            losses.extend(layer.advance(&part, advances, errors.as_ref()));
+        }
+        losses.into_iter().reduce(|sum, loss| sum + loss)
     }
 
     fn set_dropout(&mut self, seed: Option<Seed>) {

@@ -102,10 +102,10 @@ fn update(policy: &Policy, inputs: &Inputs) -> Vec<String> {
     let batch = inputs.leading()[1];
     let width = policy.exported_state_width().unwrap_or(0) as i64;
     let flat = Tensor::zeros([batch, width], (Kind::Float, Device::Cpu));
-    let unrolled = policy.unroll_streams(inputs, &flat, &policy.initial_carry(batch)).unwrap();
+    let unrolled = policy.unroll_streams(inputs, &flat, policy.initial_carry(batch)).unwrap();
     let learning = policy.trainable();
     let loss = numbers(&unrolled.output).square().sum(Kind::Float);
-    let gradients = policy.gradient(&loss, &unrolled.past);
+    let (gradients, _) = policy.gradient(&loss, unrolled.past);
     tch::no_grad(|| {
         for ((_, weight), gradient) in learning.iter().zip(&gradients) {
             let _ = weight.shallow_clone().g_sub_(&(gradient * 0.1));
@@ -160,9 +160,9 @@ fn freezing_one_part_leaves_the_gradients_of_the_others_as_they_were() {
         let state = super::random(&mut generator, &[3, 6]);
         let gradients = [&free, &held].map(|policy| {
             let carry = policy.initial_carry(1).unflatten(&noise).unwrap();
-            let unrolled = policy.unroll_streams(&inputs, &state, &carry).unwrap();
+            let unrolled = policy.unroll_streams(&inputs, &state, carry).unwrap();
             let loss = numbers(&unrolled.output).square().sum(Kind::Float);
-            let gradients = policy.gradient(&loss, &unrolled.past);
+            let (gradients, _) = policy.gradient(&loss, unrolled.past);
             let named = held.trainable();
             let weights = policy.trainable().into_iter().zip(gradients);
             weights

@@ -74,12 +74,13 @@ fn by_unrolls(policy: &Policy, inputs: &Inputs) -> (Vec<Tensor>, CoreState) {
     for unroll in 0..UNROLLS {
         let start = unroll * UNROLL;
         let frames = moments(inputs, start, UNROLL + 1);
-        let unrolled = policy.unroll_streams(&frames, &flat(&state), &carry).unwrap();
+        let unrolled = policy.unroll_streams(&frames, &flat(&state), carry).unwrap();
         let outputs = numbers(&unrolled.output).narrow(0, 0, UNROLL);
-        let gradients = policy.gradient(&loss(&outputs, start), &unrolled.past);
+        let gradients;
+        (gradients, carry) = policy.gradient(&loss(&outputs, start), unrolled.past);
         sums.iter_mut().zip(&gradients).for_each(|(sum, gradient)| *sum += gradient);
         let walked = tch::no_grad(|| policy.unroll(&moments(inputs, start, UNROLL), &state).1);
-        (state, carry) = (walked, unrolled.carry);
+        state = walked;
     }
     (sums, carry)
 }
@@ -174,11 +175,12 @@ fn unrolling_streams_computes_what_unrolling_does() {
             Some(_) => flat(&state),
             None => Tensor::zeros([BATCH, 0], (Kind::Double, Device::Cpu)),
         };
-        let found = policy.unroll_streams(&inputs, &core_state, &carry).unwrap();
-        let (after, found) = (found.carry, found.output);
-        let error = difference(&numbers(&found), &numbers(&expected));
+        let width = carry.width();
+        let found = policy.unroll_streams(&inputs, &core_state, carry).unwrap();
+        let error = difference(&numbers(&found.output), &numbers(&expected));
         assert!(error < 1e-12, "{memory:?}: {error}");
-        assert_eq!(after.width(), carry.width());
+        let after = policy.carry_on(found.past);
+        assert_eq!(after.width(), width);
         assert!(after.tensors().iter().all(|tensor| !tensor.requires_grad()));
     }
 }
@@ -373,9 +375,11 @@ fn random_carries_do_not_survive_a_reset() {
         let noise = random(&mut generator, &[BATCH, carry.width() as i64]);
         let noise = policy.initial_carry(1).unflatten(&noise).unwrap();
         let state = flat(&policy.initial_state(BATCH));
-        let [clean, noisy] =
-            [carry, noise].map(|carry| policy.unroll_streams(&inputs, &state, &carry).unwrap());
-        assert_eq!(flat(&clean.carry), flat(&noisy.carry));
+        let [clean, noisy] = [carry, noise].map(|carry| {
+            let unrolled = policy.unroll_streams(&inputs, &state, carry).unwrap();
+            flat(&policy.carry_on(unrolled.past))
+        });
+        assert_eq!(clean, noisy);
     }
 }
 
@@ -392,7 +396,8 @@ fn how_a_life_is_cut_makes_no_difference_to_what_is_carried() {
             let (mut state, mut carry) = (policy.initial_state(BATCH), policy.initial_carry(BATCH));
             for start in (0..time).step_by(unroll as usize) {
                 let frames = moments(&inputs, start, unroll + 1);
-                carry = policy.unroll_streams(&frames, &flat(&state), &carry).unwrap().carry;
+                let unrolled = policy.unroll_streams(&frames, &flat(&state), carry).unwrap();
+                carry = policy.carry_on(unrolled.past);
                 state = tch::no_grad(|| policy.unroll(&moments(&inputs, start, unroll), &state).1);
             }
             carry

@@ -130,11 +130,11 @@ fn update(bench: &Bench, seconds: f64, time: i64, batch: i64) -> [f64; 2] {
                 output
             })
             .collect();
-        wait_for(&bench.gradient(&outputs, &Past::none())[0]);
+        wait_for(&bench.gradient(&outputs, Past::none()).0[0]);
     };
     let mut unroll = || {
         let (output, _) = bench.policy.unroll(&frames, &initial);
-        wait_for(&bench.gradient(&[output], &Past::none())[0]);
+        wait_for(&bench.gradient(&[output], Past::none()).0[0]);
     };
     medians(seconds, [&mut steps, &mut unroll])
 }

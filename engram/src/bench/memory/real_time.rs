@@ -2,6 +2,8 @@
 //! difference goes, and the sensitivities' step-by-step recursion beside the form that
 //! `engram_policy` uses.
 
+use std::cell::RefCell;
+
 use anyhow::Result;
 use engram_policy::slots::Rows;
 use engram_policy::{CoreState, Gradient, Inputs, MemoryConfig, StateTable};
@@ -27,8 +29,8 @@ pub(super) fn run(device: Device, seconds: f64) -> Result<()> {
         "ratio",
         "added",
         "forward",
-        "(product)",
         "backward",
+        "(product)",
         "carry"
     );
     let mut prices = Vec::new();
@@ -40,7 +42,7 @@ pub(super) fn run(device: Device, seconds: f64) -> Result<()> {
             let of_forward = rtrl_forward - forward;
             println!(
                 "{layer:<8}{:>22}{truncated:>8.1}{rtrl:>8.1}{:>7.2}{added:>9.1}{of_forward:>9.1}\
-                 {product:>10.1}{:>9.1}{carry:>9.1}",
+                 {:>9.1}{product:>10.1}{carry:>9.1}",
                 format!("{shape:?}"),
                 rtrl / truncated,
                 added - of_forward,
@@ -51,9 +53,10 @@ pub(super) fn run(device: Device, seconds: f64) -> Result<()> {
         }
     }
     println!(
-        "\nforward: the sensitivities at the unroll's end, of which the batched matrix product alone \
-         takes (product).\nbackward: λ, and the sum of λ ⊙ S. carry: beside the update, to take the \
-         sensitivities of B streams\nout of their table and to put them back.\n"
+        "\nforward: what each moment does to the sensitivities at the unroll's end. backward: λ, the sum \
+         of λ ⊙ S,\nand these sensitivities, of which the batched matrix product alone takes \
+         (product). carry: beside the\nupdate, to take the sensitivities of B streams out of their \
+         table and to put them back.\n"
     );
     println!(
         "The eLSTM's sensitivities and gradients by their recursion (Irie et al. 2023, eq. 8 to \
@@ -81,9 +84,9 @@ pub(super) fn run(device: Device, seconds: f64) -> Result<()> {
 /// with RTRL; the product in it; taking and putting back what is carried.
 fn parts(layer: &str, shape: [i64; 4], device: Device, seconds: f64) -> Result<[f64; 6]> {
     let truncated = Update::new(layer, shape, Gradient::Tbptt, device)?;
-    let mut rtrl = Update::new(layer, shape, Gradient::Rtrl, device)?;
+    let rtrl = Update::new(layer, shape, Gradient::Rtrl, device)?;
     // So that no number is a zero that would be special.
-    rtrl.carry = rtrl.bench.update(&rtrl.frames, &rtrl.core_state, &rtrl.carry);
+    rtrl.whole();
     let [time, batch, hidden, width] = shape;
     let numbers = |shape: &[i64]| Tensor::rand(shape, (Kind::Float, device));
     let (features, effects) =
@@ -94,7 +97,7 @@ fn parts(layer: &str, shape: [i64; 4], device: Device, seconds: f64) -> Result<[
         wait_for(&sum);
     };
     let rows = Rows::new(&(0..batch).collect::<Vec<_>>(), device);
-    let mut table = StateTable::new(&rtrl.carry, device, batch);
+    let mut table = StateTable::new(&rtrl.carry.borrow(), device, batch);
     let mut carry = || {
         let taken = table.take(&rows);
         table.put(&rows, &taken);
@@ -114,12 +117,12 @@ fn parts(layer: &str, shape: [i64; 4], device: Device, seconds: f64) -> Result<[
     Ok(times.map(|time| 1e3 * time))
 }
 
-/// One update, again and again from the same state.
+/// One update, again and again: from the same state, with the sensitivities of the last time.
 struct Update {
     bench: Bench,
     frames: Inputs,
     core_state: Tensor,
-    carry: CoreState,
+    carry: RefCell<CoreState>,
 }
 
 impl Update {
@@ -131,18 +134,21 @@ impl Update {
     ) -> Result<Self> {
         let bench = Bench::new(memory(layer, hidden, gradient), width, device)?;
         let (frames, core_state) = (bench.frames(time + 1, batch), bench.core_state(batch));
-        let carry = bench.policy.initial_carry(batch);
+        let carry = RefCell::new(bench.policy.initial_carry(batch));
         Ok(Update { bench, frames, core_state, carry })
     }
 
     fn forward(&self) {
-        let unrolled = self.bench.forward(&self.frames, &self.core_state, &self.carry);
-        unrolled.carry.tensors().iter().chain([unrolled.output.value()]).for_each(wait_for);
+        let carry = self.carry.borrow().shallow_clone();
+        let unrolled = self.bench.forward(&self.frames, &self.core_state, carry);
+        wait_for(unrolled.output.value());
     }
 
     fn whole(&self) {
-        let carry = self.bench.update(&self.frames, &self.core_state, &self.carry);
+        let carry = self.carry.replace(CoreState::nothing(0));
+        let carry = self.bench.update(&self.frames, &self.core_state, carry);
         carry.tensors().iter().for_each(wait_for);
+        self.carry.replace(carry);
     }
 }
 

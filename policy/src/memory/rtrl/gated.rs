@@ -16,6 +16,7 @@
 //! what costs, [`on_cpu`] makes one of them. With 100 moments of 32 environments and 512 cells it
 //! takes 2.5 ms of a core, where the tensors take 18.
 
+use std::num::NonZero;
 use std::ops::{Add, AddAssign, Mul, Sub};
 
 use tch::kind::Element;
@@ -58,8 +59,8 @@ impl Gated<'_> {
     /// Walks back from c_T. Without gradients.
     pub(in crate::memory) fn walk_back(&self) -> Walked {
         match (self.start.device(), self.start.kind()) {
-            (Device::Cpu, Kind::Float) => on_cpu::<f32>(self),
-            (Device::Cpu, Kind::Double) => on_cpu::<f64>(self),
+            (Device::Cpu, Kind::Float) => on_cpu::<f32>(self, threads()),
+            (Device::Cpu, Kind::Double) => on_cpu::<f64>(self, threads()),
             _ => in_tensors(self),
         }
     }
@@ -139,7 +140,16 @@ struct Share<'a, T> {
     effects: Vec<&'a mut [T]>,
 }
 
-fn on_cpu<T: Number>(cells: &Gated<'_>) -> Walked {
+/// Threads that can be had. libtorch's own spin for a while after each of its operations: a thread
+/// on the core of one of them makes both slow (2.5 ms of one core become 2.7 of two), so that
+/// ours beside the caller's are for cores that libtorch does not use.
+fn threads() -> usize {
+    let of_libtorch = tch::get_num_threads() as usize;
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    of_libtorch.min(1 + cores.saturating_sub(of_libtorch))
+}
+
+fn on_cpu<T: Number>(cells: &Gated<'_>, threads: usize) -> Walked {
     let [time, batch, hidden] = cells.shape();
     let options = (T::KIND, Device::Cpu);
     let contiguous = |moments: &[Tensor]| moments.iter().map(Tensor::contiguous).collect();
@@ -165,6 +175,7 @@ fn on_cpu<T: Number>(cells: &Gated<'_>) -> Walked {
     let mut later = Tensor::ones([batch, hidden], options);
     let shares = shares(
         batch as usize,
+        threads,
         numbers_mut(&mut effects).chunks_exact_mut((2 * batch * hidden) as usize),
         numbers_mut::<T>(&mut through_cells),
         numbers_mut::<T>(&mut later),
@@ -178,16 +189,17 @@ fn on_cpu<T: Number>(cells: &Gated<'_>) -> Walked {
     Walked { effects, through_cells, all_factors: later }
 }
 
-/// Environments in equal shares, one for each of libtorch's threads if that pays.
+/// Environments in equal shares, one for each of the threads if that pays.
 fn shares<'a, T>(
     batch: usize,
+    threads: usize,
     effects: impl ExactSizeIterator<Item = &'a mut [T]>,
     through_cells: &'a mut [T],
     later: &'a mut [T],
 ) -> Vec<Share<'a, T>> {
     let hidden = later.len() / batch;
     let useful = effects.len() * later.len() / NUMBERS_PER_THREAD;
-    let threads = (tch::get_num_threads() as usize).min(useful).clamp(1, batch);
+    let threads = threads.min(useful).clamp(1, batch);
     let rows = batch.div_ceil(threads);
     let of_cells = later.chunks_mut(rows * hidden).zip(through_cells.chunks_mut(2 * rows * hidden));
     let share = |(i, (later, through_cells))| Share {
@@ -301,7 +313,7 @@ mod tests {
             for recurrent_weight in [None, Some(&weights)] {
                 let cells =
                     Gated { start: &start, z: &z, f: &f, c: &c, recurrent_weight, resets: &resets };
-                let (found, expected) = (on_cpu::<f64>(&cells), in_tensors(&cells));
+                let (found, expected) = (on_cpu::<f64>(&cells, 2), in_tensors(&cells));
                 for (found, expected) in [
                     (found.effects, expected.effects),
                     (found.through_cells, expected.through_cells),
