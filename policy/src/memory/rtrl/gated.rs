@@ -18,6 +18,7 @@
 
 use std::num::NonZero;
 use std::ops::{Add, AddAssign, Mul, Sub};
+use std::sync::LazyLock;
 
 use tch::kind::Element;
 use tch::{Device, Kind, Tensor};
@@ -144,9 +145,11 @@ struct Share<'a, T> {
 /// on the core of one of them makes both slow (2.5 ms of one core become 2.7 of two), so that
 /// ours beside the caller's are for cores that libtorch does not use.
 fn threads() -> usize {
+    // Asked once: the answer is read from the system's files.
+    static CORES: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
     let of_libtorch = tch::get_num_threads() as usize;
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    of_libtorch.min(1 + cores.saturating_sub(of_libtorch))
+    of_libtorch.min(1 + CORES.saturating_sub(of_libtorch))
 }
 
 fn on_cpu<T: Number>(cells: &Gated<'_>, threads: usize) -> Walked {
