@@ -159,7 +159,8 @@ fn freezing_one_part_leaves_the_gradients_of_the_others_as_they_were() {
         let noise = super::random(&mut generator, &[3, carry.width() as i64]);
         let state = super::random(&mut generator, &[3, 6]);
         let gradients = [&free, &held].map(|policy| {
-            let carry = policy.initial_carry(1).unflatten(&noise).unwrap();
+            // Of its own: an unroll uses up what it is given.
+            let carry = policy.initial_carry(1).unflatten(&noise.copy()).unwrap();
             let unrolled = policy.unroll_streams(&inputs, &state, carry).unwrap();
             let loss = numbers(&unrolled.output).square().sum(Kind::Float);
             let (gradients, _) = policy.gradient(&loss, unrolled.past);
