@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 use engram_inference_server::{WeightsSource, weights};
-use engram_learner::curves::Table;
+use engram_learner::telemetry::progress_log::Table;
 use engram_mdp::Seed;
 use engram_service::Shutdown;
 use engram_service::net::Address;

@@ -6,9 +6,9 @@ mod support;
 
 use divan::counter::BytesCount;
 use engram_learner::algorithms::Algorithm;
-use engram_learner::assembly::Row;
-use engram_learner::carried::Carried;
-use engram_learner::flags::ByteSize;
+use engram_learner::batches::batcher::Row;
+use engram_learner::batches::carry_table::Carried;
+use engram_learner::config::flags::ByteSize;
 use engram_mdp::{Ending, Seed, StreamId};
 use engram_policy::{Gradient, MemoryConfig, Policy};
 use support::{Actor, Task};

@@ -6,10 +6,10 @@
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use engram_learner::queue::Arrival;
 use engram_learner::replay::{
     InitialState, Replay, ReplayConfig, Sampling, Sequences, Storage, World,
 };
+use engram_learner::rpc::queue::Arrival;
 use engram_mdp::{
     ActionSpec, Actions, Dtype, Ending, EnvSpec, Frames, ObservationSpec, Observations, Seed,
     StepType, StreamId, Trajectory,

@@ -14,6 +14,12 @@ mod sac_discrete;
 
 mod saved;
 
+pub mod optimizer;
+
+pub mod target_network;
+
+pub mod exploration;
+
 use std::time::Duration;
 
 use engram_mdp::Seed;
@@ -26,8 +32,8 @@ pub use self::actor_critic::{ActorCritic, Loss};
 pub use self::dqn::Dqn;
 pub use self::replayed::Replayed;
 pub use self::sac_discrete::SacDiscrete;
+use crate::algorithms::optimizer::StateError;
 use crate::config::RlConfig;
-use crate::optimizer::StateError;
 
 /// What learns. It belongs to one thread, together with its policy.
 #[derive(Debug)]

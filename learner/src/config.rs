@@ -3,6 +3,8 @@
 //! Every number is written out in the experiment: there are no defaults here. Where a limit can
 //! be switched off, `inf` does it.
 
+pub mod flags;
+
 mod off_policy;
 
 use engram_policy::Outputs;
@@ -12,7 +14,7 @@ use thiserror::Error;
 pub use self::off_policy::{
     Encoder, ExplorationConfig, OffPolicyConfig, QLearningConfig, SacDiscreteConfig, Temperature,
 };
-use crate::vtrace::VtraceOptions;
+use crate::losses::vtrace::VtraceOptions;
 
 /// An algorithm and its settings; the key `algorithm` names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,10 +4,16 @@
 //! them, so a network's output has T + 1 rows, and the last is there for its value alone. In
 //! reading order: [`q_learning`], plain and double; the two that learn whole distributions of
 //! returns, [`categorical`] and [`quantile`]; [`sac_discrete`], which has a policy too. What a
-//! decision came to, and what it bootstraps from, says [`n_step`](crate::n_step), for all of them.
+//! decision came to, and what it bootstraps from, says [`n_step`](crate::losses::n_step), for all of them.
 //!
 //! Every loss is a mean over decisions. Importance weights of prioritized replay scale the terms
 //! and not the count: `Σ mask ⊙ importance ⊙ loss / max(Σ mask, 1)`.
+
+pub mod vtrace;
+
+pub mod n_step;
+
+pub mod value_rescaling;
 
 pub mod q_learning;
 
@@ -20,7 +26,7 @@ pub mod sac_discrete;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::n_step::NStepReturns;
+use crate::losses::n_step::NStepReturns;
 
 /// Which decisions were taken, and how much each counts. Everything has shape `[T, B]`.
 #[derive(Clone, Copy, Debug)]

@@ -36,6 +36,8 @@
 
 pub mod config;
 
+pub mod rate_limiter;
+
 mod building;
 
 mod shelf;
@@ -67,8 +69,8 @@ use std::path::PathBuf;
 use engram_mdp::{EnvSpec, Generator};
 use serde::{Deserialize, Serialize};
 
-use crate::flags::ByteSize;
-use crate::queue::Arrival;
+use crate::config::flags::ByteSize;
+use crate::rpc::queue::Arrival;
 use building::Building;
 use rows::{Placed, Shape};
 use shelf::{Draw, Shelf};

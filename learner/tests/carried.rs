@@ -8,10 +8,10 @@
 mod support;
 
 use engram_learner::algorithms::{ActorCritic, Loss};
-use engram_learner::assembly::Row;
-use engram_learner::carried::Carried;
+use engram_learner::batches::batcher::Row;
+use engram_learner::batches::carry_table::Carried;
+use engram_learner::config::flags::ByteSize;
 use engram_learner::config::{Reduction, RlConfig};
-use engram_learner::flags::ByteSize;
 use engram_mdp::{Ending, Frames, Trajectory};
 use engram_policy::{
     Batch, CoreState, Gradient, Inputs, MemoryConfig, Norm, Policy, PolicyConfig, TorsoConfig,

@@ -1,7 +1,7 @@
 //! The optimizers against PyTorch's rules, transcribed in `optimizer_golden.py`.
 
+use engram_learner::algorithms::optimizer::{Optimizer, StateError, clip_factor, global_norm};
 use engram_learner::config::{OptimizerConfig, Schedule};
-use engram_learner::optimizer::{Optimizer, StateError, clip_factor, global_norm};
 use tch::{Device, Kind, Tensor, no_grad};
 
 const LEARNING_RATE: f64 = 0.01;

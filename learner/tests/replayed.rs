@@ -6,8 +6,8 @@ mod support;
 
 use engram_learner::algorithms::{Algorithm, Replayed, SacDiscrete};
 use engram_learner::config::RlConfig;
-use engram_learner::queue::Arrival;
 use engram_learner::replay::{Replay, Sample, World};
+use engram_learner::rpc::queue::Arrival;
 use engram_mdp::{Ending, Generator, Seed};
 use engram_policy::{Batch, MemoryConfig, Policy};
 use support::{Actor, DQN, SAC_DISCRETE, Task, network, network_of, rl};

@@ -8,9 +8,9 @@ mod fixtures;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use engram_learner::checkpoint::Store;
-use engram_learner::flags::ByteSize;
+use engram_learner::config::flags::ByteSize;
 use engram_learner::replay::SavedSegment;
+use engram_learner::storage::checkpoint::Store;
 use engram_learner::{Ended, LearnerArgs, LearnerConfig, LearnerError, Summary};
 use engram_mdp::Trajectory;
 use engram_policy::Policy;

@@ -1,6 +1,6 @@
 //! V-trace against a slow transcription of the paper, episode by episode.
 
-use engram_learner::vtrace::{VtraceInput, VtraceOptions, VtraceReturns, vtrace};
+use engram_learner::losses::vtrace::{VtraceInput, VtraceOptions, VtraceReturns, vtrace};
 use engram_mdp::{Ending, Seed, StepType};
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};

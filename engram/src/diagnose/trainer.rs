@@ -5,8 +5,8 @@
 //! sensitivities pass through it with the weights as they are.
 
 use anyhow::Result;
+use engram_learner::algorithms::optimizer::{Optimizer, clip_factor, global_norm};
 use engram_learner::config::OptimizerConfig;
-use engram_learner::optimizer::{Optimizer, clip_factor, global_norm};
 use engram_mdp::{EnvSpec, Seed};
 use engram_policy::{CoreState, Distribution, Past, Policy, PolicyConfig};
 use tch::{Device, Kind, Tensor, no_grad};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use engram_actor::{ActorConfig, ActorError, ActorSummary, MAX_UNACKNOWLEDGED, Patience, Purpose};
 use engram_envs::EnvConfig;
 use engram_inference_server::{BatchLimits, InferenceConfig, InferenceError, WeightsSource};
-use engram_learner::checkpoint::{Checkpoint, Store};
+use engram_learner::storage::checkpoint::{Checkpoint, Store};
 use engram_learner::{LearnerConfig, LearnerError, Summary};
 use engram_mdp::{EnvSpec, Seed};
 use engram_policy::{Device, Policy};

@@ -15,9 +15,9 @@ use engram_policy::{Batch, CoreState, Past, Policy, Unrolled};
 use tch::Tensor;
 
 use super::{NonFinite, Phases, UpdateStats, to_host};
+use crate::algorithms::optimizer::{Optimizer, StateError, clip_factor, global_norm};
 use crate::config::{Reduction, RewardClip, VtraceConfig};
-use crate::optimizer::{Optimizer, StateError, clip_factor, global_norm};
-use crate::vtrace::{VtraceInput, VtraceSummary, vtrace};
+use crate::losses::vtrace::{VtraceInput, VtraceSummary, vtrace};
 
 /// The algorithm, between two updates.
 #[derive(Debug)]

@@ -19,13 +19,13 @@ use tch::{Tensor, no_grad};
 use super::replayed::Replayed;
 use super::saved::{below, copies, restore, under};
 use super::{NonFinite, Phases, UpdateStats, to_host};
+use crate::algorithms::optimizer::{Optimizer, StateError, clip_factor, global_norm};
+use crate::algorithms::target_network::update_target;
 use crate::config::{OffPolicyConfig, QLearningConfig};
 use crate::losses::categorical::{CategoricalInput, Support, categorical_q_learning};
 use crate::losses::q_learning::{QLearningInput, QLearningOptions, q_learning};
 use crate::losses::quantile::{QuantileInput, QuantileOptions, quantile_q_learning};
 use crate::losses::{ErrorLoss, ValueLoss, masked_mean};
-use crate::optimizer::{Optimizer, StateError, clip_factor, global_norm};
-use crate::target_network::update_target;
 
 /// The algorithm, between two updates.
 pub struct Dqn {
@@ -134,7 +134,8 @@ impl Dqn {
     /// Goes on from what [`state`](Self::state) said.
     pub fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), StateError> {
         restore(self.target.weights(), "target", state)?;
-        self.updates = crate::optimizer::find(state, "updates", &[1])?.int64_value(&[0]) as u64;
+        self.updates =
+            crate::algorithms::optimizer::find(state, "updates", &[1])?.int64_value(&[0]) as u64;
         self.optimizer.load_state(&below("optimizer", state))
     }
 }

@@ -9,7 +9,7 @@ use tch::{Tensor, no_grad};
 
 use crate::config::{OffPolicyConfig, RewardClip};
 use crate::losses::Decisions;
-use crate::n_step::{NStepInput, NStepReturns, n_step_returns};
+use crate::losses::n_step::{NStepInput, NStepReturns, n_step_returns};
 use crate::replay::Sample;
 
 /// Sequences to learn from.

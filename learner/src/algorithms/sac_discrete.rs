@@ -26,14 +26,14 @@ use tch::{Kind, Tensor, no_grad};
 use super::replayed::Replayed;
 use super::saved::{below, copies, restore, under};
 use super::{NonFinite, Phases, UpdateStats, to_host};
+use crate::algorithms::optimizer::{Optimizer, StateError, clip_factor, find, global_norm};
+use crate::algorithms::target_network::update_target;
 use crate::config::{Encoder, OffPolicyConfig, OptimizerConfig, SacDiscreteConfig, Temperature};
 use crate::losses::masked_mean;
 use crate::losses::sac_discrete::{
     ActionProbabilities, ActorLoss, CriticLoss, actor_loss, critic_loss, soft_targets,
     target_entropy, temperature_loss,
 };
-use crate::optimizer::{Optimizer, StateError, clip_factor, find, global_norm};
-use crate::target_network::update_target;
 
 /// Below this name lie the critics' heads.
 const CRITICS: &str = "action_values.";

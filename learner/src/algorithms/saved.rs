@@ -2,7 +2,7 @@
 
 use tch::{Tensor, no_grad};
 
-use crate::optimizer::{StateError, find};
+use crate::algorithms::optimizer::{StateError, find};
 
 /// Named tensors, each name behind `part` and a dot.
 pub(super) fn under(part: &str, named: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {

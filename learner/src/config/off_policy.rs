@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     OptimizerConfig, OutOfRange, RewardClip, cost, learning_rate, positive, require, share,
 };
-use crate::exploration::LinearEpsilon;
-use crate::limiter::LimiterConfig;
+use crate::algorithms::exploration::LinearEpsilon;
+use crate::algorithms::target_network::TargetUpdate;
+use crate::losses::value_rescaling::ValueRescaling;
 use crate::losses::{ErrorLoss, Selection};
+use crate::replay::rate_limiter::LimiterConfig;
 use crate::replay::{ReplayConfig, Sampling};
-use crate::target_network::TargetUpdate;
-use crate::value_rescaling::ValueRescaling;
 
 /// What is replayed, how often, and how an update is made of it. What an algorithm learns from
 /// sequences, `O`, is its own; all else is the same for all of them.

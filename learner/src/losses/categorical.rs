@@ -9,7 +9,7 @@
 use tch::{Kind, Tensor, no_grad};
 
 use super::{Decisions, Selection, ValueLoss, at_best_actions, check_networks};
-use crate::n_step::NStepReturns;
+use crate::losses::n_step::NStepReturns;
 
 /// The atoms: returns that are told apart, evenly spaced from `least` to `greatest`.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,14 +7,14 @@
 //! y_t = r_t + γ (1 − terminated_t) Q'(h_{t+1}, argmax_a Q(h_{t+1}, a))
 //! ```
 //!
-//! and with [value rescaling](crate::value_rescaling) `y_t = h(r_t + γ h⁻¹(Q'(…)))`, as in Pohlen
+//! and with [value rescaling](crate::losses::value_rescaling) `y_t = h(r_t + γ h⁻¹(Q'(…)))`, as in Pohlen
 //! et al. 2018, <https://arxiv.org/abs/1805.11593>.
 
 use tch::{Tensor, no_grad};
 
 use super::{Decisions, ErrorLoss, Selection, ValueLoss, at_best_actions, check_networks};
-use crate::n_step::NStepReturns;
-use crate::value_rescaling::ValueRescaling;
+use crate::losses::n_step::NStepReturns;
+use crate::losses::value_rescaling::ValueRescaling;
 
 /// Sequences as Q-learning sees them.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@
 use tch::{Tensor, no_grad};
 
 use super::{Decisions, Selection, ValueLoss, at_best_actions, check_networks, huber};
-use crate::n_step::NStepReturns;
+use crate::losses::n_step::NStepReturns;
 
 /// Sequences as QR-DQN sees them.
 #[derive(Clone, Copy, Debug)]

@@ -16,7 +16,7 @@
 use tch::{Tensor, no_grad};
 
 use super::{Decisions, ErrorLoss, masked_mean};
-use crate::n_step::NStepReturns;
+use crate::losses::n_step::NStepReturns;
 
 /// The least probability whose logarithm is taken.
 pub const LEAST_PROBABILITY: f64 = 1e-8;

@@ -7,7 +7,7 @@ use engram_mdp::{Frames, StepType, StreamId, Trajectory};
 use super::World;
 use super::segment::episode_bytes;
 use super::shelf::Shelf;
-use crate::queue::Arrival;
+use crate::rpc::queue::Arrival;
 
 /// An open episode keeps the memory of its columns for the next one up to so many bytes.
 const KEPT_BYTES: u64 = 1 << 20;

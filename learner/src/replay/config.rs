@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::ReplayError;
+use crate::config::flags::ByteSize;
 use crate::config::{OutOfRange, require};
-use crate::flags::ByteSize;
 
 /// What is kept, and how it is sampled. No setting has a default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -139,7 +139,7 @@ impl ReplayConfig {
 mod size {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    use crate::flags::ByteSize;
+    use crate::config::flags::ByteSize;
 
     pub(super) fn serialize<S: Serializer>(size: &ByteSize, to: S) -> Result<S::Ok, S::Error> {
         let shown = size.to_string();

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::EpisodeId;
 use crate::config::OutOfRange;
-use crate::flags::ByteSize;
+use crate::config::flags::ByteSize;
 
 /// Why a replay cannot be made, filled or sampled.
 #[derive(Debug, Error)]

@@ -1,6 +1,6 @@
 //! n-step returns.
 
-use engram_learner::n_step::{NStepInput, NStepReturns, n_step_returns};
+use engram_learner::losses::n_step::{NStepInput, NStepReturns, n_step_returns};
 use tch::{Kind, Tensor};
 
 use crate::sequences::{Frame, GAMMA, Sequences};

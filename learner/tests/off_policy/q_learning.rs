@@ -1,8 +1,8 @@
 //! Q-learning.
 
 use engram_learner::losses::q_learning::{QLearningInput, QLearningOptions, q_learning, q_targets};
+use engram_learner::losses::value_rescaling::ValueRescaling;
 use engram_learner::losses::{ErrorLoss, Selection};
-use engram_learner::value_rescaling::ValueRescaling;
 use tch::{Kind, Tensor};
 
 use crate::sequences::{Columns, Sequences};
@@ -67,7 +67,7 @@ fn inverse(x: f64, epsilon: f64) -> f64 {
 fn input<'a>(
     [online, target]: [&'a Tensor; 2],
     columns: &'a Columns,
-    returns: &'a engram_learner::n_step::NStepReturns,
+    returns: &'a engram_learner::losses::n_step::NStepReturns,
     with_importance: bool,
 ) -> QLearningInput<'a> {
     QLearningInput { online, target, decisions: columns.decisions(with_importance), returns }

@@ -1,10 +1,10 @@
 //! SAC-Discrete.
 
 use engram_learner::losses::ErrorLoss;
+use engram_learner::losses::n_step::NStepReturns;
 use engram_learner::losses::sac_discrete::{
     ActionProbabilities, actor_loss, critic_loss, soft_targets, target_entropy, temperature_loss,
 };
-use engram_learner::n_step::NStepReturns;
 use tch::{Kind, Tensor};
 
 use crate::sequences::{Columns, Sequences};

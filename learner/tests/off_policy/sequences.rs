@@ -1,7 +1,7 @@
 //! Random sequences as replay has them, and what a decision came to by the book.
 
 use engram_learner::losses::Decisions;
-use engram_learner::n_step::{NStepInput, NStepReturns, n_step_returns};
+use engram_learner::losses::n_step::{NStepInput, NStepReturns, n_step_returns};
 use engram_mdp::Generator;
 use rand::RngExt;
 use tch::{Kind, Tensor};

@@ -1,6 +1,6 @@
 //! Target networks.
 
-use engram_learner::target_network::{TargetUpdate, polyak, update_target};
+use engram_learner::algorithms::target_network::{TargetUpdate, polyak, update_target};
 use tch::{Kind, Tensor};
 
 use crate::{assert_all_near, numbers};

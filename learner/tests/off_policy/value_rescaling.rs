@@ -1,6 +1,6 @@
 //! Value rescaling.
 
-use engram_learner::value_rescaling::ValueRescaling;
+use engram_learner::losses::value_rescaling::ValueRescaling;
 use tch::{Kind, Tensor};
 
 use crate::{Grid, assert_all_near, assert_gradient, numbers};

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use engram_learner::queue::Arrival;
 use engram_learner::replay::{
     InitialState, Piece, ReplayConfig, Sample, Sampling, Sequences, Storage, World,
 };
+use engram_learner::rpc::queue::Arrival;
 use engram_mdp::{
     ActionSpec, Actions, Decision, Dtype, Ending, EnvSpec, Frames, Generator, ObservationSpec,
     Observations, StepType, StreamId, TrajectoryBuilder,

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use engram_envs::VectorEnv;
-use engram_learner::queue::Arrival;
+use engram_learner::rpc::queue::Arrival;
 use engram_mdp::{Decision, Dtype, EnvSpec, ObservationSpec, Observations, Seed};
 use engram_mdp::{StreamId, TrajectoryBuilder};
 

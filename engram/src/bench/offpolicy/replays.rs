@@ -1,9 +1,9 @@
 //! What a replay of whole episodes costs, by the size of an observation.
 
 use anyhow::Result;
-use engram_learner::flags::ByteSize;
-use engram_learner::queue::Arrival;
+use engram_learner::config::flags::ByteSize;
 use engram_learner::replay::{Replay, ReplayConfig, World};
+use engram_learner::rpc::queue::Arrival;
 use engram_mdp::{EnvSpec, Seed};
 use engram_policy::Batch;
 use tch::Device;

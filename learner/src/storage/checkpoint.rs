@@ -25,10 +25,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::counters::Counters;
-use crate::episodes::Episodes;
-use crate::streams::Streams;
-use crate::{carried, limiter, replay};
+use crate::batches::carry_table;
+use crate::replay::{self, rate_limiter};
+use crate::rpc::stream_positions::Streams;
+use crate::telemetry::counters::Counters;
+use crate::telemetry::episodes::Episodes;
 
 /// The layout of a checkpoint; it changes whenever an older build would misread a newer one.
 pub const FORMAT: u32 = 3;
@@ -70,12 +71,12 @@ pub struct State {
     /// Where every stream of trajectories stands.
     pub streams: Streams,
     /// The streams of which something is kept between unrolls.
-    pub carried: Vec<carried::Saved>,
+    pub carried: Vec<carry_table::Saved>,
     /// The replay, where something is learned from one. Its segments are files beside the
     /// checkpoints, for they outlast many of them.
     pub replay: Option<replay::Saved>,
     /// What the limiter of updates per env step has counted.
-    pub limiter: Option<limiter::Counted>,
+    pub limiter: Option<rate_limiter::Counted>,
     /// Episodes so far.
     pub episodes: Episodes,
 }

@@ -11,21 +11,22 @@ use tch::Device;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::assembly::{Assembled, Assembler, BATCHES_AHEAD, Rules};
-use crate::curves::Curves;
-use crate::error::LearnerError;
-use crate::learner::Learner;
-use crate::metrics::Metrics;
-use crate::publisher::Newest;
-use crate::queue::Arrivals;
+use crate::batches::batcher::{Assembled, Assembler, BATCHES_AHEAD, Rules};
+use crate::batches::replay_worker::{Memory, Plan, Replayer};
 use crate::replay::World;
-use crate::replaying::{Memory, Plan, Replayer};
-use crate::run_folder::RunFolder;
-use crate::training::{Disk, Training};
-use crate::transfer::Origin;
-use crate::wiring::{Terms, Wiring};
-use crate::writer::{Places, Writer};
-use crate::{LearnerConfig, Summary};
+use crate::rpc::publisher::Newest;
+use crate::rpc::queue::Arrivals;
+use crate::run::channels::{Terms, Wiring};
+use crate::run::error::LearnerError;
+use crate::run::learner::Learner;
+use crate::run::learner_config::LearnerConfig;
+use crate::run::summary::Summary;
+use crate::run::training::{Disk, Training};
+use crate::storage::checkpoint_writer::{Places, Writer};
+use crate::storage::run_folder::RunFolder;
+use crate::storage::warm_start::Origin;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::progress_log::Curves;
 
 /// A learner, and the checkpoint that it goes on from.
 struct Opened {

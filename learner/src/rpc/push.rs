@@ -10,10 +10,10 @@ use engram_service::net::Peer;
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 
-use crate::metrics::{Dropped, Metrics};
-use crate::queue::Arrival;
-use crate::service::{Admitted, Refusal, Services, Stage};
-use crate::streams::{Continuity, Verdict};
+use crate::rpc::queue::Arrival;
+use crate::rpc::service::{Admitted, Refusal, Services, Stage};
+use crate::rpc::stream_positions::{Continuity, Verdict};
+use crate::telemetry::metrics::{Dropped, Metrics};
 
 /// Responses on their way to an actor; one that does not read them is not read from either.
 pub(crate) const RESPONSES_AHEAD: usize = 4;

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use engram_policy::{Loaded, Policy, PolicyError};
 use thiserror::Error;
 
-use crate::LearnerConfig;
-use crate::checkpoint::{CheckpointError, Store, WEIGHTS};
+use crate::run::learner_config::LearnerConfig;
+use crate::storage::checkpoint::{CheckpointError, Store, WEIGHTS};
 
 /// Weights to begin with.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::metrics::Phase;
+use crate::telemetry::metrics::Phase;
 
 /// Time by phase, and time spent waiting for data.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -8,12 +8,12 @@ use engram_service::{ConfigError, NetError};
 use thiserror::Error;
 
 use crate::algorithms::NonFinite;
-use crate::carried::TooLittleMemory;
-use crate::checkpoint::CheckpointError;
+use crate::batches::carry_table::TooLittleMemory;
 use crate::config::OutOfRange;
 use crate::replay::ReplayError;
-use crate::run_folder::RunFolderError;
-use crate::transfer::TransferError;
+use crate::storage::checkpoint::CheckpointError;
+use crate::storage::run_folder::RunFolderError;
+use crate::storage::warm_start::TransferError;
 
 /// Why a learner could not start, or could not go on.
 #[derive(Debug, Error)]

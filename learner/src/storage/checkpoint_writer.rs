@@ -7,10 +7,10 @@ use std::time::{Instant, SystemTime};
 
 use engram_service::threads::spawn_named;
 
-use crate::checkpoint::{Checkpoint, Store};
-use crate::error::LearnerError;
-use crate::metrics::Metrics;
 use crate::replay::{Snapshot, prune};
+use crate::run::error::LearnerError;
+use crate::storage::checkpoint::{Checkpoint, Store};
+use crate::telemetry::metrics::Metrics;
 
 /// A checkpoint that waits for the disk.
 #[derive(Debug)]

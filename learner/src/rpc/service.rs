@@ -26,13 +26,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::episodes::{ReportId, WINDOW};
-use crate::metrics::Metrics;
-use crate::publisher::Newest;
-use crate::queue::Intake;
-use crate::streams::StreamError;
-use crate::wiring::{Ledger, Proposal, Terms};
-use crate::{push, subscribe};
+use crate::rpc::publisher::Newest;
+use crate::rpc::queue::Intake;
+use crate::rpc::stream_positions::StreamError;
+use crate::rpc::{push, subscribe};
+use crate::run::channels::{Ledger, Proposal, Terms};
+use crate::telemetry::episodes::{ReportId, WINDOW};
+use crate::telemetry::metrics::Metrics;
 
 /// How far the whole process is, for its streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,8 +18,8 @@ use std::collections::{HashMap, VecDeque};
 
 use engram_mdp::{StreamId, Trajectory};
 
-use crate::assembly::{Row, Rules};
-use crate::queue::Arrival;
+use crate::batches::batcher::{Row, Rules};
+use crate::rpc::queue::Arrival;
 
 /// So many trajectories of a stream may be held back while a batch waits for other streams.
 pub(crate) const AHEAD: usize = 4;

@@ -13,10 +13,10 @@ use tonic::{Code, Status};
 
 use crate::LearnerConfig;
 use crate::fixtures::*;
-use crate::publisher::Weights;
-use crate::queue::Arrival;
-use crate::service::Stage;
-use crate::wiring::{Terms, Wiring};
+use crate::rpc::publisher::Weights;
+use crate::rpc::queue::Arrival;
+use crate::rpc::service::Stage;
+use crate::run::channels::{Terms, Wiring};
 
 /// Services that run until the test ends, and the learner's ends.
 struct World {

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::tensorboard::EventFile;
+use crate::telemetry::tensorboard::EventFile;
 
 /// One moment of a run: named numbers, `None` where there is nothing to tell. The first one is
 /// `env_steps`. All rows of a run have the same names in the same order.

@@ -5,8 +5,8 @@ use engram_proto::v1;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
-use crate::publisher::{Newest, Weights};
-use crate::service::{Refusal, Stage};
+use crate::rpc::publisher::{Newest, Weights};
+use crate::rpc::service::{Refusal, Stage};
 
 /// Pieces on their way to a subscriber; when it is slower, newer weights overtake those that have
 /// not begun.

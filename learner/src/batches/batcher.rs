@@ -13,11 +13,11 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::algorithms::Replayed;
-use crate::gathering::{Gathered, Gathering};
-use crate::metrics::{Dropped, Metrics, Phase};
-use crate::publisher::Newest;
-use crate::queue::Arrivals;
+use crate::batches::selector::{Gathered, Gathering};
 use crate::replay::Sample;
+use crate::rpc::publisher::Newest;
+use crate::rpc::queue::Arrivals;
+use crate::telemetry::metrics::{Dropped, Metrics, Phase};
 
 /// Batches that wait for the learner, beside the one that it works on.
 pub const BATCHES_AHEAD: usize = 1;
@@ -161,8 +161,8 @@ impl Assembler {
 mod tests {
     use super::*;
     use crate::fixtures::{spec, trajectory};
-    use crate::publisher::{Weights, publisher};
-    use crate::queue::{Arrival, bounded};
+    use crate::rpc::publisher::{Weights, publisher};
+    use crate::rpc::queue::{Arrival, bounded};
 
     fn arrival(env_index: u32, sequence: u64, policy_version: u64) -> Arrival {
         let mut trajectory = trajectory(env_index, sequence);

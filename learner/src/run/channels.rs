@@ -11,11 +11,11 @@ use engram_service::progress::ProgressLine;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::episodes::Episodes;
-use crate::metrics::Metrics;
-use crate::publisher::{Newest, Publisher};
-use crate::queue::Arrivals;
-use crate::streams::Streams;
+use crate::rpc::publisher::{Newest, Publisher};
+use crate::rpc::queue::Arrivals;
+use crate::rpc::stream_positions::Streams;
+use crate::telemetry::episodes::Episodes;
+use crate::telemetry::metrics::Metrics;
 
 /// What streams and episodes have come to: written by the services, saved by the learner.
 #[derive(Debug, Default)]

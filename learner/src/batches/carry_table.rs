@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 use thiserror::Error;
 
-use crate::assembly::Row;
-use crate::flags::ByteSize;
-use crate::tensors;
+use crate::batches::batcher::Row;
+use crate::config::flags::ByteSize;
+use crate::storage::tensors;
 
 /// The carries of all streams.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use engram_service::config::Parts;
 use engram_service::{Resolved, RunConfig};
 use metrics::{Counter, Gauge, Histogram, Unit};
 
-use crate::carried::Tally;
+use crate::batches::carry_table::Tally;
 use crate::replay::Held;
 
 const RUN_INFO: &str = "engram_run_info";

@@ -12,19 +12,19 @@ use engram_policy::{Batch, Loaded, Policy, PolicyConfig};
 use tch::{Device, Kind};
 
 use crate::algorithms::{Algorithm, NonFinite, Replayed, UpdateStats};
-use crate::assembly::{Content, Row};
-use crate::carried::{Carried, Tally};
-use crate::checkpoint::{Checkpoint, CheckpointError, State};
+use crate::batches::batcher::{Content, Row};
+use crate::batches::carry_table::{Carried, Tally};
+use crate::config::flags::ByteSize;
 use crate::config::{OffPolicyConfig, RlConfig};
-use crate::counters::Counters;
-use crate::episodes::Episodes;
-use crate::error::LearnerError;
-use crate::flags::ByteSize;
-use crate::publisher::Weights;
 use crate::replay::{Priority, Sample};
-use crate::streams::Streams;
-use crate::tensors;
-use crate::transfer::Origin;
+use crate::rpc::publisher::Weights;
+use crate::rpc::stream_positions::Streams;
+use crate::run::error::LearnerError;
+use crate::storage::checkpoint::{Checkpoint, CheckpointError, State};
+use crate::storage::tensors;
+use crate::storage::warm_start::Origin;
+use crate::telemetry::counters::Counters;
+use crate::telemetry::episodes::Episodes;
 
 /// How to make a learner.
 #[derive(Clone, Debug)]

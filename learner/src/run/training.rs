@@ -12,20 +12,21 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::algorithms::NonFinite;
-use crate::assembly::Assembled;
-use crate::curves::Curves;
-use crate::episodes::WINDOW;
-use crate::error::LearnerError;
-use crate::interval::Interval;
-use crate::learner::{Learner, Updated};
-use crate::meter::Meter;
-use crate::metrics::{Metrics, Phase};
-use crate::publisher::{Publisher, Weights};
-use crate::replaying::Memory;
-use crate::run_folder::RunFolder;
-use crate::wiring::Ledger;
-use crate::writer::{Unwritten, Writer};
-use crate::{Ended, LearnerConfig, Summary};
+use crate::batches::batcher::Assembled;
+use crate::batches::replay_worker::Memory;
+use crate::rpc::publisher::{Publisher, Weights};
+use crate::run::channels::Ledger;
+use crate::run::error::LearnerError;
+use crate::run::learner::{Learner, Updated};
+use crate::run::learner_config::LearnerConfig;
+use crate::run::summary::{Ended, Summary};
+use crate::storage::checkpoint_writer::{Unwritten, Writer};
+use crate::storage::run_folder::RunFolder;
+use crate::telemetry::episodes::WINDOW;
+use crate::telemetry::interval_stats::Interval;
+use crate::telemetry::metrics::{Metrics, Phase};
+use crate::telemetry::progress_log::Curves;
+use crate::telemetry::time_profile::Meter;
 
 /// A run, ready to train.
 pub(crate) struct Training {

@@ -1,7 +1,7 @@
 //! From what actors send to sequences to learn from, by way of the replay.
 //!
 //! The replayer is a thread of its own: it puts what arrives into the replay and draws from it,
-//! as the [`limiter`](crate::limiter) lets either side. While the learner updates from one batch
+//! as the [`limiter`](crate::replay::rate_limiter) lets either side. While the learner updates from one batch
 //! the next one is drawn and waits. When the limiter holds arrivals back their queue fills, and
 //! actors wait; when it holds updates back the learner waits for a batch.
 //!
@@ -20,13 +20,13 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::algorithms::Replayed;
-use crate::assembly::{Assembled, Content};
-use crate::checkpoint::State;
-use crate::error::LearnerError;
-use crate::limiter::{Limiter, LimiterConfig};
-use crate::metrics::{Dropped, HeldBack, Metrics, Phase};
-use crate::queue::{Arrival, Arrivals};
+use crate::batches::batcher::{Assembled, Content};
+use crate::replay::rate_limiter::{Limiter, LimiterConfig};
 use crate::replay::{Priority, Replay, ReplayConfig, ReplayError, Snapshot, World};
+use crate::rpc::queue::{Arrival, Arrivals};
+use crate::run::error::LearnerError;
+use crate::storage::checkpoint::State;
+use crate::telemetry::metrics::{Dropped, HeldBack, Metrics, Phase};
 
 /// The replay and what decides over it, shared by the replayer and the learner's thread.
 #[derive(Clone, Debug)]

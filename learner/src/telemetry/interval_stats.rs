@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use crate::algorithms::UpdateStats;
-use crate::counters::Counters;
-use crate::curves::Row;
-use crate::episodes::{Episodes, WINDOW};
-use crate::meter::Meter;
-use crate::metrics::Phase;
+use crate::telemetry::counters::Counters;
+use crate::telemetry::episodes::{Episodes, WINDOW};
+use crate::telemetry::metrics::Phase;
+use crate::telemetry::progress_log::Row;
+use crate::telemetry::time_profile::Meter;
 
 /// The time since the last row.
 #[derive(Clone, Debug)]
@@ -153,7 +153,7 @@ mod tests {
 
     use super::*;
     use crate::algorithms::Phases;
-    use crate::episodes::ReportId;
+    use crate::telemetry::episodes::ReportId;
 
     fn report(episodes: &mut Episodes, sequence: u64, returns: &[f32]) {
         let played: Vec<Episode> = returns

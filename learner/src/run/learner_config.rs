@@ -1,0 +1,84 @@
+//! What a learner is started with.
+
+use std::path::PathBuf;
+
+use engram_mdp::Seed;
+use engram_policy::PolicyConfig;
+use engram_service::{Resolved, RunConfig};
+use tch::Device;
+
+use crate::config::RlConfig;
+use crate::config::flags::LearnerArgs;
+use crate::replay::rate_limiter::Limiter;
+use crate::run::error::LearnerError;
+use crate::run::learner::Recipe;
+use crate::storage::checkpoint::Store;
+use crate::storage::run_folder::RunFolder;
+
+/// What to learn, and where.
+#[derive(Clone, Debug)]
+pub struct LearnerConfig {
+    /// The run's name; actors and inference servers of other runs are refused.
+    pub run_id: String,
+    /// The run's folder. Without one nothing is left behind, and nothing can be resumed.
+    pub folder: Option<PathBuf>,
+    /// The whole configuration.
+    pub resolved: Resolved,
+    /// Its run section.
+    pub run: RunConfig,
+    /// Its algorithm.
+    pub rl: RlConfig,
+    /// Its sequence model.
+    pub policy: PolicyConfig,
+    /// Where the policy computes.
+    pub device: Device,
+    /// Threads of tensor operations on the CPU.
+    pub threads: i32,
+    /// The rest of where and how.
+    pub flags: LearnerArgs,
+}
+
+impl LearnerConfig {
+    /// Reads the learner's sections of a configuration, and checks them. The flags are those of
+    /// somebody who gave none.
+    pub fn new(
+        resolved: Resolved,
+        run_id: String,
+        folder: Option<PathBuf>,
+        device: Device,
+        threads: i32,
+    ) -> Result<Self, LearnerError> {
+        let (run, rl): (RunConfig, RlConfig) = (resolved.run()?, resolved.section("rl")?);
+        rl.validate()?;
+        let policy: PolicyConfig = resolved.section("seq")?;
+        policy.validate().map_err(LearnerError::Policy)?;
+        let flags = LearnerArgs::default();
+        Ok(LearnerConfig { run_id, folder, resolved, run, rl, policy, device, threads, flags })
+    }
+
+    /// Refuses what could only fail later: settings of a replay that do not go with those of the
+    /// run.
+    pub fn check(&self) -> Result<(), LearnerError> {
+        let Some(config) = self.rl.off_policy() else { return Ok(()) };
+        config.replay.check_batch(config.batch_size)?;
+        Limiter::new(config.limiter, self.run.unroll_length)?;
+        Ok(())
+    }
+
+    pub(crate) fn recipe(&self) -> Recipe {
+        Recipe {
+            run_id: self.run_id.clone(),
+            config: self.resolved.to_toml(),
+            rl: self.rl.clone(),
+            policy: self.policy.clone(),
+            seed: Seed::new(self.run.seed),
+            budget: self.run.env_steps,
+            device: self.device,
+            stream_memory: self.flags.stream_memory,
+        }
+    }
+
+    pub(crate) fn store(&self, folder: &RunFolder) -> Store {
+        Store::new(folder.checkpoints(), self.run.checkpoints_kept)
+    }
+}

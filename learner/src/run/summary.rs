@@ -1,0 +1,41 @@
+//! What a run came to.
+
+use std::path::PathBuf;
+
+use crate::telemetry::episodes::Means;
+use crate::telemetry::time_profile::Shares;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ended {
+    /// It has had its env steps.
+    Finished,
+    /// It was told to stop; it can be resumed.
+    #[default]
+    Stopped,
+}
+
+/// What a run came to. Counts are those of the run, times those of this process.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// How it ended.
+    pub ended: Ended,
+    /// Agent decisions learned from.
+    pub env_steps: u64,
+    /// Steps of the optimizer.
+    pub updates: u64,
+    /// The newest published weights.
+    pub policy_version: u64,
+    /// Finished episodes.
+    pub episodes: u64,
+    /// Means over the latest 1000 of them.
+    pub means: Means,
+    /// Trajectories dropped because they were stale.
+    pub stale_trajectories: u64,
+    /// Env steps per second of this process's life.
+    pub env_steps_per_second: f64,
+    /// Where the learner's time went.
+    pub shares: Shares,
+    /// The newest checkpoint.
+    pub checkpoint: Option<PathBuf>,
+}

@@ -1,0 +1,18 @@
+//! What is shown of a run.
+//!
+//! [`metrics`] go to Prometheus, rows of [`progress_log`] and [`tensorboard`] to the run's folder.
+//! [`interval_stats`], [`time_profile`], [`episodes`] and [`counters`] add up what they say.
+
+pub mod counters;
+
+pub mod episodes;
+
+pub mod interval_stats;
+
+pub mod metrics;
+
+pub mod progress_log;
+
+pub mod tensorboard;
+
+pub mod time_profile;
