@@ -7,7 +7,13 @@
 //!                          (a task each)
 //! ```
 
+pub(crate) mod context;
+
+pub(crate) mod refusal;
+
 pub(crate) mod service;
+
+pub(crate) mod shared_stats;
 
 pub(crate) mod push;
 
@@ -18,6 +24,3 @@ pub mod stream_positions;
 pub mod queue;
 
 pub mod publisher;
-
-#[cfg(test)]
-mod service_tests;

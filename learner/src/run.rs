@@ -18,19 +18,18 @@ pub mod summary;
 
 mod training;
 
-use std::sync::Arc;
+#[cfg(test)]
+mod service_tests;
+
 use std::time::Duration;
 
 use engram_service::progress::ProgressLine;
 use engram_service::threads::{reason, spawn_named};
 use engram_service::{Listener, Shutdown, health, net};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::task::TaskTracker;
+use tokio::sync::{oneshot, watch};
 
-use crate::rpc::service::{Services, Stage};
-use crate::rpc::{publisher, queue};
-use crate::telemetry::metrics::Metrics;
-use channels::{Ledger, Wiring};
+use crate::rpc::context::Stage;
+use crate::rpc::service;
 use error::LearnerError;
 use learner_config::LearnerConfig;
 use summary::{Ended, Summary};
@@ -48,14 +47,14 @@ pub async fn run(
 ) -> Result<Summary, LearnerError> {
     config.check()?;
     let (stage, stages) = watch::channel(Stage::Training);
-    let (services, wiring) = wire(&config, stages, progress, shutdown.clone());
-    let _shown = services.metrics.run(&config.run_id, &config.resolved, &config.run);
+    let (context, channels) = channels::connect(&config, stages, progress, shutdown.clone());
+    let _shown = context.metrics.run(&config.run_id, &config.resolved, &config.run);
     let (ready, is_ready) = oneshot::channel();
-    let learner = spawn_named("learner", move || startup::run(&config, wiring, ready));
+    let learner = spawn_named("learner", move || startup::run(&config, channels, ready));
     let learned = tokio::task::spawn_blocking(move || learner.join());
 
     let (health, health_service) = health::health().await;
-    let (experience, weights) = services.servers();
+    let (experience, weights) = service::servers(&context);
     let router = net::server_builder()
         .add_service(health_service)
         .add_service(experience)
@@ -86,55 +85,13 @@ pub async fn run(
         Some(served) => served,
         None => serving.await,
     };
-    services.tasks.close();
-    if tokio::time::timeout(GRACE, services.tasks.wait()).await.is_err() {
-        tracing::warn!(streams = services.tasks.len(), "streams were left behind");
+    context.tasks.close();
+    if tokio::time::timeout(GRACE, context.tasks.wait()).await.is_err() {
+        tracing::warn!(streams = context.tasks.len(), "streams were left behind");
     }
     let summary = outcome?;
     served?;
     Ok(summary)
-}
-
-/// The ends of every channel between the services and the learner.
-fn wire(
-    config: &LearnerConfig,
-    stage: watch::Receiver<Stage>,
-    progress: watch::Sender<ProgressLine>,
-    shutdown: Shutdown,
-) -> (Services, Wiring) {
-    let metrics = Metrics::new();
-    let ledger = Arc::new(Ledger::default());
-    let (terms, known_terms) = watch::channel(None);
-    // Full while the learner builds a policy for the first world: other actors wait for it.
-    let (proposer, proposals) = mpsc::channel(1);
-    let (intake, arrivals) = queue::bounded(config.run.queue_trajectories);
-    let (publisher, newest) = publisher::publisher();
-    let services = Services {
-        run_id: config.run_id.clone(),
-        unroll_length: config.run.unroll_length,
-        terms: known_terms,
-        proposals: proposer,
-        intake,
-        ledger: ledger.clone(),
-        newest: newest.clone(),
-        stage,
-        tasks: TaskTracker::new(),
-        metrics: metrics.clone(),
-    };
-    let runtime = tokio::runtime::Handle::current();
-    let wiring = Wiring {
-        ledger,
-        terms,
-        proposals,
-        arrivals,
-        publisher,
-        newest,
-        progress,
-        metrics,
-        shutdown,
-        runtime,
-    };
-    (services, wiring)
 }
 
 fn settle(

@@ -10,8 +10,9 @@ use engram_service::net::Peer;
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 
+use crate::rpc::context::{Admitted, Context, Stage};
 use crate::rpc::queue::Arrival;
-use crate::rpc::service::{Admitted, Refusal, Services, Stage};
+use crate::rpc::refusal::Refusal;
 use crate::rpc::stream_positions::{Continuity, Verdict};
 use crate::telemetry::metrics::{Dropped, Metrics};
 
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// One actor's stream.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) services: Services,
+    pub(crate) context: Context,
     pub(crate) requests: Streaming<v1::PushRequest>,
     pub(crate) responses: mpsc::Sender<Result<v1::PushResponse, Status>>,
 }
@@ -69,8 +70,8 @@ impl Session {
             }
             Err(end) => return Ok(end),
         };
-        let admitted = self.services.admit(message).await?;
-        let _presence = Presence::new(self.services.metrics.clone());
+        let admitted = self.context.admit(message).await?;
+        let _presence = Presence::new(self.context.metrics.clone());
         let (actor, generation) = (admitted.registration.actor, admitted.registration.generation);
         tracing::info!(%peer, actor, generation, "an actor came");
         let end = self.take_all(&admitted).await?;
@@ -81,8 +82,8 @@ impl Session {
     /// Answers the registration, and then takes trajectories until an end.
     async fn take_all(&mut self, admitted: &Admitted) -> Result<End, Refusal> {
         let registered = v1::Registered {
-            run_id: self.services.run_id.clone(),
-            unroll_length: self.services.unroll_length as u32,
+            run_id: self.context.run_id.clone(),
+            unroll_length: self.context.unroll_length as u32,
         };
         if !self.respond(Response::Registered(registered)).await {
             return Ok(End::Left);
@@ -110,7 +111,7 @@ impl Session {
 
     /// The next request, or the end of the stream.
     async fn next(&mut self) -> Result<Result<Request, End>, Refusal> {
-        let stage = &mut self.services.stage;
+        let stage = &mut self.context.stage;
         let message = tokio::select! {
             biased;
             stage = stage.wait_for(|stage| *stage != Stage::Training) => {
@@ -141,7 +142,7 @@ impl Session {
         admitted: &Admitted,
         message: v1::Trajectory,
     ) -> Result<Option<End>, Refusal> {
-        let Services { metrics, intake, ledger, unroll_length, .. } = &self.services;
+        let Context { metrics, intake, stats, unroll_length, .. } = &self.context;
         let generation = admitted.registration.generation;
         let checked = check(message, admitted, *unroll_length);
         let trajectory = checked.inspect_err(|_| metrics.dropped(Dropped::Invalid, 1))?;
@@ -153,7 +154,7 @@ impl Session {
         // From here to the queue nothing waits: a trajectory that its stream has accepted is
         // queued, even if the actor leaves right now.
         let (stream, sequence) = (trajectory.stream, trajectory.sequence);
-        let verdict = ledger.streams().accept(stream, generation, sequence)?;
+        let verdict = stats.streams().accept(stream, generation, sequence)?;
         match verdict {
             Verdict::Repeat => metrics.dropped(Dropped::Repeat, 1),
             Verdict::Accepted(continuity) => {
@@ -170,7 +171,7 @@ impl Session {
 
     /// Why nobody takes trajectories any more.
     async fn ended(&self) -> Result<End, Refusal> {
-        let mut stage = self.services.stage.clone();
+        let mut stage = self.context.stage.clone();
         match stage.wait_for(|stage| *stage != Stage::Training).await.map(|stage| *stage) {
             Ok(Stage::Finished) => Ok(End::Finished),
             _ => Err(Refusal::Closing),
@@ -183,18 +184,19 @@ impl Session {
     }
 }
 
-/// A trajectory that keeps to what its actor has registered and to the run's terms.
+/// A trajectory that keeps to what its actor has registered and to the run's contract.
 fn check(
     message: v1::Trajectory,
-    Admitted { registration, terms }: &Admitted,
+    Admitted { registration, contract }: &Admitted,
     unroll_length: usize,
 ) -> Result<engram_mdp::Trajectory, Refusal> {
     let found = message.env_index;
     if !registration.env_indices.contains(&found) {
         return Err(Refusal::EnvIndex { expected: registration.env_indices.clone(), found });
     }
-    let trajectory = trajectory_from_wire(message, registration.actor, &terms.spec, unroll_length)?;
-    let (expected, found) = (terms.core_state_width, trajectory.core_state.len());
+    let trajectory =
+        trajectory_from_wire(message, registration.actor, &contract.spec, unroll_length)?;
+    let (expected, found) = (contract.core_state_width, trajectory.core_state.len());
     if expected != found {
         return Err(Refusal::CoreState { expected, found });
     }

@@ -5,8 +5,9 @@ use engram_proto::v1;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
+use crate::rpc::context::Stage;
 use crate::rpc::publisher::{Newest, Weights};
-use crate::rpc::service::{Refusal, Stage};
+use crate::rpc::refusal::Refusal;
 
 /// Pieces on their way to a subscriber; when it is slower, newer weights overtake those that have
 /// not begun.

@@ -1,51 +1,26 @@
-//! What connects the services, which talk to actors, and the learner's thread, which learns.
-//!
-//! Two maps behind locks, because both sides need them whole; all else flows through channels.
+//! Channels between the calls, that talk to actors, and the learner's thread, which learns.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use engram_mdp::EnvSpec;
-use engram_policy::PolicyError;
 use engram_service::Shutdown;
 use engram_service::progress::ProgressLine;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::TaskTracker;
 
-use crate::rpc::publisher::{Newest, Publisher};
-use crate::rpc::queue::Arrivals;
-use crate::rpc::stream_positions::Streams;
-use crate::telemetry::episodes::Episodes;
+use crate::rpc::context::{Context, EnvironmentContract, SpecProposal, Stage};
+use crate::rpc::publisher::{self, Newest, Publisher};
+use crate::rpc::queue::{self, Arrivals};
+use crate::rpc::shared_stats::SharedStats;
+use crate::run::learner_config::LearnerConfig;
 use crate::telemetry::metrics::Metrics;
-
-/// What streams and episodes have come to: written by the services, saved by the learner.
-#[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    streams: Mutex<Streams>,
-    episodes: Mutex<Episodes>,
-}
-
-/// What every actor must keep to, once the run's world is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Terms {
-    pub(crate) spec: EnvSpec,
-    /// Numbers of recurrent state that every trajectory brings.
-    pub(crate) core_state_width: usize,
-}
-
-/// An actor's world, offered to a learner that has none yet.
-#[derive(Debug)]
-pub(crate) struct Proposal {
-    pub(crate) spec: EnvSpec,
-    /// Why no policy can be made for that world; dropped once there are terms.
-    pub(crate) refusal: oneshot::Sender<PolicyError>,
-}
 
 /// The learner's ends.
 #[derive(Debug)]
-pub(crate) struct Wiring {
-    pub(crate) ledger: Arc<Ledger>,
-    pub(crate) terms: watch::Sender<Option<Terms>>,
-    pub(crate) proposals: mpsc::Receiver<Proposal>,
+pub(crate) struct LearnerChannels {
+    pub(crate) stats: Arc<SharedStats>,
+    pub(crate) contract: watch::Sender<Option<EnvironmentContract>>,
+    pub(crate) proposals: mpsc::Receiver<SpecProposal>,
     pub(crate) arrivals: Arrivals,
     pub(crate) publisher: Publisher,
     pub(crate) newest: Newest,
@@ -55,17 +30,44 @@ pub(crate) struct Wiring {
     pub(crate) runtime: Handle,
 }
 
-impl Ledger {
-    pub(crate) fn streams(&self) -> MutexGuard<'_, Streams> {
-        lock(&self.streams)
-    }
-
-    pub(crate) fn episodes(&self) -> MutexGuard<'_, Episodes> {
-        lock(&self.episodes)
-    }
-}
-
-/// A panic elsewhere leaves these maps as good as they were: each change is one insertion.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// The ends of every channel between the calls and the learner.
+pub(crate) fn connect(
+    config: &LearnerConfig,
+    stage: watch::Receiver<Stage>,
+    progress: watch::Sender<ProgressLine>,
+    shutdown: Shutdown,
+) -> (Context, LearnerChannels) {
+    let metrics = Metrics::new();
+    let stats = Arc::new(SharedStats::default());
+    let (contract, known_contract) = watch::channel(None);
+    // Full while the learner builds a policy for the first world: other actors wait for it.
+    let (proposer, proposals) = mpsc::channel(1);
+    let (intake, arrivals) = queue::bounded(config.run.queue_trajectories);
+    let (publisher, newest) = publisher::publisher();
+    let context = Context {
+        run_id: config.run_id.clone(),
+        unroll_length: config.run.unroll_length,
+        contract: known_contract,
+        proposals: proposer,
+        intake,
+        stats: stats.clone(),
+        newest: newest.clone(),
+        stage,
+        tasks: TaskTracker::new(),
+        metrics: metrics.clone(),
+    };
+    let runtime = tokio::runtime::Handle::current();
+    let channels = LearnerChannels {
+        stats,
+        contract,
+        proposals,
+        arrivals,
+        publisher,
+        newest,
+        progress,
+        metrics,
+        shutdown,
+        runtime,
+    };
+    (context, channels)
 }

@@ -14,9 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::batches::batcher::{Assembled, Assembler, BATCHES_AHEAD, Rules};
 use crate::batches::replay_worker::{Memory, Plan, Replayer};
 use crate::replay::World;
+use crate::rpc::context::EnvironmentContract;
 use crate::rpc::publisher::Newest;
 use crate::rpc::queue::Arrivals;
-use crate::run::channels::{Terms, Wiring};
+use crate::run::channels::LearnerChannels;
 use crate::run::error::LearnerError;
 use crate::run::learner::Learner;
 use crate::run::learner_config::LearnerConfig;
@@ -39,13 +40,13 @@ struct Opened {
 /// The whole life of the learner's thread. `ready` is sent once actors may come.
 pub(crate) fn run(
     config: &LearnerConfig,
-    mut wiring: Wiring,
+    mut channels: LearnerChannels,
     ready: oneshot::Sender<()>,
 ) -> Result<Summary, LearnerError> {
     tch::set_num_threads(config.threads);
     let folder = config.folder.as_deref().map(RunFolder::open).transpose()?;
     let resumed = match &folder {
-        Some(folder) => resume(config, folder, &wiring)?,
+        Some(folder) => resume(config, folder, &channels)?,
         None => None,
     };
     if let Some(folder) = &folder {
@@ -61,10 +62,10 @@ pub(crate) fn run(
     let _ = ready.send(());
     let opened = match resumed {
         Some(opened) => Some(opened),
-        None => first_world(config, origin.as_ref(), &mut wiring)?,
+        None => first_world(config, origin.as_ref(), &mut channels)?,
     };
     match opened {
-        Some(opened) => train(config, wiring, folder, opened),
+        Some(opened) => train(config, channels, folder, opened),
         None => Ok(Summary::default()),
     }
 }
@@ -73,16 +74,16 @@ pub(crate) fn run(
 fn resume(
     config: &LearnerConfig,
     folder: &RunFolder,
-    wiring: &Wiring,
+    channels: &LearnerChannels,
 ) -> Result<Option<Opened>, LearnerError> {
     let Some((path, checkpoint)) = config.store(folder).newest()? else { return Ok(None) };
     checkpoint.state.check_config(&path, &config.resolved)?;
     let learner = Learner::resume(config.recipe(), &path, &checkpoint)?;
     let memory = plan(config, &learner).map(|plan| Memory::resume(plan, &checkpoint.state));
     let memory = memory.transpose()?;
-    *wiring.ledger.streams() = checkpoint.state.streams;
-    *wiring.ledger.episodes() = checkpoint.state.episodes;
-    wiring.terms.send_replace(Some(terms(&learner)));
+    *channels.stats.streams() = checkpoint.state.streams;
+    *channels.stats.episodes() = checkpoint.state.episodes;
+    channels.contract.send_replace(Some(contract(&learner)));
     let env_steps = learner.counters().env_steps;
     tracing::info!(checkpoint = %path.display(), env_steps, "the run goes on");
     Ok(Some(Opened { learner, resumed: Some(path), memory }))
@@ -92,13 +93,13 @@ fn resume(
 fn first_world(
     config: &LearnerConfig,
     origin: Option<&Origin>,
-    wiring: &mut Wiring,
+    channels: &mut LearnerChannels,
 ) -> Result<Option<Opened>, LearnerError> {
     loop {
-        let proposed = wiring.runtime.block_on(async {
+        let proposed = channels.runtime.block_on(async {
             tokio::select! {
-                () = wiring.shutdown.triggered() => None,
-                proposal = wiring.proposals.recv() => proposal,
+                () = channels.shutdown.triggered() => None,
+                proposal = channels.proposals.recv() => proposal,
             }
         });
         let Some(proposal) = proposed else { return Ok(None) };
@@ -110,7 +111,7 @@ fn first_world(
                 }
                 tracing::info!(world = %learner.spec(), "the run begins");
                 let memory = plan(config, &learner).map(Memory::new).transpose()?;
-                wiring.terms.send_replace(Some(terms(&learner)));
+                channels.contract.send_replace(Some(contract(&learner)));
                 return Ok(Some(Opened { learner, resumed: None, memory }));
             }
             Err(LearnerError::World(error)) => {
@@ -141,14 +142,17 @@ fn replay_folder(run: &Path) -> PathBuf {
     run.join("replay")
 }
 
-fn terms(learner: &Learner) -> Terms {
-    Terms { spec: learner.spec().clone(), core_state_width: learner.core_state_width() }
+fn contract(learner: &Learner) -> EnvironmentContract {
+    EnvironmentContract {
+        spec: learner.spec().clone(),
+        core_state_width: learner.core_state_width(),
+    }
 }
 
 /// Trains, with whoever makes batches at its side.
 fn train(
     config: &LearnerConfig,
-    wiring: Wiring,
+    channels: LearnerChannels,
     folder: Option<RunFolder>,
     opened: Opened,
 ) -> Result<Summary, LearnerError> {
@@ -156,22 +160,22 @@ fn train(
     if let Some(truncation) = config.policy.memory.truncation() {
         tracing::info!("{truncation}");
     }
-    let Wiring { arrivals, proposals, terms: _terms, .. } = wiring;
-    // Whoever still proposes a world finds the terms instead. A pattern of `_` would keep the
+    let LearnerChannels { arrivals, proposals, contract: _contract, .. } = channels;
+    // Whoever still proposes a world finds the contract instead. A pattern of `_` would keep the
     // channel open until the end of the run, and its second actor waiting.
     drop(proposals);
     let source = Source {
         arrivals,
         spec: learner.spec().clone(),
         device: config.device,
-        metrics: wiring.metrics.clone(),
+        metrics: channels.metrics.clone(),
     };
     let batches = match &memory {
-        None => assemble(config, source, wiring.newest, &wiring.runtime, learner.carries()),
-        Some(memory) => replay(config, source, memory.clone(), &wiring.runtime),
+        None => assemble(config, source, channels.newest, &channels.runtime, learner.carries()),
+        Some(memory) => replay(config, source, memory.clone(), &channels.runtime),
     };
     let disk = match folder {
-        Some(folder) => Some(open_disk(config, folder, &learner, resumed, &wiring.metrics)?),
+        Some(folder) => Some(open_disk(config, folder, &learner, resumed, &channels.metrics)?),
         None => None,
     };
     let Batches { received, stop, thread } = batches;
@@ -179,13 +183,13 @@ fn train(
         learner,
         memory,
         batches: received,
-        publisher: wiring.publisher,
-        ledger: wiring.ledger,
+        publisher: channels.publisher,
+        stats: channels.stats,
         disk,
-        progress: wiring.progress,
-        metrics: wiring.metrics,
-        shutdown: wiring.shutdown,
-        runtime: wiring.runtime,
+        progress: channels.progress,
+        metrics: channels.metrics,
+        shutdown: channels.shutdown,
+        runtime: channels.runtime,
         limits: config.into(),
     }
     .run();

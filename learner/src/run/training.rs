@@ -15,7 +15,7 @@ use crate::algorithms::NonFinite;
 use crate::batches::batcher::Assembled;
 use crate::batches::replay_worker::Memory;
 use crate::rpc::publisher::{Publisher, Weights};
-use crate::run::channels::Ledger;
+use crate::rpc::shared_stats::SharedStats;
 use crate::run::error::LearnerError;
 use crate::run::learner::{Learner, Updated};
 use crate::run::learner_config::LearnerConfig;
@@ -35,7 +35,7 @@ pub(crate) struct Training {
     pub(crate) memory: Option<Memory>,
     pub(crate) batches: mpsc::Receiver<Assembled>,
     pub(crate) publisher: Publisher,
-    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) stats: Arc<SharedStats>,
     pub(crate) disk: Option<Disk>,
     pub(crate) progress: watch::Sender<ProgressLine>,
     pub(crate) metrics: Metrics,
@@ -135,7 +135,7 @@ impl Training {
             interval: Interval::start(
                 now,
                 counters,
-                &self.ledger.episodes(),
+                &self.stats.episodes(),
                 self.learner.columns(),
             ),
             rate: 0.0,
@@ -274,7 +274,7 @@ impl Training {
 
     fn line(&self, course: &Course) -> ProgressLine {
         let counters = self.learner.counters();
-        let means = self.ledger.episodes().latest(WINDOW);
+        let means = self.stats.episodes().latest(WINDOW);
         ProgressLine {
             env_steps: counters.env_steps,
             budget: self.limits.env_steps,
@@ -289,7 +289,7 @@ impl Training {
     /// Adds a row, and starts the next interval.
     fn close_interval(&mut self, now: Instant, course: &mut Course) {
         let counters = self.learner.counters();
-        let episodes = self.ledger.episodes().clone();
+        let episodes = self.stats.episodes().clone();
         if let Some(disk) = &mut self.disk {
             disk.curves.add(&course.interval.row(now, counters, &episodes));
         }
@@ -318,8 +318,8 @@ impl Training {
     }
 
     fn checkpoint(&mut self) -> Unwritten {
-        let streams = self.ledger.streams().clone();
-        let episodes = self.ledger.episodes().clone();
+        let streams = self.stats.streams().clone();
+        let episodes = self.stats.episodes().clone();
         let mut checkpoint = self.learner.checkpoint(streams, episodes);
         let replay = self.memory.as_ref().map(|memory| memory.save(&mut checkpoint.state));
         Unwritten { checkpoint, replay }
@@ -336,7 +336,7 @@ impl Training {
         let last = (counters.env_steps != course.saved_env_steps).then(|| self.checkpoint());
         let checkpoint = self.disk.and_then(|disk| disk.writer.finish(last).or(disk.resumed));
         let elapsed = now.duration_since(course.total.started);
-        let means = self.ledger.episodes().latest(WINDOW);
+        let means = self.stats.episodes().latest(WINDOW);
         let shares = course.total.meter.shares(elapsed);
         tracing::info!(
             env_steps = counters.env_steps,
@@ -351,7 +351,7 @@ impl Training {
             env_steps: counters.env_steps,
             updates: counters.updates,
             policy_version: counters.policy_version,
-            episodes: self.ledger.episodes().total(),
+            episodes: self.stats.episodes().total(),
             means,
             stale_trajectories: course.total.stale,
             env_steps_per_second: new_env_steps / elapsed.as_secs_f64().max(f64::MIN_POSITIVE),

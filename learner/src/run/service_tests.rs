@@ -13,28 +13,29 @@ use tonic::{Code, Status};
 
 use crate::LearnerConfig;
 use crate::fixtures::*;
+use crate::rpc::context::EnvironmentContract;
+use crate::rpc::context::Stage;
 use crate::rpc::publisher::Weights;
 use crate::rpc::queue::Arrival;
-use crate::rpc::service::Stage;
-use crate::run::channels::{Terms, Wiring};
+use crate::run::channels::LearnerChannels;
 
-/// Services that run until the test ends, and the learner's ends.
+/// Context that run until the test ends, and the learner's ends.
 struct World {
     channel: Channel,
-    wiring: Wiring,
+    channels: LearnerChannels,
     stage: watch::Sender<Stage>,
 }
 
 impl World {
-    /// One whose terms are settled.
+    /// One whose contract is settled.
     fn start() -> Self {
-        let world = World::without_terms();
-        world.wiring.terms.send_replace(Some(terms()));
+        let world = World::without_contract();
+        world.channels.contract.send_replace(Some(contract()));
         world
     }
 
     /// One that waits for the first actor's world.
-    fn without_terms() -> Self {
+    fn without_contract() -> Self {
         let config = LearnerConfig::new(
             resolved(&["run.queue_trajectories=4"]),
             RUN.into(),
@@ -45,19 +46,20 @@ impl World {
         .unwrap();
         let (stage, stages) = watch::channel(Stage::Training);
         let (progress, _) = watch::channel(ProgressLine::default());
-        let (services, wiring) = crate::wire(&config, stages, progress, Shutdown::new());
+        let (context, channels) =
+            crate::run::channels::connect(&config, stages, progress, Shutdown::new());
         let listener = Listener::memory();
         let channel = net::connect(listener.address(), "learner");
-        let (experience, weights) = services.servers();
+        let (experience, weights) = crate::rpc::service::servers(&context);
         let router = net::server_builder().add_service(experience).add_service(weights);
         tokio::spawn(net::serve(router, listener, Shutdown::new()));
-        World { channel, wiring, stage }
+        World { channel, channels, stage }
     }
 
     /// What waits in the queue.
     async fn arrived(&mut self) -> Vec<Arrival> {
         let mut arrived = Vec::new();
-        let take = self.wiring.arrivals.take(&mut arrived, 100);
+        let take = self.channels.arrivals.take(&mut arrived, 100);
         let _ = timeout(Duration::from_secs(1), take).await;
         arrived
     }
@@ -74,8 +76,8 @@ impl World {
     }
 }
 
-fn terms() -> Terms {
-    Terms { spec: spec(), core_state_width: CORE_STATE }
+fn contract() -> EnvironmentContract {
+    EnvironmentContract { spec: spec(), core_state_width: CORE_STATE }
 }
 
 fn sequences(arrived: &[Arrival]) -> Vec<(u32, u64)> {
@@ -119,7 +121,7 @@ async fn a_gap_is_taken_as_it_is_and_arrivals_say_where_they_belong() {
     actor.send(push(&[trajectory(0, 5)])).await;
     let mut arrived = Vec::new();
     while arrived.len() < 4 {
-        world.wiring.arrivals.take(&mut arrived, 4).await;
+        world.channels.arrivals.take(&mut arrived, 4).await;
     }
     assert_eq!(sequences(&arrived), [(0, 0), (0, 1), (0, 4), (0, 5)]);
     assert!(arrived.iter().all(|arrival| arrival.generation == 1));
@@ -138,7 +140,7 @@ async fn a_full_queue_makes_the_actor_wait() {
     let fifth = timeout(Duration::from_secs(3600), actor.hear()).await;
     assert!(fifth.is_err(), "acknowledged before there was room: {fifth:?}");
     let mut arrived = Vec::new();
-    world.wiring.arrivals.take(&mut arrived, 1).await;
+    world.channels.arrivals.take(&mut arrived, 1).await;
     assert_eq!(actor.hear().await.unwrap(), Some(acknowledged(5)));
 }
 
@@ -150,13 +152,13 @@ async fn a_message_cut_short_by_its_actors_death_is_taken_up_where_it_broke_off(
     actor.send(push(&message)).await;
     let mut arrived = Vec::new();
     while arrived.len() < 2 {
-        world.wiring.arrivals.take(&mut arrived, 1).await;
+        world.channels.arrivals.take(&mut arrived, 1).await;
     }
     drop(actor);
     let again = Actor::register(&world.channel).await;
     again.send(push(&message)).await;
     while arrived.len() < 6 {
-        world.wiring.arrivals.take(&mut arrived, 1).await;
+        world.channels.arrivals.take(&mut arrived, 1).await;
     }
     let all: Vec<_> = (0..6).map(|sequence| (0, sequence)).collect();
     assert_eq!(sequences(&arrived), all);
@@ -274,10 +276,10 @@ async fn an_actor_that_says_nothing_is_not_waited_for_forever() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_actors_world_is_offered_to_the_learner_which_may_refuse_it() {
-    let mut world = World::without_terms();
+    let mut world = World::without_contract();
     let mut first = Actor::connect(&world.channel).await;
     first.send(register(registration())).await;
-    let proposal = world.wiring.proposals.recv().await.unwrap();
+    let proposal = world.channels.proposals.recv().await.unwrap();
     assert_eq!(proposal.spec, spec());
     proposal.refusal.send(engram_policy::PolicyError::EmptyBatch).unwrap();
     let status = first.hear().await.unwrap_err();
@@ -286,8 +288,8 @@ async fn the_first_actors_world_is_offered_to_the_learner_which_may_refuse_it() 
 
     let mut second = Actor::connect(&world.channel).await;
     second.send(register(registration())).await;
-    let proposal = world.wiring.proposals.recv().await.unwrap();
-    world.wiring.terms.send_replace(Some(terms()));
+    let proposal = world.channels.proposals.recv().await.unwrap();
+    world.channels.contract.send_replace(Some(contract()));
     drop(proposal);
     assert_eq!(second.hear().await.unwrap(), Some(registered()));
 }
@@ -311,18 +313,18 @@ async fn actors_hear_why_the_learner_ends() {
 async fn a_subscriber_gets_the_newest_weights_at_once_and_then_every_newer_one() {
     let world = World::start();
     let weights = |policy_version| Weights { policy_version, bytes: vec![7; 100].into() };
-    world.wiring.publisher.publish(weights(1));
-    world.wiring.publisher.publish(weights(2));
+    world.channels.publisher.publish(weights(1));
+    world.channels.publisher.publish(weights(2));
     let mut client = v1::weights_client::WeightsClient::new(world.channel.clone());
     let request = v1::SubscribeRequest { protocol_version: PROTOCOL_VERSION, run_id: RUN.into() };
     let mut chunks = client.subscribe(request).await.unwrap().into_inner();
     let first = chunks.message().await.unwrap().unwrap();
     assert_eq!((first.policy_version, first.total_bytes, first.offset), (2, 100, 0));
     assert_eq!(first.data.len(), 100);
-    world.wiring.publisher.publish(weights(3));
+    world.channels.publisher.publish(weights(3));
     assert_eq!(chunks.message().await.unwrap().unwrap().policy_version, 3);
     // Whoever reads on hears of the last version, and then that there will be no more.
-    world.wiring.publisher.publish(weights(4));
+    world.channels.publisher.publish(weights(4));
     world.stage.send_replace(Stage::Finished);
     assert_eq!(chunks.message().await.unwrap().unwrap().policy_version, 4);
     assert_eq!(chunks.message().await.unwrap(), None);
@@ -360,7 +362,7 @@ async fn a_report_counts_once_however_often_it_is_sent() {
     for _ in 0..2 {
         client.report(report.clone()).await.unwrap();
     }
-    assert_eq!(world.wiring.ledger.episodes().total(), 1);
+    assert_eq!(world.channels.stats.episodes().total(), 1);
     let mut bad = report.clone();
     bad.episodes[0].episode_return = f32::NAN;
     let status = client.report(bad).await.unwrap_err();

@@ -1,0 +1,104 @@
+//! The context of every call: the services' ends of what connects them to the learner.
+
+use std::sync::Arc;
+
+use engram_mdp::{EnvSpec, StreamId};
+use engram_policy::PolicyError;
+use engram_proto::{Registration, WireError, v1};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::task::TaskTracker;
+
+use crate::rpc::publisher::Newest;
+use crate::rpc::queue::Intake;
+use crate::rpc::refusal::Refusal;
+use crate::rpc::shared_stats::SharedStats;
+use crate::telemetry::metrics::Metrics;
+
+/// The run as calls see it, and their ends of the channels to the learner.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) run_id: String,
+    pub(crate) unroll_length: usize,
+    pub(crate) contract: watch::Receiver<Option<EnvironmentContract>>,
+    pub(crate) proposals: mpsc::Sender<SpecProposal>,
+    pub(crate) intake: Intake,
+    pub(crate) stats: Arc<SharedStats>,
+    pub(crate) newest: Newest,
+    pub(crate) stage: watch::Receiver<Stage>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) metrics: Metrics,
+}
+
+/// Environment contract: what every actor must keep to, once the first one has registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EnvironmentContract {
+    pub(crate) spec: EnvSpec,
+    /// Numbers of recurrent state that every trajectory brings.
+    pub(crate) core_state_width: usize,
+}
+
+/// Spec proposal: an actor's environment, offered to a learner that has none yet.
+#[derive(Debug)]
+pub(crate) struct SpecProposal {
+    pub(crate) spec: EnvSpec,
+    /// Why no policy can be made for that environment; dropped once there is a contract.
+    pub(crate) refusal: oneshot::Sender<PolicyError>,
+}
+
+/// An actor that keeps to the run's contract.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) registration: Registration,
+    pub(crate) contract: EnvironmentContract,
+}
+
+/// Stage of the whole process, for its streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Trajectories are wanted.
+    Training,
+    /// The run has had its env steps.
+    Finished,
+    /// The process ends; the run may go on later.
+    Closing,
+}
+
+impl Context {
+    /// Checks a registration against the run. The first actor's environment becomes the run's.
+    pub(crate) async fn admit(&self, message: v1::Registration) -> Result<Admitted, Refusal> {
+        let registration = Registration::try_from(message)?;
+        registration.check_run(&self.run_id)?;
+        if registration.purpose != engram_proto::Purpose::Train {
+            return Err(Refusal::Evaluating);
+        }
+        let contract = self.contract(&registration).await?;
+        registration.check_spec(&contract.spec)?;
+        let streams: Vec<StreamId> = registration.streams().collect();
+        self.stats.streams().register(&streams, registration.generation)?;
+        Ok(Admitted { registration, contract })
+    }
+
+    /// The run's contract; where there is none yet, that of this actor's environment.
+    async fn contract(&self, registration: &Registration) -> Result<EnvironmentContract, Refusal> {
+        if let Some(contract) = &*self.contract.borrow() {
+            return Ok(contract.clone());
+        }
+        let (refusal, refused) = oneshot::channel();
+        let proposal = SpecProposal { spec: registration.spec.clone(), refusal };
+        // One proposal waits while another is looked at. It is not taken any more once there is a
+        // contract, or when the learner is leaving.
+        let _ = self.proposals.send(proposal).await;
+        match refused.await {
+            Ok(error) => Err(Refusal::World(error)),
+            Err(_) => self.contract.borrow().clone().ok_or(Refusal::Closing),
+        }
+    }
+
+    pub(crate) fn check_run(&self, run_id: &str) -> Result<(), Refusal> {
+        if run_id.is_empty() || run_id == self.run_id {
+            return Ok(());
+        }
+        let (served, registered) = (self.run_id.clone(), run_id.to_owned());
+        Err(Refusal::Run(WireError::Run { served, registered }))
+    }
+}

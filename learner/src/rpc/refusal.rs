@@ -1,0 +1,58 @@
+//! Refusals: why a peer loses its stream, and the gRPC status that tells it.
+
+use engram_policy::PolicyError;
+use engram_proto::WireError;
+use thiserror::Error;
+use tonic::Status;
+
+use crate::rpc::stream_positions::StreamError;
+
+/// Why a peer is refused.
+#[derive(Debug, Error)]
+pub(crate) enum Refusal {
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    #[error("{0}")]
+    Run(WireError),
+    #[error("no policy can be made for this world: {0}")]
+    World(PolicyError),
+    #[error(
+        "an actor that evaluates plays the policy's most likely actions, from which the learner \
+         must not learn: only actors that train push trajectories"
+    )]
+    Evaluating,
+    #[error("environment {found} was not registered; this stream speaks for {expected:?}")]
+    EnvIndex { expected: std::ops::Range<u32>, found: u32 },
+    #[error(
+        "the trajectory brings a core_state of {found} numbers; this run's policy exports \
+         {expected}: is the inference server of another experiment?"
+    )]
+    CoreState { expected: usize, found: usize },
+    #[error("the message cannot be read: {0}")]
+    Unreadable(String),
+    #[error("no registration came within {0} s")]
+    Silent(u64),
+    #[error("the learner is shutting down; come back when it is up again")]
+    Closing,
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let message = refusal.to_string();
+        match refusal {
+            Refusal::Wire(error) | Refusal::Run(error) => error.into(),
+            Refusal::Stream(StreamError::TooMany { .. }) => Status::resource_exhausted(message),
+            Refusal::Stream(StreamError::OlderGeneration { .. })
+            | Refusal::World(_)
+            | Refusal::Evaluating => Status::failed_precondition(message),
+            Refusal::Stream(StreamError::Unregistered(_))
+            | Refusal::EnvIndex { .. }
+            | Refusal::CoreState { .. }
+            | Refusal::Unreadable(_) => Status::invalid_argument(message),
+            Refusal::Silent(_) => Status::deadline_exceeded(message),
+            Refusal::Closing => Status::unavailable(message),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Shared stats: stream positions and episodes, written by calls, saved by the learner.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::rpc::stream_positions::Streams;
+use crate::telemetry::episodes::Episodes;
+
+/// Two maps behind locks, because both sides need them whole.
+#[derive(Debug, Default)]
+pub(crate) struct SharedStats {
+    streams: Mutex<Streams>,
+    episodes: Mutex<Episodes>,
+}
+
+impl SharedStats {
+    pub(crate) fn streams(&self) -> MutexGuard<'_, Streams> {
+        lock(&self.streams)
+    }
+
+    pub(crate) fn episodes(&self) -> MutexGuard<'_, Episodes> {
+        lock(&self.episodes)
+    }
+}
+
+/// A panic elsewhere leaves these maps as good as they were: each change is one insertion.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
