@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use bytes::Bytes;
 use clap::Args;
 use engram_actor::ActorSummary;
+use engram_analysis::final_evaluation;
 use engram_inference_server::WeightsSource;
 use engram_mdp::{Finish, Seed};
 use engram_service::Shutdown;
@@ -29,10 +30,6 @@ pub(crate) struct EvalArgs {
     #[command(flatten)]
     compute: ComputeArgs,
 }
-
-/// The table in a run's folder that keeps what its policy scored when training had ended: one row,
-/// with the columns of [`Score::write`].
-pub(crate) const FINAL_EVALUATION: &str = "final-evaluation.csv";
 
 /// What an evaluation found.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,19 +80,7 @@ impl Score {
 
     /// Keeps it in the run's folder, as scored after `env_steps`.
     pub(crate) fn write(&self, folder: &Path, env_steps: u64) -> Result<()> {
-        let mut names = vec!["env_steps"];
-        let mut values = vec![env_steps.to_string()];
-        for (name, value) in self.columns() {
-            names.push(name);
-            values.push(value.map_or_else(String::new, |value| value.to_string()));
-        }
-        let path = folder.join(FINAL_EVALUATION);
-        // Beside and renamed, so that half a score is never read.
-        let beside = path.with_extension("csv.new");
-        let text = format!("{}\n{}\n", names.join(","), values.join(","));
-        std::fs::write(&beside, text)
-            .and_then(|()| std::fs::rename(&beside, &path))
-            .with_context(|| format!("cannot write {}", path.display()))
+        final_evaluation::write(folder, env_steps, &self.columns())
     }
 }
 
@@ -111,25 +96,6 @@ impl std::fmt::Display for Score {
         }
         write!(f, ", length {:.1}", self.mean_length)
     }
-}
-
-/// What a kept score says of its evaluation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Kept {
-    /// After so many env steps.
-    pub(crate) env_steps: u64,
-    /// Of so many episodes.
-    pub(crate) episodes: usize,
-}
-
-/// What [`Score::write`] kept in a run's folder, if it did.
-pub(crate) fn kept(folder: &Path) -> Option<Kept> {
-    let mut reader = csv::Reader::from_path(folder.join(FINAL_EVALUATION)).ok()?;
-    let headers = reader.headers().ok()?.clone();
-    let row = reader.records().next()?.ok()?;
-    let column = |name: &str| row.get(headers.iter().position(|header| header == name)?);
-    let env_steps = column("env_steps")?.parse().ok()?;
-    Some(Kept { env_steps, episodes: column("episodes")?.parse().ok()? })
 }
 
 /// Evaluates the newest checkpoint of a run, and prints the score.
@@ -213,12 +179,10 @@ mod tests {
     #[test]
     fn a_score_is_kept_in_the_run_s_folder() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(kept(folder.path()), None);
         let score = Score::new(&played(&[(1.0, Some(true), ENDED)]), None).unwrap();
         score.write(folder.path(), 640).unwrap();
-        assert_eq!(kept(folder.path()), Some(Kept { env_steps: 640, episodes: 1 }));
-        let curve = crate::curves::Curve::table(&folder.path().join(FINAL_EVALUATION)).unwrap();
-        assert_eq!((curve.returns, curve.success), (vec![(640.0, 1.0)], vec![(640.0, 1.0)]));
+        let kept = final_evaluation::read(folder.path()).unwrap();
+        assert_eq!((kept.env_steps, kept.episodes), (640, 1));
     }
 
     #[test]

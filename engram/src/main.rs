@@ -3,8 +3,8 @@
 //! In reading order: [`experiment`] is what is trained; [`system`] starts the learner, the
 //! inference server and the actors in this process, and [`evaluations`] plays in between;
 //! [`train`], [`sweep`], [`eval`], [`plot`], [`render`], [`diagnose`], [`mod@bench`], [`doctor`],
-//! [`certs`] and those of [`watch`] are the commands; [`curves`] are what they show of a run, [`statistics`] what several
-//! runs say together, and [`picture`] draws.
+//! [`certs`] and those of [`watch`] are the commands. What several runs say together is read, drawn
+//! and put into tables by `engram_analysis`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -25,12 +25,6 @@ mod evaluations;
 mod plot;
 
 mod render;
-
-mod curves;
-
-mod statistics;
-
-mod picture;
 
 mod diagnose;
 

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use engram_analysis::Question;
 use engram_service::config::ConfigArgs;
 use engram_service::{Shutdown, failure};
 
@@ -25,7 +26,7 @@ use self::grid::Axis;
 use self::place::{PlaceArgs, quoted};
 use self::plan::Task;
 use self::study::Study;
-use crate::plot::{self, Question};
+use crate::plot;
 
 /// Flags of `engram sweep`. The experiment may be a sweep's file, which says what to vary itself.
 #[derive(Args, Clone, Debug)]

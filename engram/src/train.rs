@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use engram_actor::ActorSummary;
+use engram_analysis::curves::{Curve, draw};
 use engram_learner::{Ended, LearnerArgs};
 use engram_service::args::{DoorArgs, MetricsArgs};
 use engram_service::config::ConfigArgs;
@@ -14,7 +15,6 @@ use engram_service::{RunConfig, Shutdown};
 use tokio::sync::watch;
 
 use crate::compute::ComputeArgs;
-use crate::curves::{Curve, draw};
 use crate::eval;
 use crate::experiment::Experiment;
 use crate::system::{self, Job, Trained};

@@ -5,11 +5,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use engram_analysis::statistics::median;
 use engram_service::Shutdown;
 
 use super::programs::{Fleet, Role, Transport};
 use crate::experiment::Experiment;
-use crate::statistics::median;
 use crate::system::Compute;
 
 /// Keys that are set in the experiment, before those of the command line: checkpoints often enough

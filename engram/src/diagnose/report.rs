@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use engram_analysis::chart::{self, Level, Line, Panel, Picture, Scale};
 
 use super::course::{Course, End, Plan, Row};
 use super::model::Model;
-use crate::picture::{self, Level, Line, Panel, Picture, Scale};
 
 /// All trainings of a command.
 pub(crate) struct Report<'a> {
@@ -54,7 +54,7 @@ impl Report<'_> {
         };
         let title = format!("{}, unrolls of {}", self.plan.task.name(), self.plan.unroll);
         let picture = Picture { title, columns: 1, panels: vec![panel], notes: Vec::new() };
-        picture::draw(&picture, &folder.join("accuracy"))
+        chart::draw(&picture, &folder.join("accuracy"))
     }
 
     fn cells(&self, model: &Model, courses: &[Course]) -> [String; 11] {
@@ -78,7 +78,7 @@ impl Report<'_> {
             each(&|course| share(last(course, |row| row.accuracy))),
             each(&|course| share(last(course, |row| row.episode_accuracy))),
             format!("{:.3}", self.plan.task.chance()),
-            picture::short(mean(|row| row.frames as f64)),
+            chart::short(mean(|row| row.frames as f64)),
             format!("{:.0}", mean(|row| row.seconds)),
             courses.first().map_or(0, |course| course.parameters).to_string(),
             each(&|course| course.end.to_string()),

@@ -14,12 +14,11 @@
 //! that reaches the edge where the number is 1 or more, and written beside it.
 
 use anyhow::Result;
+use engram_analysis::chart::register_letters;
 use engram_envs::VectorEnv;
 use engram_envs::picture::{Color, FAINT, INK, PAPER, Picture, SIGHT, mix};
 use engram_mdp::{EnvSpec, Observations, StepType};
 use plotters::prelude::*;
-
-use crate::picture::register_letters;
 
 const WIDTH: usize = 600;
 const HEIGHT: usize = 330;

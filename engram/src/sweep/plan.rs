@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use engram_analysis::final_evaluation;
 use engram_service::config::{ConfigArgs, Resolved};
 use toml::{Table, Value};
 
 use super::grid::{self, Point};
 use super::study::Study;
-use crate::eval::{self, Kept};
 use crate::train::TrainArgs;
 
 /// One run.
@@ -110,8 +110,8 @@ impl Task {
 
     /// Whether it has been trained to its end and has played its greedy episodes.
     pub(crate) fn is_finished(&self) -> bool {
-        eval::kept(&self.folder).is_some_and(|Kept { env_steps, episodes }| {
-            env_steps >= self.budget && episodes >= self.evaluate as usize
+        final_evaluation::read(&self.folder).is_some_and(|kept| {
+            kept.env_steps >= self.budget && kept.episodes >= self.evaluate as usize
         })
     }
 
@@ -172,8 +172,9 @@ fn flat(table: &Table) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use engram_analysis::Question;
+
     use super::*;
-    use crate::plot::Question;
 
     fn study(set: &[&str]) -> Study {
         Study {
@@ -254,7 +255,7 @@ mod tests {
         fs::create_dir_all(&first.folder).unwrap();
         let score = |steps: u32, episodes: u32| {
             let text = format!("env_steps,episodes,episode_return\n{steps},{episodes},1\n");
-            fs::write(first.folder.join(eval::FINAL_EVALUATION), text).unwrap();
+            fs::write(first.folder.join(final_evaluation::FILE), text).unwrap();
         };
         score(499, 10);
         assert!(!first.is_finished());

@@ -22,13 +22,13 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use engram_analysis::Question;
 use engram_service::config::{ConfigArgs, explain};
 use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::SweepArgs;
 use super::grid::Axis;
-use crate::plot::Question;
 
 /// Seeds and greedy episodes where flags name none.
 const SEEDS: [u64; 3] = [1, 2, 3];

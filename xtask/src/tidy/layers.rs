@@ -11,12 +11,13 @@ struct Layer {
     imports: &'static [&'static str],
 }
 
-const LAYERS: [Layer; 10] = [
+const LAYERS: [Layer; 11] = [
     Layer { name: "mdp", level: 0, imports: &[] },
     Layer { name: "service", level: 0, imports: &[] },
     Layer { name: "proto", level: 1, imports: &["mdp"] },
     Layer { name: "envs", level: 1, imports: &["mdp"] },
     Layer { name: "policy", level: 1, imports: &["mdp"] },
+    Layer { name: "analysis", level: 1, imports: &["mdp", "service"] },
     Layer { name: "actor", level: 2, imports: &["mdp", "envs", "proto", "service"] },
     Layer { name: "inference-server", level: 2, imports: &["mdp", "proto", "policy", "service"] },
     Layer { name: "learner", level: 2, imports: &["mdp", "proto", "policy", "service"] },
@@ -29,6 +30,7 @@ const LAYERS: [Layer; 10] = [
             "proto",
             "envs",
             "policy",
+            "analysis",
             "actor",
             "inference-server",
             "learner",

@@ -1,13 +1,13 @@
 //! The whole page: every panel in its place on Grafana's grid.
 
 use anyhow::Result;
+use engram_analysis::chart::register_letters;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::Filled;
 use super::model::{Kind, Place};
 use super::panel::{self, Ink};
-use crate::picture::register_letters;
 use crate::watch::prometheus::Span;
 
 /// A picture in memory: rows of red, green, blue.
@@ -134,7 +134,7 @@ mod tests {
         let image = draw("A page", &filled, span).unwrap();
         assert_eq!((image.width, image.height), (24 * 58 + 6, 34 + 12 * 27 + 6));
         assert_eq!(image.rgb.len(), (3 * image.width * image.height) as usize);
-        let blue = crate::picture::color(0);
+        let blue = engram_analysis::chart::color(0);
         assert!(!has(&image, places[0], blue));
         assert!(has(&image, places[1], blue) && has(&image, places[2], blue));
         let red = panel::named("red");
@@ -148,7 +148,7 @@ mod tests {
             let panel = panel(kind, place, "{}");
             let filled = [Filled { panel: &panel, lines: Vec::new() }];
             let image = draw("", &filled, Span { start: 0.0, end: 60.0, step: 1.0 }).unwrap();
-            assert!(has(&image, place, crate::picture::GRAY), "{kind}");
+            assert!(has(&image, place, engram_analysis::chart::GRAY), "{kind}");
         }
     }
 }

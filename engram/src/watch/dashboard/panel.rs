@@ -1,6 +1,7 @@
 //! What is inside of a panel: lines over time, bands of states, a number.
 
 use anyhow::{Result, anyhow};
+use engram_analysis::chart::{GRAY, color, round_numbers};
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -9,7 +10,6 @@ use super::model::Defaults;
 use super::page::Area;
 use super::units::{step_base, with_unit};
 use super::{Filled, Line};
-use crate::picture::{GRAY, color, round_numbers};
 use crate::watch::prometheus::Span;
 
 /// Letters.

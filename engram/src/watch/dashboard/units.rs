@@ -1,6 +1,6 @@
 //! Numbers with their units, as Grafana writes them, more or less.
 
-use crate::picture::short;
+use engram_analysis::chart::short;
 
 /// A value in a unit of Grafana's; with so many decimals, if it says.
 pub(super) fn with_unit(value: f64, unit: &str, decimals: Option<usize>) -> String {

@@ -1,8 +1,8 @@
 //! The screen of `engram top`: lines of text, and how each piece of them looks.
 
+use engram_analysis::chart::short;
 use engram_service::progress::time;
 
-use crate::picture::short;
 use crate::watch::glance::{Glance, Limit, Process, Trouble, Work};
 
 /// How a piece of text looks.

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use engram_service::progress::time;
 
-use super::comparison::{Comparison, Group, numbers};
-use super::intervals::in_words;
-use crate::picture::short;
+use crate::chart::short;
+use crate::comparison::{Comparison, Group, numbers};
+use crate::intervals::in_words;
+use crate::runs::Run;
 use crate::statistics::{Estimate, mean, median, stratified_iqm};
 
 /// One group in numbers.
@@ -64,12 +65,11 @@ pub(crate) fn write(comparison: &Comparison<'_>, folder: &Path) -> Result<(Strin
 
 impl<'a> Row<'a> {
     fn new(comparison: &'a Comparison<'_>, group: &'a Group<'_>) -> Self {
-        let of = |number: &dyn Fn(&super::runs::Run) -> f64| -> Vec<f64> {
+        let of = |number: &dyn Fn(&Run) -> f64| -> Vec<f64> {
             group.members.iter().map(|member| number(member.run)).collect()
         };
-        let average = |number: &dyn Fn(&super::runs::Run) -> f64| {
-            mean(&of(number)).expect("a group has members").value
-        };
+        let average =
+            |number: &dyn Fn(&Run) -> f64| mean(&of(number)).expect("a group has members").value;
         let after: Option<Vec<f64>> = group
             .members
             .iter()
@@ -201,9 +201,9 @@ fn plus_minus(estimate: &Estimate) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Question;
-    use super::super::runs::tests::run;
     use super::*;
+    use crate::question::Question;
+    use crate::runs::tests::run;
 
     #[test]
     fn a_table_has_a_line_per_group_and_says_who_ended_early() {

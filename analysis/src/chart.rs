@@ -17,41 +17,41 @@ use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use self::panel::draw_panel;
-pub(crate) use self::ticks::{round_numbers, short};
+pub use self::ticks::{round_numbers, short};
 
 /// Panels that are compared with one another.
-pub(crate) struct Picture {
+pub struct Picture {
     /// What stands above all of them.
-    pub(crate) title: String,
+    pub title: String,
     /// Panels beside one another.
-    pub(crate) columns: usize,
+    pub columns: usize,
     /// From left to right, then down.
-    pub(crate) panels: Vec<Panel>,
+    pub panels: Vec<Panel>,
     /// What must be known of it, in small letters below.
-    pub(crate) notes: Vec<String>,
+    pub notes: Vec<String>,
 }
 
 /// One pair of axes.
-pub(crate) struct Panel {
+pub struct Panel {
     /// What stands above it.
-    pub(crate) title: String,
+    pub title: String,
     /// What its x axis counts.
-    pub(crate) x_name: String,
+    pub x_name: String,
     /// The x axis.
-    pub(crate) x: Scale,
+    pub x: Scale,
     /// What its y axis measures.
-    pub(crate) y_name: String,
+    pub y_name: String,
     /// The ends of its y axis; those of the lines where there is nothing better.
-    pub(crate) range: Option<(f64, f64)>,
+    pub range: Option<(f64, f64)>,
     /// What it shows.
-    pub(crate) lines: Vec<Line>,
+    pub lines: Vec<Line>,
     /// What it is to be compared with.
-    pub(crate) levels: Vec<Level>,
+    pub levels: Vec<Level>,
 }
 
 /// An x axis.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Scale {
+pub enum Scale {
     /// From zero on, with round numbers below.
     Linear,
     /// These values and no others, which are named below it; logarithmic where they span more than
@@ -61,23 +61,23 @@ pub(crate) enum Scale {
 
 /// One line of a picture.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Line {
+pub struct Line {
     /// What the legend calls it; a line without a label belongs to another of its color. Lines of
     /// different panels that have the same label are in the legend once.
-    pub(crate) label: Option<String>,
+    pub label: Option<String>,
     /// The how many-th thing that is compared: decides color and dashes.
-    pub(crate) index: usize,
+    pub index: usize,
     /// From left to right.
-    pub(crate) points: Vec<(f64, f64)>,
+    pub points: Vec<(f64, f64)>,
     /// The interval around its points: `(x, low, high)`.
-    pub(crate) spread: Vec<(f64, f64, f64)>,
+    pub spread: Vec<(f64, f64, f64)>,
     /// How it is drawn.
-    pub(crate) kind: Kind,
+    pub kind: Kind,
 }
 
 /// How a line is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// A curve; its spread is a band.
     #[default]
     Curve,
@@ -89,11 +89,11 @@ pub(crate) enum Kind {
 
 /// A horizontal reference line.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Level {
+pub struct Level {
     /// What the legend calls it.
-    pub(crate) label: String,
+    pub label: String,
     /// Where it is.
-    pub(crate) y: f64,
+    pub y: f64,
 }
 
 /// The Okabe-Ito palette without yellow, which is lost on white.
@@ -108,7 +108,7 @@ const COLORS: [RGBColor; 7] = [
 ];
 const INK: RGBColor = RGBColor(38, 38, 38);
 /// The color of what is to be compared with, and of small letters.
-pub(crate) const GRAY: RGBColor = RGBColor(120, 120, 120);
+pub const GRAY: RGBColor = RGBColor(120, 120, 120);
 
 /// The size of one panel, and of what stands around all of them; in pixels before scaling.
 const PANEL: (u32, u32) = (420, 300);
@@ -117,12 +117,12 @@ const LINE_HEIGHT: u32 = 24;
 const MARGIN: u32 = 12;
 
 /// The color of the `index`-th thing that is compared.
-pub(crate) fn color(index: usize) -> RGBColor {
+pub fn color(index: usize) -> RGBColor {
     COLORS[index % COLORS.len()]
 }
 
 /// Draws a picture to `<stem>.png` and `<stem>.svg` and returns both paths.
-pub(crate) fn draw(picture: &Picture, stem: &Path) -> Result<[PathBuf; 2]> {
+pub fn draw(picture: &Picture, stem: &Path) -> Result<[PathBuf; 2]> {
     let [png, svg] = prepare(stem)?;
     let context = |path: &Path| format!("cannot draw {}", path.display());
     let size = picture.size()?;
@@ -135,7 +135,7 @@ pub(crate) fn draw(picture: &Picture, stem: &Path) -> Result<[PathBuf; 2]> {
 
 /// Makes the fonts `sans-serif` known. They travel inside the binary, so that a bare machine draws
 /// the same picture.
-pub(crate) fn register_letters() -> Result<()> {
+pub fn register_letters() -> Result<()> {
     for (style, font) in
         [(FontStyle::Normal, dejavu::sans::regular()), (FontStyle::Bold, dejavu::sans::bold())]
     {

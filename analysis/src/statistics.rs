@@ -9,18 +9,18 @@ use rand::RngExt;
 
 /// A number and the interval that holds the true one in 95 % of all cases.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Estimate {
+pub struct Estimate {
     /// The number.
-    pub(crate) value: f64,
+    pub value: f64,
     /// The interval's ends; none where there is only one number to judge by.
-    pub(crate) interval: Option<(f64, f64)>,
+    pub interval: Option<(f64, f64)>,
 }
 
 /// Resamples of a bootstrap.
 const RESAMPLES: usize = 2_000;
 
 /// The mean of independent numbers with the interval of Student's t; `None` of none.
-pub(crate) fn mean(values: &[f64]) -> Option<Estimate> {
+pub fn mean(values: &[f64]) -> Option<Estimate> {
     let count = values.len() as f64;
     let value = average(values)?;
     if values.len() == 1 {
@@ -33,7 +33,7 @@ pub(crate) fn mean(values: &[f64]) -> Option<Estimate> {
 
 /// The mean of the middle half: a quarter of the numbers, rounded down, is left out at either end.
 /// Of fewer than four numbers it is the mean. `None` of none.
-pub(crate) fn interquartile_mean(values: &[f64]) -> Option<f64> {
+pub fn interquartile_mean(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let cut = sorted.len() / 4;
@@ -44,7 +44,7 @@ pub(crate) fn interquartile_mean(values: &[f64]) -> Option<f64> {
 /// that draws seeds anew within each task. `strata` holds the scores of each task's seeds.
 /// The same scores give the same interval. `None` if there are no scores; no interval where no task
 /// has two seeds.
-pub(crate) fn stratified_iqm(strata: &[Vec<f64>]) -> Option<Estimate> {
+pub fn stratified_iqm(strata: &[Vec<f64>]) -> Option<Estimate> {
     let value = interquartile_mean(&strata.concat())?;
     if strata.iter().all(|scores| scores.len() < 2) {
         return Some(Estimate { value, interval: None });
@@ -65,7 +65,7 @@ pub(crate) fn stratified_iqm(strata: &[Vec<f64>]) -> Option<Estimate> {
 }
 
 /// The middle number, or the mean of the two in the middle; `None` of none.
-pub(crate) fn median(values: &[f64]) -> Option<f64> {
+pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
@@ -77,7 +77,7 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// Every row's y with the mean of itself and the up to `width - 1` rows before it.
-pub(crate) fn moving_average(rows: &[(f64, f64)], width: usize) -> Vec<(f64, f64)> {
+pub fn moving_average(rows: &[(f64, f64)], width: usize) -> Vec<(f64, f64)> {
     assert!(width > 0, "an average of no rows is none");
     let smooth = |(i, &(x, _)): (usize, &(f64, f64))| {
         let window = &rows[(i + 1).saturating_sub(width)..=i];
@@ -88,7 +88,7 @@ pub(crate) fn moving_average(rows: &[(f64, f64)], width: usize) -> Vec<(f64, f64
 
 /// The value at `x` on the straight line between its neighbors; `None` outside of the rows. Rows
 /// are in the order of x.
-pub(crate) fn interpolate(rows: &[(f64, f64)], x: f64) -> Option<f64> {
+pub fn interpolate(rows: &[(f64, f64)], x: f64) -> Option<f64> {
     let after = rows.partition_point(|&(at, _)| at < x);
     let &(right, above) = rows.get(after)?;
     if right == x {
@@ -99,14 +99,14 @@ pub(crate) fn interpolate(rows: &[(f64, f64)], x: f64) -> Option<f64> {
 }
 
 /// The mean of the last 5 % of the rows, rounded up: what a run came to. `None` of no rows.
-pub(crate) fn final_mean(rows: &[(f64, f64)]) -> Option<f64> {
+pub fn final_mean(rows: &[(f64, f64)]) -> Option<f64> {
     let count = rows.len().div_ceil(20);
     let last: Vec<f64> = rows[rows.len() - count..].iter().map(|&(_, y)| y).collect();
     average(&last)
 }
 
 /// The first x at which the rows are at `threshold` or above.
-pub(crate) fn first_reached(rows: &[(f64, f64)], threshold: f64) -> Option<f64> {
+pub fn first_reached(rows: &[(f64, f64)], threshold: f64) -> Option<f64> {
     rows.iter().find(|&&(_, y)| y >= threshold).map(|&(x, _)| x)
 }
 

@@ -21,7 +21,7 @@ fn y_range(panel: &Panel) -> (f64, f64) {
     if low < high { (low, high) } else { (low - 0.5, high + 0.5) }
 }
 
-pub(super) fn draw_panel<B: DrawingBackend>(canvas: &Canvas<B>, panel: &Panel) -> Result<()>
+pub(crate) fn draw_panel<B: DrawingBackend>(canvas: &Canvas<B>, panel: &Panel) -> Result<()>
 where
     B::ErrorType: 'static,
 {

@@ -7,8 +7,8 @@
 use anyhow::{Result, bail};
 use engram_service::config::nearest;
 
-use super::Question;
-use super::runs::Run;
+use crate::question::Question;
+use crate::runs::Run;
 
 /// Settings that say how a run was repeated or watched, not what it was.
 const NO_DIFFERENCE: [&str; 9] = [
@@ -203,8 +203,8 @@ fn numbers_of_worlds(runs: &[Run], worlds: &[String], taken: &[String]) -> Vec<S
 
 #[cfg(test)]
 mod tests {
-    use super::super::runs::tests::run;
     use super::*;
+    use crate::runs::tests::run;
 
     fn keys(runs: &[Run], question: &Question) -> Keys {
         Keys::choose(runs, question).unwrap()

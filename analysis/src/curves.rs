@@ -1,32 +1,32 @@
 //! Learning curves of single runs, read from their `progress.csv` and drawn one line per run: what
-//! the end of a training shows. What several seeds say together is drawn by [`crate::plot`].
+//! the end of a training shows. What several seeds say together is drawn by [`compare`](crate::compare).
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::picture::{self, Line, Panel, Picture, Scale};
+use crate::chart::{self, Line, Panel, Picture, Scale};
 
 /// One run's curve.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Curve {
+pub struct Curve {
     /// What the legend calls it.
-    pub(crate) label: String,
+    pub label: String,
     /// `(env steps, mean return of the episodes that ended since the last row)`.
-    pub(crate) returns: Vec<(f64, f64)>,
+    pub returns: Vec<(f64, f64)>,
     /// `(env steps, share of them that were solved)`; empty where the world cannot tell.
-    pub(crate) success: Vec<(f64, f64)>,
+    pub success: Vec<(f64, f64)>,
     /// Env steps that the run has taken.
-    pub(crate) env_steps: f64,
+    pub env_steps: f64,
     /// Updates that the run has made.
-    pub(crate) updates: f64,
+    pub updates: f64,
     /// Seconds that the run has taken.
-    pub(crate) seconds: f64,
+    pub seconds: f64,
 }
 
 impl Curve {
     /// Reads a run's folder, or a `progress.csv` itself.
-    pub(crate) fn read(path: &Path) -> Result<Curve> {
+    pub fn read(path: &Path) -> Result<Curve> {
         let file = if path.is_dir() { path.join("progress.csv") } else { path.to_path_buf() };
         if !file.exists() {
             bail!("{} is not a run: it has no progress.csv", path.display());
@@ -40,7 +40,7 @@ impl Curve {
 
     /// Reads a table of rows with the columns `env_steps` and `episode_return`, and some of
     /// `success`, `updates` and `seconds`. It may have no rows.
-    pub(crate) fn table(file: &Path) -> Result<Curve> {
+    pub fn table(file: &Path) -> Result<Curve> {
         let mut reader = csv::Reader::from_path(file)
             .with_context(|| format!("cannot read {}", file.display()))?;
         let headers = reader.headers()?.clone();
@@ -69,7 +69,7 @@ impl Curve {
 }
 
 /// Draws the curves to `<stem>.png` and `<stem>.svg` and returns both paths.
-pub(crate) fn draw(curves: &[Curve], title: &str, stem: &Path) -> Result<[PathBuf; 2]> {
+pub fn draw(curves: &[Curve], title: &str, stem: &Path) -> Result<[PathBuf; 2]> {
     let panel = |y_name: &str, range, points: fn(&Curve) -> &Vec<(f64, f64)>| {
         let line = |(index, curve): (usize, &Curve)| Line {
             label: Some(curve.label.clone()),
@@ -93,11 +93,11 @@ pub(crate) fn draw(curves: &[Curve], title: &str, stem: &Path) -> Result<[PathBu
         panels.push(panel("episodes solved", Some((0.0, 1.0)), |curve| &curve.success));
     }
     let picture = Picture { title: title.into(), columns: 1, panels, notes: Vec::new() };
-    picture::draw(&picture, stem)
+    chart::draw(&picture, stem)
 }
 
 /// The run's folder name is its label.
-pub(crate) fn label(path: &Path) -> String {
+pub fn label(path: &Path) -> String {
     let folder = if path.is_dir() { Some(path) } else { path.parent() };
     folder
         .and_then(Path::file_name)

@@ -3,37 +3,15 @@
 use std::fmt;
 
 use anyhow::{Result, bail};
-use clap::ValueEnum;
-use serde::Deserialize;
 
-use super::Question;
-use super::keys::{Keys, label, short_name};
-use super::runs::{Known, Run};
+use crate::chart::{Level, short};
 use crate::curves::Curve;
-use crate::picture::{Level, short};
+use crate::keys::{Keys, label, short_name};
+use crate::question::{Measure, Question, Source};
+use crate::runs::{Known, Run};
 use crate::statistics::{
     Estimate, final_mean, first_reached, mean, median, moving_average, stratified_iqm,
 };
-
-/// What is measured of an episode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Measure {
-    /// Its return.
-    Return,
-    /// Whether it was solved.
-    Success,
-}
-
-/// Whose episodes are measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Source {
-    /// Those of training, with exploration: progress.csv.
-    Training,
-    /// Greedy ones in between: evaluations.csv.
-    Evaluation,
-}
 
 /// The share of solved episodes, or of the best return, that counts as having learned.
 const LEARNED: f64 = 0.95;
@@ -363,8 +341,8 @@ fn default_threshold(runs: &[Run], measure: Measure) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::runs::tests::run;
     use super::*;
+    use crate::runs::tests::run;
 
     fn grid() -> Vec<Run> {
         let mut runs = Vec::new();

@@ -7,8 +7,8 @@ use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, Value
 use super::{Panel, Scale};
 
 /// An x axis with its ticks, from data to data as it is drawn.
-pub(super) struct Ticks {
-    pub(super) range: Range<f64>,
+pub(crate) struct Ticks {
+    pub(crate) range: Range<f64>,
     /// Where ticks are, as drawn; plotters' round numbers where there are none.
     at: Option<Vec<f64>>,
     log: bool,
@@ -16,11 +16,11 @@ pub(super) struct Ticks {
 
 impl Ticks {
     /// An axis with round numbers between the ends.
-    pub(super) fn between(low: f64, high: f64) -> Self {
+    pub(crate) fn between(low: f64, high: f64) -> Self {
         Ticks { range: low..high, at: None, log: false }
     }
 
-    pub(super) fn new(scale: &Scale, panel: &Panel) -> Self {
+    pub(crate) fn new(scale: &Scale, panel: &Panel) -> Self {
         match scale {
             Scale::Linear => {
                 let points = panel.lines.iter().flat_map(|line| &line.points);
@@ -40,7 +40,7 @@ impl Ticks {
         }
     }
 
-    pub(super) fn drawn(&self, x: f64) -> f64 {
+    pub(crate) fn drawn(&self, x: f64) -> f64 {
         if self.log { x.ln() } else { x }
     }
 
@@ -77,7 +77,7 @@ impl ValueFormatter<f64> for Ticks {
 }
 
 /// At most `most` multiples of 1, 2 or 5 times a power of ten, within the ends.
-pub(crate) fn round_numbers(low: f64, high: f64, most: usize) -> Vec<f64> {
+pub fn round_numbers(low: f64, high: f64, most: usize) -> Vec<f64> {
     let rough = (high - low) / most.max(2) as f64;
     let power = 10_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
@@ -87,7 +87,7 @@ pub(crate) fn round_numbers(low: f64, high: f64, most: usize) -> Vec<f64> {
 }
 
 /// A number in about three digits: `1500000` as `1.5M`, `0.001` as `0.001`.
-pub(crate) fn short(number: f64) -> String {
+pub fn short(number: f64) -> String {
     let (scaled, unit) = match number.abs() {
         n if n >= 1e9 => (number / 1e9, "G"),
         n if n >= 1e6 => (number / 1e6, "M"),

@@ -1,8 +1,9 @@
 //! The pictures of a comparison: learning curves, and what came of them over lengths.
 
-use super::comparison::{Comparison, Group, Measure, Member};
-use super::keys::short_name;
-use crate::picture::{Kind, Line, Panel, Picture, Scale};
+use crate::chart::{Kind, Line, Panel, Picture, Scale};
+use crate::comparison::{Comparison, Group, Member};
+use crate::keys::short_name;
+use crate::question::Measure;
 use crate::statistics::{interpolate, mean};
 
 /// Points of a common grid.
@@ -161,10 +162,10 @@ fn over_x(comparison: &Comparison<'_>, groups: &[&Group<'_>]) -> Vec<Line> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Question;
-    use super::super::runs::Run;
-    use super::super::runs::tests::run;
     use super::*;
+    use crate::question::Question;
+    use crate::runs::Run;
+    use crate::runs::tests::run;
 
     fn runs() -> Vec<Run> {
         let of = |seq: &str, delay: &str, seed: &str, end: f64| {

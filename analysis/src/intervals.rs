@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::picture::{Canvas, GRAY, color, prepare, round_numbers, short};
+use crate::chart::{Canvas, GRAY, color, prepare, round_numbers, short};
 use crate::statistics::Estimate;
 
 /// What is compared, with its number.

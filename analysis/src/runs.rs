@@ -4,11 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use engram_envs::EnvConfig;
 use toml::{Table, Value};
 
 use crate::curves::{self, Curve};
-use crate::eval::FINAL_EVALUATION;
+use crate::final_evaluation;
 
 /// The table of evaluations that a run makes while it trains.
 const EVALUATIONS: &str = "evaluations.csv";
@@ -37,16 +36,19 @@ pub(crate) struct Run {
 
 /// What is known of a world without any training.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Known {
+pub struct Known {
     /// The return of an optimal policy.
-    pub(crate) optimum: Option<f64>,
+    pub optimum: Option<f64>,
     /// The share of episodes that the best policy without memory solves.
-    pub(crate) memoryless: Option<f64>,
+    pub memoryless: Option<f64>,
 }
+
+/// What is known of a world, from the `[env]` section of a run's configuration.
+pub type Worlds<'a> = &'a dyn Fn(&Table) -> Known;
 
 impl Run {
     /// Reads a run's folder, or a `progress.csv` itself.
-    fn read(path: &Path) -> Result<Run> {
+    fn read(path: &Path, worlds: Worlds<'_>) -> Result<Run> {
         let file = if path.is_dir() { path.join("progress.csv") } else { path.to_path_buf() };
         let folder = file.parent().unwrap_or(Path::new("."));
         let name = curves::label(path);
@@ -56,7 +58,7 @@ impl Run {
             file.exists().then(|| Curve::table(&file)).transpose()
         };
         let evaluation = optional(EVALUATIONS)?.filter(|curve| !curve.returns.is_empty());
-        let after = optional(FINAL_EVALUATION)?.filter(|curve| !curve.returns.is_empty());
+        let after = optional(final_evaluation::FILE)?.filter(|curve| !curve.returns.is_empty());
         let mut run = Run {
             settings: vec![("run".into(), name.clone())],
             name,
@@ -68,12 +70,12 @@ impl Run {
         };
         let config = folder.join("config.toml");
         if config.exists() {
-            run.configure(&config)?;
+            run.configure(&config, worlds)?;
         }
         Ok(run)
     }
 
-    fn configure(&mut self, file: &Path) -> Result<()> {
+    fn configure(&mut self, file: &Path, worlds: Worlds<'_>) -> Result<()> {
         let text =
             fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let table: Table =
@@ -83,14 +85,8 @@ impl Run {
             flatten(prefix, value, &mut self.settings);
         }
         self.budget = self.setting("run.env_steps").and_then(|steps| steps.parse().ok());
-        // A world of another release may have other keys: then nothing is known of it.
         let env = table.get("env").and_then(Value::as_table);
-        if let Some(Ok(env)) = env.map(|env| EnvConfig::from_table(env.clone())) {
-            self.known = Known {
-                optimum: env.optimum().map(f64::from),
-                memoryless: env.memoryless().map(f64::from),
-            };
-        }
+        self.known = env.map(worlds).unwrap_or_default();
         Ok(())
     }
 
@@ -102,7 +98,7 @@ impl Run {
 
 /// All runs in the given folders: each is a run, or holds runs. In the order of their names within
 /// each folder.
-pub(crate) fn find(paths: &[PathBuf]) -> Result<Vec<Run>> {
+pub(crate) fn find(paths: &[PathBuf], worlds: Worlds<'_>) -> Result<Vec<Run>> {
     let mut runs: Vec<PathBuf> = Vec::new();
     for path in paths {
         let before = runs.len();
@@ -118,7 +114,7 @@ pub(crate) fn find(paths: &[PathBuf]) -> Result<Vec<Run>> {
         seen.push(path);
         new
     });
-    runs.iter().map(|path| Run::read(path)).collect()
+    runs.iter().map(|path| Run::read(path, worlds)).collect()
 }
 
 fn walk(path: &Path, depth: usize, runs: &mut Vec<PathBuf>) -> Result<()> {
@@ -154,7 +150,7 @@ fn flatten(path: &str, value: &Value, settings: &mut Vec<(String, String)>) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A run in memory, whose curve is straight from nothing to `end`.
@@ -186,6 +182,11 @@ pub(super) mod tests {
         seq = \"lstm\"\n[run]\nseed = 3\nenv_steps = 500\n[env]\nname = \"recall\"\ndelay = 20\n\
         choices = 4\n[seq.memory]\nname = \"lstm\"\n";
 
+    fn known(env: &Table) -> Known {
+        assert_eq!(env["delay"], 20.into());
+        Known { optimum: Some(1.0), memoryless: Some(0.25) }
+    }
+
     fn leave(folder: &Path, files: &[(&str, &str)]) {
         fs::create_dir_all(folder).unwrap();
         for (name, text) in files {
@@ -209,7 +210,7 @@ pub(super) mod tests {
             ],
         );
         leave(&root.path().join("sweep/a-seed1"), &[("progress.csv", progress)]);
-        let runs = find(&[root.path().join("sweep"), run]).unwrap();
+        let runs = find(&[root.path().join("sweep"), run], &known).unwrap();
         let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
         assert_eq!(names, ["a-seed1", "b-seed1"]);
         let run = &runs[1];
@@ -226,9 +227,9 @@ pub(super) mod tests {
     #[test]
     fn a_folder_without_runs_is_named() {
         let root = tempfile::tempdir().unwrap();
-        let error = find(&[root.path().to_path_buf()]).unwrap_err().to_string();
+        let error = find(&[root.path().to_path_buf()], &known).unwrap_err().to_string();
         assert!(error.contains("holds none") && error.contains("progress.csv"), "{error}");
         let missing = root.path().join("nowhere");
-        assert!(find(&[missing]).unwrap_err().to_string().contains("nowhere"));
+        assert!(find(&[missing], &known).unwrap_err().to_string().contains("nowhere"));
     }
 }

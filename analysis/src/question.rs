@@ -1,0 +1,56 @@
+//! Question: what is asked of a set of runs, by flags or by a sweep's file.
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+/// What is asked of the runs. In a sweep's file these are the keys of `[plot]`.
+#[derive(Args, Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Question {
+    /// Settings that are compared within a panel, as in seq or run.unroll_length [default: what
+    /// differs beside the world's settings]
+    #[arg(long, value_name = "KEY,KEY..", value_delimiter = ',')]
+    pub hue: Vec<String>,
+    /// Settings that make panels [default: those of the world that differ]
+    #[arg(long, value_name = "KEY,KEY..", value_delimiter = ',')]
+    pub panel: Vec<String>,
+    /// The x axis of the aggregate plot [default: the only number of the world that differs, or the
+    /// only other one]
+    #[arg(long, value_name = "KEY")]
+    pub x: Option<String>,
+    /// What is measured of an episode [default: success where all worlds can tell]
+    #[arg(long, value_enum)]
+    pub measure: Option<Measure>,
+    /// Episodes of training or greedy ones in between [default: evaluation where all runs have it]
+    #[arg(long, value_enum)]
+    pub source: Option<Source>,
+    /// What counts as having learned [default: 0.95 of the best, where that is known]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub threshold: Option<f64>,
+    /// Average each curve over so many rows [default: 1]
+    #[arg(long, value_name = "N")]
+    pub smooth: Option<usize>,
+    /// What stands above the pictures [default: the world's name]
+    #[arg(long, value_name = "TEXT")]
+    pub title: Option<String>,
+}
+
+/// What is measured of an episode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Measure {
+    /// Its return.
+    Return,
+    /// Whether it was solved.
+    Success,
+}
+
+/// Whose episodes are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Those of training, with exploration: progress.csv.
+    Training,
+    /// Greedy ones in between: evaluations.csv.
+    Evaluation,
+}
