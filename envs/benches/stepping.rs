@@ -16,8 +16,8 @@ fn main() {
 }
 
 fn step(bencher: Bencher<'_, '_>, text: &str) {
-    let config = EnvConfig::from_table(text.parse().expect("TOML")).expect("a known world");
-    let mut group = VectorEnv::new(&config, 0..GROUP, Seed::new(0)).expect("a valid world");
+    let config = EnvConfig::from_table(text.parse().expect("TOML")).expect("a known environment");
+    let mut group = VectorEnv::new(&config, 0..GROUP, Seed::new(0)).expect("a valid environment");
     let actions: Vec<Actions> = (0..16).map(|t| actions(group.spec().action, t)).collect();
     bencher.counter(ItemsCount::new(STEPS * GROUP as usize)).bench_local(|| {
         for t in 0..STEPS {
@@ -56,7 +56,7 @@ fn catch(bencher: Bencher<'_, '_>) {
     step(bencher, "name = 'catch'\nrows = 10\ncolumns = 5");
 }
 
-/// The keys that both worlds of apples have.
+/// The keys that both environments of apples have.
 const APPLES: &str = "delay = 60\nexplore_frames = 15\nreward_frames = 15\napple_reward = 1.0\n\
                       final_reward = 5.0";
 

@@ -13,10 +13,10 @@ use engram_mdp::{
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::environment::{Environment, Outcome, World};
+use crate::canvas::{ACTOR, Canvas, FAINT, INK, PAPER};
+use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{EnvError, within};
 use crate::observe::{Layout, Observe, show};
-use crate::picture::{ACTOR, FAINT, INK, PAPER, Picture};
 
 const GRAVITY: f64 = 9.8;
 const POLE_MASS: f64 = 0.1;
@@ -42,7 +42,7 @@ pub struct Config {
     pub observe: Observe,
 }
 
-impl World for Config {
+impl EnvironmentParameters for Config {
     fn validate(&self) -> Result<(), EnvError> {
         within("cartpole", "max_steps", self.max_steps, 1..=1_000_000)
     }
@@ -120,28 +120,28 @@ impl Environment for CartPole {
         }
     }
 
-    fn render(&self, picture: &mut Picture) {
-        picture.set_caption("push the cart so that the pole stays upright");
-        let area = picture.area();
+    fn render(&self, canvas: &mut Canvas) {
+        canvas.set_caption("push the cart so that the pole stays upright");
+        let area = canvas.area();
         let scale = area.width / (2.0 * POSITION_LIMIT as f32 + 1.0);
         let [position, _, angle, _] = self.state.map(|x| x as f32);
         let floor = 0.8 * area.height;
         let x = area.width / 2.0 + position * scale;
-        picture.line([0.0, floor], [area.width, floor], 2.0, FAINT);
+        canvas.line([0.0, floor], [area.width, floor], 2.0, FAINT);
         for limit in [-POSITION_LIMIT, POSITION_LIMIT] {
             let x = area.width / 2.0 + limit as f32 * scale;
-            picture.line([x, floor - 8.0], [x, floor + 8.0], 2.0, INK);
+            canvas.line([x, floor - 8.0], [x, floor + 8.0], 2.0, INK);
         }
-        picture.rectangle([x - 24.0, floor - 26.0], [48.0, 20.0], INK);
-        picture.disc([x - 14.0, floor - 5.0], 5.0, INK);
-        picture.disc([x + 14.0, floor - 5.0], 5.0, INK);
+        canvas.rectangle([x - 24.0, floor - 26.0], [48.0, 20.0], INK);
+        canvas.disc([x - 14.0, floor - 5.0], 5.0, INK);
+        canvas.disc([x + 14.0, floor - 5.0], 5.0, INK);
         // The pole is drawn twice as long as it is.
         let pole = 4.0 * LENGTH as f32 * scale;
         let hinge = [x, floor - 26.0];
         let tip = [x + pole * angle.sin(), hinge[1] - pole * angle.cos()];
-        picture.line(hinge, tip, 8.0, ACTOR);
-        picture.disc(hinge, 3.0, PAPER);
-        picture.timeline(&[self.max_steps], self.time);
+        canvas.line(hinge, tip, 8.0, ACTOR);
+        canvas.disc(hinge, 3.0, PAPER);
+        canvas.timeline(&[self.max_steps], self.time);
     }
 }
 
@@ -171,15 +171,15 @@ mod tests {
     fn the_dynamics_are_gymnasiums() {
         let config = Config { max_steps: 500, observe: Observe::Full };
         for episode in goldens::episodes("cartpole") {
-            let mut world = CartPole::new(&config, Seed::new(0));
-            world.state = goldens::numbers(&episode, "start").try_into().unwrap();
+            let mut environment = CartPole::new(&config, Seed::new(0));
+            environment.state = goldens::numbers(&episode, "start").try_into().unwrap();
             let actions = goldens::numbers(&episode, "actions");
             let observations = goldens::rows(&episode, "observations");
             let last = actions.len() - 1;
             for (t, (&action, expected)) in actions.iter().zip(&observations).enumerate() {
                 let mut row = [0.0; 4];
                 let action = Action::Discrete(action as usize);
-                let outcome = world.step(action, ObservationMut::F32(&mut row));
+                let outcome = environment.step(action, ObservationMut::F32(&mut row));
                 assert_close(&row, expected, 1e-6, t);
                 assert_eq!(outcome.reward, 1.0);
                 let ending = if t == 499 { Ending::Truncated } else { Ending::Terminated };
@@ -192,9 +192,9 @@ mod tests {
     fn positions_and_velocities_are_parts_of_the_full_observation() {
         let part = |observe| {
             let config = Config { max_steps: 500, observe };
-            let mut world = CartPole::new(&config, Seed::new(3));
-            let mut row = vec![0.0; world.spec.observation.len()];
-            world.reset(ObservationMut::F32(&mut row));
+            let mut environment = CartPole::new(&config, Seed::new(3));
+            let mut row = vec![0.0; environment.spec.observation.len()];
+            environment.reset(ObservationMut::F32(&mut row));
             row
         };
         let full = part(Observe::Full);

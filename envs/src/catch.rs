@@ -12,9 +12,9 @@ use engram_mdp::{
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::environment::{Environment, Outcome, World};
+use crate::canvas::{ACTOR, Canvas, FAINT, INK};
+use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{EnvError, within};
-use crate::picture::{ACTOR, FAINT, INK, Picture};
 
 /// The parameters of Catch; the standard board has 10 rows and 5 columns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub struct Config {
     pub columns: usize,
 }
 
-impl World for Config {
+impl EnvironmentParameters for Config {
     fn validate(&self) -> Result<(), EnvError> {
         within("catch", "rows", self.rows, 2..=1024)?;
         within("catch", "columns", self.columns, 1..=1024)
@@ -111,18 +111,18 @@ impl Environment for Catch {
         Some(self.caught())
     }
 
-    fn render(&self, picture: &mut Picture) {
-        picture.set_caption("move under the falling ball");
-        let grid = picture.grid(self.config.rows, self.config.columns);
+    fn render(&self, canvas: &mut Canvas) {
+        canvas.set_caption("move under the falling ball");
+        let grid = canvas.grid(self.config.rows, self.config.columns);
         for row in 0..self.config.rows {
             for column in 0..self.config.columns {
-                grid.fill(picture, row as i32, column as i32, FAINT);
+                grid.fill(canvas, row as i32, column as i32, FAINT);
             }
         }
         let paddle = self.config.rows as i32 - 1;
-        grid.fill(picture, paddle, self.paddle as i32, ACTOR);
+        grid.fill(canvas, paddle, self.paddle as i32, ACTOR);
         let ball = grid.center(self.ball.0 as i32, self.ball.1 as i32);
-        picture.disc(ball, 0.36 * grid.side, INK);
+        canvas.disc(ball, 0.36 * grid.side, INK);
     }
 }
 

@@ -1,16 +1,16 @@
-//! The `[env]` section: a world's name and its parameters.
+//! The `[env]` section: an environment's name and its parameters.
 
 use engram_mdp::{EnvSpec, Seed};
 use serde::{Deserialize, Serialize};
 
-use crate::environment::{Environment, World};
+use crate::environment::{Environment, EnvironmentParameters};
 use crate::error::EnvError;
 use crate::{
     bandit, cartpole, catch, counting, delayed_reward, hopper, key_to_door, parse, pendulum,
     recall, tmaze, truncation, visual_match,
 };
 
-/// Every world by name, with its parameters. `name` is the tag; the other keys are the world's.
+/// Every environment by name, with its parameters. `name` is the tag; the other keys are the environment's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case")]
 pub enum EnvConfig {
@@ -49,39 +49,39 @@ impl EnvConfig {
         Ok(config)
     }
 
-    /// The names of all worlds.
+    /// The names of all environments.
     pub fn names() -> &'static [&'static str] {
         parse::variants::<Self>()
     }
 
     /// Checks every parameter; the error names the range of a bad one.
     pub fn validate(&self) -> Result<(), EnvError> {
-        self.world().validate()
+        self.environment().validate()
     }
 
-    /// What the world shows and accepts; the parameters are valid. The spec's name carries the
+    /// What the environment shows and accepts; the parameters are valid. The spec's name carries the
     /// parameters that change what a frame looks like.
     pub fn spec(&self) -> EnvSpec {
-        self.world().spec().checked().expect("valid parameters make a valid spec")
+        self.environment().spec().checked().expect("valid parameters make a valid spec")
     }
 
-    /// The world itself; everything random in it comes from `seed`.
+    /// The environment itself; everything random in it comes from `seed`.
     pub fn make(&self, seed: Seed) -> Result<Box<dyn Environment>, EnvError> {
         self.validate()?;
-        Ok(self.world().make(seed))
+        Ok(self.environment().make(seed))
     }
 
     /// The expected return of an optimal policy, where it is known.
     pub fn optimum(&self) -> Option<f32> {
-        self.world().optimum()
+        self.environment().optimum()
     }
 
     /// The share of episodes that the best policy without memory solves, where it is known.
     pub fn memoryless(&self) -> Option<f32> {
-        self.world().memoryless()
+        self.environment().memoryless()
     }
 
-    fn world(&self) -> &dyn World {
+    fn environment(&self) -> &dyn EnvironmentParameters {
         match self {
             EnvConfig::Counting(config) => config,
             EnvConfig::Bandit(config) => config,

@@ -1,11 +1,11 @@
-//! What a world is, and what its parameters say of it before it is made.
+//! What an environment is, and what its parameters say of it before it is made.
 
 use engram_mdp::{Action, Ending, EnvSpec, ObservationMut, Seed};
 
 use crate::EnvError;
-use crate::picture::Picture;
+use crate::canvas::Canvas;
 
-/// One world.
+/// One environment.
 pub trait Environment: Send {
     /// What it shows and accepts.
     fn spec(&self) -> &EnvSpec;
@@ -16,13 +16,13 @@ pub trait Environment: Send {
     /// Takes one decision, and writes what is seen after it. An action is within the spec.
     fn step(&mut self, action: Action<'_>, observation: ObservationMut<'_>) -> Outcome;
 
-    /// Whether the task was solved, where the world can tell. Asked when the episode has ended.
+    /// Whether the task was solved, where the environment can tell. Asked when the episode has ended.
     fn success(&self) -> Option<bool> {
         None
     }
 
-    /// Draws what is there, for people: more than the agent may see. The picture is empty.
-    fn render(&self, picture: &mut Picture);
+    /// Draws what is there, for people: more than the agent may see. The canvas is empty.
+    fn render(&self, canvas: &mut Canvas);
 }
 
 /// What a decision led to, beside the observation.
@@ -40,7 +40,7 @@ impl Outcome {
         Outcome { reward, ending: None }
     }
 
-    /// The world itself ended the episode.
+    /// The environment itself ended the episode.
     pub fn terminated(reward: f32) -> Self {
         Outcome { reward, ending: Some(Ending::Terminated) }
     }
@@ -51,17 +51,17 @@ impl Outcome {
     }
 }
 
-/// The parameters of a world.
-pub trait World {
+/// The parameters of an environment.
+pub trait EnvironmentParameters {
     /// Checks every parameter; the error names the range of a bad one.
     fn validate(&self) -> Result<(), EnvError>;
 
-    /// What the world shows and accepts. Its name carries the parameters that change what a frame
+    /// What the environment shows and accepts. Its name carries the parameters that change what a frame
     /// looks like, and no others: an agent trained in a short corridor may be evaluated in a long
     /// one. The parameters are valid.
     fn spec(&self) -> EnvSpec;
 
-    /// The world itself; everything random in it comes from `seed`. The parameters are valid.
+    /// The environment itself; everything random in it comes from `seed`. The parameters are valid.
     fn make(&self, seed: Seed) -> Box<dyn Environment>;
 
     /// The expected return of an optimal policy, where it is known.

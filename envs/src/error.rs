@@ -8,53 +8,53 @@ use thiserror::Error;
 /// What is wrong with an `[env]` section, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EnvError {
-    /// No world is named.
+    /// No environment is named.
     #[error("[env] names no environment; set `name` to one of: {}", known.join(", "))]
     Nameless {
-        /// The worlds there are.
+        /// The environments there are.
         known: &'static [&'static str],
     },
-    /// No world has this name.
+    /// No environment has this name.
     #[error("unknown environment `{found}`{}", suggestion(found, known))]
     UnknownName {
         /// The name as given.
         found: String,
-        /// The worlds there are.
+        /// The environments there are.
         known: &'static [&'static str],
     },
-    /// The world has no such parameter.
-    #[error("environment `{world}` has no key `{found}`{}", suggestion(found, known))]
+    /// The environment has no such parameter.
+    #[error("environment `{environment}` has no key `{found}`{}", suggestion(found, known))]
     UnknownKey {
-        /// The world.
-        world: String,
+        /// The environment.
+        environment: String,
         /// The key as given.
         found: String,
         /// The keys it has.
         known: &'static [&'static str],
     },
     /// A parameter is missing: an experiment has no hidden defaults.
-    #[error("environment `{world}` needs the key `{key}`")]
+    #[error("environment `{environment}` needs the key `{key}`")]
     MissingKey {
-        /// The world.
-        world: String,
+        /// The environment.
+        environment: String,
         /// The key.
         key: String,
     },
     /// A parameter's value has the wrong type, or is no known choice.
-    #[error("`{key}` of environment `{world}`: {reason}")]
+    #[error("`{key}` of environment `{environment}`: {reason}")]
     Value {
-        /// The world.
-        world: String,
+        /// The environment.
+        environment: String,
         /// The key.
         key: String,
         /// What was found, and what was expected.
         reason: String,
     },
     /// A parameter's value is out of range.
-    #[error("`{key}` of environment `{world}` is {found}; it must be {range}")]
+    #[error("`{key}` of environment `{environment}` is {found}; it must be {range}")]
     Range {
-        /// The world.
-        world: &'static str,
+        /// The environment.
+        environment: &'static str,
         /// The key.
         key: &'static str,
         /// The value.
@@ -66,7 +66,7 @@ pub enum EnvError {
 
 /// Checks that a parameter lies in a range.
 pub(crate) fn within<T: PartialOrd + Display>(
-    world: &'static str,
+    environment: &'static str,
     key: &'static str,
     value: T,
     range: RangeInclusive<T>,
@@ -75,7 +75,7 @@ pub(crate) fn within<T: PartialOrd + Display>(
         return Ok(());
     }
     let range = format!("{} to {}", range.start(), range.end());
-    Err(EnvError::Range { world, key, found: value.to_string(), range })
+    Err(EnvError::Range { environment, key, found: value.to_string(), range })
 }
 
 /// The known name that `found` probably stands for.

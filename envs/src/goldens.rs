@@ -5,10 +5,10 @@ use toml::{Table, Value};
 
 const TEXT: &str = include_str!("../tests/goldens.toml");
 
-/// The recorded episodes of one world.
-pub(crate) fn episodes(world: &str) -> Vec<Table> {
+/// The recorded episodes of one environment.
+pub(crate) fn episodes(environment: &str) -> Vec<Table> {
     let all: Table = TEXT.parse().unwrap();
-    let episodes = all[world].as_array().unwrap();
+    let episodes = all[environment].as_array().unwrap();
     assert!(!episodes.is_empty());
     episodes.iter().map(|episode| episode.as_table().unwrap().clone()).collect()
 }

@@ -1,13 +1,13 @@
 //! What Passive Visual Match and Key-to-Door share: a board, a player who sees 5 × 5 cells of it,
 //! and an episode of three phases with apples in the middle.
 //!
-//! After the worlds of Hung et al. 2019 (<https://doi.org/10.1038/s41467-019-13073-w>), with the
+//! After the environments of Hung et al. 2019 (<https://doi.org/10.1038/s41467-019-13073-w>), with the
 //! numbers of Ni et al. 2023 (<https://arxiv.org/abs/2307.03864>).
 //!
 //! ```text
 //! phase      Explore ──────────▶ Apples ──────────▶ Reward ──────────▶ Last, terminated
 //! lasts      explore_frames      delay              reward_frames      decisions each
-//! board      the world's own     10 of 22 apples    the world's own
+//! board      own board           10 of 22 apples    own board
 //! ```
 //!
 //! A phase's last decision is carried out and paid, but its board is not shown: what is seen is the
@@ -19,7 +19,7 @@
 //! end of frame f + 21; who stands there then gets it one frame later.
 //!
 //! In reading order: `gridworld/board.rs` holds tiles, colors and the view; `gridworld/apples.rs` the
-//! phase between; here is the episode; `gridworld/drawing.rs` shows it to people. A world is a `Story`: its two boards, and what happens there.
+//! phase between; here is the episode; `gridworld/drawing.rs` shows it to people. An environment is a `Story`: its two boards, and what happens there.
 
 mod apples;
 mod board;
@@ -33,9 +33,9 @@ use engram_mdp::{
 
 pub(crate) use board::{Board, Cell, Map, Tile, VIEW, cells};
 
+use crate::canvas::Canvas;
 use crate::environment::{Environment, Outcome};
 use crate::error::{EnvError, within};
-use crate::picture::Picture;
 use apples::Apples;
 
 /// What an experiment chooses about the three phases.
@@ -61,7 +61,7 @@ pub(crate) enum Phase {
     Reward,
 }
 
-/// What makes one world of the other: its first and its last board, and what happens on them.
+/// What makes one environment of the other: its first and its last board, and what happens on them.
 pub(crate) trait Story: Send {
     /// Draws what is new in an episode, and lays out its first board.
     fn explore(&mut self, generator: &mut Generator) -> Board;
@@ -86,13 +86,13 @@ pub(crate) trait Story: Send {
 }
 
 impl Settings {
-    /// Checks every parameter of `world`.
-    pub(crate) fn validate(&self, world: &'static str) -> Result<(), EnvError> {
-        within(world, "explore_frames", self.explore_frames, 1..=1_000_000)?;
-        within(world, "delay", self.delay, 1..=1_000_000)?;
-        within(world, "reward_frames", self.reward_frames, 1..=1_000_000)?;
-        within(world, "apple_reward", self.apple_reward, 0.0..=1000.0)?;
-        within(world, "final_reward", self.final_reward, 0.0..=1000.0)
+    /// Checks every parameter of `environment`.
+    pub(crate) fn validate(&self, environment: &'static str) -> Result<(), EnvError> {
+        within(environment, "explore_frames", self.explore_frames, 1..=1_000_000)?;
+        within(environment, "delay", self.delay, 1..=1_000_000)?;
+        within(environment, "reward_frames", self.reward_frames, 1..=1_000_000)?;
+        within(environment, "apple_reward", self.apple_reward, 0.0..=1000.0)?;
+        within(environment, "final_reward", self.final_reward, 0.0..=1000.0)
     }
 
     fn frames(&self, phase: Phase) -> u32 {
@@ -104,7 +104,7 @@ impl Settings {
     }
 }
 
-/// What a world of three phases shows and accepts: an image `[3, 5, 5]`, four moves.
+/// What an environment of three phases shows and accepts: an image `[3, 5, 5]`, four moves.
 pub(crate) fn spec(name: &str) -> EnvSpec {
     EnvSpec {
         name: name.into(),
@@ -114,7 +114,7 @@ pub(crate) fn spec(name: &str) -> EnvSpec {
     }
 }
 
-/// A world of three phases.
+/// An environment of three phases.
 pub(crate) struct ThreePhases<S> {
     spec: EnvSpec,
     settings: Settings,
@@ -217,15 +217,15 @@ impl<S: Story> Environment for ThreePhases<S> {
         Some(self.solved)
     }
 
-    fn render(&self, picture: &mut Picture) {
-        picture.set_caption(self.story.caption(self.phase));
-        drawing::draw(&self.board, picture);
+    fn render(&self, canvas: &mut Canvas) {
+        canvas.set_caption(self.story.caption(self.phase));
+        drawing::draw(&self.board, canvas);
         let phases = [Phase::Explore, Phase::Apples, Phase::Reward];
         let before = phases.iter().take_while(|&&phase| phase != self.phase);
         let time = before.map(|&phase| self.settings.frames(phase)).sum::<u32>() + self.frame;
-        picture.timeline(&phases.map(|phase| self.settings.frames(phase)), time);
+        canvas.timeline(&phases.map(|phase| self.settings.frames(phase)), time);
         if let Some(tile) = self.story.carried() {
-            drawing::draw_carried(tile, picture);
+            drawing::draw_carried(tile, canvas);
         }
     }
 }

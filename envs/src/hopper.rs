@@ -9,7 +9,7 @@ use std::f32::consts::FRAC_PI_4;
 use engram_mdp::{EnvSpec, Seed};
 use serde::{Deserialize, Serialize};
 
-use crate::environment::{Environment, World};
+use crate::environment::{Environment, EnvironmentParameters};
 use crate::error::{EnvError, within};
 use crate::locomotion::{Capsule, GroundContact, Limb, Locomotion, Parent, Robot, Settings};
 use crate::observe::{Layout, Observe};
@@ -83,7 +83,7 @@ impl Config {
     }
 }
 
-impl World for Config {
+impl EnvironmentParameters for Config {
     fn validate(&self) -> Result<(), EnvError> {
         within("hopper", "max_steps", self.max_steps, 1..=1_000_000)?;
         within("hopper", "reset_noise", self.reset_noise, 0.0..=0.5)

@@ -25,7 +25,7 @@ use engram_mdp::{EnvSpec, Generator, Seed};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::environment::{Environment, World};
+use crate::environment::{Environment, EnvironmentParameters};
 use crate::error::EnvError;
 use crate::gridworld::{Board, Cell, Map, Phase, Settings, Story, ThreePhases, Tile, cells, spec};
 
@@ -83,7 +83,7 @@ impl Config {
     }
 }
 
-impl World for Config {
+impl EnvironmentParameters for Config {
     fn validate(&self) -> Result<(), EnvError> {
         self.settings().validate("key-to-door")
     }

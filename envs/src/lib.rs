@@ -1,10 +1,10 @@
-//! Worlds: what an agent acts in.
+//! Environments: what an agent acts in.
 //!
-//! An [`Environment`] is one world. [`EnvConfig`] is the `[env]` part of an experiment: it names
-//! a world, checks its parameters, and makes it. [`VectorEnv`] steps a group of them in columns,
+//! An [`Environment`] is one environment. [`EnvConfig`] is the `[env]` part of an experiment: it names
+//! an environment, checks its parameters, and makes it. [`VectorEnv`] steps a group of them in columns,
 //! resets what has ended, and records every frame, the Last ones too.
 //!
-//! | world | solved by | after |
+//! | environment | solved by | after |
 //! |---|---|---|
 //! | [`counting`], [`bandit`], [`delayed_reward`], [`truncation`] | probes: each fails for one reason | – |
 //! | [`recall`] | remembering one cue | – |
@@ -15,9 +15,9 @@
 //! | [`key_to_door`] | credit, past much that pays | Ni et al. 2023 |
 //! | [`hopper`] | locomotion, the first of a family ([`locomotion`]) | PyBullet |
 //!
-//! For people, every world draws itself as a [`Picture`](picture::Picture).
+//! For people, every environment draws itself as a [`Canvas`](canvas::Canvas).
 //!
-//! A new world is one file with a `Config` that implements [`World`], and one arm of [`EnvConfig`].
+//! A new environment is one file with a `Config` that implements [`EnvironmentParameters`], and one arm of [`EnvConfig`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -31,7 +31,7 @@ mod vector;
 
 mod observe;
 
-pub mod picture;
+pub mod canvas;
 
 mod probe;
 
@@ -49,7 +49,7 @@ pub mod visual_match;
 mod goldens;
 
 pub use config::EnvConfig;
-pub use environment::{Environment, Outcome, World};
+pub use environment::{Environment, EnvironmentParameters, Outcome};
 pub use error::EnvError;
 pub use observe::Observe;
 pub use probe::{bandit, counting, delayed_reward, recall, truncation};

@@ -1,9 +1,9 @@
-//! Robots that walk, hop or run to the right, after the PyBullet locomotion worlds (Ellenberger
+//! Robots that walk, hop or run to the right, after the PyBullet locomotion environments (Ellenberger
 //! 2018, themselves after Roboschool), on the physics of rapier.
 //!
 //! A robot is data, a `Robot`: capsules, hinges, torques, and when it counts as fallen. What all
 //! robots share is here: the `Locomotion` environment with the observation and the reward of the
-//! original, and in `locomotion/body.rs` the physical body in its world.
+//! original, and in `locomotion/body.rs` the physical body in its environment.
 //!
 //! | observation | |
 //! |---|---|
@@ -28,8 +28,8 @@ use engram_mdp::{
 use rand::RngExt;
 use rapier3d::math::{Rotation, Vector};
 
+use crate::canvas::{ACTOR, Canvas, INK, mix};
 use crate::environment::{Environment, Outcome};
-use crate::picture::{ACTOR, INK, Picture, mix};
 use body::{Body, Poses};
 
 /// Seconds between two decisions.
@@ -297,25 +297,25 @@ impl Environment for Locomotion {
         }
     }
 
-    fn render(&self, picture: &mut Picture) {
-        picture.set_caption("move to the right without falling");
-        let area = picture.area();
+    fn render(&self, canvas: &mut Canvas) {
+        canvas.set_caption("move to the right without falling");
+        let area = canvas.area();
         // Two meters high; the camera follows the torso, the marks on the floor are a meter apart.
         let scale = 0.85 * area.height / 2.0;
         let floor = 0.9 * area.height;
         let camera = self.body.seen().torso.translation.x;
         let place = |x: f32, z: f32| [area.width / 2.0 + (x - camera) * scale, floor - z * scale];
-        picture.line([0.0, floor + 2.0], [area.width, floor + 2.0], 3.0, INK);
+        canvas.line([0.0, floor + 2.0], [area.width, floor + 2.0], 3.0, INK);
         let reach = (area.width / scale / 2.0).ceil() as i32;
         for meter in -reach..=reach {
             let [x, _] = place(camera.floor() + meter as f32, 0.0);
-            picture.line([x, floor + 2.0], [x, floor + 10.0], 2.0, INK);
+            canvas.line([x, floor + 2.0], [x, floor + 10.0], 2.0, INK);
         }
         for (link, [from, to], radius) in self.body.capsules(self.robot) {
             let color = mix(ACTOR, INK, if link % 2 == 0 { 0.0 } else { 0.35 });
-            picture.line(place(from.x, from.z), place(to.x, to.z), 2.0 * radius * scale, color);
+            canvas.line(place(from.x, from.z), place(to.x, to.z), 2.0 * radius * scale, color);
         }
-        picture.timeline(&[self.settings.max_steps], self.time);
+        canvas.timeline(&[self.settings.max_steps], self.time);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which part of a physical world is shown: all of it, or positions or velocities alone.
+//! Which part of a physical environment is shown: all of it, or positions or velocities alone.
 //!
 //! Hiding half of the state turns a control task into a memory task: an agent that sees only
 //! positions must estimate velocities, and one that sees only velocities must integrate them
@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What is shown of a physical world.
+/// What is shown of a physical environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Observe {

@@ -13,24 +13,24 @@ use serde::forward_to_deserialize_any;
 
 use crate::error::{EnvError, suggestion};
 
-/// The key that holds the world's name.
+/// The key that holds the environment's name.
 const NAME: &str = "name";
 
-/// Reads the world named in a table.
+/// Reads the environment named in a table.
 pub(crate) fn from_table<T: for<'de> Deserialize<'de>>(table: toml::Table) -> Result<T, EnvError> {
     let known = variants::<T>();
-    let world = match table.get(NAME) {
+    let environment = match table.get(NAME) {
         Some(toml::Value::String(name)) => name.clone(),
         _ => return Err(EnvError::Nameless { known }),
     };
-    if !known.contains(&world.as_str()) {
-        return Err(EnvError::UnknownName { found: world, known });
+    if !known.contains(&environment.as_str()) {
+        return Err(EnvError::UnknownName { found: environment, known });
     }
     read(&table).map_err(|fault| match fault {
-        Fault::Key { found, known } => EnvError::UnknownKey { world, found, known },
-        Fault::Missing { key } => EnvError::MissingKey { world, key: key.into() },
+        Fault::Key { found, known } => EnvError::UnknownKey { environment, found, known },
+        Fault::Missing { key } => EnvError::MissingKey { environment, key: key.into() },
         Fault::Choice { .. } | Fault::Other(_) => {
-            EnvError::Value { world, key: culprit::<T>(&table), reason: fault.to_string() }
+            EnvError::Value { environment, key: culprit::<T>(&table), reason: fault.to_string() }
         }
     })
 }

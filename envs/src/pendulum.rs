@@ -12,10 +12,10 @@ use engram_mdp::{
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::environment::{Environment, Outcome, World};
+use crate::canvas::{ACTOR, Canvas, FAINT, GOAL, INK, PAPER};
+use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{EnvError, within};
 use crate::observe::{Layout, Observe, show};
-use crate::picture::{ACTOR, FAINT, GOAL, INK, PAPER, Picture};
 
 const GRAVITY: f64 = 10.0;
 const MASS: f64 = 1.0;
@@ -37,7 +37,7 @@ pub struct Config {
     pub observe: Observe,
 }
 
-impl World for Config {
+impl EnvironmentParameters for Config {
     fn validate(&self) -> Result<(), EnvError> {
         within("pendulum", "max_steps", self.max_steps, 1..=1_000_000)
     }
@@ -120,14 +120,14 @@ impl Environment for Pendulum {
         Outcome::truncated(reward)
     }
 
-    fn render(&self, picture: &mut Picture) {
-        picture.set_caption("swing the pendulum up and hold it there");
-        let area = picture.area();
+    fn render(&self, canvas: &mut Canvas) {
+        canvas.set_caption("swing the pendulum up and hold it there");
+        let area = canvas.area();
         let hinge = [area.width / 2.0, area.height / 2.0];
         let radius = 0.42 * area.height;
-        picture.disc(hinge, radius + 2.0, FAINT);
-        picture.disc(hinge, radius, PAPER);
-        picture.line(
+        canvas.disc(hinge, radius + 2.0, FAINT);
+        canvas.disc(hinge, radius, PAPER);
+        canvas.line(
             [hinge[0], hinge[1] - radius - 6.0],
             [hinge[0], hinge[1] - radius + 6.0],
             3.0,
@@ -135,9 +135,9 @@ impl Environment for Pendulum {
         );
         let (sin, cos) = (self.angle as f32).sin_cos();
         let tip = [hinge[0] - radius * sin, hinge[1] - radius * cos];
-        picture.line(hinge, tip, 12.0, ACTOR);
-        picture.disc(hinge, 4.0, INK);
-        picture.timeline(&[self.max_steps], self.time);
+        canvas.line(hinge, tip, 12.0, ACTOR);
+        canvas.disc(hinge, 4.0, INK);
+        canvas.timeline(&[self.max_steps], self.time);
     }
 }
 
@@ -157,9 +157,9 @@ mod tests {
     fn the_dynamics_are_gymnasiums() {
         let config = Config { max_steps: 200, observe: Observe::Full };
         for episode in goldens::episodes("pendulum") {
-            let mut world = Pendulum::new(&config, Seed::new(0));
+            let mut environment = Pendulum::new(&config, Seed::new(0));
             let start = goldens::numbers(&episode, "start");
-            (world.angle, world.speed) = (start[0], start[1]);
+            (environment.angle, environment.speed) = (start[0], start[1]);
             let actions = goldens::numbers(&episode, "actions");
             let rewards = goldens::numbers(&episode, "rewards");
             let observations = goldens::rows(&episode, "observations");
@@ -167,7 +167,7 @@ mod tests {
                 let mut row = [0.0; 3];
                 let action = [action as f32];
                 let action = Action::Continuous(&action);
-                let outcome = world.step(action, ObservationMut::F32(&mut row));
+                let outcome = environment.step(action, ObservationMut::F32(&mut row));
                 assert_close(&row, &observations[t], 2e-6, t);
                 assert_close(&[outcome.reward], &rewards[t..=t], 2e-6, t);
                 let ending = (t == 199).then_some(Ending::Truncated);

@@ -22,9 +22,9 @@ use engram_mdp::{
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::environment::{Environment, Outcome, World};
+use crate::canvas::{ACTOR, Canvas, FAINT, GOAL, SIGHT, mix};
+use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{EnvError, within};
-use crate::picture::{ACTOR, FAINT, GOAL, Picture, SIGHT, mix};
 
 /// Actions: right, up, left, down.
 const MOVES: [(i32, i32); 4] = [(1, 0), (0, 1), (-1, 0), (0, -1)];
@@ -84,7 +84,7 @@ impl Oracle {
     }
 }
 
-impl World for Config {
+impl EnvironmentParameters for Config {
     fn validate(&self) -> Result<(), EnvError> {
         within("tmaze", "corridor_length", self.corridor_length, 1..=1_000_000)?;
         within("tmaze", "distract_reward", self.distract_reward, -1.0..=1.0)
@@ -214,23 +214,23 @@ impl Environment for Tmaze {
         Some(self.position.1 == self.goal)
     }
 
-    fn render(&self, picture: &mut Picture) {
-        picture.set_caption(match self.goal {
+    fn render(&self, canvas: &mut Canvas) {
+        canvas.set_caption(match self.goal {
             1 => "the oracle (blue) says: turn up at the junction",
             _ => "the oracle (blue) says: turn down at the junction",
         });
-        let grid = picture.grid(3, self.junction as usize + 1);
+        let grid = canvas.grid(3, self.junction as usize + 1);
         for x in 0..=self.junction {
-            grid.fill(picture, 1, x, FAINT);
+            grid.fill(canvas, 1, x, FAINT);
         }
         // Up is drawn above: y = 1 in the first row.
         for y in [-1, 1] {
-            grid.fill(picture, 1 - y, self.junction, if y == self.goal { GOAL } else { FAINT });
+            grid.fill(canvas, 1 - y, self.junction, if y == self.goal { GOAL } else { FAINT });
         }
-        grid.fill(picture, 1, 0, if self.oracle_seen { mix(FAINT, SIGHT, 0.35) } else { SIGHT });
+        grid.fill(canvas, 1, 0, if self.oracle_seen { mix(FAINT, SIGHT, 0.35) } else { SIGHT });
         let (x, y) = self.position;
-        picture.disc(grid.center(1 - y, x), (0.36 * grid.side).max(2.0), ACTOR);
-        picture.timeline(&[self.episode_length as u32], self.time as u32);
+        canvas.disc(grid.center(1 - y, x), (0.36 * grid.side).max(2.0), ACTOR);
+        canvas.timeline(&[self.episode_length as u32], self.time as u32);
     }
 }
 
@@ -247,21 +247,21 @@ mod tests {
     /// Plays one episode and returns its return, its length, and whether it was solved. The policy
     /// is told the index of the decision and everything seen so far.
     fn play(
-        world: &mut dyn Environment,
+        environment: &mut dyn Environment,
         mut policy: impl FnMut(usize, &[[f32; 2]]) -> usize,
     ) -> (f32, usize, bool) {
         let mut seen = vec![[0.0; 2]];
-        world.reset(ObservationMut::F32(&mut seen[0]));
+        environment.reset(ObservationMut::F32(&mut seen[0]));
         let mut total = 0.0;
         for t in 0.. {
             let action = Action::Discrete(policy(t, &seen));
             let mut row = [0.0; 2];
-            let outcome = world.step(action, ObservationMut::F32(&mut row));
+            let outcome = environment.step(action, ObservationMut::F32(&mut row));
             seen.push(row);
             total += outcome.reward;
             if let Some(ending) = outcome.ending {
                 assert_eq!(ending, Ending::Terminated);
-                return (total, t + 1, world.success().unwrap());
+                return (total, t + 1, environment.success().unwrap());
             }
         }
         unreachable!()
@@ -287,9 +287,9 @@ mod tests {
     fn the_optimal_policy_earns_one_and_takes_the_whole_episode() {
         for penalty in [Penalty::Behind, Penalty::WrongAction] {
             for (oracle, length) in [(Oracle::Passive, 51), (Oracle::Active, 53)] {
-                let mut world = config(oracle, 50, penalty).make(Seed::new(2));
+                let mut environment = config(oracle, 50, penalty).make(Seed::new(2));
                 for _ in 0..20 {
-                    assert_eq!(play(&mut *world, optimal(oracle)), (1.0, length, true));
+                    assert_eq!(play(&mut *environment, optimal(oracle)), (1.0, length, true));
                 }
             }
         }
@@ -300,11 +300,12 @@ mod tests {
         for (oracle, corridor_length, expected) in
             [(Oracle::Passive, 50, -0.994), (Oracle::Active, 20, -0.989)]
         {
-            let world = config(oracle, corridor_length, Penalty::Behind);
-            let mut world = world.make(Seed::new(3));
+            let environment = config(oracle, corridor_length, Penalty::Behind);
+            let mut environment = environment.make(Seed::new(3));
             let mut generator = Seed::new(4).generator();
-            let returns: f32 =
-                (0..2000).map(|_| play(&mut *world, |_, _| generator.random_range(0..4)).0).sum();
+            let returns: f32 = (0..2000)
+                .map(|_| play(&mut *environment, |_, _| generator.random_range(0..4)).0)
+                .sum();
             let mean = returns / 2000.0;
             assert!((mean - expected).abs() < 0.003, "{oracle:?}: {mean} is not {expected}");
         }
@@ -323,20 +324,20 @@ mod tests {
 
     #[test]
     fn before_the_oracle_was_seen_no_move_is_wrong() {
-        let world = config(Oracle::Active, 10, Penalty::WrongAction);
-        let (total, ..) = play(&mut *world.make(Seed::new(5)), |_, _| 1);
+        let environment = config(Oracle::Active, 10, Penalty::WrongAction);
+        let (total, ..) = play(&mut *environment.make(Seed::new(5)), |_, _| 1);
         assert_eq!(total, 0.0, "standing before the oracle costs nothing");
         let at_oracle = |t: usize, _: &[[f32; 2]]| if t == 0 { 2 } else { 1 };
-        let (total, ..) = play(&mut *world.make(Seed::new(5)), at_oracle);
+        let (total, ..) = play(&mut *environment.make(Seed::new(5)), at_oracle);
         assert!((total - -1.1).abs() < 1e-5, "eleven wrong moves after it: {total}");
     }
 
     #[test]
     fn the_oracle_speaks_once_and_the_junction_shows_the_arm() {
         let mut frames = Vec::new();
-        let mut world = config(Oracle::Passive, 2, Penalty::Behind).make(Seed::new(6));
+        let mut environment = config(Oracle::Passive, 2, Penalty::Behind).make(Seed::new(6));
         let path = [2, RIGHT, RIGHT];
-        play(&mut *world, |t, seen| {
+        play(&mut *environment, |t, seen| {
             frames = seen.to_vec();
             path[t]
         });
@@ -344,12 +345,12 @@ mod tests {
         assert_eq!(frames[0][1].abs(), 1.0, "the first frame tells");
         assert_eq!(frames[1], [0.0, 0.0], "the second look at the oracle does not");
 
-        let mut world = config(Oracle::Passive, 3, Penalty::Behind).make(Seed::new(6));
+        let mut environment = config(Oracle::Passive, 3, Penalty::Behind).make(Seed::new(6));
         let path = [RIGHT, RIGHT, RIGHT, 1];
         let mut row = [0.0; 2];
-        world.reset(ObservationMut::F32(&mut row));
+        environment.reset(ObservationMut::F32(&mut row));
         for action in path {
-            world.step(Action::Discrete(action), ObservationMut::F32(&mut row));
+            environment.step(Action::Discrete(action), ObservationMut::F32(&mut row));
         }
         assert_eq!(row, [1.0, 1.0]);
     }

@@ -18,10 +18,10 @@ use engram_mdp::{
 };
 use rand::RngExt;
 
+use crate::canvas::Canvas;
 use crate::config::EnvConfig;
 use crate::environment::Environment;
 use crate::error::EnvError;
-use crate::picture::Picture;
 
 /// A group of environments that are stepped together.
 pub struct VectorEnv {
@@ -42,7 +42,7 @@ struct Progress {
     env_index: u32,
     env_steps: u32,
     episode_return: f64,
-    /// Where the episode is cut off, if its world does not end it before.
+    /// Where the episode is cut off, if its environment does not end it before.
     limit: Option<u32>,
 }
 
@@ -90,10 +90,10 @@ impl VectorEnv {
         &self.frames
     }
 
-    /// Draws one environment for people, into an empty picture. A row at a Last frame is drawn as
+    /// Draws one environment for people, into an empty canvas. A row at a Last frame is drawn as
     /// it ended.
-    pub fn render(&self, row: usize, picture: &mut Picture) {
-        self.environments[row].render(picture);
+    pub fn render(&self, row: usize, canvas: &mut Canvas) {
+        self.environments[row].render(canvas);
     }
 
     /// Steps every environment, and returns the episodes that this ended. A row at a Last frame

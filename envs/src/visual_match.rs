@@ -28,7 +28,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use crate::environment::{Environment, World};
+use crate::environment::{Environment, EnvironmentParameters};
 use crate::error::EnvError;
 use crate::gridworld::{Board, Cell, Map, Phase, Settings, Story, ThreePhases, Tile, cells, spec};
 
@@ -97,7 +97,7 @@ impl Config {
     }
 }
 
-impl World for Config {
+impl EnvironmentParameters for Config {
     fn validate(&self) -> Result<(), EnvError> {
         self.settings().validate("visual-match")
     }

@@ -9,7 +9,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use engram_envs::picture::Picture;
+use engram_envs::canvas::Canvas;
 
 /// How long an episode's last frame stays, in hundredths of a second.
 const LAST_DELAY: u16 = 200;
@@ -17,7 +17,7 @@ const LAST_DELAY: u16 = 200;
 const COLORS: usize = 256;
 
 /// Writes `picture` to `path`.
-pub(super) fn write_png(path: &Path, picture: &Picture) -> Result<()> {
+pub(super) fn write_png(path: &Path, picture: &Canvas) -> Result<()> {
     let write = || -> Result<()> {
         let file = BufWriter::new(create(path)?);
         let mut encoder = png::Encoder::new(file, picture.width() as u32, picture.height() as u32);
@@ -45,7 +45,7 @@ pub(super) struct Animation {
     /// Hundredths of a second that a frame is shown.
     delay: u16,
     /// The picture before this one.
-    shown: Option<Picture>,
+    shown: Option<Canvas>,
 }
 
 /// The part of a picture that has changed: columns and rows.
@@ -71,7 +71,7 @@ impl Animation {
     }
 
     /// Adds a frame; the last one of an episode stays for a while.
-    pub(super) fn add(&mut self, picture: &Picture, last: bool) -> Result<()> {
+    pub(super) fn add(&mut self, picture: &Canvas, last: bool) -> Result<()> {
         let written = self.write(picture, if last { LAST_DELAY } else { self.delay });
         written.with_context(|| format!("cannot write {}", self.path.display()))
     }
@@ -85,7 +85,7 @@ impl Animation {
         flushed.with_context(|| format!("cannot write {}", self.path.display()))
     }
 
-    fn write(&mut self, picture: &Picture, delay: u16) -> Result<()> {
+    fn write(&mut self, picture: &Canvas, delay: u16) -> Result<()> {
         if let Some(file) = self.file.take() {
             let (width, height) = (picture.width() as u16, picture.height() as u16);
             let mut encoder = gif::Encoder::new(BufWriter::new(file), width, height, &[])?;
@@ -102,7 +102,7 @@ impl Animation {
 }
 
 /// The smallest rectangle outside of which both pictures are alike; one pixel where all is.
-fn changed(before: Option<&Picture>, picture: &Picture) -> Changed {
+fn changed(before: Option<&Canvas>, picture: &Canvas) -> Changed {
     let (width, height) = (picture.width(), picture.height());
     let Some(before) = before else {
         return Changed { left: 0, top: 0, width, height };
@@ -122,10 +122,10 @@ fn changed(before: Option<&Picture>, picture: &Picture) -> Changed {
 
 /// The changed part in a palette of its own, exact unless it has too many colors; what has not
 /// changed in it is transparent.
-fn encode(before: Option<&Picture>, picture: &Picture, changed: &Changed) -> gif::Frame<'static> {
+fn encode(before: Option<&Canvas>, picture: &Canvas, changed: &Changed) -> gif::Frame<'static> {
     let &Changed { left, top, width, height } = changed;
     let rows = || (top..top + height).map(|row| 3 * (row * picture.width() + left));
-    let pixels = |picture: &Picture| -> Vec<u8> {
+    let pixels = |picture: &Canvas| -> Vec<u8> {
         rows().flat_map(|start| &picture.pixels()[start..start + 3 * width]).copied().collect()
     };
     let now = pixels(picture);
@@ -167,13 +167,13 @@ fn indexed(
 
 #[cfg(test)]
 mod tests {
-    use engram_envs::picture::{ACTOR, GOAL, INK};
+    use engram_envs::canvas::{ACTOR, GOAL, INK};
 
     use super::*;
 
     /// A picture that is empty but for some rectangles of 4 × 4 pixels.
-    fn picture(corners: &[([f32; 2], [u8; 3])]) -> Picture {
-        let mut picture = Picture::new(40, 30);
+    fn picture(corners: &[([f32; 2], [u8; 3])]) -> Canvas {
+        let mut picture = Canvas::new(40, 30);
         for &(corner, color) in corners {
             picture.rectangle(corner, [4.0, 4.0], color);
         }
@@ -207,7 +207,7 @@ mod tests {
         let mut options = gif::DecodeOptions::new();
         options.set_color_output(gif::ColorOutput::RGBA);
         let mut decoder = options.read_info(File::open(&path).unwrap()).unwrap();
-        let mut screen = Picture::new(40, 30);
+        let mut screen = Canvas::new(40, 30);
         let mut delays = Vec::new();
         for picture in &pictures {
             let frame = decoder.read_next_frame().unwrap().expect("one frame for each picture");
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn more_colors_than_a_gif_has_are_approximated() {
-        let mut many = Picture::new(30, 30);
+        let mut many = Canvas::new(30, 30);
         for i in 0..900_u16 {
             let color = [(i % 30 * 8) as u8, (i / 30 * 8) as u8, 128];
             many.rectangle([f32::from(i % 30), f32::from(i / 30)], [1.0, 1.0], color);

@@ -16,7 +16,7 @@
 use anyhow::Result;
 use engram_analysis::chart::register_letters;
 use engram_envs::VectorEnv;
-use engram_envs::picture::{Color, FAINT, INK, PAPER, Picture, SIGHT, mix};
+use engram_envs::canvas::{Canvas, Color, FAINT, INK, PAPER, SIGHT, mix};
 use engram_mdp::{EnvSpec, Observations, StepType};
 use plotters::prelude::*;
 
@@ -37,8 +37,8 @@ const MOST_BARS: usize = 16;
 /// A moment that can be shown.
 pub(super) struct Scene {
     spec: EnvSpec,
-    picture: Picture,
-    world: Picture,
+    picture: Canvas,
+    world: Canvas,
     step_type: StepType,
     /// Decisions of this episode.
     steps: u32,
@@ -51,15 +51,15 @@ impl Scene {
         register_letters()?;
         Ok(Scene {
             spec: spec.clone(),
-            picture: Picture::new(WIDTH, HEIGHT),
-            world: Picture::new(WORLD.0, WORLD.1),
+            picture: Canvas::new(WIDTH, HEIGHT),
+            world: Canvas::new(WORLD.0, WORLD.1),
             step_type: StepType::First,
             steps: 0,
             episode_return: 0.0,
         })
     }
 
-    pub(super) fn picture(&self) -> &Picture {
+    pub(super) fn picture(&self) -> &Canvas {
         &self.picture
     }
 
@@ -198,7 +198,7 @@ fn warm_or_cold(number: f32) -> Color {
     mix(WHITE, end, number.abs().min(1.0))
 }
 
-fn letters(picture: &mut Picture, text: &str, at: (usize, usize), size: u32, color: Color) {
+fn letters(picture: &mut Canvas, text: &str, at: (usize, usize), size: u32, color: Color) {
     let dimensions = (picture.width() as u32, picture.height() as u32);
     let [red, green, blue] = color;
     let color = RGBColor(red, green, blue);

@@ -8,7 +8,7 @@ pub(crate) const COLUMNS: usize = 11;
 pub(crate) const VIEW: usize = 5;
 
 /// How a board is laid out: `#` is wall, space is floor, `+` is where the player may start, and a
-/// letter is a cell that means something to the world.
+/// letter is a cell that means something to the environment.
 pub(crate) type Map = [&'static [u8; COLUMNS]; ROWS];
 
 /// What lies on a cell.

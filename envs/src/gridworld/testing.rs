@@ -1,10 +1,10 @@
-//! A world of three phases in the hands of a test: what it shows, as text.
+//! An environment of three phases in the hands of a test: what it shows, as text.
 
 use engram_mdp::{Action, Ending, ObservationMut, Seed};
 use rand::RngExt;
 
 use super::VIEW;
-use crate::environment::{Environment, Outcome, World};
+use crate::environment::{Environment, EnvironmentParameters, Outcome};
 
 pub(crate) const NORTH: usize = 0;
 pub(crate) const SOUTH: usize = 1;
@@ -25,9 +25,9 @@ const COLORS: [(char, [u8; 3]); 10] = [
     ('b', [0, 0, 255]),
 ];
 
-/// A world, and the episode that it is in.
+/// An environment, and the episode that it is in.
 pub(crate) struct Play {
-    world: Box<dyn Environment>,
+    environment: Box<dyn Environment>,
     image: [u8; 3 * VIEW * VIEW],
     /// Decisions in this episode.
     pub(crate) steps: u32,
@@ -36,23 +36,23 @@ pub(crate) struct Play {
 }
 
 impl Play {
-    /// A world at the start of its first episode.
-    pub(crate) fn new(config: &dyn World, seed: u64) -> Play {
+    /// An environment at the start of its first episode.
+    pub(crate) fn new(config: &dyn EnvironmentParameters, seed: u64) -> Play {
         config.validate().unwrap();
-        let world = config.make(Seed::new(seed));
-        let mut play = Play { world, image: [0; 75], steps: 0, total: 0.0 };
+        let environment = config.make(Seed::new(seed));
+        let mut play = Play { environment, image: [0; 75], steps: 0, total: 0.0 };
         play.reset();
         play
     }
 
     pub(crate) fn reset(&mut self) {
-        self.world.reset(ObservationMut::U8(&mut self.image));
+        self.environment.reset(ObservationMut::U8(&mut self.image));
         (self.steps, self.total) = (0, 0.0);
     }
 
     pub(crate) fn step(&mut self, action: usize) -> Outcome {
         let observation = ObservationMut::U8(&mut self.image);
-        let outcome = self.world.step(Action::Discrete(action), observation);
+        let outcome = self.environment.step(Action::Discrete(action), observation);
         self.steps += 1;
         self.total += outcome.reward;
         outcome
@@ -64,7 +64,7 @@ impl Play {
     }
 
     pub(crate) fn solved(&self) -> bool {
-        self.world.success().unwrap()
+        self.environment.success().unwrap()
     }
 
     /// What is seen, five lines of five characters.
@@ -96,7 +96,7 @@ pub(crate) struct Score {
 }
 
 /// Plays `episodes` with a random policy.
-pub(crate) fn random_policy(config: &dyn World, episodes: u32, seed: u64) -> Score {
+pub(crate) fn random_policy(config: &dyn EnvironmentParameters, episodes: u32, seed: u64) -> Score {
     let mut play = Play::new(config, seed);
     let mut generator = Seed::new(seed).derive("policy", 0).generator();
     let (mut sum, mut solved, mut length) = (0.0, 0, 0);
@@ -121,18 +121,18 @@ pub(crate) fn random_policy(config: &dyn World, episodes: u32, seed: u64) -> Sco
 }
 
 /// Checks a random policy against what the reference measured: `returns` by delay, and `success`
-/// with its standard error. The reference's two worlds, whose apples are the same, differ by up to
+/// with its standard error. The reference's two environments, whose apples are the same, differ by up to
 /// 4 % in their returns, so these are but roughly known and 6 % are allowed; pycolab holds the
 /// apples to less (`apples.rs`). Success may differ by three standard errors of the difference.
 pub(crate) fn assert_random_policy_is_the_references(
-    world: impl Fn(u32) -> Box<dyn World>,
+    environment: impl Fn(u32) -> Box<dyn EnvironmentParameters>,
     frames_beside: u32,
     returns: [(u32, f64); 4],
     (success, success_error): (f64, f64),
 ) {
     for (delay, expected) in returns {
         let episodes = if delay < 200 { 5000 } else { 2000 };
-        let found = random_policy(&*world(delay), episodes, 1);
+        let found = random_policy(&*environment(delay), episodes, 1);
         assert_eq!(found.length, delay + frames_beside);
         let Score { mean_return, .. } = found;
         let difference = mean_return / expected - 1.0;

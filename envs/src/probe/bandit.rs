@@ -3,9 +3,9 @@
 use engram_mdp::{Action, ActionSpec, Dtype, EnvSpec, ObservationMut, ObservationSpec, Seed};
 use serde::{Deserialize, Serialize};
 
-use crate::environment::{Environment, Outcome, World};
+use crate::canvas::{Canvas, FAINT, GOAL};
+use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{EnvError, within};
-use crate::picture::{FAINT, GOAL, Picture};
 
 /// The parameters of the bandit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub struct Config {
     pub best: usize,
 }
 
-impl World for Config {
+impl EnvironmentParameters for Config {
     fn validate(&self) -> Result<(), EnvError> {
         within("bandit", "arms", self.arms, 2..=4096)?;
         within("bandit", "best", self.best, 0..=self.arms - 1)
@@ -66,12 +66,12 @@ impl Environment for Bandit {
         Some(self.success)
     }
 
-    fn render(&self, picture: &mut Picture) {
-        picture.set_caption("one arm pays");
-        let grid = picture.grid(1, self.config.arms);
+    fn render(&self, canvas: &mut Canvas) {
+        canvas.set_caption("one arm pays");
+        let grid = canvas.grid(1, self.config.arms);
         for arm in 0..self.config.arms {
             let color = if arm == self.config.best { GOAL } else { FAINT };
-            grid.fill(picture, 0, arm as i32, color);
+            grid.fill(canvas, 0, arm as i32, color);
         }
     }
 }

@@ -10,14 +10,14 @@ use engram_mdp::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::environment::{Environment, Outcome, World};
+use crate::canvas::{ACTOR, Canvas, FAINT};
+use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{EnvError, within};
-use crate::picture::{ACTOR, FAINT, Picture};
 
 /// How many actions there are to echo.
 const ACTIONS: usize = 4;
 
-/// The parameters of the counting world.
+/// The parameters of the counting environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -31,13 +31,13 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EpisodeEnding {
-    /// The world ends it.
+    /// The environment ends it.
     Terminated,
     /// A time limit ends it.
     Truncated,
 }
 
-impl World for Config {
+impl EnvironmentParameters for Config {
     fn validate(&self) -> Result<(), EnvError> {
         within("counting", "episode_length", self.episode_length, 1..=1_000_000)
     }
@@ -100,16 +100,16 @@ impl Environment for Counting {
         Outcome { reward, ending: (self.index == self.config.episode_length).then_some(ending) }
     }
 
-    fn render(&self, picture: &mut Picture) {
-        picture.set_caption(format!("frame {} of this episode", self.index));
+    fn render(&self, canvas: &mut Canvas) {
+        canvas.set_caption(format!("frame {} of this episode", self.index));
         let frames = self.config.episode_length + 1;
         let shown = frames.min(100);
-        let grid = picture.grid(1, shown as usize);
+        let grid = canvas.grid(1, shown as usize);
         for frame in 0..shown {
             let passed = frame * frames / shown <= self.index;
-            grid.fill(picture, 0, frame as i32, if passed { ACTOR } else { FAINT });
+            grid.fill(canvas, 0, frame as i32, if passed { ACTOR } else { FAINT });
         }
-        picture.timeline(&[self.config.episode_length], self.index);
+        canvas.timeline(&[self.config.episode_length], self.index);
     }
 }
 

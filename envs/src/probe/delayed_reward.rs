@@ -6,9 +6,9 @@
 use engram_mdp::{Action, ActionSpec, Dtype, EnvSpec, ObservationMut, ObservationSpec, Seed};
 use serde::{Deserialize, Serialize};
 
-use crate::environment::{Environment, Outcome, World};
+use crate::canvas::{ACTOR, Canvas, FAINT, GOAL};
+use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{EnvError, within};
-use crate::picture::{ACTOR, FAINT, GOAL, Picture};
 
 /// The action at the first frame that earns the reward.
 const RIGHT: usize = 1;
@@ -21,7 +21,7 @@ pub struct Config {
     pub delay: u32,
 }
 
-impl World for Config {
+impl EnvironmentParameters for Config {
     fn validate(&self) -> Result<(), EnvError> {
         within("delayed-reward", "delay", self.delay, 0..=1_000_000)
     }
@@ -80,21 +80,21 @@ impl Environment for DelayedReward {
         Some(self.right)
     }
 
-    fn render(&self, picture: &mut Picture) {
-        picture.set_caption(match (self.time, self.right) {
+    fn render(&self, canvas: &mut Canvas) {
+        canvas.set_caption(match (self.time, self.right) {
             (0, _) => "now decide",
             (_, true) => "the right decision was taken, and will be paid for",
             (_, false) => "the wrong decision was taken",
         });
-        let grid = picture.grid(1, 2);
+        let grid = canvas.grid(1, 2);
         for action in [0, 1] {
             let taken = self.time > 0 && (action == RIGHT) == self.right;
             let color = if action == RIGHT { GOAL } else { FAINT };
-            grid.fill(picture, 0, action as i32, color);
+            grid.fill(canvas, 0, action as i32, color);
             if taken {
-                picture.disc(grid.center(0, action as i32), 0.2 * grid.side, ACTOR);
+                canvas.disc(grid.center(0, action as i32), 0.2 * grid.side, ACTOR);
             }
         }
-        picture.timeline(&[1, self.config.delay], self.time);
+        canvas.timeline(&[1, self.config.delay], self.time);
     }
 }

@@ -15,9 +15,9 @@ use engram_mdp::{
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::environment::{Environment, Outcome, World};
+use crate::canvas::{Canvas, FAINT, GOAL, mix};
+use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{EnvError, within};
-use crate::picture::{FAINT, GOAL, Picture, mix};
 
 /// The parameters of recall.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub struct Config {
     pub choices: usize,
 }
 
-impl World for Config {
+impl EnvironmentParameters for Config {
     fn validate(&self) -> Result<(), EnvError> {
         within("recall", "delay", self.delay, 0..=1_000_000)?;
         within("recall", "choices", self.choices, 2..=4096)
@@ -109,8 +109,8 @@ impl Environment for Recall {
         Some(self.success)
     }
 
-    fn render(&self, picture: &mut Picture) {
-        picture.set_caption(match self.time {
+    fn render(&self, canvas: &mut Canvas) {
+        canvas.set_caption(match self.time {
             0 => "the cue is shown",
             time if time < self.query_time => "wait, and remember the cue",
             time if time == self.query_time => "which cue was it?",
@@ -118,13 +118,13 @@ impl Environment for Recall {
         });
         let side = (self.choices as f64).sqrt().ceil() as usize;
         let columns = if self.choices <= 8 { self.choices } else { side };
-        let grid = picture.grid(self.choices.div_ceil(columns), columns);
+        let grid = canvas.grid(self.choices.div_ceil(columns), columns);
         for choice in 0..self.choices {
             let (row, column) = ((choice / columns) as i32, (choice % columns) as i32);
             let cue = if self.time == 0 { GOAL } else { mix(FAINT, GOAL, 0.35) };
-            grid.fill(picture, row, column, if choice == self.cue { cue } else { FAINT });
+            grid.fill(canvas, row, column, if choice == self.cue { cue } else { FAINT });
         }
-        picture.timeline(&[1, self.query_time - 1, 1], self.time);
+        canvas.timeline(&[1, self.query_time - 1, 1], self.time);
     }
 }
 

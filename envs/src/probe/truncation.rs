@@ -4,9 +4,9 @@
 use engram_mdp::{Action, ActionSpec, Dtype, EnvSpec, ObservationMut, ObservationSpec, Seed};
 use serde::{Deserialize, Serialize};
 
-use crate::environment::{Environment, Outcome, World};
+use crate::canvas::{Canvas, GOAL};
+use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{EnvError, within};
-use crate::picture::{GOAL, Picture};
 
 /// The parameters of the truncation probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub struct Config {
     pub episode_length: u32,
 }
 
-impl World for Config {
+impl EnvironmentParameters for Config {
     fn validate(&self) -> Result<(), EnvError> {
         within("truncation", "episode_length", self.episode_length, 1..=1_000_000)
     }
@@ -64,10 +64,10 @@ impl Environment for Truncation {
         Outcome::truncated(1.0)
     }
 
-    fn render(&self, picture: &mut Picture) {
-        picture.set_caption("every decision pays 1, until time cuts the episode off");
-        let area = picture.area();
-        picture.disc([area.width / 2.0, area.height / 2.0], 0.2 * area.height, GOAL);
-        picture.timeline(&[self.config.episode_length], self.time);
+    fn render(&self, canvas: &mut Canvas) {
+        canvas.set_caption("every decision pays 1, until time cuts the episode off");
+        let area = canvas.area();
+        canvas.disc([area.width / 2.0, area.height / 2.0], 0.2 * area.height, GOAL);
+        canvas.timeline(&[self.config.episode_length], self.time);
     }
 }

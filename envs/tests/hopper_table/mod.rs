@@ -165,14 +165,14 @@ impl Scenario {
         let recorded = recorded.expect("a recorded scenario");
         let actions = rows(&recorded["actions"]);
         let their_rewards = list(&recorded["rewards"]);
-        let mut world = hopper(0.0, 0);
+        let mut environment = hopper(0.0, 0);
         let mut observation = vec![0.0; OBSERVATION];
-        world.reset(ObservationMut::F32(&mut observation));
+        environment.reset(ObservationMut::F32(&mut observation));
         let mut ours = vec![observation.clone()];
         let mut our_rewards = Vec::new();
         for t in 0..60 {
             let action = Action::Continuous(actions.get(t).map_or(&[0.0; 3], Vec::as_slice));
-            let outcome = world.step(action, ObservationMut::F32(&mut observation));
+            let outcome = environment.step(action, ObservationMut::F32(&mut observation));
             ours.push(observation.clone());
             our_rewards.push(outcome.reward);
             if outcome.ending.is_some() {
@@ -214,19 +214,19 @@ struct Played {
 
 fn play(policy: &str) -> Played {
     let mut generator = Seed::new(2).generator();
-    let mut world = hopper(0.1, 1);
+    let mut environment = hopper(0.1, 1);
     let mut observation = vec![0.0; OBSERVATION];
     let mut total = [0.0; 4];
     let mut steps = 0.0;
     for _ in 0..EPISODES {
-        world.reset(ObservationMut::F32(&mut observation));
+        environment.reset(ObservationMut::F32(&mut observation));
         loop {
             let mut action = [0.0; 3];
             if policy == "random" {
                 action.fill_with(|| generator.random_range(-1.0..=1.0));
             }
-            let outcome =
-                world.step(Action::Continuous(&action), ObservationMut::F32(&mut observation));
+            let outcome = environment
+                .step(Action::Continuous(&action), ObservationMut::F32(&mut observation));
             let terms = terms(outcome, &action, &observation);
             (0..4).for_each(|i| total[i] += terms[i]);
             steps += 1.0;

@@ -1,4 +1,4 @@
-//! What holds for every world in `configs/env`: it is what its spec says, it is deterministic, and
+//! What holds for every environment in `configs/env`: it is what its spec says, it is deterministic, and
 //! a group of it shows frames in order.
 
 use std::fs;
@@ -51,7 +51,7 @@ fn frames(
     seed: u64,
     steps: usize,
 ) -> Vec<Frames> {
-    let mut group = VectorEnv::new(config, indices, Seed::new(seed)).expect("a valid world");
+    let mut group = VectorEnv::new(config, indices, Seed::new(seed)).expect("a valid environment");
     let mut generator = Seed::new(seed).derive("test", 0).generator();
     let rows = group.frames().rows();
     let mut all = vec![group.frames().clone()];
@@ -63,10 +63,10 @@ fn frames(
 }
 
 #[test]
-fn every_world_shows_what_its_spec_says() {
+fn every_environment_shows_what_its_spec_says() {
     for (name, config) in configs() {
         let spec = config.spec();
-        assert_eq!(config.make(Seed::new(0)).expect("a world").spec(), &spec, "{name}");
+        assert_eq!(config.make(Seed::new(0)).expect("an environment").spec(), &spec, "{name}");
         for (step, frames) in frames(&config, 0..3, 7, 300).iter().enumerate() {
             let checked = frames.check(&spec, 3);
             assert_eq!(checked, Ok(()), "{name} at step {step}");
@@ -75,7 +75,7 @@ fn every_world_shows_what_its_spec_says() {
 }
 
 #[test]
-fn every_world_has_a_configuration() {
+fn every_environment_has_a_configuration() {
     let configs = configs();
     for name in EnvConfig::names() {
         let named = configs.iter().any(|(_, config)| {
@@ -116,7 +116,7 @@ fn an_environment_depends_on_its_index_and_not_on_its_group() {
 #[test]
 fn an_interrupted_episode_is_reported_once_and_never_one_that_had_not_begun() {
     let config = config("counting");
-    let mut group = VectorEnv::new(&config, 4..6, Seed::new(0)).expect("a valid world");
+    let mut group = VectorEnv::new(&config, 4..6, Seed::new(0)).expect("a valid environment");
     assert!(group.interrupt().is_empty(), "no decision was taken");
     let actions = Actions::Discrete(vec![1, 2]);
     group.step(&actions);
@@ -136,7 +136,7 @@ fn an_interrupted_episode_is_reported_once_and_never_one_that_had_not_begun() {
 fn staggered_environments_are_out_of_step_from_their_second_episode_on() {
     let config = config("counting");
     let actions = Actions::Discrete(vec![1; 32]);
-    let group = || VectorEnv::new(&config, 0..32, Seed::new(0)).expect("a valid world");
+    let group = || VectorEnv::new(&config, 0..32, Seed::new(0)).expect("a valid environment");
     let mut in_step = group().staggered(0, Seed::new(3));
     let mut staggered = group().staggered(6, Seed::new(3));
     let mut cut = 0;
@@ -165,7 +165,7 @@ proptest! {
 
     #[test]
     fn frames_come_in_order_and_episodes_add_up(
-        world in prop::sample::select(vec![
+        environment in prop::sample::select(vec![
             "recall", "catch", "cartpole", "counting", "bandit", "tmaze-active", "pendulum-p",
             "visual-match", "key-to-door",
         ]),
@@ -173,8 +173,8 @@ proptest! {
         seed in any::<u64>(),
         steps in 1_usize..250,
     ) {
-        let config = config(world);
-        let mut group = VectorEnv::new(&config, 0..rows, Seed::new(seed)).expect("a valid world");
+        let config = config(environment);
+        let mut group = VectorEnv::new(&config, 0..rows, Seed::new(seed)).expect("a valid environment");
         let mut generator = Seed::new(seed).generator();
         let mut sums = vec![(0.0_f64, 0_u32); rows as usize];
         let mut before = group.frames().step_types.clone();

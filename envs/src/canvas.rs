@@ -1,6 +1,6 @@
-//! A picture of a world for people: pixels, a caption, and the few shapes that worlds are drawn of.
+//! A canvas of an environment for people: pixels, a caption, and the few shapes that environments are drawn of.
 //!
-//! Agents never see one. What an agent sees is its observation; a picture shows what is there.
+//! Agents never see one. What an agent sees is its observation; a canvas shows what is there.
 //! Coordinates are pixels from the upper left corner; edges of lines and discs are smooth.
 
 /// Red, green, blue.
@@ -24,9 +24,9 @@ const STRIP: f32 = 20.0;
 /// Pixels between the strip's parts.
 const GAP: f32 = 2.0;
 
-/// A picture that is being drawn.
+/// A canvas that is being drawn.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Picture {
+pub struct Canvas {
     width: usize,
     height: usize,
     pixels: Vec<u8>,
@@ -42,7 +42,7 @@ pub(crate) struct Grid {
     pub(crate) side: f32,
 }
 
-/// A part of a picture: left, top, width, height.
+/// A part of a canvas: left, top, width, height.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Area {
     pub(crate) left: f32,
@@ -57,11 +57,11 @@ pub fn mix(first: Color, second: Color, share: f32) -> Color {
     [0, 1, 2].map(|i| mixed(i).round() as u8)
 }
 
-impl Picture {
-    /// An empty picture.
-    pub fn new(width: usize, height: usize) -> Picture {
+impl Canvas {
+    /// An empty canvas.
+    pub fn new(width: usize, height: usize) -> Canvas {
         let pixels = PAPER.repeat(width * height);
-        Picture { width, height, pixels, caption: String::new() }
+        Canvas { width, height, pixels, caption: String::new() }
     }
 
     /// Pixels in a row.
@@ -84,7 +84,7 @@ impl Picture {
         &mut self.pixels
     }
 
-    /// What the world says of this moment.
+    /// What the environment says of this moment.
     pub fn caption(&self) -> &str {
         &self.caption
     }
@@ -99,8 +99,8 @@ impl Picture {
         self.caption.clear();
     }
 
-    /// Copies another picture into this one, which is large enough.
-    pub fn paste(&mut self, other: &Picture, left: usize, top: usize) {
+    /// Copies another canvas into this one, which is large enough.
+    pub fn paste(&mut self, other: &Canvas, left: usize, top: usize) {
         for row in 0..other.height {
             let to = 3 * ((top + row) * self.width + left);
             let from = 3 * row * other.width;
@@ -148,13 +148,13 @@ impl Picture {
         self.line(center, center, 2.0 * radius, color);
     }
 
-    /// The picture without the strip at its bottom.
+    /// The canvas without the strip at its bottom.
     pub(crate) fn area(&self) -> Area {
         let height = self.height as f32 - STRIP;
         Area { left: 0.0, top: 0.0, width: self.width as f32, height }
     }
 
-    /// Cells that fill the picture but the strip at its bottom.
+    /// Cells that fill the canvas but the strip at its bottom.
     pub(crate) fn grid(&self, rows: usize, columns: usize) -> Grid {
         let area = self.area();
         let side = (area.width / columns as f32).min(area.height / rows as f32);
@@ -201,9 +201,9 @@ impl Grid {
     }
 
     /// Fills a cell; cells that are large enough leave a gap between them.
-    pub(crate) fn fill(&self, picture: &mut Picture, row: i32, column: i32, color: Color) {
+    pub(crate) fn fill(&self, canvas: &mut Canvas, row: i32, column: i32, color: Color) {
         let gap = if self.side >= 8.0 { 1.0 } else { 0.0 };
-        picture.rectangle(self.corner(row, column), [(self.side - gap).max(1.0); 2], color);
+        canvas.rectangle(self.corner(row, column), [(self.side - gap).max(1.0); 2], color);
     }
 }
 
@@ -217,25 +217,25 @@ fn span(from: f32, to: f32, end: usize) -> std::ops::Range<usize> {
 mod tests {
     use super::*;
 
-    fn at(picture: &Picture, column: usize, row: usize) -> &[u8] {
-        let at = 3 * (row * picture.width() + column);
-        &picture.pixels()[at..at + 3]
+    fn at(canvas: &Canvas, column: usize, row: usize) -> &[u8] {
+        let at = 3 * (row * canvas.width() + column);
+        &canvas.pixels()[at..at + 3]
     }
 
     #[test]
     fn shapes_cover_their_pixels_and_no_others() {
-        let mut picture = Picture::new(20, 50);
-        picture.rectangle([2.0, 3.0], [4.0, 2.0], INK);
-        let inked = picture.pixels().chunks_exact(3).filter(|pixel| **pixel == INK).count();
+        let mut canvas = Canvas::new(20, 50);
+        canvas.rectangle([2.0, 3.0], [4.0, 2.0], INK);
+        let inked = canvas.pixels().chunks_exact(3).filter(|pixel| **pixel == INK).count();
         assert_eq!(inked, 8);
-        assert_eq!((at(&picture, 2, 3), at(&picture, 5, 4)), (&INK[..], &INK[..]));
-        picture.clear();
-        assert_eq!(picture, Picture::new(20, 50));
-        picture.disc([10.0, 10.0], 5.0, ACTOR);
-        assert_eq!(at(&picture, 10, 10), ACTOR);
-        assert_eq!(at(&picture, 10, 4), PAPER);
-        assert_eq!(at(&picture, 5, 5), PAPER, "a disc has no corners");
-        let covered: f32 = picture
+        assert_eq!((at(&canvas, 2, 3), at(&canvas, 5, 4)), (&INK[..], &INK[..]));
+        canvas.clear();
+        assert_eq!(canvas, Canvas::new(20, 50));
+        canvas.disc([10.0, 10.0], 5.0, ACTOR);
+        assert_eq!(at(&canvas, 10, 10), ACTOR);
+        assert_eq!(at(&canvas, 10, 4), PAPER);
+        assert_eq!(at(&canvas, 5, 5), PAPER, "a disc has no corners");
+        let covered: f32 = canvas
             .pixels()
             .chunks_exact(3)
             .map(|pixel| f32::from(PAPER[2] - pixel[2]) / f32::from(PAPER[2] - ACTOR[2]))
@@ -245,29 +245,29 @@ mod tests {
 
     #[test]
     fn what_lies_outside_is_cut_off() {
-        let mut picture = Picture::new(8, 8);
-        picture.rectangle([-5.0, -5.0], [100.0, 7.0], INK);
-        picture.line([-20.0, 6.0], [40.0, 6.0], 2.0, GOAL);
-        picture.disc([f32::NAN, 1.0], 3.0, GOAL);
-        assert_eq!((at(&picture, 0, 1), at(&picture, 7, 2)), (&INK[..], &PAPER[..]));
-        assert_eq!(at(&picture, 7, 6), GOAL);
+        let mut canvas = Canvas::new(8, 8);
+        canvas.rectangle([-5.0, -5.0], [100.0, 7.0], INK);
+        canvas.line([-20.0, 6.0], [40.0, 6.0], 2.0, GOAL);
+        canvas.disc([f32::NAN, 1.0], 3.0, GOAL);
+        assert_eq!((at(&canvas, 0, 1), at(&canvas, 7, 2)), (&INK[..], &PAPER[..]));
+        assert_eq!(at(&canvas, 7, 6), GOAL);
     }
 
     #[test]
     fn the_timeline_is_filled_as_far_as_the_episode_has_come() {
-        let mut picture = Picture::new(100, 40);
-        picture.timeline(&[50, 50], 25);
+        let mut canvas = Canvas::new(100, 40);
+        canvas.timeline(&[50, 50], 25);
         let row = 40 - 6;
-        let dark = (0..100).filter(|&column| at(&picture, column, row) == mix(PAPER, INK, 0.6));
+        let dark = (0..100).filter(|&column| at(&canvas, column, row) == mix(PAPER, INK, 0.6));
         assert_eq!(dark.collect::<Vec<_>>(), (0..23).collect::<Vec<_>>());
-        assert_eq!((at(&picture, 30, row), at(&picture, 49, row)), (&FAINT[..], &PAPER[..]));
+        assert_eq!((at(&canvas, 30, row), at(&canvas, 49, row)), (&FAINT[..], &PAPER[..]));
     }
 
     #[test]
     fn a_picture_is_pasted_where_it_belongs() {
-        let mut small = Picture::new(2, 2);
+        let mut small = Canvas::new(2, 2);
         small.rectangle([1.0, 0.0], [1.0, 1.0], INK);
-        let mut large = Picture::new(5, 5);
+        let mut large = Canvas::new(5, 5);
         large.paste(&small, 2, 3);
         assert_eq!(at(&large, 3, 3), INK);
         assert_eq!(large.pixels().chunks_exact(3).filter(|pixel| **pixel == INK).count(), 1);
