@@ -56,7 +56,7 @@ fn catch(bencher: Bencher<'_, '_>) {
     step(bencher, "name = 'catch'\nrows = 10\ncolumns = 5");
 }
 
-/// The keys that both environments of apples have.
+/// Keys that both environments with apples have.
 const APPLES: &str = "delay = 60\nexplore_frames = 15\nreward_frames = 15\napple_reward = 1.0\n\
                       final_reward = 5.0";
 

@@ -1,22 +1,22 @@
-//! A canvas of an environment for people: pixels, a caption, and the few shapes that environments are drawn of.
+//! Canvas: an environment drawn for people, with a caption and a few shapes.
 //!
-//! Agents never see one. What an agent sees is its observation; a canvas shows what is there.
+//! Agents never see one: a canvas shows the whole state, an observation may hide some of it.
 //! Coordinates are pixels from the upper left corner; edges of lines and discs are smooth.
 
 /// Red, green, blue.
 pub type Color = [u8; 3];
 
-/// What nothing is drawn on.
+/// Background.
 pub const PAPER: Color = [250, 250, 247];
 /// Lines and letters.
 pub const INK: Color = [52, 58, 64];
-/// What is there but does not matter.
+/// Scenery.
 pub const FAINT: Color = [222, 222, 216];
-/// What acts.
+/// The agent's body.
 pub const ACTOR: Color = [228, 120, 70];
-/// What is wanted.
+/// Goals and rewards.
 pub const GOAL: Color = [46, 139, 87];
-/// What the agent perceives.
+/// Marks of the agent's observation.
 pub const SIGHT: Color = [38, 99, 184];
 
 /// Height of the strip at the bottom that shows how far an episode has come.
@@ -24,7 +24,7 @@ const STRIP: f32 = 20.0;
 /// Pixels between the strip's parts.
 const GAP: f32 = 2.0;
 
-/// A canvas that is being drawn.
+/// Pixels and a caption.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Canvas {
     width: usize,
@@ -84,7 +84,7 @@ impl Canvas {
         &mut self.pixels
     }
 
-    /// What the environment says of this moment.
+    /// One line of text about this moment.
     pub fn caption(&self) -> &str {
         &self.caption
     }

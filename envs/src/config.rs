@@ -10,7 +10,8 @@ use crate::{
     recall, tmaze, truncation, visual_match,
 };
 
-/// Every environment by name, with its parameters. `name` is the tag; the other keys are the environment's.
+/// Every environment by name, with its parameters. `name` is the tag; the other keys are the
+/// environment's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case")]
 pub enum EnvConfig {
@@ -59,8 +60,8 @@ impl EnvConfig {
         self.environment().validate()
     }
 
-    /// What the environment shows and accepts; the parameters are valid. The spec's name carries the
-    /// parameters that change what a frame looks like.
+    /// Observations and actions of the environment; the parameters are valid. The spec's name
+    /// carries the parameters that change what a frame looks like.
     pub fn spec(&self) -> EnvSpec {
         self.environment().spec().checked().expect("valid parameters make a valid spec")
     }

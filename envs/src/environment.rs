@@ -1,4 +1,4 @@
-//! What an environment is, and what its parameters say of it before it is made.
+//! The two traits of an environment: its parameters, and the environment that they make.
 
 use engram_mdp::{Action, Ending, EnvSpec, ObservationMut, Seed};
 
@@ -7,30 +7,30 @@ use crate::canvas::Canvas;
 
 /// One environment.
 pub trait Environment: Send {
-    /// What it shows and accepts.
+    /// Its observations and actions.
     fn spec(&self) -> &EnvSpec;
 
     /// Starts an episode, and writes its first observation.
     fn reset(&mut self, observation: ObservationMut<'_>);
 
-    /// Takes one decision, and writes what is seen after it. An action is within the spec.
+    /// Takes one decision, and writes the next observation. An action is within the spec.
     fn step(&mut self, action: Action<'_>, observation: ObservationMut<'_>) -> Outcome;
 
-    /// Whether the task was solved, where the environment can tell. Asked when the episode has ended.
+    /// Success of the episode that has just ended; `None` where the task has no such notion.
     fn success(&self) -> Option<bool> {
         None
     }
 
-    /// Draws what is there, for people: more than the agent may see. The canvas is empty.
+    /// Draws the whole state for people, on an empty canvas.
     fn render(&self, canvas: &mut Canvas);
 }
 
-/// What a decision led to, beside the observation.
+/// Result of a decision, beside the observation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outcome {
     /// The reward that follows the decision.
     pub reward: f32,
-    /// How the episode ended, if it did.
+    /// Ending of the episode, if it ended.
     pub ending: Option<Ending>,
 }
 
@@ -56,9 +56,9 @@ pub trait EnvironmentParameters {
     /// Checks every parameter; the error names the range of a bad one.
     fn validate(&self) -> Result<(), EnvError>;
 
-    /// What the environment shows and accepts. Its name carries the parameters that change what a frame
-    /// looks like, and no others: an agent trained in a short corridor may be evaluated in a long
-    /// one. The parameters are valid.
+    /// Observations and actions of the environment. The spec's name holds the parameters that
+    /// change a frame's look, and no others: an agent trained in a short corridor may be evaluated
+    /// in a long one. The parameters are valid.
     fn spec(&self) -> EnvSpec;
 
     /// The environment itself; everything random in it comes from `seed`. The parameters are valid.

@@ -1,11 +1,11 @@
-//! What can be wrong with an `[env]` section.
+//! Errors of an `[env]` section.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use thiserror::Error;
 
-/// What is wrong with an `[env]` section, and what would be right.
+/// Error in an `[env]` section; the message says what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EnvError {
     /// No environment is named.
@@ -47,7 +47,7 @@ pub enum EnvError {
         environment: String,
         /// The key.
         key: String,
-        /// What was found, and what was expected.
+        /// The value found, and the type expected.
         reason: String,
     },
     /// A parameter's value is out of range.
@@ -59,7 +59,7 @@ pub enum EnvError {
         key: &'static str,
         /// The value.
         found: String,
-        /// What it may be.
+        /// Its range.
         range: String,
     },
 }

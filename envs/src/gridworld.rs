@@ -1,8 +1,8 @@
-//! What Passive Visual Match and Key-to-Door share: a board, a player who sees 5 × 5 cells of it,
-//! and an episode of three phases with apples in the middle.
+//! Shared base of Passive Visual Match and Key-to-Door: a board, a player who sees 5 × 5 cells of
+//! it, and an episode of three phases with apples in the middle.
 //!
-//! After the environments of Hung et al. 2019 (<https://doi.org/10.1038/s41467-019-13073-w>), with the
-//! numbers of Ni et al. 2023 (<https://arxiv.org/abs/2307.03864>).
+//! After the environments of Hung et al. 2019 (<https://doi.org/10.1038/s41467-019-13073-w>), with
+//! the numbers of Ni et al. 2023 (<https://arxiv.org/abs/2307.03864>).
 //!
 //! ```text
 //! phase      Explore ──────────▶ Apples ──────────▶ Reward ──────────▶ Last, terminated
@@ -10,16 +10,17 @@
 //! board      own board           10 of 22 apples    own board
 //! ```
 //!
-//! A phase's last decision is carried out and paid, but its board is not shown: what is seen is the
-//! first board of the next phase. Only the last phase shows its last board.
+//! A phase's last decision is carried out and paid, but its board is not shown: the observation is
+//! the first board of the next phase. Only the last phase shows its last board.
 //!
 //! Actions 0 to 3 move north, south, west and east, by one cell; what blocks the way, or the edge
 //! of the board, makes it a step on the spot. Within a decision the player moves first, then what
 //! it steps on happens, then the clock ticks. An apple that was taken at frame f grows again at the
 //! end of frame f + 21; who stands there then gets it one frame later.
 //!
-//! In reading order: `gridworld/board.rs` holds tiles, colors and the view; `gridworld/apples.rs` the
-//! phase between; here is the episode; `gridworld/drawing.rs` shows it to people. An environment is a `Story`: its two boards, and what happens there.
+//! In reading order: `gridworld/board.rs` holds tiles, colors and the view; `gridworld/apples.rs`
+//! the phase between; here is the episode; `gridworld/drawing.rs` draws it. An environment is a
+//! `Story`: its two boards and their rules.
 
 mod apples;
 mod board;
@@ -38,7 +39,7 @@ use crate::environment::{Environment, Outcome};
 use crate::error::{EnvError, within};
 use apples::Apples;
 
-/// What an experiment chooses about the three phases.
+/// Parameters of the three phases.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// Decisions of the first phase.
@@ -61,7 +62,7 @@ pub(crate) enum Phase {
     Reward,
 }
 
-/// What makes one environment of the other: its first and its last board, and what happens on them.
+/// The part that differs between these environments: the first and the last board, and their rules.
 pub(crate) trait Story: Send {
     /// Draws what is new in an episode, and lays out its first board.
     fn explore(&mut self, generator: &mut Generator) -> Board;
@@ -75,13 +76,13 @@ pub(crate) trait Story: Send {
     /// The player has moved in the last phase. Returns whether this has just solved the task.
     fn solves(&mut self, board: &mut Board) -> bool;
 
-    /// Whether the player cannot walk onto a tile that is neither wall nor floor.
+    /// True if the player cannot walk onto a tile that is neither wall nor floor.
     fn blocks(&self, tile: Tile, phase: Phase) -> bool;
 
-    /// What the player should do now, in words for people.
+    /// Caption for people: the task of this phase.
     fn caption(&self, phase: Phase) -> String;
 
-    /// What the player must keep in mind, or has in its pocket.
+    /// Tile that the player must remember or carries.
     fn carried(&self) -> Option<Tile>;
 }
 
@@ -104,7 +105,7 @@ impl Settings {
     }
 }
 
-/// What an environment of three phases shows and accepts: an image `[3, 5, 5]`, four moves.
+/// Spec of an environment of three phases: an image `[3, 5, 5]`, four moves.
 pub(crate) fn spec(name: &str) -> EnvSpec {
     EnvSpec {
         name: name.into(),
@@ -157,7 +158,7 @@ impl<S: Story> ThreePhases<S> {
         }
     }
 
-    /// What happens where the player stands now. Returns the reward.
+    /// Applies the rules of the player's cell. Returns the reward.
     fn happen(&mut self) -> f32 {
         match self.phase {
             Phase::Explore => {

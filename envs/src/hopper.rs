@@ -1,7 +1,7 @@
 //! Hopper: a torso on one leg with thigh, shin and foot, to hop to the right without falling. The
-//! first of a family; what all robots share is in [`locomotion`](crate::locomotion).
+//! first of a family; the shared parts are in [`locomotion`](crate::locomotion).
 //!
-//! Shown in full, by positions alone (`p`), or by velocities alone (`v`): the latter two are the
+//! Observed in full, by positions alone (`p`), or by velocities alone (`v`): the latter two are the
 //! classic partially observable versions (Ni et al. 2022, <https://arxiv.org/abs/2110.05038>).
 
 use std::f32::consts::FRAC_PI_4;
@@ -68,7 +68,7 @@ pub struct Config {
     /// Every joint starts at an angle drawn from plus or minus this, in radians; 0.1 in the
     /// original.
     pub reset_noise: f32,
-    /// What is shown.
+    /// Observed part of the state.
     pub observe: Observe,
 }
 

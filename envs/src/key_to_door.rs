@@ -47,7 +47,7 @@ const REWARD: Map = [
     b"   #####   ",
     b"           ",
 ];
-/// Where the indicator is shown: in view from wherever the key may lie.
+/// Cell of the indicator: in view from wherever the key may lie.
 const INDICATOR: Cell = Cell { row: 0, column: 5 };
 /// Decisions that suffice to find the key: to the opening in the middle at most 4, from where all
 /// of the room is in view, and 4 more.
@@ -99,7 +99,7 @@ impl EnvironmentParameters for Config {
         Box::new(ThreePhases::new(self.spec(), self.settings(), story, seed))
     }
 
-    /// How many apples can be had is not known; without them it is the door alone.
+    /// Known without apples only: the door alone. The number of apples within reach is not known.
     fn optimum(&self) -> Option<f32> {
         let known = self.apple_reward == 0.0
             && self.explore_frames >= SUFFICIENT_EXPLORE_FRAMES
@@ -107,7 +107,8 @@ impl EnvironmentParameters for Config {
         known.then_some(self.final_reward)
     }
 
-    /// Without credit across the apples nobody fetches the key: Ni et al. 2023 draw their line here.
+    /// Without credit across the apples nobody fetches the key: Ni et al. 2023 draw their line
+    /// here.
     fn memoryless(&self) -> Option<f32> {
         Some(0.0)
     }

@@ -1,8 +1,8 @@
 //! Environments: what an agent acts in.
 //!
-//! An [`Environment`] is one environment. [`EnvConfig`] is the `[env]` part of an experiment: it names
-//! an environment, checks its parameters, and makes it. [`VectorEnv`] steps a group of them in columns,
-//! resets what has ended, and records every frame, the Last ones too.
+//! An [`Environment`] is one environment. [`EnvConfig`] is the `[env]` part of an experiment: it
+//! names an environment, checks its parameters, and makes it. [`VectorEnv`] steps a group of them
+//! in columns, resets what has ended, and records every frame, the Last ones too.
 //!
 //! | environment | solved by | after |
 //! |---|---|---|
@@ -17,7 +17,8 @@
 //!
 //! For people, every environment draws itself as a [`Canvas`](canvas::Canvas).
 //!
-//! A new environment is one file with a `Config` that implements [`EnvironmentParameters`], and one arm of [`EnvConfig`].
+//! A new environment is one file with a `Config` that implements [`EnvironmentParameters`], and one
+//! arm of [`EnvConfig`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -1,9 +1,9 @@
-//! Robots that walk, hop or run to the right, after the PyBullet locomotion environments (Ellenberger
-//! 2018, themselves after Roboschool), on the physics of rapier.
+//! Robots that walk, hop or run to the right, after the PyBullet locomotion environments
+//! (Ellenberger 2018, themselves after Roboschool), on the physics of rapier.
 //!
-//! A robot is data, a `Robot`: capsules, hinges, torques, and when it counts as fallen. What all
-//! robots share is here: the `Locomotion` environment with the observation and the reward of the
-//! original, and in `locomotion/body.rs` the physical body in its environment.
+//! A robot is data, a `Robot`: capsules, hinges, torques, and limits beyond which it has fallen.
+//! This file holds the `Locomotion` environment with the observation and the reward of the
+//! original; `locomotion/body.rs` holds the physical body.
 //!
 //! | observation | |
 //! |---|---|
@@ -34,7 +34,7 @@ use body::{Body, Poses};
 
 /// Seconds between two decisions.
 pub const TIME_STEP: f32 = 0.0165;
-/// How far to the right the target is, in meters.
+/// Distance of the target to the right, in meters.
 const TARGET: f32 = 1000.0;
 /// Weight of the mean product of action and joint velocity.
 const ELECTRICITY_COST: f32 = 2.0;
@@ -74,7 +74,7 @@ pub(crate) struct Robot {
 pub(crate) struct Limb {
     /// The link above: the torso, or a limb before this one.
     pub(crate) parent: Parent,
-    /// Where the hinge is.
+    /// Position of the hinge.
     pub(crate) hinge: [f32; 3],
     /// The axis it turns around.
     pub(crate) axis: [f32; 3],
@@ -84,18 +84,18 @@ pub(crate) struct Limb {
     pub(crate) torque: f32,
     /// Its shape.
     pub(crate) capsule: Capsule,
-    /// Whether its contact with the floor is observed.
+    /// Visibility of its contact with the floor.
     pub(crate) ground_contact: GroundContact,
 }
 
-/// What a limb hangs on.
+/// Parent of a limb.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Parent {
     Torso,
     Limb(usize),
 }
 
-/// Whether a limb's contact with the floor is part of the observation.
+/// Visibility of a limb's contact with the floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GroundContact {
     Hidden,
@@ -127,12 +127,12 @@ impl Robot {
     }
 }
 
-/// What an experiment may choose about a robot.
+/// Parameters that every robot has.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// The indices of the full observation that are shown.
     pub(crate) shown: &'static [usize],
-    /// How the choice is called in the spec's name.
+    /// The choice, as the spec's name says it.
     pub(crate) observe: crate::Observe,
     /// Decisions after which an episode is cut off.
     pub(crate) max_steps: u32,
@@ -166,7 +166,7 @@ pub(crate) struct Locomotion {
     time: u32,
 }
 
-/// What one look at the body tells, beside the observation.
+/// Measurements of the body that are no part of the observation.
 struct Look {
     height: f32,
     pitch: f32,
@@ -244,7 +244,7 @@ impl Locomotion {
         }
     }
 
-    /// What the action cost: torque times velocity, torque alone, and joints at their limits.
+    /// Cost of the action: torque times velocity, torque alone, and joints at their limits.
     fn cost(&self, action: &[f32], joints_at_limit: usize) -> f32 {
         let joints = action.len() as f32;
         let velocities = self.full[TORSO_NUMBERS + 1..].iter().step_by(2);
@@ -328,7 +328,7 @@ fn euler_angles(rotation: Rotation) -> (f32, f32, f32) {
     (roll, pitch, yaw)
 }
 
-/// How far the center of mass of a robot falls and drifts forward under constant actions, from rest.
+/// Fall and forward drift of a robot's center of mass under constant actions, from rest.
 #[cfg(test)]
 pub(crate) fn flight(robot: &Robot, action: &[f32], steps: usize) -> (f32, f32) {
     let mut body = Body::new(robot, &vec![0.0; robot.limbs.len()]);

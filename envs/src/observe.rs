@@ -1,4 +1,4 @@
-//! Which part of a physical environment is shown: all of it, or positions or velocities alone.
+//! Observed part of a physical environment: all of it, or positions or velocities alone.
 //!
 //! Hiding half of the state turns a control task into a memory task: an agent that sees only
 //! positions must estimate velocities, and one that sees only velocities must integrate them
@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What is shown of a physical environment.
+/// Observed part of a physical environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Observe {
@@ -22,7 +22,7 @@ pub enum Observe {
     Velocities,
 }
 
-/// Where the numbers of a full observation belong.
+/// Indices of a full observation, by the part that they belong to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     /// Every index.

@@ -60,7 +60,7 @@ fn read<T: for<'de> Deserialize<'de>>(table: &toml::Table) -> Result<T, Fault> {
     T::deserialize(Node(toml::Value::Table(table.clone())))
 }
 
-/// Why a table cannot be read.
+/// Reason why a table cannot be read.
 #[derive(Debug)]
 enum Fault {
     Choice { found: String, known: &'static [&'static str] },

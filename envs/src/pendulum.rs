@@ -33,7 +33,7 @@ const LAYOUT: Layout = Layout { full: &[0, 1, 2], positions: &[0, 1], velocities
 pub struct Config {
     /// Decisions after which an episode is cut off.
     pub max_steps: u32,
-    /// What is shown.
+    /// Observed part of the state.
     pub observe: Observe,
 }
 

@@ -10,7 +10,8 @@
 //! The corridor has `corridor_length` cells between start and junction. *Passive*: the agent starts
 //! at the oracle. *Active*: it starts one cell to the right, and must walk back first; so the task
 //! asks for credit assignment over the whole corridor as well as memory. An episode lasts exactly
-//! as long as the optimal policy takes, and the last decision is paid 1 at the goal and 0 elsewhere.
+//! as long as the optimal policy takes, and the last decision is paid 1 at the goal and 0
+//! elsewhere.
 //!
 //! The observation is `[0, goal]` the first time the oracle's cell is seen, `[0, 0]` in the
 //! corridor and at the oracle afterwards, and `[1, y]` at the junction and the goals: the agent is
@@ -37,15 +38,15 @@ const RIGHT: usize = 0;
 pub struct Config {
     /// Moves between the start and the junction.
     pub corridor_length: u32,
-    /// Where the oracle is.
+    /// Position of the oracle.
     pub oracle: Oracle,
-    /// What a wrong move costs: `1 / corridor_length`, but when?
+    /// Time at which a wrong move costs `1 / corridor_length`.
     pub penalty: Penalty,
     /// The reward of every step but the last that ends at the oracle; 0 in the paper.
     pub distract_reward: f32,
 }
 
-/// Where the oracle is.
+/// Position of the oracle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Oracle {
@@ -55,7 +56,7 @@ pub enum Oracle {
     Active,
 }
 
-/// When a step is penalized.
+/// Time of a penalty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Penalty {
@@ -75,7 +76,7 @@ impl Oracle {
         }
     }
 
-    /// How far behind the start it is.
+    /// Its distance behind the start.
     fn offset(self) -> i32 {
         match self {
             Oracle::Passive => 0,
@@ -169,7 +170,7 @@ impl Tmaze {
         }
     }
 
-    /// Whether a step that is not the last is penalized.
+    /// True if a step that is not the last is penalized.
     fn penalized(&self, action: usize, from: i32, oracle_was_seen: bool) -> bool {
         match self.penalty {
             Penalty::Behind => self.position.0 < self.time - self.offset,

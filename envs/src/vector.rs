@@ -28,7 +28,7 @@ pub struct VectorEnv {
     spec: EnvSpec,
     observation_len: usize,
     environments: Vec<Box<dyn Environment>>,
-    /// What every environment shows now, one row each.
+    /// Current frames, one row per environment.
     frames: Frames,
     /// The episodes in progress, one per row.
     progress: Vec<Progress>,
@@ -42,7 +42,7 @@ struct Progress {
     env_index: u32,
     env_steps: u32,
     episode_return: f64,
-    /// Where the episode is cut off, if its environment does not end it before.
+    /// Step at which the episode is cut off, if it has not ended before.
     limit: Option<u32>,
 }
 
@@ -80,12 +80,12 @@ impl VectorEnv {
         self
     }
 
-    /// What every environment of the group shows and accepts.
+    /// Observations and actions of every environment of the group.
     pub fn spec(&self) -> &EnvSpec {
         &self.spec
     }
 
-    /// What every environment shows now, one row each.
+    /// Current frames, one row per environment.
     pub fn frames(&self) -> &Frames {
         &self.frames
     }
@@ -172,7 +172,7 @@ impl Progress {
     }
 }
 
-/// Writes the action of one row where the next frame shows it, clamped; returns it.
+/// Writes one row's action, clamped, into the next frame; returns it.
 fn record<'a>(to: &'a mut Actions, row: usize, from: &Actions, spec: ActionSpec) -> Action<'a> {
     to.set_row(row, Some((from, row)), spec.len());
     match (to, spec) {

@@ -69,11 +69,11 @@ pub struct Config {
     pub apple_reward: f32,
     /// The reward of the right answer; 5 in the paper of 2023.
     pub final_reward: f32,
-    /// Which color lies where in the last phase.
+    /// Arrangement of the colors in the last phase.
     pub colors: Colors,
 }
 
-/// Which of red, green and blue lies left, in the middle and right in the last phase.
+/// Arrangement of red, green and blue (left, middle, right) in the last phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Colors {
@@ -111,7 +111,8 @@ impl EnvironmentParameters for Config {
         Box::new(ThreePhases::new(self.spec(), self.settings(), story, seed))
     }
 
-    /// How many apples can be had is not known; without them it is the right answer alone.
+    /// Known without apples only: the right answer alone. The number of apples within reach is not
+    /// known.
     fn optimum(&self) -> Option<f32> {
         let known = self.apple_reward == 0.0 && self.reward_frames >= SUFFICIENT_FRAMES;
         known.then_some(self.final_reward)
@@ -125,11 +126,11 @@ impl EnvironmentParameters for Config {
 
 struct VisualMatch {
     colors: Colors,
-    /// What lies left, in the middle and right.
+    /// Colors left, in the middle and right.
     permutation: [Tile; 3],
-    /// Where the target lies in the last phase: left, in the middle or right.
+    /// Position of the target in the last phase: left, in the middle or right.
     target: usize,
-    /// Where these are.
+    /// Cells of these three.
     choices: [Cell; 3],
     answered: bool,
 }

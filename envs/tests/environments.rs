@@ -1,5 +1,5 @@
-//! What holds for every environment in `configs/env`: it is what its spec says, it is deterministic, and
-//! a group of it shows frames in order.
+//! Properties of every environment in `configs/env`: it is what its spec says, it is deterministic,
+//! and a group of it shows frames in order.
 
 use std::fs;
 use std::path::PathBuf;

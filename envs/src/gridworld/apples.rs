@@ -1,11 +1,11 @@
-//! The phase between: apples to collect, for nothing that is remembered.
+//! The middle phase: apples to collect, which need no memory.
 
 use engram_mdp::Generator;
 use rand::RngExt;
 
 use super::board::{Board, Cell, Map, Tile, cells};
 
-/// `a` is where an apple may grow.
+/// Map of the orchard: an apple may grow at `a`.
 const MAP: Map = [
     b"###########",
     b"#a a a a a#",
@@ -27,7 +27,7 @@ const REST: u32 = 20;
 pub(super) struct Apples {
     /// The cells, those of this episode first.
     cells: [Cell; CANDIDATES],
-    /// When each was last taken; 0 if it never was.
+    /// Frame at which each was last taken; 0 if it never was.
     taken: [u32; APPLES],
     start: Cell,
 }

@@ -7,11 +7,11 @@ pub(crate) const COLUMNS: usize = 11;
 /// Rows and columns of the view, in whose middle the player is.
 pub(crate) const VIEW: usize = 5;
 
-/// How a board is laid out: `#` is wall, space is floor, `+` is where the player may start, and a
+/// Layout of a board: `#` is wall, space is floor, `+` is where the player may start, and a
 /// letter is a cell that means something to the environment.
 pub(crate) type Map = [&'static [u8; COLUMNS]; ROWS];
 
-/// What lies on a cell.
+/// Content of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tile {
     Floor,
@@ -46,7 +46,7 @@ impl Tile {
     }
 }
 
-/// A place on the board.
+/// A cell of the board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cell {
     pub(crate) row: usize,

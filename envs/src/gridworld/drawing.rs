@@ -3,7 +3,7 @@
 use super::board::{Board, COLUMNS, Cell, ROWS, Tile, VIEW};
 use crate::canvas::{ACTOR, Canvas, Color, Grid, INK, PAPER, SIGHT, mix};
 
-/// How much paler the board is where the player does not see it.
+/// Share of paper color over cells that the player does not see.
 const PALENESS: f32 = 0.55;
 
 /// Draws the whole board, paler where the player does not see it.

@@ -1,4 +1,4 @@
-//! An environment of three phases in the hands of a test: what it shows, as text.
+//! Test player of an environment of three phases; observations become text.
 
 use engram_mdp::{Action, Ending, ObservationMut, Seed};
 use rand::RngExt;
@@ -67,7 +67,7 @@ impl Play {
         self.environment.success().unwrap()
     }
 
-    /// What is seen, five lines of five characters.
+    /// The view, as five lines of five characters.
     pub(crate) fn view(&self) -> Vec<String> {
         let character = |cell: usize| {
             let color = [0, 25, 50].map(|channel| self.image[channel + cell]);
@@ -78,7 +78,7 @@ impl Play {
         (0..VIEW).map(line).collect()
     }
 
-    /// Where a character is seen: rows and columns from the player, south and east.
+    /// Position of a character in the view: rows and columns from the player, south and east.
     pub(crate) fn find(&self, character: char) -> Option<(i32, i32)> {
         let view = self.view().concat();
         let at = view.chars().position(|seen| seen == character)? as i32;
@@ -86,7 +86,7 @@ impl Play {
     }
 }
 
-/// What a random policy earns.
+/// Result of a random policy.
 pub(crate) struct Score {
     pub(crate) mean_return: f64,
     /// The share of episodes that were solved.
@@ -120,10 +120,10 @@ pub(crate) fn random_policy(config: &dyn EnvironmentParameters, episodes: u32, s
     }
 }
 
-/// Checks a random policy against what the reference measured: `returns` by delay, and `success`
-/// with its standard error. The reference's two environments, whose apples are the same, differ by up to
-/// 4 % in their returns, so these are but roughly known and 6 % are allowed; pycolab holds the
-/// apples to less (`apples.rs`). Success may differ by three standard errors of the difference.
+/// Checks a random policy against the reference: `returns` by delay, and `success` with its
+/// standard error. The reference's two environments, whose apples are the same, differ by up to 4 %
+/// in their returns, so these are but roughly known and 6 % are allowed; pycolab holds the apples
+/// to less (`apples.rs`). Success may differ by three standard errors of the difference.
 pub(crate) fn assert_random_policy_is_the_references(
     environment: impl Fn(u32) -> Box<dyn EnvironmentParameters>,
     frames_beside: u32,

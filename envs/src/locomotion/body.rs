@@ -13,21 +13,21 @@ use super::{Capsule, Limb, Parent, Robot, TIME_STEP};
 const SUBSTEPS: usize = 4;
 const GRAVITY: f32 = 9.8;
 const DENSITY: f32 = 1000.0;
-/// How far the box of a link's inertia reaches beyond its capsule.
+/// Margin of the box of a link's inertia around its capsule.
 const INERTIA_MARGIN: f32 = 0.04;
 /// Damping by speed, and by its square.
 const DAMPING: f32 = 0.04;
 const FLOOR_FRICTION: f32 = 0.8;
 /// The greatest speed of a coordinate, in meters or radians per second.
 const MAX_SPEED: f32 = 100.0;
-/// How near to the floor a foot counts as touching it: where Bullet keeps a contact.
+/// Distance to the floor within which a foot counts as touching it: Bullet's contact margin.
 const TOUCH_DISTANCE: f32 = 0.005;
 
 /// The axis of a hinge in its own frame.
 const HINGE_AXIS: JointAxis = JointAxis::AngY;
 /// A hinge further beyond its limit than this is not turned back.
 const MAX_LIMIT_CORRECTION: f32 = 0.04;
-/// How far a hinge must be beyond a limit to be held by it, when it is not turned back.
+/// Distance beyond a limit from which a hinge is held by it, when it is not turned back.
 const HOLD: f32 = 1e-5;
 
 const FLOOR: InteractionGroups =
@@ -46,7 +46,7 @@ pub(super) struct Body {
     seen: Poses,
 }
 
-/// Where a body is.
+/// Position of a body.
 #[derive(Clone, Copy)]
 pub(super) struct Poses {
     /// The torso.
@@ -106,7 +106,7 @@ impl Body {
         }
     }
 
-    /// Where the torso and the mean of all parts are seen to be.
+    /// Observed positions of the torso and of the mean of all parts.
     pub(super) fn seen(&self) -> Poses {
         self.seen
     }
@@ -142,7 +142,7 @@ impl Body {
         Poses { torso, mean_of_parts: sum / parts as f32 }
     }
 
-    /// Where every link is, the torso first: its number, the ends of its capsule, their radius.
+    /// Every link, the torso first: its number, the ends of its capsule, their radius.
     pub(super) fn capsules(
         &self,
         robot: &Robot,
@@ -157,7 +157,7 @@ impl Body {
         })
     }
 
-    /// Whether a limb touches the floor.
+    /// True if a limb touches the floor.
     pub(super) fn touches_floor(&self, limb: usize) -> bool {
         let Some(pair) = self.world.contact_pair(self.limbs[limb].collider, self.floor) else {
             return false;

@@ -11,7 +11,7 @@ use crate::error::{EnvError, within};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// How many arms there are.
+    /// Number of arms.
     pub arms: usize,
     /// The arm that pays 1; the others pay nothing.
     pub best: usize,

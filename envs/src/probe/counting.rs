@@ -14,7 +14,7 @@ use crate::canvas::{ACTOR, Canvas, FAINT};
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{EnvError, within};
 
-/// How many actions there are to echo.
+/// Number of actions to echo.
 const ACTIONS: usize = 4;
 
 /// The parameters of the counting environment.
@@ -23,11 +23,11 @@ const ACTIONS: usize = 4;
 pub struct Config {
     /// Decisions per episode.
     pub episode_length: u32,
-    /// How every episode ends.
+    /// Ending of every episode.
     pub ending: EpisodeEnding,
 }
 
-/// How every episode ends.
+/// Ending of every episode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EpisodeEnding {

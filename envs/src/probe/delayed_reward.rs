@@ -50,7 +50,7 @@ struct DelayedReward {
     spec: EnvSpec,
     /// Decisions taken in this episode.
     time: u32,
-    /// Whether the first of them was the right one.
+    /// True if the first decision was the right one.
     right: bool,
 }
 

@@ -25,7 +25,7 @@ use crate::error::{EnvError, within};
 pub struct Config {
     /// Blank frames between the cue and the question.
     pub delay: u32,
-    /// How many cues there are, and as many actions.
+    /// Number of cues, and of actions.
     pub choices: usize,
 }
 

@@ -18,7 +18,7 @@ const EPISODES: usize = 200;
 const OBSERVATION: usize = 15;
 const REST_HEIGHT: f32 = 1.25;
 
-/// Where a number of interest lies in the full observation.
+/// Index of a number of interest in the full observation.
 const HEIGHT: usize = 0;
 const PITCH: usize = 7;
 const FOOT_VELOCITY: usize = 13;
@@ -34,12 +34,12 @@ pub(crate) struct Line {
     what: String,
     ours: f32,
     theirs: f32,
-    /// How far the two may be apart, where they are held to be alike.
+    /// Tolerance, where the two are held to be alike.
     pub(crate) tolerance: Option<f32>,
 }
 
 impl Line {
-    /// Whether the two are as near as they are held to be.
+    /// True if the two are within the tolerance.
     pub(crate) fn agrees(&self) -> bool {
         self.tolerance.is_none_or(|tolerance| (self.ours - self.theirs).abs() <= tolerance)
     }
@@ -204,7 +204,7 @@ impl Scenario {
     }
 }
 
-/// What many episodes of a policy came to.
+/// Result of many episodes of a policy.
 struct Played {
     mean_return: f32,
     mean_length: f32,
