@@ -4,11 +4,12 @@ use engram_mdp::{EnvSpec, Seed};
 use serde::{Deserialize, Serialize};
 
 use crate::environment::{Environment, EnvironmentParameters};
-use crate::error::EnvError;
-use crate::{
-    bandit, cartpole, catch, counting, delayed_reward, hopper, key_to_door, parse, pendulum,
-    recall, tmaze, truncation, visual_match,
+use crate::environments::{
+    bandit, cartpole, catch, counting, delayed_reward, hopper, key_to_door, pendulum, recall,
+    tmaze, truncation, visual_match,
 };
+use crate::error::EnvError;
+use crate::parse;
 
 /// Every environment by name, with its parameters. `name` is the tag; the other keys are the
 /// environment's.

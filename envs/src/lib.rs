@@ -4,17 +4,6 @@
 //! names an environment, checks its parameters, and makes it. [`VectorEnv`] steps a group of them
 //! in columns, resets what has ended, and records every frame, the Last ones too.
 //!
-//! | environment | solved by | after |
-//! |---|---|---|
-//! | [`counting`], [`bandit`], [`delayed_reward`], [`truncation`] | probes: each fails for one reason | – |
-//! | [`recall`] | remembering one cue | – |
-//! | [`catch`] | a reaction | bsuite |
-//! | [`cartpole`], [`pendulum`] | control, from positions or velocities alone if asked | Gymnasium |
-//! | [`tmaze`] | memory (passive), memory and credit (active) | Ni et al. 2023 |
-//! | [`visual_match`] | memory, past much that pays | Ni et al. 2023 |
-//! | [`key_to_door`] | credit, past much that pays | Ni et al. 2023 |
-//! | [`hopper`] | locomotion, the first of a family ([`locomotion`]) | PyBullet |
-//!
 //! For people, every environment draws itself as a [`Canvas`](canvas::Canvas).
 //!
 //! A new environment is one file with a `Config` that implements [`EnvironmentParameters`], and one
@@ -34,17 +23,11 @@ mod observe;
 
 pub mod canvas;
 
-mod probe;
-
-pub mod cartpole;
-pub mod catch;
 pub mod gridworld;
-pub mod hopper;
-pub mod key_to_door;
+
 pub mod locomotion;
-pub mod pendulum;
-pub mod tmaze;
-pub mod visual_match;
+
+pub mod environments;
 
 #[cfg(test)]
 mod goldens;
@@ -53,5 +36,4 @@ pub use config::EnvConfig;
 pub use environment::{Environment, EnvironmentParameters, Outcome};
 pub use error::EnvError;
 pub use observe::Observe;
-pub use probe::{bandit, counting, delayed_reward, recall, truncation};
 pub use vector::VectorEnv;

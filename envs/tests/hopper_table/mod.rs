@@ -8,7 +8,8 @@
 
 use std::fmt;
 
-use engram_envs::{EnvConfig, Environment, Observe, Outcome, hopper};
+use engram_envs::environments::hopper;
+use engram_envs::{EnvConfig, Environment, Observe, Outcome};
 use engram_mdp::{Action, Ending, ObservationMut, Seed};
 use rand::RngExt;
 use toml::{Table, Value};

@@ -1,0 +1,34 @@
+//! Every environment, one file each.
+//!
+//! | environment | solved by | after |
+//! |---|---|---|
+//! | [`recall`] | remembering one cue | – |
+//! | [`catch`] | a reaction | bsuite |
+//! | [`cartpole`], [`pendulum`] | control, from positions or velocities alone if asked | Gymnasium |
+//! | [`tmaze`] | memory (passive), memory and credit (active) | Ni et al. 2023 |
+//! | [`visual_match`] | memory, past much that pays | Ni et al. 2023 |
+//! | [`key_to_door`] | credit, past much that pays | Ni et al. 2023 |
+//! | [`hopper`] | locomotion, the first of a family ([`locomotion`](crate::locomotion)) | PyBullet |
+//!
+//! Probes are so small that an agent which fails one fails for one reason:
+//!
+//! | probe | an agent that fails it |
+//! |---|---|
+//! | [`counting`] | loses, doubles or reorders frames |
+//! | [`bandit`] | cannot tell a good action from a bad one |
+//! | [`delayed_reward`] | does not carry a reward back over time |
+//! | [`truncation`] | takes a time limit for a terminal state |
+//! | [`recall`] | does not remember |
+
+pub mod bandit;
+pub mod cartpole;
+pub mod catch;
+pub mod counting;
+pub mod delayed_reward;
+pub mod hopper;
+pub mod key_to_door;
+pub mod pendulum;
+pub mod recall;
+pub mod tmaze;
+pub mod truncation;
+pub mod visual_match;
