@@ -93,7 +93,6 @@ pub fn generation_now() -> u64 {
 impl ActorConfig {
     /// Checks every setting; the message names it, its value, and what would be right.
     pub fn validate(&self) -> Result<(), ActorError> {
-        self.env.validate()?;
         within("envs", u64::from(self.envs), 1, u64::from(MAX_ENVS_PER_STREAM))?;
         if self.inference.is_empty() {
             return Err(ActorError::Setting {

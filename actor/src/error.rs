@@ -1,6 +1,5 @@
 //! What ends an actor. Whatever a new connection may mend is not here: that is retried.
 
-use engram_envs::EnvError;
 use engram_service::NetError;
 use thiserror::Error;
 
@@ -17,9 +16,6 @@ pub enum ActorError {
         /// What it must be.
         expected: String,
     },
-    /// The world cannot be made.
-    #[error(transparent)]
-    Env(#[from] EnvError),
     /// A peer will not work with this actor, now or later.
     #[error("{0}")]
     Refused(NetError),

@@ -65,7 +65,7 @@ pub async fn run(config: ActorConfig, shutdown: Shutdown) -> Result<ActorSummary
     config.validate()?;
     metrics::describe();
     let leave = Shutdown::new();
-    let mut actor = start(&config, &leave)?;
+    let mut actor = start(&config, &leave);
     let ended = tokio::select! {
         () = shutdown.triggered() => Ok(Leave::Shutdown),
         ended = actor.ended() => ended,
@@ -151,7 +151,7 @@ impl Actor {
 }
 
 /// Starts all tasks.
-fn start(config: &ActorConfig, leave: &Shutdown) -> Result<Actor, ActorError> {
+fn start(config: &ActorConfig, leave: &Shutdown) -> Actor {
     let (purpose, name) = match config.purpose {
         Purpose::Train { .. } => (engram_proto::Purpose::Train, "actor"),
         Purpose::Evaluate { .. } => (engram_proto::Purpose::Evaluate, "evaluator"),
@@ -167,11 +167,11 @@ fn start(config: &ActorConfig, leave: &Shutdown) -> Result<Actor, ActorError> {
     let start = Start { config, seed, identity, leave };
     let (groups, streams) = match &config.purpose {
         Purpose::Train { learner, unroll_length, max_unacknowledged, stagger_steps: _ } => {
-            start.training(learner, *unroll_length, *max_unacknowledged)?
+            start.training(learner, *unroll_length, *max_unacknowledged)
         }
-        Purpose::Evaluate { episodes } => (start.evaluation(*episodes)?, JoinSet::new()),
+        Purpose::Evaluate { episodes } => (start.evaluation(*episodes), JoinSet::new()),
     };
-    Ok(Actor { identity: start.identity, groups, streams, left: Vec::new() })
+    Actor { identity: start.identity, groups, streams, left: Vec::new() }
 }
 
 /// What the tasks of an actor are made from.
@@ -189,7 +189,7 @@ impl Start<'_> {
         learner: &Address,
         unroll_length: usize,
         max_unacknowledged: usize,
-    ) -> Result<(Groups, Streams), ActorError> {
+    ) -> (Groups, Streams) {
         let (config, spec) = (self.config, &self.identity.spec);
         let (outbox, inbox) = mpsc::channel(INBOX);
         let unreported = Arc::new(Unreported::default());
@@ -197,7 +197,7 @@ impl Start<'_> {
             recorder: Recorder::new(config.actor, env_indices, spec, unroll_length),
             outbox: outbox.clone(),
             episodes: unreported.clone(),
-        })?;
+        });
 
         let mut streams = JoinSet::new();
         let peer = |name| Peer::new("learner", vec![learner.clone()], 0, self.backoff(name, 0));
@@ -213,10 +213,10 @@ impl Start<'_> {
         let (peer, patience) = (peer("report"), config.patience);
         let reporter = Reporter { peer, identity, unreported, patience };
         streams.spawn(reporter.run(self.leave.clone()));
-        Ok((groups, streams))
+        (groups, streams)
     }
 
-    fn evaluation(&self, episodes: u32) -> Result<Groups, ActorError> {
+    fn evaluation(&self, episodes: u32) -> Groups {
         // An environment that owes no episode would only be in the way.
         let envs = self.config.envs.min(episodes);
         self.groups(envs, EVALUATION_TELLS_EVERY, |env_indices| Record::Evaluate {
@@ -230,7 +230,7 @@ impl Start<'_> {
         envs: u32,
         tell_every: usize,
         record: impl Fn(Range<u32>) -> Record,
-    ) -> Result<Groups, ActorError> {
+    ) -> Groups {
         let config = self.config;
         let half = envs.div_ceil(2);
         let busy = Arc::new(Busy::new());
@@ -249,13 +249,13 @@ impl Start<'_> {
                 Purpose::Train { stagger_steps, .. } => stagger_steps,
                 Purpose::Evaluate { .. } => 0,
             };
-            let worlds = VectorEnv::new(&config.env, env_indices.clone(), self.seed)?
+            let worlds = VectorEnv::new(&config.env, env_indices.clone(), self.seed)
                 .staggered(stagger_steps, self.seed);
             let group =
                 Group::new(worlds, inference, record(env_indices), tell_every, busy.clone());
             groups.spawn(group.run(self.leave.clone()));
         }
-        Ok(groups)
+        groups
     }
 
     fn backoff(&self, name: &str, index: u64) -> Backoff {

@@ -27,7 +27,6 @@ impl Experiment {
     /// Reads every section, and checks it.
     pub(crate) fn new(resolved: Resolved) -> Result<Self> {
         let env = EnvConfig::from_table(resolved.table("env").clone()).context("in [env]")?;
-        env.validate().context("in [env]")?;
         let rl: RlConfig = resolved.section("rl")?;
         rl.validate()?;
         let seq: PolicyConfig = resolved.section("seq")?;

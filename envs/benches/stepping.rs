@@ -17,7 +17,7 @@ fn main() {
 
 fn step(bencher: Bencher<'_, '_>, text: &str) {
     let config = EnvConfig::from_table(text.parse().expect("TOML")).expect("a known environment");
-    let mut group = VectorEnv::new(&config, 0..GROUP, Seed::new(0)).expect("a valid environment");
+    let mut group = VectorEnv::new(&config, 0..GROUP, Seed::new(0));
     let actions: Vec<Actions> = (0..16).map(|t| actions(group.spec().action, t)).collect();
     bencher.counter(ItemsCount::new(STEPS * GROUP as usize)).bench_local(|| {
         for t in 0..STEPS {

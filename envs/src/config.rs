@@ -1,103 +1,67 @@
 //! The `[env]` section: an environment's name and its parameters.
 
+use std::sync::Arc;
+
 use engram_mdp::{EnvSpec, Seed};
-use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
 use crate::environment::{Environment, EnvironmentParameters};
-use crate::environments::{
-    bandit, cartpole, catch, counting, delayed_reward, hopper, key_to_door, pendulum, recall,
-    tmaze, truncation, visual_match,
-};
+use crate::environments::REGISTRY;
 use crate::error::EnvError;
-use crate::parse;
 
-/// Every environment by name, with its parameters. `name` is the tag; the other keys are the
-/// environment's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case")]
-pub enum EnvConfig {
-    /// Probe: frames that are numbered.
-    Counting(counting::Config),
-    /// Probe: one decision, one good arm.
-    Bandit(bandit::Config),
-    /// Probe: the first decision is paid for much later.
-    DelayedReward(delayed_reward::Config),
-    /// Probe: a constant reward, cut off by time.
-    Truncation(truncation::Config),
-    /// A cue, a delay, a question.
-    Recall(recall::Config),
-    /// Catch a falling ball.
-    Catch(catch::Config),
-    /// Balance a pole on a cart.
-    Cartpole(cartpole::Config),
-    /// Swing a pendulum up.
-    Pendulum(pendulum::Config),
-    /// Find the goal that an oracle told of.
-    Tmaze(tmaze::Config),
-    /// Remember a color past many apples.
-    VisualMatch(visual_match::Config),
-    /// Take a key for a door behind many apples.
-    KeyToDoor(key_to_door::Config),
-    /// Hop on one leg.
-    Hopper(hopper::Config),
+/// The key that holds the environment's name; the other keys are its parameters.
+const NAME: &str = "name";
+
+/// A valid `[env]` section.
+#[derive(Clone, Debug)]
+pub struct EnvConfig {
+    table: Table,
+    parameters: Arc<dyn EnvironmentParameters>,
 }
 
 impl EnvConfig {
-    /// Reads an `[env]` section and validates it. An unknown name or key is an error that names
-    /// the nearest known one.
-    pub fn from_table(table: toml::Table) -> Result<Self, EnvError> {
-        let config: Self = parse::from_table(table)?;
-        config.validate()?;
-        Ok(config)
+    /// Reads and checks an `[env]` section. An unknown name or key is an error that names the
+    /// nearest known one.
+    pub fn from_table(table: Table) -> Result<Self, EnvError> {
+        let mut parameters = table.clone();
+        let Some(Value::String(name)) = parameters.remove(NAME) else {
+            return Err(EnvError::Nameless { known: Self::names() });
+        };
+        let Some((_, read)) = REGISTRY.iter().find(|(known, _)| *known == name) else {
+            return Err(EnvError::UnknownName { found: name, known: Self::names() });
+        };
+        Ok(EnvConfig { parameters: read(&name, &parameters)?, table })
     }
 
     /// The names of all environments.
-    pub fn names() -> &'static [&'static str] {
-        parse::variants::<Self>()
+    pub fn names() -> Vec<&'static str> {
+        REGISTRY.iter().map(|(name, _)| *name).collect()
     }
 
-    /// Checks every parameter; the error names the range of a bad one.
-    pub fn validate(&self) -> Result<(), EnvError> {
-        self.environment().validate()
+    /// The section as it was read.
+    pub fn table(&self) -> &Table {
+        &self.table
     }
 
-    /// Observations and actions of the environment; the parameters are valid. The spec's name
-    /// carries the parameters that change what a frame looks like.
+    /// Observations and actions of the environment. The spec's name carries the parameters that
+    /// change what a frame looks like.
     pub fn spec(&self) -> EnvSpec {
-        self.environment().spec().checked().expect("valid parameters make a valid spec")
+        self.parameters.spec().checked().expect("valid parameters make a valid spec")
     }
 
     /// The environment itself; everything random in it comes from `seed`.
-    pub fn make(&self, seed: Seed) -> Result<Box<dyn Environment>, EnvError> {
-        self.validate()?;
-        Ok(self.environment().make(seed))
+    pub fn make(&self, seed: Seed) -> Box<dyn Environment> {
+        self.parameters.make(seed)
     }
 
     /// The expected return of an optimal policy, where it is known.
     pub fn optimum(&self) -> Option<f32> {
-        self.environment().optimum()
+        self.parameters.optimum()
     }
 
     /// The share of episodes that the best policy without memory solves, where it is known.
     pub fn memoryless(&self) -> Option<f32> {
-        self.environment().memoryless()
-    }
-
-    fn environment(&self) -> &dyn EnvironmentParameters {
-        match self {
-            EnvConfig::Counting(config) => config,
-            EnvConfig::Bandit(config) => config,
-            EnvConfig::DelayedReward(config) => config,
-            EnvConfig::Truncation(config) => config,
-            EnvConfig::Recall(config) => config,
-            EnvConfig::Catch(config) => config,
-            EnvConfig::Cartpole(config) => config,
-            EnvConfig::Pendulum(config) => config,
-            EnvConfig::Tmaze(config) => config,
-            EnvConfig::VisualMatch(config) => config,
-            EnvConfig::KeyToDoor(config) => config,
-            EnvConfig::Hopper(config) => config,
-        }
+        self.parameters.memoryless()
     }
 }
 
@@ -164,12 +128,5 @@ mod tests {
             message("name = 'recall'\ndelay = 20\nchoices = 1"),
             "`choices` of environment `recall` is 1; it must be 2 to 4096"
         );
-    }
-
-    #[test]
-    fn a_config_survives_being_written_and_read() {
-        let text = "name = \"cartpole\"\nmax_steps = 500\nobserve = \"positions\"\n";
-        let config = EnvConfig::from_table(text.parse().unwrap()).unwrap();
-        assert_eq!(toml::to_string(&config).unwrap(), text);
     }
 }

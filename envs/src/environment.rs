@@ -1,9 +1,11 @@
 //! The two traits of an environment: its parameters, and the environment that they make.
 
+use std::fmt;
+
 use engram_mdp::{Action, Ending, EnvSpec, ObservationMut, Seed};
 
-use crate::EnvError;
 use crate::canvas::Canvas;
+use crate::error::ParameterError;
 
 /// One environment.
 pub trait Environment: Send {
@@ -52,9 +54,9 @@ impl Outcome {
 }
 
 /// The parameters of an environment.
-pub trait EnvironmentParameters {
+pub trait EnvironmentParameters: fmt::Debug + Send + Sync {
     /// Checks every parameter; the error names the range of a bad one.
-    fn validate(&self) -> Result<(), EnvError>;
+    fn validate(&self) -> Result<(), ParameterError>;
 
     /// Observations and actions of the environment. The spec's name holds the parameters that
     /// change a frame's look, and no others: an agent trained in a short corridor may be evaluated

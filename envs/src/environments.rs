@@ -32,3 +32,30 @@ pub mod recall;
 pub mod tmaze;
 pub mod truncation;
 pub mod visual_match;
+
+use std::sync::Arc;
+
+use toml::Table;
+
+use crate::environment::EnvironmentParameters;
+use crate::error::EnvError;
+use crate::parse::parameters;
+
+/// Reads the parameters of the named environment.
+type Reader = fn(&str, &Table) -> Result<Arc<dyn EnvironmentParameters>, EnvError>;
+
+/// Every environment: its name in `[env]`, and the reader of its parameters.
+pub(crate) const REGISTRY: &[(&str, Reader)] = &[
+    ("counting", parameters::<counting::Config>),
+    ("bandit", parameters::<bandit::Config>),
+    ("delayed-reward", parameters::<delayed_reward::Config>),
+    ("truncation", parameters::<truncation::Config>),
+    ("recall", parameters::<recall::Config>),
+    ("catch", parameters::<catch::Config>),
+    ("cartpole", parameters::<cartpole::Config>),
+    ("pendulum", parameters::<pendulum::Config>),
+    ("tmaze", parameters::<tmaze::Config>),
+    ("visual-match", parameters::<visual_match::Config>),
+    ("key-to-door", parameters::<key_to_door::Config>),
+    ("hopper", parameters::<hopper::Config>),
+];

@@ -12,7 +12,7 @@ pub enum EnvError {
     #[error("[env] names no environment; set `name` to one of: {}", known.join(", "))]
     Nameless {
         /// The environments there are.
-        known: &'static [&'static str],
+        known: Vec<&'static str>,
     },
     /// No environment has this name.
     #[error("unknown environment `{found}`{}", suggestion(found, known))]
@@ -20,7 +20,7 @@ pub enum EnvError {
         /// The name as given.
         found: String,
         /// The environments there are.
-        known: &'static [&'static str],
+        known: Vec<&'static str>,
     },
     /// The environment has no such parameter.
     #[error("environment `{environment}` has no key `{found}`{}", suggestion(found, known))]
@@ -51,31 +51,41 @@ pub enum EnvError {
         reason: String,
     },
     /// A parameter's value is out of range.
-    #[error("`{key}` of environment `{environment}` is {found}; it must be {range}")]
+    #[error("`{}` of environment `{environment}` {}", error.key, error.fault())]
     Range {
         /// The environment.
-        environment: &'static str,
-        /// The key.
-        key: &'static str,
-        /// The value.
-        found: String,
-        /// Its range.
-        range: String,
+        environment: String,
+        /// The parameter.
+        error: ParameterError,
     },
+}
+
+/// Parameter out of its range.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{key}` {}", self.fault())]
+pub struct ParameterError {
+    key: &'static str,
+    found: String,
+    range: String,
+}
+
+impl ParameterError {
+    fn fault(&self) -> String {
+        format!("is {}; it must be {}", self.found, self.range)
+    }
 }
 
 /// Checks that a parameter lies in a range.
 pub(crate) fn within<T: PartialOrd + Display>(
-    environment: &'static str,
     key: &'static str,
     value: T,
     range: RangeInclusive<T>,
-) -> Result<(), EnvError> {
+) -> Result<(), ParameterError> {
     if range.contains(&value) {
         return Ok(());
     }
     let range = format!("{} to {}", range.start(), range.end());
-    Err(EnvError::Range { environment, key, found: value.to_string(), range })
+    Err(ParameterError { key, found: value.to_string(), range })
 }
 
 /// The known name that `found` probably stands for.

@@ -36,7 +36,7 @@ pub(crate) use board::{Board, Cell, Map, Tile, VIEW, cells};
 
 use crate::canvas::Canvas;
 use crate::environment::{Environment, Outcome};
-use crate::error::{EnvError, within};
+use crate::error::{ParameterError, within};
 use apples::Apples;
 
 /// Parameters of the three phases.
@@ -87,13 +87,13 @@ pub(crate) trait Story: Send {
 }
 
 impl Settings {
-    /// Checks every parameter of `environment`.
-    pub(crate) fn validate(&self, environment: &'static str) -> Result<(), EnvError> {
-        within(environment, "explore_frames", self.explore_frames, 1..=1_000_000)?;
-        within(environment, "delay", self.delay, 1..=1_000_000)?;
-        within(environment, "reward_frames", self.reward_frames, 1..=1_000_000)?;
-        within(environment, "apple_reward", self.apple_reward, 0.0..=1000.0)?;
-        within(environment, "final_reward", self.final_reward, 0.0..=1000.0)
+    /// Checks every parameter.
+    pub(crate) fn validate(&self) -> Result<(), ParameterError> {
+        within("explore_frames", self.explore_frames, 1..=1_000_000)?;
+        within("delay", self.delay, 1..=1_000_000)?;
+        within("reward_frames", self.reward_frames, 1..=1_000_000)?;
+        within("apple_reward", self.apple_reward, 0.0..=1000.0)?;
+        within("final_reward", self.final_reward, 0.0..=1000.0)
     }
 
     fn frames(&self, phase: Phase) -> u32 {

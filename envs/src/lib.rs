@@ -6,8 +6,21 @@
 //!
 //! For people, every environment draws itself as a [`Canvas`](canvas::Canvas).
 //!
-//! A new environment is one file with a `Config` that implements [`EnvironmentParameters`], and one
-//! arm of [`EnvConfig`].
+//! # A new environment
+//!
+//! One file, one entry, one configuration:
+//!
+//! 1. `envs/src/environments/NAME.rs`: a `Config` whose fields are the keys of `[env]` (each with a
+//!    doc comment that is its manual; `#[serde(deny_unknown_fields)]`, no defaults), its
+//!    [`EnvironmentParameters`] (`validate`, `spec`, `make`, and `optimum` where it is known), and
+//!    the [`Environment`] that it makes (`reset`, `step`, `render`, and `success` where there is
+//!    such a thing). All that is random comes from the seed.
+//! 2. `envs/src/environments.rs`: a `pub mod` line, and an entry of `REGISTRY` with its name.
+//! 3. `configs/env/NAME.toml`: a comment that says what it is, `name = "NAME"`, every key.
+//!
+//! The tests in `envs/tests/environments.rs` find it by its configuration: they play it and check
+//! spec, frames, determinism and seeds. `engram render NAME` draws it, `engram train EXPERIMENT
+//! --env NAME` trains on it.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -34,6 +47,6 @@ mod goldens;
 
 pub use config::EnvConfig;
 pub use environment::{Environment, EnvironmentParameters, Outcome};
-pub use error::EnvError;
+pub use error::{EnvError, ParameterError};
 pub use observe::Observe;
 pub use vector::VectorEnv;

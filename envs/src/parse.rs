@@ -1,62 +1,57 @@
-//! Reads a tagged enum out of a TOML table, and keeps what serde knows about a fault.
+//! Reads an environment's parameters out of a TOML table, and keeps what serde knows about a fault.
 //!
 //! serde hands the list of known names to the error type, but TOML's own error keeps only a
 //! sentence. [`Fault`] keeps the list, so that messages can name the nearest known key and no
 //! second list of names has to be written down.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{self, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
+use toml::Table;
 
+use crate::environment::EnvironmentParameters;
 use crate::error::{EnvError, suggestion};
 
-/// The key that holds the environment's name.
-const NAME: &str = "name";
-
-/// Reads the environment named in a table.
-pub(crate) fn from_table<T: for<'de> Deserialize<'de>>(table: toml::Table) -> Result<T, EnvError> {
-    let known = variants::<T>();
-    let environment = match table.get(NAME) {
-        Some(toml::Value::String(name)) => name.clone(),
-        _ => return Err(EnvError::Nameless { known }),
-    };
-    if !known.contains(&environment.as_str()) {
-        return Err(EnvError::UnknownName { found: environment, known });
-    }
-    read(&table).map_err(|fault| match fault {
-        Fault::Key { found, known } => EnvError::UnknownKey { environment, found, known },
-        Fault::Missing { key } => EnvError::MissingKey { environment, key: key.into() },
-        Fault::Choice { .. } | Fault::Other(_) => {
-            EnvError::Value { environment, key: culprit::<T>(&table), reason: fault.to_string() }
+/// Reads and checks the parameters of the environment called `name`.
+pub(crate) fn parameters<T>(
+    name: &str,
+    table: &Table,
+) -> Result<Arc<dyn EnvironmentParameters>, EnvError>
+where
+    T: for<'de> Deserialize<'de> + EnvironmentParameters + 'static,
+{
+    let parameters = read::<T>(table).map_err(|fault| match fault {
+        Fault::Key { found, known } => {
+            EnvError::UnknownKey { environment: name.into(), found, known }
         }
-    })
-}
-
-/// The names of an enum's variants, as serde knows them.
-pub(crate) fn variants<T: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
-    let nameless = toml::Table::from_iter([(NAME.to_owned(), toml::Value::String(String::new()))]);
-    match read::<T>(&nameless) {
-        Err(Fault::Choice { known, .. }) => known,
-        _ => unreachable!("no variant has an empty name"),
-    }
+        Fault::Missing { key } => {
+            EnvError::MissingKey { environment: name.into(), key: key.into() }
+        }
+        Fault::Choice { .. } | Fault::Other(_) => {
+            let key = culprit::<T>(table);
+            EnvError::Value { environment: name.into(), key, reason: fault.to_string() }
+        }
+    })?;
+    parameters.validate().map_err(|error| EnvError::Range { environment: name.into(), error })?;
+    Ok(Arc::new(parameters))
 }
 
 /// The key whose value cannot be read: the one that is merely missing once it is taken away.
-fn culprit<T: for<'de> Deserialize<'de>>(table: &toml::Table) -> String {
+fn culprit<T: for<'de> Deserialize<'de>>(table: &Table) -> String {
     let without = |key: &str| table.clone().into_iter().filter(|(k, _)| k != key).collect();
     let at_fault = |key: &str| {
         matches!(
             read::<T>(&without(key)), Err(Fault::Missing { key: missing }) if missing == key
         )
     };
-    let mut keys = table.keys().filter(|key| *key != NAME);
-    keys.find(|key| at_fault(key)).cloned().unwrap_or_else(|| "a value".into())
+    table.keys().find(|key| at_fault(key)).cloned().unwrap_or_else(|| "a value".into())
 }
 
-fn read<T: for<'de> Deserialize<'de>>(table: &toml::Table) -> Result<T, Fault> {
+fn read<T: for<'de> Deserialize<'de>>(table: &Table) -> Result<T, Fault> {
     T::deserialize(Node(toml::Value::Table(table.clone())))
 }
 
@@ -126,9 +121,21 @@ impl<'de> Deserializer<'de> for Node {
         }
     }
 
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _choices: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        match self.0 {
+            toml::Value::String(choice) => visitor.visit_enum(choice.into_deserializer()),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }
 

@@ -21,7 +21,6 @@ use rand::RngExt;
 use crate::canvas::Canvas;
 use crate::config::EnvConfig;
 use crate::environment::Environment;
-use crate::error::EnvError;
 
 /// A group of environments that are stepped together.
 pub struct VectorEnv {
@@ -49,11 +48,10 @@ struct Progress {
 impl VectorEnv {
     /// Makes the environments numbered `indices`, and starts an episode in each. Number `i` draws
     /// from `seed.derive("env", i)`, whatever group it is in.
-    pub fn new(config: &EnvConfig, indices: Range<u32>, seed: Seed) -> Result<Self, EnvError> {
-        config.validate()?;
+    pub fn new(config: &EnvConfig, indices: Range<u32>, seed: Seed) -> Self {
         let spec = config.spec();
         let make = |index: u32| config.make(seed.derive("env", u64::from(index)));
-        let environments = indices.clone().map(make).collect::<Result<Vec<_>, _>>()?;
+        let environments = indices.clone().map(make).collect::<Vec<_>>();
         let rows = environments.len();
         let start =
             |env_index| Progress { env_index, env_steps: 0, episode_return: 0.0, limit: None };
@@ -66,7 +64,7 @@ impl VectorEnv {
             episodes: Vec::with_capacity(rows),
         };
         (0..rows).for_each(|row| group.reset(row));
-        Ok(group)
+        group
     }
 
     /// Cuts off the first episode of every environment after a number of steps that is drawn from

@@ -57,7 +57,7 @@ fn decisions(frames: &Frames) -> u64 {
 /// Stepping the worlds of one group, with actions drawn at random beforehand.
 pub(crate) fn stepping(experiment: &Experiment, rows: u32, seconds: f64) -> Result<Cost> {
     let seed = Seed::new(experiment.run.seed);
-    let mut group = VectorEnv::new(&experiment.env, 0..rows, seed)?;
+    let mut group = VectorEnv::new(&experiment.env, 0..rows, seed);
     let mut generator = seed.derive("bench", 0).generator();
     let actions: Vec<Actions> =
         (0..64).map(|_| random(group.spec().action, rows as usize, &mut generator)).collect();
@@ -126,7 +126,7 @@ struct Rollout {
 impl Rollout {
     fn new(experiment: &Experiment, rows: u32) -> Result<Self> {
         let seed = Seed::new(experiment.run.seed);
-        let group = VectorEnv::new(&experiment.env, 0..rows, seed)?;
+        let group = VectorEnv::new(&experiment.env, 0..rows, seed);
         let policy =
             Policy::new(&experiment.seq, group.spec(), seed.derive("policy", 0), Device::Cpu)?;
         let state = policy.initial_state(i64::from(rows));

@@ -76,7 +76,7 @@ mod tests {
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
         let (_, config) = part::<PolicyConfig>(&configs, "seq", "lstm", &[]).unwrap();
         let policy = Policy::new(&config, &env.spec(), Seed::new(3), Device::Cpu).unwrap();
-        (VectorEnv::new(&env, 0..1, Seed::new(1)).unwrap(), policy)
+        (VectorEnv::new(&env, 0..1, Seed::new(1)), policy)
     }
 
     #[test]

@@ -218,7 +218,7 @@ mod tests {
 
     fn group(text: &str) -> VectorEnv {
         let env = EnvConfig::from_table(text.parse().unwrap()).unwrap();
-        VectorEnv::new(&env, 0..1, Seed::new(1)).unwrap()
+        VectorEnv::new(&env, 0..1, Seed::new(1))
     }
 
     fn at(scene: &Scene, column: usize, row: usize) -> &[u8] {

@@ -1,14 +1,14 @@
 //! One decision, one good arm: the least that a learner must be able to do.
 
 use engram_mdp::{Action, ActionSpec, Dtype, EnvSpec, ObservationMut, ObservationSpec, Seed};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::canvas::{Canvas, FAINT, GOAL};
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
-use crate::error::{EnvError, within};
+use crate::error::{ParameterError, within};
 
 /// The parameters of the bandit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Number of arms.
@@ -18,9 +18,9 @@ pub struct Config {
 }
 
 impl EnvironmentParameters for Config {
-    fn validate(&self) -> Result<(), EnvError> {
-        within("bandit", "arms", self.arms, 2..=4096)?;
-        within("bandit", "best", self.best, 0..=self.arms - 1)
+    fn validate(&self) -> Result<(), ParameterError> {
+        within("arms", self.arms, 2..=4096)?;
+        within("best", self.best, 0..=self.arms - 1)
     }
 
     fn spec(&self) -> EnvSpec {

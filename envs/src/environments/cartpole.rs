@@ -11,11 +11,11 @@ use engram_mdp::{
     Action, ActionSpec, Dtype, EnvSpec, Generator, ObservationMut, ObservationSpec, Seed,
 };
 use rand::RngExt;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::canvas::{ACTOR, Canvas, FAINT, INK, PAPER};
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
-use crate::error::{EnvError, within};
+use crate::error::{ParameterError, within};
 use crate::observe::{Layout, Observe, show};
 
 const GRAVITY: f64 = 9.8;
@@ -33,7 +33,7 @@ const ANGLE_LIMIT: f64 = 12.0 * 2.0 * PI / 360.0;
 const LAYOUT: Layout = Layout { full: &[0, 1, 2, 3], positions: &[0, 2], velocities: &[1, 3] };
 
 /// The parameters of CartPole.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Decisions after which an episode is cut off.
@@ -43,8 +43,8 @@ pub struct Config {
 }
 
 impl EnvironmentParameters for Config {
-    fn validate(&self) -> Result<(), EnvError> {
-        within("cartpole", "max_steps", self.max_steps, 1..=1_000_000)
+    fn validate(&self) -> Result<(), ParameterError> {
+        within("max_steps", self.max_steps, 1..=1_000_000)
     }
 
     fn spec(&self) -> EnvSpec {

@@ -10,14 +10,14 @@ use engram_mdp::{
     Action, ActionSpec, Dtype, EnvSpec, Generator, ObservationMut, ObservationSpec, Seed,
 };
 use rand::RngExt;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::canvas::{ACTOR, Canvas, FAINT, INK};
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
-use crate::error::{EnvError, within};
+use crate::error::{ParameterError, within};
 
 /// The parameters of Catch; the standard board has 10 rows and 5 columns.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Rows of the board; an episode takes one decision less.
@@ -27,9 +27,9 @@ pub struct Config {
 }
 
 impl EnvironmentParameters for Config {
-    fn validate(&self) -> Result<(), EnvError> {
-        within("catch", "rows", self.rows, 2..=1024)?;
-        within("catch", "columns", self.columns, 1..=1024)
+    fn validate(&self) -> Result<(), ParameterError> {
+        within("rows", self.rows, 2..=1024)?;
+        within("columns", self.columns, 1..=1024)
     }
 
     fn spec(&self) -> EnvSpec {

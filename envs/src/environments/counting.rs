@@ -8,17 +8,17 @@
 use engram_mdp::{
     Action, ActionSpec, Dtype, Ending, EnvSpec, ObservationMut, ObservationSpec, Seed,
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::canvas::{ACTOR, Canvas, FAINT};
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
-use crate::error::{EnvError, within};
+use crate::error::{ParameterError, within};
 
 /// Number of actions to echo.
 const ACTIONS: usize = 4;
 
 /// The parameters of the counting environment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Decisions per episode.
@@ -28,7 +28,7 @@ pub struct Config {
 }
 
 /// Ending of every episode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EpisodeEnding {
     /// The environment ends it.
@@ -38,8 +38,8 @@ pub enum EpisodeEnding {
 }
 
 impl EnvironmentParameters for Config {
-    fn validate(&self) -> Result<(), EnvError> {
-        within("counting", "episode_length", self.episode_length, 1..=1_000_000)
+    fn validate(&self) -> Result<(), ParameterError> {
+        within("episode_length", self.episode_length, 1..=1_000_000)
     }
 
     fn spec(&self) -> EnvSpec {
@@ -122,8 +122,9 @@ mod tests {
 
     #[test]
     fn every_frame_is_numbered_once_and_echoes_its_action() {
-        let config = Config { episode_length: 2, ending: EpisodeEnding::Truncated };
-        let mut group = VectorEnv::new(&EnvConfig::Counting(config), 0..1, Seed::new(0)).unwrap();
+        let text = "name = 'counting'\nepisode_length = 2\nending = 'truncated'";
+        let config = EnvConfig::from_table(text.parse().unwrap()).unwrap();
+        let mut group = VectorEnv::new(&config, 0..1, Seed::new(0));
         let mut seen = Vec::new();
         for action in [3, 1, 2, 1] {
             let Observations::F32(frame) = &group.frames().observations else { unreachable!() };

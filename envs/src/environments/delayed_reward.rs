@@ -4,17 +4,17 @@
 //! The decisions between change nothing. No memory is needed, since nothing has to be recalled.
 
 use engram_mdp::{Action, ActionSpec, Dtype, EnvSpec, ObservationMut, ObservationSpec, Seed};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::canvas::{ACTOR, Canvas, FAINT, GOAL};
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
-use crate::error::{EnvError, within};
+use crate::error::{ParameterError, within};
 
 /// The action at the first frame that earns the reward.
 const RIGHT: usize = 1;
 
 /// The parameters of the delayed reward.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Decisions between the first one and the reward.
@@ -22,8 +22,8 @@ pub struct Config {
 }
 
 impl EnvironmentParameters for Config {
-    fn validate(&self) -> Result<(), EnvError> {
-        within("delayed-reward", "delay", self.delay, 0..=1_000_000)
+    fn validate(&self) -> Result<(), ParameterError> {
+        within("delay", self.delay, 0..=1_000_000)
     }
 
     fn spec(&self) -> EnvSpec {

@@ -7,10 +7,10 @@
 use std::f32::consts::FRAC_PI_4;
 
 use engram_mdp::{EnvSpec, Seed};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::environment::{Environment, EnvironmentParameters};
-use crate::error::{EnvError, within};
+use crate::error::{ParameterError, within};
 use crate::locomotion::{Capsule, GroundContact, Limb, Locomotion, Parent, Robot, Settings};
 use crate::observe::{Layout, Observe};
 
@@ -60,7 +60,7 @@ const LAYOUT: Layout = Layout {
 };
 
 /// The parameters of Hopper.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Decisions after which an episode is cut off; 1000 in the original.
@@ -84,9 +84,9 @@ impl Config {
 }
 
 impl EnvironmentParameters for Config {
-    fn validate(&self) -> Result<(), EnvError> {
-        within("hopper", "max_steps", self.max_steps, 1..=1_000_000)?;
-        within("hopper", "reset_noise", self.reset_noise, 0.0..=0.5)
+    fn validate(&self) -> Result<(), ParameterError> {
+        within("max_steps", self.max_steps, 1..=1_000_000)?;
+        within("reset_noise", self.reset_noise, 0.0..=0.5)
     }
 
     fn spec(&self) -> EnvSpec {

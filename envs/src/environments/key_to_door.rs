@@ -23,10 +23,10 @@
 
 use engram_mdp::{EnvSpec, Generator, Seed};
 use rand::RngExt;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::environment::{Environment, EnvironmentParameters};
-use crate::error::EnvError;
+use crate::error::ParameterError;
 use crate::gridworld::{Board, Cell, Map, Phase, Settings, Story, ThreePhases, Tile, cells, spec};
 
 const EXPLORE: Map = [
@@ -56,7 +56,7 @@ const SUFFICIENT_EXPLORE_FRAMES: u32 = 8;
 const SUFFICIENT_REWARD_FRAMES: u32 = 2;
 
 /// The parameters of Key-to-Door.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Decisions in the room with the key; 15 in the original.
@@ -84,8 +84,8 @@ impl Config {
 }
 
 impl EnvironmentParameters for Config {
-    fn validate(&self) -> Result<(), EnvError> {
-        self.settings().validate("key-to-door")
+    fn validate(&self) -> Result<(), ParameterError> {
+        self.settings().validate()
     }
 
     fn spec(&self) -> EnvSpec {

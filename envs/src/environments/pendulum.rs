@@ -10,11 +10,11 @@ use engram_mdp::{
     Action, ActionSpec, Dtype, EnvSpec, Generator, ObservationMut, ObservationSpec, Seed,
 };
 use rand::RngExt;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::canvas::{ACTOR, Canvas, FAINT, GOAL, INK, PAPER};
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
-use crate::error::{EnvError, within};
+use crate::error::{ParameterError, within};
 use crate::observe::{Layout, Observe, show};
 
 const GRAVITY: f64 = 10.0;
@@ -28,7 +28,7 @@ const TIME_STEP: f64 = 0.05;
 const LAYOUT: Layout = Layout { full: &[0, 1, 2], positions: &[0, 1], velocities: &[2] };
 
 /// The parameters of Pendulum.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Decisions after which an episode is cut off.
@@ -38,8 +38,8 @@ pub struct Config {
 }
 
 impl EnvironmentParameters for Config {
-    fn validate(&self) -> Result<(), EnvError> {
-        within("pendulum", "max_steps", self.max_steps, 1..=1_000_000)
+    fn validate(&self) -> Result<(), ParameterError> {
+        within("max_steps", self.max_steps, 1..=1_000_000)
     }
 
     fn spec(&self) -> EnvSpec {

@@ -13,14 +13,14 @@ use engram_mdp::{
     Action, ActionSpec, Dtype, EnvSpec, Generator, ObservationMut, ObservationSpec, Seed,
 };
 use rand::RngExt;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::canvas::{Canvas, FAINT, GOAL, mix};
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
-use crate::error::{EnvError, within};
+use crate::error::{ParameterError, within};
 
 /// The parameters of recall.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Blank frames between the cue and the question.
@@ -30,9 +30,9 @@ pub struct Config {
 }
 
 impl EnvironmentParameters for Config {
-    fn validate(&self) -> Result<(), EnvError> {
-        within("recall", "delay", self.delay, 0..=1_000_000)?;
-        within("recall", "choices", self.choices, 2..=4096)
+    fn validate(&self) -> Result<(), ParameterError> {
+        within("delay", self.delay, 0..=1_000_000)?;
+        within("choices", self.choices, 2..=4096)
     }
 
     fn spec(&self) -> EnvSpec {
@@ -140,8 +140,9 @@ mod tests {
 
     /// Plays 400 episodes; the policy is shown every frame.
     fn play(mut policy: impl FnMut(&[f32]) -> i32) -> Vec<Episode> {
-        let config = EnvConfig::Recall(Config { delay: DELAY, choices: CHOICES });
-        let mut group = VectorEnv::new(&config, 0..1, Seed::new(1)).unwrap();
+        let text = format!("name = 'recall'\ndelay = {DELAY}\nchoices = {CHOICES}");
+        let config = EnvConfig::from_table(text.parse().unwrap()).unwrap();
+        let mut group = VectorEnv::new(&config, 0..1, Seed::new(1));
         let mut episodes = Vec::new();
         while episodes.len() < 400 {
             let Observations::F32(frame) = &group.frames().observations else { unreachable!() };

@@ -21,11 +21,11 @@ use engram_mdp::{
     Action, ActionSpec, Dtype, EnvSpec, Generator, ObservationMut, ObservationSpec, Seed,
 };
 use rand::RngExt;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::canvas::{ACTOR, Canvas, FAINT, GOAL, SIGHT, mix};
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
-use crate::error::{EnvError, within};
+use crate::error::{ParameterError, within};
 
 /// Actions: right, up, left, down.
 const MOVES: [(i32, i32); 4] = [(1, 0), (0, 1), (-1, 0), (0, -1)];
@@ -33,7 +33,7 @@ const MOVES: [(i32, i32); 4] = [(1, 0), (0, 1), (-1, 0), (0, -1)];
 const RIGHT: usize = 0;
 
 /// The parameters of the T-Maze.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Moves between the start and the junction.
@@ -47,7 +47,7 @@ pub struct Config {
 }
 
 /// Position of the oracle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Oracle {
     /// At the start: it is seen without doing anything.
@@ -57,7 +57,7 @@ pub enum Oracle {
 }
 
 /// Time of a penalty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Penalty {
     /// At every step that ends behind the optimal pace: one wrong move is paid for until the end
@@ -86,9 +86,9 @@ impl Oracle {
 }
 
 impl EnvironmentParameters for Config {
-    fn validate(&self) -> Result<(), EnvError> {
-        within("tmaze", "corridor_length", self.corridor_length, 1..=1_000_000)?;
-        within("tmaze", "distract_reward", self.distract_reward, -1.0..=1.0)
+    fn validate(&self) -> Result<(), ParameterError> {
+        within("corridor_length", self.corridor_length, 1..=1_000_000)?;
+        within("distract_reward", self.distract_reward, -1.0..=1.0)
     }
 
     fn spec(&self) -> EnvSpec {

@@ -2,14 +2,14 @@
 //! for a learner that bootstraps from the last frame of a truncated episode.
 
 use engram_mdp::{Action, ActionSpec, Dtype, EnvSpec, ObservationMut, ObservationSpec, Seed};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::canvas::{Canvas, GOAL};
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
-use crate::error::{EnvError, within};
+use crate::error::{ParameterError, within};
 
 /// The parameters of the truncation probe.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Decisions after which an episode is cut off.
@@ -17,8 +17,8 @@ pub struct Config {
 }
 
 impl EnvironmentParameters for Config {
-    fn validate(&self) -> Result<(), EnvError> {
-        within("truncation", "episode_length", self.episode_length, 1..=1_000_000)
+    fn validate(&self) -> Result<(), ParameterError> {
+        within("episode_length", self.episode_length, 1..=1_000_000)
     }
 
     fn spec(&self) -> EnvSpec {

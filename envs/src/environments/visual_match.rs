@@ -26,10 +26,10 @@
 use engram_mdp::{EnvSpec, Generator, Seed};
 use rand::RngExt;
 use rand::seq::SliceRandom;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::environment::{Environment, EnvironmentParameters};
-use crate::error::EnvError;
+use crate::error::ParameterError;
 use crate::gridworld::{Board, Cell, Map, Phase, Settings, Story, ThreePhases, Tile, cells, spec};
 
 /// The player between eight cells that block.
@@ -56,7 +56,7 @@ const COLORS: [Tile; 3] = [Tile::Red, Tile::Green, Tile::Blue];
 const SUFFICIENT_FRAMES: u32 = 9;
 
 /// The parameters of Passive Visual Match.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Decisions in front of the target's color; 15 in the original.
@@ -74,7 +74,7 @@ pub struct Config {
 }
 
 /// Arrangement of red, green and blue (left, middle, right) in the last phase.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Colors {
     /// Drawn once for each environment, from its seed: the original's.
@@ -98,8 +98,8 @@ impl Config {
 }
 
 impl EnvironmentParameters for Config {
-    fn validate(&self) -> Result<(), EnvError> {
-        self.settings().validate("visual-match")
+    fn validate(&self) -> Result<(), ParameterError> {
+        self.settings().validate()
     }
 
     fn spec(&self) -> EnvSpec {
@@ -390,6 +390,6 @@ mod tests {
     #[test]
     fn a_phase_of_no_decisions_is_refused() {
         let message = config(0, Colors::Shared).validate().unwrap_err().to_string();
-        assert_eq!(message, "`delay` of environment `visual-match` is 0; it must be 1 to 1000000");
+        assert_eq!(message, "`delay` is 0; it must be 1 to 1000000");
     }
 }

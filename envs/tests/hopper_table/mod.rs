@@ -9,7 +9,7 @@
 use std::fmt;
 
 use engram_envs::environments::hopper;
-use engram_envs::{EnvConfig, Environment, Observe, Outcome};
+use engram_envs::{Environment, EnvironmentParameters, Observe, Outcome};
 use engram_mdp::{Action, Ending, ObservationMut, Seed};
 use rand::RngExt;
 use toml::{Table, Value};
@@ -256,7 +256,7 @@ fn terms(outcome: Outcome, action: &[f32], observation: &[f32]) -> [f32; 4] {
 
 fn hopper(reset_noise: f32, seed: u64) -> Box<dyn Environment> {
     let config = hopper::Config { max_steps: 1000, reset_noise, observe: Observe::Full };
-    EnvConfig::Hopper(config).make(Seed::new(seed)).expect("a valid configuration")
+    config.make(Seed::new(seed))
 }
 
 fn rows(value: &Value) -> Vec<Vec<f32>> {

@@ -16,7 +16,7 @@ const IMAGE: [usize; 3] = [4, 100, 100];
 /// hold one episode each. Their first frame is First, and so is their last one, of the next.
 pub(super) fn random(experiment: &Experiment, count: usize) -> Result<Vec<Arrival>> {
     let seed = Seed::new(experiment.run.seed);
-    let mut group = VectorEnv::new(&experiment.env, 0..u32::try_from(count)?, seed)?;
+    let mut group = VectorEnv::new(&experiment.env, 0..u32::try_from(count)?, seed);
     let mut generator = seed.derive("bench", 2).generator();
     let spec = group.spec().clone();
     let stream = |row: usize| StreamId { actor: 0, env_index: row as u32 };
