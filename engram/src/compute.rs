@@ -1,10 +1,19 @@
-//! The flags that say where networks compute.
+//! Compute settings: devices and threads of networks, and their flags.
 
 use anyhow::Result;
 use clap::Args;
 use engram_policy::Device;
 
-use crate::system::Compute;
+/// Device and threads of a system's networks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Compute {
+    /// The device of the policies.
+    pub(crate) device: Device,
+    /// Threads of one tensor operation in the learner.
+    pub(crate) learner_threads: usize,
+    /// Threads of one tensor operation in the inference server.
+    pub(crate) inference_threads: usize,
+}
 
 /// Flags of every command that runs a network.
 #[derive(Args, Clone, Debug)]

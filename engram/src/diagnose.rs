@@ -2,8 +2,8 @@
 //!
 //! RL adds exploration, a moving policy and noisy returns to whatever is wrong with a memory. These
 //! tasks ask the memory alone: sequences are made at random, some frames ask for a class, and
-//! cross-entropy teaches it. In reading order: [`task`] is what is asked, [`mod@recall`] and
-//! [`mod@copy`] ask it; [`streams`] cut endless episodes into unrolls; [`trainer`] learns from
+//! cross-entropy teaches it. In reading order: an [`episode`] shows frames and asks for classes;
+//! [`mod@recall`] and [`mod@copy`] make episodes, a [`task`] is one of the two; [`streams`] cut endless episodes into unrolls; [`trainer`] learns from
 //! them; [`course`] is one training, [`model`] what is trained, and [`report`] what is said in the
 //! end.
 //!
@@ -26,11 +26,13 @@
 //! `--unroll full` learns from whole episodes, which is what a layer without RTRL needs, and what
 //! tells a task that is too hard from a truncation that is too short.
 
-pub(crate) mod task;
+mod episode;
 
-pub(crate) mod recall;
+mod recall;
 
-pub(crate) mod copy;
+mod copy;
+
+mod task;
 
 mod streams;
 

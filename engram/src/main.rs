@@ -1,7 +1,7 @@
 //! `engram`: train, evaluate, plot, measure, and check an installation, from one command line.
 //!
-//! In reading order: [`experiment`] is what is trained; [`system`] starts the learner, the
-//! inference server and the actors in this process, and [`evaluations`] plays in between;
+//! In reading order: [`experiment`] is what is trained; [`in_process`] starts the learner, the
+//! inference server and the actors in this process, and [`score`]s greedy episodes in between;
 //! [`train`], [`sweep`], [`eval`], [`plot`], [`render`], [`diagnose`], [`mod@bench`], [`doctor`],
 //! [`certs`] and those of [`watch`] are the commands. What several runs say together is read, drawn
 //! and put into tables by `engram_analysis`.
@@ -10,17 +10,17 @@
 
 mod experiment;
 
-mod system;
-
 mod compute;
+
+mod score;
+
+mod in_process;
 
 mod train;
 
 mod sweep;
 
 mod eval;
-
-mod evaluations;
 
 mod plot;
 

@@ -6,7 +6,9 @@
 //! in processes of their own, [`board`] shows how far they are. A sweep that was stopped goes on
 //! where it was: what is finished stays, what was begun resumes. Its end is `engram plot`.
 
+mod args;
 mod board;
+mod event;
 mod grid;
 mod place;
 mod plan;
@@ -16,48 +18,14 @@ mod study;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use clap::Args;
-use engram_analysis::Question;
-use engram_service::config::ConfigArgs;
 use engram_service::{Shutdown, failure};
 
+pub(crate) use self::args::SweepArgs;
 use self::board::Board;
-use self::grid::Axis;
-use self::place::{PlaceArgs, quoted};
+use self::place::quoted;
 use self::plan::Task;
 use self::study::Study;
 use crate::plot;
-
-/// Flags of `engram sweep`. The experiment may be a sweep's file, which says what to vary itself.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct SweepArgs {
-    #[command(flatten)]
-    config: ConfigArgs,
-    /// A setting and its values, as in env.delay=20,50 or seq=lstm,gru; settings that change
-    /// together are joined, as in run.unroll_length+rl.batch_size=1+128,5+32; may be given many
-    /// times
-    #[arg(long, value_name = "KEY=V,V,..")]
-    vary: Vec<Axis>,
-    /// Seeds of each combination [default: the file's, or 1,2,3]
-    #[arg(long, value_name = "N,N,..", value_delimiter = ',')]
-    seeds: Option<Vec<u64>>,
-    /// Greedy episodes after each training [default: the file's, or 100]
-    #[arg(long, value_name = "N")]
-    evaluate: Option<u32>,
-    /// The sweep's name [default: the file's, or experiment and the settings' names]
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
-    /// Where runs are stored
-    #[arg(long, value_name = "DIR", env = "ENGRAM_RUNS", default_value = "runs")]
-    runs: PathBuf,
-    #[command(flatten)]
-    place: PlaceArgs,
-    #[command(flatten)]
-    question: Question,
-    /// Flags of every engram train, as in -- --device cuda
-    #[arg(last = true, value_name = "TRAIN FLAGS")]
-    train: Vec<String>,
-}
 
 /// Trains every combination with every seed that is not finished yet, and draws all of them.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
@@ -88,7 +56,7 @@ pub(crate) fn run(args: &SweepArgs, shutdown: &Shutdown) -> Result<()> {
         return Ok(());
     }
     for (index, why) in &outcome.failed {
-        let (name, log) = (&tasks[*index].name, pool::log(&tasks[*index]));
+        let (name, log) = (&tasks[*index].name, tasks[*index].log());
         println!("failed     {name}: {why}; log {}", log.display());
     }
     let (failed, all) = (outcome.failed.len(), tasks.len());

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::compute::ComputeArgs;
 use crate::eval;
 use crate::experiment::Experiment;
-use crate::system::{self, Job, Trained};
+use crate::in_process::{self, Job, Trained};
 
 /// Flags of `engram train`.
 #[derive(Args, Clone, Debug)]
@@ -122,7 +122,7 @@ fn train(
         compute,
         learner: args.learner.clone(),
     };
-    let trained = system::train(&job, sender, shutdown)?;
+    let trained = in_process::train(&job, sender, shutdown)?;
     bar.join().ok();
     println!("{}", conclusion(&trained));
     if let Some(episodes) = args.evaluate

@@ -19,8 +19,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::stages;
+use crate::compute::Compute;
 use crate::experiment::Experiment;
-use crate::system::Compute;
 
 /// Environments of each client; each message holds a trajectory of every one.
 const ENVS: u32 = 32;

@@ -18,7 +18,7 @@ use engram_policy::{
 };
 use tch::{Device, Kind, Tensor};
 
-use crate::system::Compute;
+use crate::compute::Compute;
 
 /// Measures, and prints tables.
 pub(super) fn run(compute: Compute, seconds: f64) -> Result<()> {

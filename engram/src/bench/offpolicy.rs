@@ -18,8 +18,8 @@ use engram_service::Shutdown;
 use engram_service::config::{Selection, resolve};
 
 use super::whole;
+use crate::compute::Compute;
 use crate::experiment::Experiment;
-use crate::system::Compute;
 
 /// Keys that are set in the experiment of the whole run, before those of the command line: a short
 /// run shall have its progress often, and actors that wait for updates from early on.

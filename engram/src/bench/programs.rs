@@ -16,8 +16,8 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::certs;
+use crate::compute::Compute;
 use crate::experiment::Experiment;
-use crate::system::Compute;
 use crate::watch::samples::Page;
 
 /// How programs reach one another.

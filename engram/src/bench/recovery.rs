@@ -9,8 +9,8 @@ use engram_analysis::statistics::median;
 use engram_service::Shutdown;
 
 use super::programs::{Fleet, Role, Transport};
+use crate::compute::Compute;
 use crate::experiment::Experiment;
-use crate::system::Compute;
 
 /// Keys that are set in the experiment, before those of the command line: checkpoints often enough
 /// that their interval does not hide everything else.

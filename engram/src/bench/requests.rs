@@ -14,8 +14,8 @@ use engram_service::{Shutdown, threads};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::compute::Compute;
 use crate::experiment::Experiment;
-use crate::system::Compute;
 
 const CLIENTS: [u32; 5] = [1, 4, 16, 64, 256];
 

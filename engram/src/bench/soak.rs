@@ -6,8 +6,9 @@ use engram_service::process::usage;
 use engram_service::progress::ProgressLine;
 use tokio::sync::watch;
 
+use crate::compute::Compute;
 use crate::experiment::Experiment;
-use crate::system::{self, Compute, Job};
+use crate::in_process::{self, Job};
 
 /// Rows of the table.
 const ROWS: u64 = 20;
@@ -20,7 +21,7 @@ pub(super) fn run(experiment: &Experiment, compute: Compute, shutdown: &Shutdown
     let every = (experiment.run.env_steps / ROWS).max(1);
     let observer = std::thread::spawn(move || observe(receiver, every));
     let job = Job { experiment, run_id: "soak", folder: None, compute, learner: <_>::default() };
-    system::train(&job, sender, shutdown)?;
+    in_process::train(&job, sender, shutdown)?;
     if let Ok(Some((low, high))) = observer.join() {
         println!("\nafter the first tenth: lowest {low:.1} MB, highest {high:.1} MB");
     }

@@ -9,8 +9,9 @@ use engram_service::{Shutdown, metrics};
 use tokio::sync::watch;
 
 use super::stages::{self, Cost};
+use crate::compute::Compute;
 use crate::experiment::Experiment;
-use crate::system::{self, Compute, Job, Trained};
+use crate::in_process::{self, Job, Trained};
 
 /// The share of a run that is not measured: connections, first batches.
 const WARM_UP: f64 = 0.2;
@@ -75,7 +76,7 @@ pub(super) fn together(
     let warm = (WARM_UP * experiment.run.env_steps as f64) as u64;
     let observer = std::thread::spawn(move || observe(receiver, warm));
     let job = Job { experiment, run_id: "bench", folder: None, compute, learner: <_>::default() };
-    let trained = system::train(&job, sender, shutdown)?;
+    let trained = in_process::train(&job, sender, shutdown)?;
     let (from, to) = observer
         .join()
         .ok()

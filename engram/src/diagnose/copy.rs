@@ -22,7 +22,7 @@ use clap::Args;
 use engram_mdp::Generator;
 use rand::RngExt;
 
-use super::task::Episode;
+use super::episode::Episode;
 
 /// The channels of the two bits come first.
 const STORE: usize = 2;
@@ -104,7 +104,7 @@ mod tests {
 
     use engram_mdp::Seed;
 
-    use super::super::task::{Task, share_right};
+    use super::super::episode::share_right;
     use super::*;
 
     fn copy(length: usize, varied: bool, positions: bool) -> Copy {
@@ -134,39 +134,46 @@ mod tests {
 
     #[test]
     fn both_bits_are_asked_for_equally_often() {
-        let task = Task::Copy(copy(6, true, false));
+        let task = copy(6, true, false);
         // Three standard errors of a mean over about 7000 coins.
-        let zeros = share_right(&task, |_, _| 0);
-        assert!((zeros - task.chance()).abs() < 0.018, "{zeros}");
+        let zeros = share_right(|generator| task.episode(generator), |_, _| 0);
+        assert!((zeros - 0.5).abs() < 0.018, "{zeros}");
     }
 
     #[test]
     fn a_queue_of_what_was_marked_is_always_right() {
         for varied in [false, true] {
             let mut queue = VecDeque::new();
-            let right = share_right(&Task::Copy(copy(6, varied, false)), |time, frame| {
-                if time == 0 {
-                    queue.clear();
-                }
-                if frame[STORE] == 1.0 {
-                    queue.push_back(bit(frame).unwrap());
-                }
-                let answering = bit(frame).is_none() && frame[MARKER] == 0.0;
-                if answering { queue.pop_front().unwrap_or(0) } else { 0 }
-            });
+            let task = copy(6, varied, false);
+            let right = share_right(
+                |generator| task.episode(generator),
+                |time, frame| {
+                    if time == 0 {
+                        queue.clear();
+                    }
+                    if frame[STORE] == 1.0 {
+                        queue.push_back(bit(frame).unwrap());
+                    }
+                    let answering = bit(frame).is_none() && frame[MARKER] == 0.0;
+                    if answering { queue.pop_front().unwrap_or(0) } else { 0 }
+                },
+            );
             assert_eq!(right, 1.0, "varied: {varied}");
         }
     }
 
     #[test]
     fn repeating_what_was_shown_last_is_no_better_than_chance() {
-        let task = Task::Copy(copy(6, false, false));
+        let task = copy(6, false, false);
         let mut latest = 0;
-        let right = share_right(&task, |_, frame| {
-            latest = bit(frame).unwrap_or(latest);
-            latest
-        });
-        assert!((right - task.chance()).abs() < 0.014, "{right}");
+        let right = share_right(
+            |generator| task.episode(generator),
+            |_, frame| {
+                latest = bit(frame).unwrap_or(latest);
+                latest
+            },
+        );
+        assert!((right - 0.5).abs() < 0.014, "{right}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use clap::Args;
 use engram_mdp::Generator;
 use rand::RngExt;
 
-use super::task::Episode;
+use super::episode::Episode;
 
 /// The difficulty of recall.
 #[derive(Args, Clone, Debug)]
@@ -80,10 +80,14 @@ impl Recall {
 mod tests {
     use engram_mdp::Seed;
 
-    use super::super::task::{Task, share_right};
+    use super::super::episode::share_right;
     use super::*;
 
     const RECALL: Recall = Recall { delay: 6, choices: 4 };
+
+    fn episode(generator: &mut Generator) -> Episode {
+        RECALL.episode(generator)
+    }
 
     fn symbol(frame: &[f32]) -> Option<usize> {
         frame[..4].iter().position(|&x| x == 1.0)
@@ -106,7 +110,7 @@ mod tests {
     #[test]
     fn whoever_stores_what_is_marked_is_always_right() {
         let mut kept = 0;
-        let right = share_right(&Task::Recall(RECALL), |_, frame| {
+        let right = share_right(episode, |_, frame| {
             if frame[4] == 1.0 {
                 kept = symbol(frame).unwrap();
             }
@@ -117,21 +121,20 @@ mod tests {
 
     #[test]
     fn neither_a_constant_nor_the_latest_nor_the_most_frequent_symbol_beats_chance() {
-        let task = Task::Recall(RECALL);
         let mut latest = 0;
         let mut counts = [0; 4];
         let players: [(&str, f64); 3] = [
-            ("constant", share_right(&task, |_, _| 2)),
+            ("constant", share_right(episode, |_, _| 2)),
             (
                 "latest",
-                share_right(&task, |_, frame| {
+                share_right(episode, |_, frame| {
                     latest = symbol(frame).unwrap_or(latest);
                     latest
                 }),
             ),
             (
                 "most frequent distractor",
-                share_right(&task, |time, frame| {
+                share_right(episode, |time, frame| {
                     match (time, symbol(frame)) {
                         (0, _) => counts = [0; 4],
                         (_, Some(symbol)) => counts[symbol] += 1,
@@ -144,7 +147,7 @@ mod tests {
         // Three standard errors of a mean over 2000 coins.
         let tolerance = 3.0 * (0.25f64 * 0.75 / 2_000.0).sqrt();
         for (player, right) in players {
-            assert!((right - task.chance()).abs() < tolerance, "{player}: {right}");
+            assert!((right - 0.25).abs() < tolerance, "{player}: {right}");
         }
     }
 }

@@ -8,7 +8,8 @@ use engram_mdp::{Generator, Seed};
 use engram_policy::Inputs;
 use tch::{Device, Kind, Tensor};
 
-use super::task::{Episode, Task};
+use super::episode::Episode;
+use super::task::Task;
 
 /// B streams of a task's episodes.
 pub(crate) struct Streams {

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, Generator, ObservationSpec};
 
 use super::copy::Copy;
+use super::episode::Episode;
 use super::recall::Recall;
 
 /// The longest episode, in frames, that a task may be asked for.
@@ -19,16 +20,6 @@ pub(crate) enum Task {
     Copy(Copy),
     /// Name the one symbol that was to be kept.
     Recall(Recall),
-}
-
-/// What one episode shows and asks.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Episode {
-    width: usize,
-    /// `[E, D]`.
-    observations: Vec<f32>,
-    /// The class that must be named at each of the E frames; `None` where nothing is asked.
-    answers: Vec<Option<usize>>,
 }
 
 impl Task {
@@ -107,51 +98,4 @@ impl Task {
             Task::Recall(recall) => recall.episode(generator),
         }
     }
-}
-
-impl Episode {
-    /// Frames that show zeros and ask nothing.
-    pub(crate) fn blank(frames: usize, width: usize) -> Self {
-        Episode { width, observations: vec![0.0; frames * width], answers: vec![None; frames] }
-    }
-
-    /// What frame `time` shows, `[D]`.
-    pub(crate) fn observation(&self, time: usize) -> &[f32] {
-        &self.observations[time * self.width..(time + 1) * self.width]
-    }
-
-    /// Makes frame `time` show a one in `channel`.
-    pub(crate) fn show(&mut self, time: usize, channel: usize) {
-        assert!(channel < self.width, "a channel of the observation");
-        self.observations[time * self.width + channel] = 1.0;
-    }
-
-    /// What must be named at frame `time`.
-    pub(crate) fn answer(&self, time: usize) -> Option<usize> {
-        self.answers[time]
-    }
-
-    /// Asks for `class` at frame `time`.
-    pub(crate) fn ask(&mut self, time: usize, class: usize) {
-        self.answers[time] = Some(class);
-    }
-}
-
-/// Plays many episodes to somebody who sees every frame and names a class each time; the share of
-/// questions answered rightly.
-#[cfg(test)]
-pub(crate) fn share_right(task: &Task, mut player: impl FnMut(usize, &[f32]) -> usize) -> f64 {
-    let mut generator = engram_mdp::Seed::new(5).generator();
-    let (mut right, mut asked) = (0u32, 0u32);
-    for _ in 0..2_000 {
-        let episode = task.episode(&mut generator);
-        for time in 0..task.episode_frames() {
-            let named = player(time, episode.observation(time));
-            if let Some(answer) = episode.answer(time) {
-                asked += 1;
-                right += u32::from(named == answer);
-            }
-        }
-    }
-    f64::from(right) / f64::from(asked)
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use engram_service::progress::time;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::event::Event;
 use super::plan::Task;
-use super::pool::{Event, log};
 
 /// Where nobody watches a terminal, how often a line says how far things are.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -97,7 +97,7 @@ impl Board {
                     }
                     Err(why) => {
                         self.failed += 1;
-                        let log = log(task);
+                        let log = task.log();
                         self.say(&format!(
                             "ended      {}: {why}; see {}",
                             task.name,

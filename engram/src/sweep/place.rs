@@ -8,36 +8,9 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
 
+use super::args::PlaceArgs;
 use super::plan::Task;
-
-/// Flags that say on which machines a sweep runs.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct PlaceArgs {
-    /// Runs at once, on each machine
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) jobs: usize,
-    /// Other machines, which run everything instead of this one
-    #[arg(long, value_name = "HOST,HOST..", value_delimiter = ',')]
-    pub(crate) on: Vec<String>,
-    /// The command that runs a shell script, its last word, on {host}
-    #[arg(long, value_name = "COMMAND", default_value = "ssh -o BatchMode=yes {host}")]
-    pub(crate) ssh: String,
-    /// The directory there from which runs start, with the same configs/ [default: this one]
-    #[arg(long, value_name = "DIR", requires = "on")]
-    pub(crate) directory: Option<String>,
-    /// The engram program there [default: the path of this one]
-    #[arg(long, value_name = "PATH", requires = "on")]
-    pub(crate) program: Option<String>,
-    /// Where machines do not share --runs: the command that copies the folder {local} of a run that
-    /// goes on to {remote} on {host}
-    #[arg(long, value_name = "COMMAND", requires = "on")]
-    pub(crate) send: Option<String>,
-    /// The command that copies it back, as in "rsync -a {host}:{remote}/ {local}/"
-    #[arg(long, value_name = "COMMAND", requires = "on")]
-    pub(crate) fetch: Option<String>,
-}
 
 /// One machine.
 #[derive(Clone, Debug)]

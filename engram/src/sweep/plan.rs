@@ -115,6 +115,13 @@ impl Task {
         })
     }
 
+    /// The file with the output of its process.
+    pub(crate) fn log(&self) -> PathBuf {
+        let mut name = self.folder.as_os_str().to_owned();
+        name.push(".log");
+        name.into()
+    }
+
     /// Refuses a folder in which a run with other settings lies.
     fn check_folder(&self, resolved: &Resolved) -> Result<()> {
         let file = self.folder.join("config.toml");

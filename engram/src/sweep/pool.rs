@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,21 +17,9 @@ use anyhow::{Context, Result, bail};
 use engram_service::Shutdown;
 
 use super::board::Board;
+use super::event::Event;
 use super::place::{Place, UNREACHABLE};
 use super::plan::Task;
-
-/// What a slot tells. A full channel makes slots wait, and with them nobody else: a run that says
-/// more than is read fills a pipe.
-pub(crate) enum Event {
-    /// A task has started there.
-    Started(usize, Option<String>),
-    /// What it said.
-    Line(usize, String),
-    /// It has ended, well or because of what.
-    Ended(usize, Result<(), String>),
-    /// The machine cannot be reached; the task waits for another one.
-    Lost(usize, String),
-}
 
 /// What came of all tasks.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -48,13 +36,6 @@ struct Queue {
     waiting: VecDeque<usize>,
     running: Vec<(usize, ChildStdin)>,
     closed: bool,
-}
-
-/// Where a task's words go.
-pub(crate) fn log(task: &Task) -> PathBuf {
-    let mut name = task.folder.as_os_str().to_owned();
-    name.push(".log");
-    name.into()
 }
 
 /// Runs all tasks on the slots until they have ended or somebody says to stop.
@@ -136,7 +117,7 @@ fn train(
     queue: &Mutex<Queue>,
     tell: &dyn Fn(Event),
 ) -> Result<Option<i32>> {
-    let path = log(task);
+    let path = task.log();
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
@@ -204,7 +185,7 @@ fn judge(task: &Task, code: Option<i32>) -> Result<(), String> {
              or --fetch must bring it back",
             task.folder.display()
         )),
-        Some(code) => Err(last_words(&log(task)).unwrap_or_else(|| format!("exit code {code}"))),
+        Some(code) => Err(last_words(&task.log()).unwrap_or_else(|| format!("exit code {code}"))),
         None => Err("it was killed".into()),
     }
 }

@@ -27,7 +27,7 @@ use engram_service::config::{ConfigArgs, explain};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::SweepArgs;
+use super::args::SweepArgs;
 use super::grid::Axis;
 
 /// Seeds and greedy episodes where flags name none.

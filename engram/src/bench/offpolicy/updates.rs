@@ -11,8 +11,8 @@ use engram_service::process::cpu_seconds;
 use tch::{Device, Kind};
 
 use super::episodes;
+use crate::compute::Compute;
 use crate::experiment::Experiment;
-use crate::system::Compute;
 
 /// Episodes in the replay.
 const EPISODES: usize = 256;

@@ -16,9 +16,10 @@ use engram_service::progress::ProgressLine;
 use engram_service::threads::spawn_named;
 use tokio::sync::watch;
 
-use crate::eval::Score;
+use super::evaluation;
+use crate::compute::Compute;
 use crate::experiment::Experiment;
-use crate::system::{self, Compute};
+use crate::score::Score;
 
 /// Whom to ask, and what to play.
 pub(crate) struct Evaluations {
@@ -100,19 +101,14 @@ impl Evaluations {
             }
         });
         let Some(bytes) = newest else { return Ok(None) };
-        let (env, run) = (&self.experiment.env, &self.experiment.run);
+        let run = &self.experiment.run;
         let seed = Seed::new(run.seed).derive("evaluation", number);
-        let source = WeightsSource::Bytes(bytes);
-        let played = system::evaluate(
-            env,
-            run,
-            seed,
-            source,
-            run.eval_episodes,
-            self.compute,
-            &self.ending,
-        )?;
+        let weights = WeightsSource::Bytes(bytes);
+        let (compute, ending) = (self.compute, &self.ending);
+        let played =
+            evaluation::play(&self.experiment, seed, weights, run.eval_episodes, compute, ending)?;
         // Cut short by the end of the run: no whole evaluation.
-        Ok(Score::new(&played, env.optimum()).ok().filter(|_| !self.ending.is_triggered()))
+        let score = Score::new(&played, self.experiment.env.optimum()).ok();
+        Ok(score.filter(|_| !self.ending.is_triggered()))
     }
 }

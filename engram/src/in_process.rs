@@ -3,37 +3,28 @@
 //! These are the services of the three programs, unchanged: what works here works across machines.
 //! Each service has a runtime of its own, each actor a thread.
 
+mod services;
+
+pub(crate) mod evaluation;
+
+mod evaluations;
+
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::Result;
 use engram_actor::{ActorConfig, ActorSummary, MAX_UNACKNOWLEDGED, Patience, Purpose};
-use engram_envs::EnvConfig;
-use engram_inference_server::{BatchLimits, InferenceConfig, WeightsSource};
+use engram_inference_server::WeightsSource;
 use engram_learner::{LearnerArgs, LearnerConfig, Summary};
 use engram_mdp::Seed;
-use engram_policy::Device;
-use engram_service::net::{Address, Exposure, Listener};
+use engram_service::Shutdown;
 use engram_service::progress::ProgressLine;
-use engram_service::threads::spawn_named;
-use engram_service::{RunConfig, Shutdown};
-use tempfile::TempDir;
 use tokio::sync::watch;
 
-use crate::evaluations::Evaluations;
+use self::evaluations::Evaluations;
+use self::services::{Sockets, Thread, join, start, start_inference};
+use crate::compute::Compute;
 use crate::experiment::Experiment;
-
-/// Where and how wide networks compute.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Compute {
-    /// The device of the policies.
-    pub(crate) device: Device,
-    /// Threads of one tensor operation in the learner.
-    pub(crate) learner_threads: usize,
-    /// Threads of one tensor operation in the inference server.
-    pub(crate) inference_threads: usize,
-}
 
 /// What to train, and how.
 #[derive(Clone, Debug)]
@@ -98,58 +89,6 @@ pub(crate) fn train(
     Ok(Trained { summary: summary?, actors: actors.into_iter().collect::<Result<_>>()? })
 }
 
-/// Plays `episodes` greedy episodes with weights from `weights`, in worlds that come from `seed`,
-/// and returns them.
-pub(crate) fn evaluate(
-    env: &EnvConfig,
-    run: &RunConfig,
-    seed: Seed,
-    weights: WeightsSource,
-    episodes: u32,
-    compute: Compute,
-    shutdown: &Shutdown,
-) -> Result<ActorSummary> {
-    let sockets = Sockets::new()?;
-    let ending = Shutdown::new();
-    let inference = start_inference(run, "evaluation", weights, compute, &sockets, &ending)?;
-    let actor = ActorConfig {
-        actor: 0,
-        generation: engram_actor::generation_now(),
-        run_id: None,
-        env: env.clone(),
-        envs: episodes.min(run.envs_per_actor),
-        seed,
-        inference: vec![sockets.inference.clone()],
-        purpose: Purpose::Evaluate { episodes },
-        patience: Patience::STANDARD,
-    };
-    let played = join("the evaluating actor", engram_actor::spawn(actor, shutdown.clone()));
-    ending.trigger();
-    join("the inference server", inference)?;
-    played
-}
-
-/// Sockets in a folder that goes away with them.
-struct Sockets {
-    learner: Address,
-    inference: Address,
-    _folder: TempDir,
-}
-
-impl Sockets {
-    fn new() -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("engram-")
-            .tempdir()
-            .context("cannot make a temporary folder for sockets")?;
-        let socket = |name: &str| Address::Unix(folder.path().join(name));
-        let (learner, inference) = (socket("learner"), socket("inference"));
-        Ok(Sockets { learner, inference, _folder: folder })
-    }
-}
-
-type Thread<T> = JoinHandle<Result<T>>;
-
 fn start_learner(
     job: &Job<'_>,
     progress: watch::Sender<ProgressLine>,
@@ -171,31 +110,6 @@ fn start_learner(
     let shutdown = shutdown.clone();
     Ok(start("learner-io", &sockets.learner, async move |listener| {
         Ok(engram_learner::run(config, listener, progress, shutdown).await?)
-    }))
-}
-
-fn start_inference(
-    run: &RunConfig,
-    run_id: &str,
-    weights: WeightsSource,
-    compute: Compute,
-    sockets: &Sockets,
-    ending: &Shutdown,
-) -> Result<Thread<()>> {
-    let config = InferenceConfig {
-        run_id: matches!(weights, WeightsSource::Learner(_)).then(|| run_id.to_string()),
-        weights,
-        device: compute.device,
-        threads: compute.inference_threads,
-        seed: run.seed,
-        batch: BatchLimits { max_batch_size: run.max_batch_size, max_wait: run.max_wait() },
-        lease: Duration::from_secs(60),
-        weights_wait: Duration::from_secs(60),
-        max_slots: 1 << 20,
-    };
-    let ending = ending.clone();
-    Ok(start("inference-io", &sockets.inference, async move |listener| {
-        Ok(engram_inference_server::run(config, listener, ending).await?)
     }))
 }
 
@@ -223,39 +137,4 @@ fn start_actor(
         patience: Patience::STANDARD,
     };
     engram_actor::spawn(config, ending.clone())
-}
-
-/// Runs a service on a thread with a runtime of its own. It listens when this returns.
-fn start<T, F>(
-    name: &str,
-    address: &Address,
-    serve: impl FnOnce(Listener) -> F + Send + 'static,
-) -> Thread<T>
-where
-    T: Send + 'static,
-    F: Future<Output = Result<T>>,
-{
-    let (bound, is_bound) = std::sync::mpsc::sync_channel(1);
-    let address = address.clone();
-    let thread = spawn_named(name, move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let listener = Listener::bind(&address, Exposure::Local).await?;
-            let _ = bound.send(());
-            serve(listener).await
-        })
-    });
-    // An error drops the sender; whoever joins the thread is told of it.
-    let _ = is_bound.recv();
-    thread
-}
-
-fn join<T, E>(who: &str, thread: JoinHandle<Result<T, E>>) -> Result<T>
-where
-    anyhow::Error: From<E>,
-{
-    match thread.join() {
-        Ok(result) => result.map_err(anyhow::Error::from).with_context(|| who.to_string()),
-        Err(_) => Err(anyhow!("{who} panicked; the log says where")),
-    }
 }
