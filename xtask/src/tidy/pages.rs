@@ -1,10 +1,19 @@
-//! The pages: relative links lead somewhere, files that are named exist, and every metric is in
-//! the reference.
+//! The pages: links lead to files and headings that exist, files that are named exist, and every
+//! metric is in the reference.
+//!
+//! Pages of the book in `docs/` link to files outside of it by their address on the code host,
+//! [`BLOB`] or [`FOLDER`]; those are checked against this checkout too.
+
+use std::collections::BTreeSet;
 
 use crate::tidy::Problem;
 use crate::tidy::tree::Tree;
 
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
+
+/// Addresses of files and folders of the project on its code host.
+const BLOB: &str = "https://github.com/engram-rl/engram/blob/main/";
+const FOLDER: &str = "https://github.com/engram-rl/engram/tree/main/";
 
 /// Every metric of ours begins like this.
 const PREFIX: &str = "\"engram_";
@@ -18,7 +27,6 @@ pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
 }
 
 fn check_links(tree: &Tree, page: &str, text: &str) -> Vec<Problem> {
-    let folder = page.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut problems = Vec::new();
     let mut fenced = false;
     for (index, line) in text.lines().enumerate() {
@@ -27,15 +35,55 @@ fn check_links(tree: &Tree, page: &str, text: &str) -> Vec<Problem> {
             continue;
         }
         for target in targets(line) {
-            let file = target.split(['#', '?']).next().unwrap_or_default();
-            let elsewhere = target.contains("://") || target.starts_with("mailto:");
-            if !elsewhere && !resolve(folder, file).is_some_and(|path| tree.contains(&path)) {
-                let message = format!("the link to {target} leads nowhere");
+            if let Some(fault) = fault(tree, page, target) {
+                let message = format!("the link to {target} leads {fault}");
                 problems.push(Problem::error(page, index + 1, message));
             }
         }
     }
     problems
+}
+
+/// What a link of ours leads to that is not there; `None` for a good one.
+fn fault(tree: &Tree, page: &str, target: &str) -> Option<&'static str> {
+    let ours = target.strip_prefix(BLOB).or_else(|| target.strip_prefix(FOLDER));
+    if ours.is_none() && (target.contains("://") || target.starts_with("mailto:")) {
+        return None;
+    }
+    let folder = match ours {
+        Some(_) => "",
+        None => page.rsplit_once('/').map_or("", |(folder, _)| folder),
+    };
+    let target = ours.unwrap_or(target);
+    let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+    let path = match file {
+        "" => Some(page.to_owned()),
+        file => resolve(folder, file).filter(|path| tree.contains(path)),
+    };
+    let Some(path) = path else { return Some("nowhere") };
+    let text = tree.files().get(&path).filter(|_| path.ends_with(".md"));
+    let missing = text.is_some_and(|text| !heading.is_empty() && !headings(text).contains(heading));
+    missing.then_some("to no heading")
+}
+
+/// The anchors of a page's headings, as code hosts and mdbook make them.
+fn headings(text: &str) -> BTreeSet<String> {
+    let mut anchors = BTreeSet::new();
+    let mut fenced = false;
+    for line in text.lines() {
+        fenced ^= line.trim_start().starts_with("```");
+        let title = line.trim_start_matches('#');
+        if fenced || title == line || !title.starts_with(' ') {
+            continue;
+        }
+        let kept = title.trim().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        let anchor: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();
+        let anchor = anchor.to_lowercase();
+        let again = (1..).map(|n| format!("{anchor}-{n}"));
+        let mut names = std::iter::once(anchor.clone()).chain(again);
+        anchors.extend(names.find(|name| !anchors.contains(name)));
+    }
+    anchors
 }
 
 /// A file named in backticks, from the root, is there: a map must not show what is gone.
@@ -80,9 +128,6 @@ fn targets(line: &str) -> Vec<&str> {
 
 /// A path relative to `folder`, from the root; `None` if it leaves the project.
 fn resolve(folder: &str, target: &str) -> Option<String> {
-    if target.is_empty() {
-        return Some(String::new()); // A heading of the page itself.
-    }
     let mut parts: Vec<&str> = match target.starts_with('/') {
         true => Vec::new(),
         false => folder.split('/').filter(|part| !part.is_empty()).collect(),
@@ -146,12 +191,12 @@ mod tests {
 
     #[test]
     fn links_that_lead_somewhere_pass() {
-        let readme = "See [the map](ARCHITECTURE.md#flow), [here](#run), [![x](a.png)](https://x.y)\n\
+        let readme = "# Run\n[The map](ARCHITECTURE.md#flow), [here](#run), [![x](a.png)](https://x.y)\n\
             and `[not](a link)`.\n```\n[nor](this)\n```\n[style]: STYLE.md\n";
         let deploy = "Back to [the start](../README.md) or [a folder](../deploy).";
         let files = [
             ("README.md", readme),
-            ("ARCHITECTURE.md", ""),
+            ("ARCHITECTURE.md", "# The flow\n## `[run]`: *keys*\n## Flow\n"),
             ("STYLE.md", ""),
             ("a.png", ""),
             ("deploy/README.md", deploy),
@@ -167,6 +212,19 @@ mod tests {
         assert_eq!(problems.len(), 3);
         assert_eq!(problems[0], "deploy/README.md:3: the link to docs/gone.md leads nowhere");
         assert!(problems[2].starts_with("deploy/README.md:4: "));
+    }
+
+    #[test]
+    fn a_heading_that_is_not_there_is_named_and_the_code_host_s_addresses_are_checked() {
+        let page = format!(
+            "# One, `two`\n# One two\n[a](#one-two-1) [b](#three) [c]({BLOB}a.md#run-keys)\n\
+             [d]({BLOB}a.md#run) [e]({FOLDER}docs) [f]({BLOB}gone.rs)\n"
+        );
+        let problems = found(&[("docs/b.md", &page), ("a.md", "## `[run]` keys\n```\n# no\n```")]);
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert_eq!(problems[0], "docs/b.md:3: the link to #three leads to no heading");
+        assert!(problems[1].contains("a.md#run leads to no heading"), "{problems:?}");
+        assert!(problems[2].contains("gone.rs leads nowhere"), "{problems:?}");
     }
 
     #[test]

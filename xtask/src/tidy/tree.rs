@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 /// Folders beside the crates that belong to the project.
-const FOLDERS: [&str; 4] = ["configs", "deploy", ".cargo", ".ci"];
+const FOLDERS: [&str; 5] = ["configs", "deploy", "docs", ".cargo", ".ci"];
 
 /// What is read; of other files only the path is known.
 const TEXTS: [&str; 4] = ["rs", "proto", "toml", "md"];
