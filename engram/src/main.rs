@@ -74,8 +74,6 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Watch a run at a glance, from pages of metrics or a Prometheus
     Top(watch::top::TopArgs),
-    /// Draw Grafana's dashboard of a run as a picture, from a Prometheus
-    Dashboard(watch::dashboard::DashboardArgs),
     /// Make the certificates with which several machines speak TLS
     Certs(certs::CertsArgs),
 }
@@ -117,7 +115,6 @@ fn run(command: &Command) -> Result<()> {
         Command::Bench(args) => bench::run(args, &shutdown),
         Command::Doctor(args) => runtime.block_on(doctor::run(args)),
         Command::Top(args) => watch::top::run(args, &shutdown),
-        Command::Dashboard(args) => watch::dashboard::run(args),
         Command::Certs(args) => certs::run(args),
     }
 }

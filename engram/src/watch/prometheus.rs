@@ -1,4 +1,4 @@
-//! What a Prometheus knows, through its HTTP API (version 1).
+//! Client of a Prometheus' HTTP API (version 1).
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -17,22 +17,6 @@ pub(crate) struct Prometheus {
     pub(crate) address: Address,
 }
 
-/// From when to when, and how densely; in seconds.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Span {
-    pub(crate) start: f64,
-    pub(crate) end: f64,
-    pub(crate) step: f64,
-}
-
-/// One line of an answer over time.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Series {
-    pub(crate) labels: BTreeMap<String, String>,
-    /// Seconds since 1970 and the value then.
-    pub(crate) points: Vec<(f64, f64)>,
-}
-
 #[derive(Deserialize)]
 struct Answer<T> {
     data: Data<T>,
@@ -47,12 +31,6 @@ struct Data<T> {
 struct Instant {
     metric: BTreeMap<String, String>,
     value: (f64, String),
-}
-
-#[derive(Deserialize)]
-struct Range {
-    metric: BTreeMap<String, String>,
-    values: Vec<(f64, String)>,
 }
 
 /// Every metric of ours, and what every process shows.
@@ -76,21 +54,6 @@ impl Prometheus {
         let pages = pages.into_iter().filter(|(_, samples)| ours(samples));
         let pages = pages.map(|(from, samples)| Page { from, samples }).collect();
         Ok(Snapshot { seconds, pages, silent: Vec::new() })
-    }
-
-    /// What a query comes to over time.
-    pub(crate) async fn range(&self, query: &str, span: Span) -> Result<Vec<Series>> {
-        let Span { start, end, step } = span;
-        let query = escaped(query);
-        let path = format!(
-            "/api/v1/query_range?query={query}&start={start:.3}&end={end:.3}&step={step:.3}"
-        );
-        let series: Vec<Range> = self.ask(&path).await?;
-        let series = series.into_iter().map(|Range { metric: labels, values }| {
-            let points = values.into_iter().filter_map(|(at, text)| Some((at, number(&text)?)));
-            Series { labels, points: points.filter(|(_, value)| value.is_finite()).collect() }
-        });
-        Ok(series.filter(|series| !series.points.is_empty()).collect())
     }
 
     async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>> {
@@ -130,12 +93,12 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_over_time_is_read() {
-        let text = r#"{"status":"success","data":{"resultType":"matrix","result":[
-            {"metric":{"phase":"forward"},"values":[[1700000000,"1.5"],[1700000005.5,"NaN"]]}]}}"#;
-        let answer: Answer<Range> = serde_json::from_str(text).unwrap();
-        let Range { metric, values } = &answer.data.result[0];
+    fn an_answer_is_read() {
+        let text = r#"{"status":"success","data":{"resultType":"vector","result":[
+            {"metric":{"phase":"forward"},"value":[1700000005.5,"NaN"]}]}}"#;
+        let answer: Answer<Instant> = serde_json::from_str(text).unwrap();
+        let Instant { metric, value } = &answer.data.result[0];
         assert_eq!(metric["phase"], "forward");
-        assert_eq!(values[1], (1_700_000_005.5, "NaN".to_owned()));
+        assert_eq!(*value, (1_700_000_005.5, "NaN".to_owned()));
     }
 }

@@ -1,6 +1,7 @@
 //! A real Prometheus with the configuration of `deploy/prometheus`, adapted in its targets, and
 //! what it answers.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -23,7 +24,22 @@ pub(crate) struct Targets {
 /// A running Prometheus.
 pub(crate) struct Prometheus {
     pub(crate) address: String,
-    _program: Program,
+    _program: Option<Program>,
+}
+
+/// Range of time and the distance of moments in it; in seconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub(crate) start: f64,
+    pub(crate) end: f64,
+    pub(crate) step: f64,
+}
+
+/// Values over time under one set of labels.
+pub(crate) struct Series {
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Seconds since 1970 and the value then.
+    pub(crate) points: Vec<(f64, f64)>,
 }
 
 /// A rule, as Prometheus understood it.
@@ -88,20 +104,40 @@ impl Prometheus {
         let address = line.split("address=").nth(1).expect("an address");
         let address = address.split_whitespace().next().expect("an address").to_owned();
         program.line("Server is ready");
-        Prometheus { address, _program: program }
+        Prometheus { address, _program: Some(program) }
+    }
+
+    /// One that runs elsewhere.
+    pub(crate) fn at(address: String) -> Prometheus {
+        Prometheus { address, _program: None }
     }
 
     /// All that a query answers now: labels and values.
     pub(crate) fn query(&self, query: &str) -> Vec<(Value, f64)> {
-        let path = format!("/api/v1/query?query={}", escaped(query));
-        let answer = self.get(&path);
-        assert_eq!(answer["status"], "success", "{query}: {answer}");
-        let result = answer["data"]["result"].as_array().expect("a list");
+        let result = self.result(&format!("query?query={}", escaped(query)));
         let value = |sample: &Value| {
             let text = sample["value"][1].as_str().expect("a number as text");
             text.parse().unwrap_or_else(|_| panic!("{query}: {sample}"))
         };
         result.iter().map(|sample| (sample["metric"].clone(), value(sample))).collect()
+    }
+
+    /// Finite values of a query over time.
+    pub(crate) fn range(&self, query: &str, Span { start, end, step }: Span) -> Vec<Series> {
+        let query = escaped(query);
+        let result =
+            self.result(&format!("query_range?query={query}&start={start}&end={end}&step={step}"));
+        let series = result.into_iter().map(|series| {
+            let labels = serde_json::from_value(series["metric"].clone()).expect("labels");
+            let values: Vec<(f64, String)> =
+                serde_json::from_value(series["values"].clone()).expect("moments and values");
+            let points = values.into_iter().filter_map(|(at, text)| Some((at, text.parse().ok()?)));
+            Series {
+                labels,
+                points: points.filter(|(_, value): &(_, f64)| value.is_finite()).collect(),
+            }
+        });
+        series.filter(|series| !series.points.is_empty()).collect()
     }
 
     /// Asks until a query's first value is good, and returns it.
@@ -128,6 +164,15 @@ impl Prometheus {
             Rule { name: text("name"), query: text("query"), is_alert: rule["type"] == "alerting" }
         };
         rules.map(rule).collect()
+    }
+
+    fn result(&self, path: &str) -> Vec<Value> {
+        let mut answer = self.get(&format!("/api/v1/{path}"));
+        assert_eq!(answer["status"], "success", "{path}: {answer}");
+        match answer["data"]["result"].take() {
+            Value::Array(result) => result,
+            other => panic!("{path}: {other}"),
+        }
     }
 
     fn get(&self, path: &str) -> Value {

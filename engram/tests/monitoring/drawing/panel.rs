@@ -1,23 +1,16 @@
-//! What is inside of a panel: lines over time, bands of states, a number.
+//! Content of a panel: lines over time, bands of states, a number.
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use engram_analysis::chart::{GRAY, color, round_numbers};
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::text_anchor::{HPos, VPos};
 
-use super::model::Defaults;
-use super::page::Area;
+use super::ink::{Area, Ink, WRITING, clock, named, width_of};
+use super::model::{Defaults, Filled, Line};
 use super::units::{step_base, with_unit};
-use super::{Filled, Line};
-use crate::watch::prometheus::Span;
+use crate::prometheus::Span;
 
-/// Letters.
-pub(super) struct Ink {
-    color: RGBColor,
-}
-
-const WRITING: RGBColor = RGBColor(38, 38, 38);
 const MESH: RGBColor = RGBColor(232, 233, 236);
 
 /// Pixels beside a plot for the numbers of its y axis, below it for times, and for a legend's row.
@@ -27,52 +20,6 @@ const LEGEND: i32 = 17;
 
 /// Rows that a legend may have.
 const LEGEND_ROWS: usize = 2;
-
-impl Ink {
-    pub(super) fn new() -> Self {
-        Ink { color: WRITING }
-    }
-
-    pub(super) fn bold(&self, size: f64) -> TextStyle<'static> {
-        ("sans-serif", size, FontStyle::Bold).into_font().color(&self.color)
-    }
-
-    pub(super) fn gray_right(&self, size: f64) -> TextStyle<'static> {
-        self.gray(size, HPos::Right, VPos::Top)
-    }
-
-    fn gray(&self, size: f64, x: HPos, y: VPos) -> TextStyle<'static> {
-        ("sans-serif", size).into_font().color(&GRAY).pos(Pos::new(x, y))
-    }
-
-    fn text(&self, size: f64) -> TextStyle<'static> {
-        let left = Pos::new(HPos::Left, VPos::Center);
-        ("sans-serif", size).into_font().color(&self.color).pos(left)
-    }
-
-    fn centered(&self, size: f64, color: RGBColor) -> TextStyle<'static> {
-        let center = Pos::new(HPos::Center, VPos::Center);
-        ("sans-serif", size, FontStyle::Bold).into_font().color(&color).pos(center)
-    }
-}
-
-/// A time of day, in hours and minutes.
-pub(super) fn clock(seconds: f64) -> String {
-    let minutes = (seconds / 60.0).floor() as u64;
-    format!("{:02}:{:02}", minutes / 60 % 24, minutes % 60)
-}
-
-/// A color by Grafana's name for it.
-pub(super) fn named(name: &str) -> RGBColor {
-    match name {
-        "green" => RGBColor(0, 143, 104),
-        "blue" => RGBColor(0, 114, 178),
-        "purple" => RGBColor(150, 96, 160),
-        "orange" => RGBColor(213, 120, 20),
-        "red" => RGBColor(205, 48, 44),
-        _ => RGBColor(110, 112, 118),
-    }
-}
 
 /// The newest values, as large as there is room.
 pub(super) fn stat(area: &Area<'_>, ink: &Ink, filled: &Filled<'_>) -> Result<()> {
@@ -96,7 +43,7 @@ pub(super) fn stat(area: &Area<'_>, ink: &Ink, filled: &Filled<'_>) -> Result<()
         };
         let room = f64::from(width) / f64::from(count);
         let style = |size| ink.centered(size, color);
-        let wide = width_of(&text, 27.0)?;
+        let wide = width_of(&text, 27.0);
         let size = (27.0 * (room - 12.0) / f64::from(wide)).clamp(9.0, 27.0);
         let at = ((room * (i as f64 + 0.5)) as i32, height as i32 / 2 - 2);
         area.draw_text(&text, &style(size), at)?;
@@ -124,7 +71,7 @@ pub(super) fn timeline(area: &Area<'_>, ink: &Ink, filled: &Filled<'_>, span: Sp
             area.draw(&Rectangle::new([(from, top), (to, bottom)], color.filled()))?;
             let text =
                 word.map_or_else(|| with_unit(value, &defaults.unit, None), |w| w.text.clone());
-            if width_of(&text, 12.0)? + 8 < (to - from).max(0) as u32 {
+            if width_of(&text, 12.0) + 8 < (to - from).max(0) as u32 {
                 let at = ((from + to) / 2, (top + bottom) / 2);
                 area.draw_text(&text, &ink.centered(12.0, WHITE), at)?;
             }
@@ -145,7 +92,7 @@ pub(super) fn time_series(
     }
     let defaults = &filled.panel.field_config.defaults;
     let (width, height) = area.dim_in_pixel();
-    let legend = legend(&filled.lines, defaults, width)?;
+    let legend = legend(&filled.lines, defaults, width);
     let below = BELOW + LEGEND * legend.len() as i32;
     let stacked = if defaults.is_stacked() { stack(&filled.lines) } else { Vec::new() };
     let shown = if defaults.is_stacked() { &stacked } else { &filled.lines };
@@ -271,12 +218,12 @@ struct Entry {
 }
 
 /// A legend in rows; what does not fit into [`LEGEND_ROWS`] is counted.
-fn legend(lines: &[Line], defaults: &Defaults, width: u32) -> Result<Vec<Vec<Entry>>> {
+fn legend(lines: &[Line], defaults: &Defaults, width: u32) -> Vec<Vec<Entry>> {
     let mut rows: Vec<Vec<Entry>> = vec![Vec::new()];
     for (index, line) in lines.iter().enumerate() {
         let last = line.points.last().map_or(0.0, |&(_, value)| value);
         let text = format!("{}: {}", line.name, with_unit(last, &defaults.unit, defaults.decimals));
-        let entry = Entry { index: Some(index), width: width_of(&text, 11.0)? as i32 + 30, text };
+        let entry = Entry { index: Some(index), width: width_of(&text, 11.0) as i32 + 30, text };
         let used: i32 = rows.last().map_or(0, |row| row.iter().map(|entry| entry.width).sum());
         // In the last row there is room for the count.
         let room = width as i32 - if rows.len() == LEGEND_ROWS { 40 } else { 0 };
@@ -291,7 +238,7 @@ fn legend(lines: &[Line], defaults: &Defaults, width: u32) -> Result<Vec<Vec<Ent
         }
         rows.last_mut().expect("there is a row").push(entry);
     }
-    Ok(rows)
+    rows
 }
 
 fn draw_legend(area: &Area<'_>, ink: &Ink, rows: &[Vec<Entry>], top: i32) -> Result<()> {
@@ -325,34 +272,24 @@ fn light(color: RGBColor) -> RGBColor {
     RGBColor(mix(color.0), mix(color.1), mix(color.2))
 }
 
-fn width_of(text: &str, size: f64) -> Result<u32> {
-    let font = ("sans-serif", size).into_font();
-    Ok(font.box_size(text).map_err(|_| anyhow!("the font has no such letters"))?.0)
+#[test]
+fn lines_break_where_nothing_is_known() {
+    let points = [(0.0, 1.0), (5.0, 1.0), (20.0, 1.0), (25.0, 2.0)];
+    let lengths: Vec<usize> = pieces(&points, 5.0).map(<[_]>::len).collect();
+    assert_eq!(lengths, [2, 2]);
+    assert_eq!(bands(&points, 5.0), [(0.0, 10.0, 1.0), (20.0, 25.0, 1.0), (25.0, 30.0, 2.0)]);
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+#[test]
+fn stacked_lines_stand_on_one_another() {
+    let line = |value| Line { name: String::new(), points: vec![(0.0, value), (1.0, value)] };
+    let short = Line { name: String::new(), points: vec![(1.0, 0.5)] };
+    let stacked = stack(&[line(1.0), line(2.0), short]);
+    assert_eq!(stacked[1].points, [(0.0, 3.0), (1.0, 3.0)]);
+    assert_eq!(stacked[2].points, [(1.0, 3.5)]);
+}
 
-    #[test]
-    fn lines_break_where_nothing_is_known() {
-        let points = [(0.0, 1.0), (5.0, 1.0), (20.0, 1.0), (25.0, 2.0)];
-        let lengths: Vec<usize> = pieces(&points, 5.0).map(<[_]>::len).collect();
-        assert_eq!(lengths, [2, 2]);
-        assert_eq!(bands(&points, 5.0), [(0.0, 10.0, 1.0), (20.0, 25.0, 1.0), (25.0, 30.0, 2.0)]);
-    }
-
-    #[test]
-    fn stacked_lines_stand_on_one_another() {
-        let line = |value| Line { name: String::new(), points: vec![(0.0, value), (1.0, value)] };
-        let short = Line { name: String::new(), points: vec![(1.0, 0.5)] };
-        let stacked = stack(&[line(1.0), line(2.0), short]);
-        assert_eq!(stacked[1].points, [(0.0, 3.0), (1.0, 3.0)]);
-        assert_eq!(stacked[2].points, [(1.0, 3.5)]);
-    }
-
-    #[test]
-    fn a_clock_is_that_of_the_day() {
-        assert_eq!(clock(1_700_000_000.0), "22:13");
-    }
+#[test]
+fn a_clock_is_that_of_the_day() {
+    assert_eq!(clock(1_700_000_000.0), "22:13");
 }

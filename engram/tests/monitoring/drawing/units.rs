@@ -44,38 +44,31 @@ fn binary(bytes: f64) -> String {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+#[test]
+fn values_have_their_units() {
+    let texts = [
+        with_unit(0.9264, "percentunit", Some(1)),
+        with_unit(0.25, "s", None),
+        with_unit(0.0, "s", None),
+        with_unit(0.000_02, "s", None),
+        with_unit(600.0, "s", None),
+        with_unit(3.5 * 1024.0 * 1024.0, "bytes", None),
+        with_unit(0.0, "bytes", None),
+        with_unit(1_500_000.0, "Bps", None),
+        with_unit(0.5, "short", Some(3)),
+        with_unit(175_000.0, "short", Some(3)),
+    ];
+    let expected =
+        ["92.6%", "250 ms", "0 s", "20 µs", "10 min", "3.5 MiB", "0 B", "1.5MB/s", "0.500", "175k"];
+    assert_eq!(texts, expected);
+}
 
-    #[test]
-    fn values_have_their_units() {
-        let texts = [
-            with_unit(0.9264, "percentunit", Some(1)),
-            with_unit(0.25, "s", None),
-            with_unit(0.0, "s", None),
-            with_unit(0.000_02, "s", None),
-            with_unit(600.0, "s", None),
-            with_unit(3.5 * 1024.0 * 1024.0, "bytes", None),
-            with_unit(0.0, "bytes", None),
-            with_unit(1_500_000.0, "Bps", None),
-            with_unit(0.5, "short", Some(3)),
-            with_unit(175_000.0, "short", Some(3)),
-        ];
-        let expected = [
-            "92.6%", "250 ms", "0 s", "20 µs", "10 min", "3.5 MiB", "0 B", "1.5MB/s", "0.500",
-            "175k",
-        ];
-        assert_eq!(texts, expected);
-    }
-
-    #[test]
-    fn axes_of_bytes_count_in_powers_of_two() {
-        assert_eq!(step_base("bytes", 3e6), 1024.0 * 1024.0);
-        assert_eq!(step_base("bytes", 0.0), 1.0);
-        assert_eq!(
-            (step_base("s", 600.0), step_base("s", 3.0), step_base("short", 3e6)),
-            (60.0, 1.0, 1.0)
-        );
-    }
+#[test]
+fn axes_of_bytes_count_in_powers_of_two() {
+    assert_eq!(step_base("bytes", 3e6), 1024.0 * 1024.0);
+    assert_eq!(step_base("bytes", 0.0), 1.0);
+    assert_eq!(
+        (step_base("s", 600.0), step_base("s", 3.0), step_base("short", 3e6)),
+        (60.0, 1.0, 1.0)
+    );
 }

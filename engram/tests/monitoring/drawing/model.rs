@@ -1,10 +1,10 @@
-//! A dashboard's file, as far as it matters to a picture.
+//! Model of a dashboard's file, as far as a picture needs it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use anyhow::{Context, Result};
 use serde::Deserialize;
+
+use crate::files::deploy;
 
 /// A dashboard.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,7 +20,7 @@ pub(super) struct Panel {
     pub(super) title: String,
     #[serde(rename = "type")]
     pub(super) kind: Kind,
-    pub(super) grid_pos: Place,
+    pub(super) grid_pos: GridPosition,
     #[serde(default)]
     pub(super) targets: Vec<Target>,
     #[serde(default)]
@@ -29,7 +29,20 @@ pub(super) struct Panel {
     pub(super) options: Options,
 }
 
-/// What a panel is.
+/// Panel with what it shows.
+pub(super) struct Filled<'a> {
+    pub(super) panel: &'a Panel,
+    pub(super) lines: Vec<Line>,
+}
+
+/// Line of a panel: its name in the legend, and its points over time.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Line {
+    pub(super) name: String,
+    pub(super) points: Vec<(f64, f64)>,
+}
+
+/// Kind of a panel.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Kind {
@@ -40,9 +53,9 @@ pub(super) enum Kind {
     StateTimeline,
 }
 
-/// Where, in units of a grid that is 24 wide.
+/// Position and size on a grid that is 24 wide.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct GridPosition {
     pub(super) x: u32,
     pub(super) y: u32,
     pub(super) w: u32,
@@ -57,13 +70,13 @@ pub(super) struct Target {
     pub(super) legend_format: String,
 }
 
-/// How values are shown.
+/// Settings of all series.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct FieldConfig {
     pub(super) defaults: Defaults,
 }
 
-/// How values are shown.
+/// Presentation of values.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Defaults {
     #[serde(default)]
@@ -108,7 +121,7 @@ pub(super) struct Step {
     pub(super) value: Option<f64>,
 }
 
-/// How lines are drawn.
+/// Presentation of lines.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Custom {
@@ -124,7 +137,7 @@ struct Mode {
     mode: String,
 }
 
-/// What of a series is shown.
+/// Selection of the text that a number shows.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Options {
@@ -136,12 +149,10 @@ pub(super) struct Options {
 const SCRAPE: f64 = 5.0;
 
 impl Dashboard {
-    /// Reads a dashboard's file.
-    pub(super) fn read(path: &Path) -> Result<Dashboard> {
-        let text = std::fs::read_to_string(path).with_context(|| {
-            format!("cannot read the dashboard in {}; say where it is: --dashboard", path.display())
-        })?;
-        serde_json::from_str(&text).with_context(|| format!("{} is no dashboard", path.display()))
+    /// The dashboard of `deploy/grafana`.
+    pub(super) fn ours() -> Dashboard {
+        let text = deploy("grafana/dashboards/engram.json");
+        serde_json::from_str(&text).expect("a dashboard")
     }
 }
 
@@ -153,7 +164,7 @@ impl Target {
         self.expr.replace("$__rate_interval", &format!("{interval}s"))
     }
 
-    /// What the legend calls a series.
+    /// Name of a series in the legend.
     pub(super) fn legend(&self, labels: &BTreeMap<String, String>) -> String {
         let mut pieces = self.legend_format.split("{{");
         let first = pieces.next().unwrap_or_default().to_owned();
@@ -176,7 +187,7 @@ impl Defaults {
         self.thresholds.steps.iter().rev().find(reached).map_or("text", |step| &step.color)
     }
 
-    /// Whether lines stand on one another.
+    /// True where lines stand on one another.
     pub(super) fn is_stacked(&self) -> bool {
         self.custom.stacking.mode == "normal"
     }
@@ -188,41 +199,33 @@ impl Defaults {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn labels() -> BTreeMap<String, String> {
+    [("role", "learner"), ("instance", "a:1")].map(|(a, b)| (a.into(), b.into())).into()
+}
 
-    const OURS: &str =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/grafana/dashboards/engram.json");
+#[test]
+fn our_dashboard_is_understood() {
+    let dashboard = Dashboard::ours();
+    let find = |kind, title: &str| {
+        let mut panels = dashboard.panels.iter();
+        panels.find(|panel| panel.kind == kind && panel.title == title).unwrap()
+    };
+    let limited = find(Kind::StateTimeline, "What limits the run");
+    assert_eq!(limited.field_config.defaults.word(3.0).unwrap().text, "learner");
+    let alerts = find(Kind::Stat, "Alerts");
+    let color = |value| alerts.field_config.defaults.color(value);
+    assert_eq!((color(0.0), color(1.0), color(5.0)), ("green", "red", "red"));
+    let lag = find(Kind::TimeSeries, "Policy lag");
+    assert_eq!(lag.field_config.defaults.limit(), Some(50.0));
+    assert!(find(Kind::TimeSeries, "The learner's time").field_config.defaults.is_stacked());
+}
 
-    fn labels() -> BTreeMap<String, String> {
-        [("role", "learner"), ("instance", "a:1")].map(|(a, b)| (a.into(), b.into())).into()
-    }
-
-    #[test]
-    fn our_dashboard_is_understood() {
-        let dashboard = Dashboard::read(Path::new(OURS)).unwrap();
-        let find = |kind, title: &str| {
-            let mut panels = dashboard.panels.iter();
-            panels.find(|panel| panel.kind == kind && panel.title == title).unwrap()
-        };
-        let limited = find(Kind::StateTimeline, "What limits the run");
-        assert_eq!(limited.field_config.defaults.word(3.0).unwrap().text, "learner");
-        let alerts = find(Kind::Stat, "Alerts");
-        let color = |value| alerts.field_config.defaults.color(value);
-        assert_eq!((color(0.0), color(1.0), color(5.0)), ("green", "red", "red"));
-        let lag = find(Kind::TimeSeries, "Policy lag");
-        assert_eq!(lag.field_config.defaults.limit(), Some(50.0));
-        assert!(find(Kind::TimeSeries, "The learner's time").field_config.defaults.is_stacked());
-    }
-
-    #[test]
-    fn a_legend_names_labels_and_a_rate_spans_several_scrapes() {
-        let target =
-            |expr: &str, legend: &str| Target { expr: expr.into(), legend_format: legend.into() };
-        assert_eq!(target("", "{{role}} at {{instance}}").legend(&labels()), "learner at a:1");
-        assert_eq!(target("", "all{{gone}}").legend(&labels()), "all");
-        assert_eq!(target("rate(x[$__rate_interval])", "").query(2.0), "rate(x[20s])");
-        assert_eq!(target("rate(x[$__rate_interval])", "").query(60.0), "rate(x[65s])");
-    }
+#[test]
+fn a_legend_names_labels_and_a_rate_spans_several_scrapes() {
+    let target =
+        |expr: &str, legend: &str| Target { expr: expr.into(), legend_format: legend.into() };
+    assert_eq!(target("", "{{role}} at {{instance}}").legend(&labels()), "learner at a:1");
+    assert_eq!(target("", "all{{gone}}").legend(&labels()), "all");
+    assert_eq!(target("rate(x[$__rate_interval])", "").query(2.0), "rate(x[20s])");
+    assert_eq!(target("rate(x[$__rate_interval])", "").query(60.0), "rate(x[65s])");
 }
