@@ -118,13 +118,13 @@ pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
             offpolicy::run(&experiment, &args.configs, compute, args.seconds, shutdown)
         }
         What::Scaling => {
-            let study = scaling::Study {
+            let settings = scaling::ScalingSettings {
                 actors: &args.actors,
                 transports: &args.transports,
                 rounds: args.repetitions,
                 seconds: args.seconds,
             };
-            scaling::run(&experiment, study, compute, shutdown)
+            scaling::run(&experiment, settings, compute, shutdown)
         }
         What::Recovery => recovery::run(&experiment, args.repetitions, compute, shutdown),
         What::Soak => soak::run(&experiment, compute, shutdown),

@@ -4,7 +4,7 @@
 //! tasks ask the memory alone: sequences are made at random, some frames ask for a class, and
 //! cross-entropy teaches it. In reading order: an [`episode`] shows frames and asks for classes;
 //! [`mod@recall`] and [`mod@copy`] make episodes, a [`task`] is one of the two; [`streams`] cut endless episodes into unrolls; [`trainer`] learns from
-//! them; [`course`] is one training, [`model`] what is trained, and [`report`] what is said in the
+//! them; [`training_run`] trains one network, [`model`] is what is trained, and [`report`] what is said in the
 //! end.
 //!
 //! What real-time recurrent learning (Irie et al. 2023, <https://arxiv.org/abs/2305.19044>) is good
@@ -38,7 +38,7 @@ mod streams;
 
 mod trainer;
 
-mod course;
+mod training_run;
 
 mod model;
 
@@ -58,11 +58,11 @@ use engram_policy::Device;
 use engram_service::Shutdown;
 use engram_service::progress::Progress;
 
-use course::{Course, End, Plan};
 use model::Model;
 use report::Report;
 use task::Task;
 use trainer::Steps;
+use training_run::{End, TrainingRun, TrainingSettings};
 
 /// How often progress is told.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -174,15 +174,15 @@ pub(crate) fn run(args: &DiagnoseArgs, shutdown: &Shutdown) -> Result<()> {
         TaskArgs::Recall { task, training } => (Task::Recall(task), training),
         TaskArgs::Copy { task, training } => (Task::Copy(task), training),
     };
-    let plan = training.plan(task)?;
+    let settings = training.settings(task)?;
     let models = training.models()?;
-    let folder = training.folder(&plan);
+    let folder = training.folder(&settings);
     tch::set_num_threads(i32::try_from(training.threads.get())?);
-    println!("{}", introduction(&plan));
-    let report = train_all(&plan, &models, &training.seeds, &folder, shutdown)?;
+    println!("{}", introduction(&settings));
+    let report = train_all(&settings, &models, &training.seeds, &folder, shutdown)?;
     println!("\n{report}");
     let table = folder.join("summary.txt");
-    std::fs::write(&table, format!("{}\n\n{report}", introduction(&plan)))
+    std::fs::write(&table, format!("{}\n\n{report}", introduction(&settings)))
         .with_context(|| format!("cannot write {}", table.display()))?;
     let [picture, _] = report.draw(&folder)?;
     println!("plot  {}", picture.display());
@@ -191,7 +191,7 @@ pub(crate) fn run(args: &DiagnoseArgs, shutdown: &Shutdown) -> Result<()> {
 
 impl TrainingArgs {
     /// What all trainings have in common, checked.
-    fn plan(&self, task: Task) -> Result<Plan> {
+    fn settings(&self, task: Task) -> Result<TrainingSettings> {
         task.validate()?;
         let positive = |name: &str, number: f64| match number > 0.0 {
             true => Ok(number),
@@ -217,7 +217,7 @@ impl TrainingArgs {
             bail!("--steps is {}; {batch} episodes at once already take {least}", self.steps);
         }
         let (target, device, budget) = (self.target, self.device, self.steps);
-        Ok(Plan { task, unroll, batch, budget, steps, target, device })
+        Ok(TrainingSettings { task, unroll, batch, budget, steps, target, device })
     }
 
     fn models(&self) -> Result<Vec<Model>> {
@@ -228,9 +228,9 @@ impl TrainingArgs {
         Model::all(&self.seq, &self.against, &self.set, &self.configs)
     }
 
-    fn folder(&self, plan: &Plan) -> PathBuf {
+    fn folder(&self, settings: &TrainingSettings) -> PathBuf {
         let named = || {
-            let name = format!("{}-unroll{}", plan.task.name(), plan.unroll);
+            let name = format!("{}-unroll{}", settings.task.name(), settings.unroll);
             Path::new("runs/diagnose").join(name)
         };
         self.out.clone().unwrap_or_else(named)
@@ -240,15 +240,15 @@ impl TrainingArgs {
 /// Trains until everything has been trained, or somebody stops it.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 fn train_all<'a>(
-    plan: &'a Plan,
+    settings: &'a TrainingSettings,
     models: &'a [Model],
     seeds: &[u64],
     folder: &Path,
     shutdown: &Shutdown,
 ) -> Result<Report<'a>> {
-    let mut report = Report { plan, trained: Vec::new() };
+    let mut report = Report { settings, trained: Vec::new() };
     for model in models {
-        let mut courses: Vec<Course> = Vec::new();
+        let mut runs: Vec<TrainingRun> = Vec::new();
         for &seed in seeds {
             if shutdown.is_triggered() {
                 break;
@@ -258,25 +258,26 @@ fn train_all<'a>(
             let mut progress = Progress::new(INTERVAL);
             let folder = folder.join(name);
             let config = &model.config;
-            let course = course::train(plan, config, seed, &folder, &mut progress, shutdown)?;
-            if let Some(row) = course.rows.last() {
-                progress.finish(&course::line(plan, row));
+            let run =
+                training_run::train(settings, config, seed, &folder, &mut progress, shutdown)?;
+            if let Some(row) = run.rows.last() {
+                progress.finish(&training_run::line(settings, row));
             }
-            if course.end == End::Diverged {
+            if run.end == End::Diverged {
                 println!("diverged: a smaller --learning-rate may help");
             }
-            courses.push(course);
+            runs.push(run);
         }
-        if !courses.is_empty() {
-            report.trained.push((model, courses));
+        if !runs.is_empty() {
+            report.trained.push((model, runs));
         }
     }
     Ok(report)
 }
 
 /// What will be asked, and how it will be learned.
-fn introduction(plan: &Plan) -> String {
-    let Plan { task, unroll, batch, budget, steps, .. } = plan;
+fn introduction(settings: &TrainingSettings) -> String {
+    let TrainingSettings { task, unroll, batch, budget, steps, .. } = settings;
     format!(
         "{}: episodes of {} frames; what is asked for was shown {} frames before; chance {:.3}\n\
          {budget} frames in {batch} streams, unrolls of {unroll}, Adam with steps of {}, gradients \

@@ -1,19 +1,19 @@
 //! `engram sweep`: one experiment under every combination of some settings, over several seeds, as
 //! pictures and a table.
 //!
-//! [`study`] is what is asked, from flags or a file; [`plan`] its runs, each an ordinary `engram
-//! train` with a folder of its own below the sweep's; [`place`] where they run; [`pool`] runs them
-//! in processes of their own, [`board`] shows how far they are. A sweep that was stopped goes on
+//! [`spec`] is what is asked, from flags or a file; [`plan`] its runs, each an ordinary `engram
+//! train` with a folder of its own below the sweep's; [`executor`] where they run; [`scheduler`] runs them
+//! in processes of their own, [`progress_view`] shows how far they are. A sweep that was stopped goes on
 //! where it was: what is finished stays, what was begun resumes. Its end is `engram plot`.
 
 mod args;
-mod board;
 mod event;
+mod executor;
 mod grid;
-mod place;
 mod plan;
-mod pool;
-mod study;
+mod progress_view;
+mod scheduler;
+mod spec;
 
 use std::path::{Path, PathBuf};
 
@@ -21,30 +21,30 @@ use anyhow::{Result, bail};
 use engram_service::{Shutdown, failure};
 
 pub(crate) use self::args::SweepArgs;
-use self::board::Board;
-use self::place::quoted;
+use self::executor::quoted;
 use self::plan::Task;
-use self::study::Study;
+use self::progress_view::ProgressView;
+use self::spec::SweepSpec;
 use crate::plot;
 
 /// Trains every combination with every seed that is not finished yet, and draws all of them.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn run(args: &SweepArgs, shutdown: &Shutdown) -> Result<()> {
-    let study = Study::from_args(args)?;
-    let folder = args.runs.join(&study.name);
-    let tasks = plan::plan(&study, &folder, &args.train)?;
-    let slots = args.place.slots()?;
+    let spec = SweepSpec::from_args(args)?;
+    let folder = args.runs.join(&spec.name);
+    let tasks = plan::plan(&spec, &folder, &args.train)?;
+    let slots = args.executors.slots()?;
     let finished = tasks.iter().filter(|task| task.is_finished()).count();
-    let combinations = tasks.len() / study.seeds.len();
+    let combinations = tasks.len() / spec.seeds.len();
     println!(
         "{combinations} combinations × {} seeds in {}, {finished} finished already",
-        study.seeds.len(),
+        spec.seeds.len(),
         folder.display()
     );
-    let mut board = Board::new(&tasks);
-    let outcome = pool::run(&tasks, &slots, &mut board, shutdown);
-    board.finish();
-    conclude(&study, &folder, &tasks);
+    let mut view = ProgressView::new(&tasks);
+    let outcome = scheduler::run(&tasks, &slots, &mut view, shutdown);
+    view.finish();
+    conclude(&spec, &folder, &tasks);
     if outcome.stopped {
         let finished = tasks.iter().filter(|task| task.is_finished()).count();
         println!("stopped with {finished} of {} runs finished; go on with", tasks.len());
@@ -66,14 +66,14 @@ pub(crate) fn run(args: &SweepArgs, shutdown: &Shutdown) -> Result<()> {
 /// Draws what is finished. That there is nothing to draw, as where runs are shorter than an episode,
 /// is no failure of the sweep.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
-fn conclude(study: &Study, folder: &Path, tasks: &[Task]) {
+fn conclude(spec: &SweepSpec, folder: &Path, tasks: &[Task]) {
     // Not the whole folder: it may hold runs of an earlier, larger sweep of that name.
     let folders: Vec<PathBuf> =
         tasks.iter().filter(|task| task.is_finished()).map(|task| task.folder.clone()).collect();
     if folders.is_empty() {
         return;
     }
-    if let Err(error) = plot::compare(&folders, &study.question, &folder.join("plots")) {
+    if let Err(error) = plot::compare(&folders, &spec.question, &folder.join("plots")) {
         println!("no pictures: {}", failure::sentence(&error));
     }
 }

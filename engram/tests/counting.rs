@@ -2,14 +2,14 @@
 //! every unroll starts from the recurrent state that acting had there.
 //!
 //! Actors, an inference server and a learner run as in any run. Between actors and learner stands
-//! a witness, which remembers what it passes on. The learner's steps are too small to change what
+//! a recording proxy, which remembers what it passes on. The learner's steps are too small to change what
 //! its policy says, while its versions go on; so one policy explains all that was ever acted.
 //!
 //! An episode takes four frames and an unroll five decisions: unrolls begin at First, Mid and Last
 //! frames in turn. The learner updates from single trajectories and lets hardly any wait, so what
 //! it has learned from, in env steps, is what has come, each trajectory once.
 
-mod witness;
+mod recording_proxy;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,9 +19,9 @@ use engram_inference_server::InferenceError;
 use engram_learner::Ended;
 use engram_mdp::{Ending, EnvSpec, Frames, Observations, StepType, StreamId, Trajectory};
 use engram_policy::{Batch, Inputs, Policy};
+use recording_proxy::system::{Left, ServiceThread, System};
+use recording_proxy::{Fault, Incarnation, Recording};
 use tch::{Device, Tensor};
-use witness::system::{Left, Process, System};
-use witness::{Incarnation, Testimony, Trouble};
 
 /// Decisions per trajectory.
 const UNROLL_LENGTH: usize = 5;
@@ -72,13 +72,13 @@ async fn trajectories_overlap_by_one_frame_and_start_from_the_state_that_acting_
     for summary in &summaries {
         assert_eq!((summary.reason, summary.interruptions), (Leave::Shutdown, 0));
     }
-    assert_eq!(left.testimony.repeats, 0);
-    assert_eq!(left.testimony.streams.len(), 2 * ENVS as usize);
-    for (source, stream) in &left.testimony.streams {
+    assert_eq!(left.recording.repeats, 0);
+    assert_eq!(left.recording.streams.len(), 2 * ENVS as usize);
+    for (source, stream) in &left.recording.streams {
         assert_eq!(check_stream(stream, &policy), 0, "{source:?}");
     }
     let beginning = |wanted: fn(&StepType) -> bool| {
-        let trajectories = left.testimony.streams.values().flatten();
+        let trajectories = left.recording.streams.values().flatten();
         trajectories.filter(|trajectory| wanted(&trajectory.frames.step_types[0])).count()
     };
     let (first, last) = (beginning(|x| x.is_first()), beginning(|x| x.is_last()));
@@ -106,7 +106,7 @@ async fn replace_the_inference_server(end: impl AsyncFnOnce(Server)) {
     end(first).await;
     let second = system.inference();
     // More than can have been under way when the first server ended.
-    let longest = system.witness.testimony().longest();
+    let longest = system.proxy.recording().longest();
     until_each_sent(&system, &actors, longest + 20).await;
     let summaries = stop(running, second).await;
 
@@ -116,9 +116,9 @@ async fn replace_the_inference_server(end: impl AsyncFnOnce(Server)) {
     for summary in &summaries {
         assert_eq!(summary.interruptions, 2, "both groups of an actor lost their policy once");
     }
-    assert_eq!(left.testimony.registrations.len(), 2, "the way to the learner was not touched");
-    assert_eq!(left.testimony.repeats, 0);
-    for (source, stream) in &left.testimony.streams {
+    assert_eq!(left.recording.registrations.len(), 2, "the way to the learner was not touched");
+    assert_eq!(left.recording.repeats, 0);
+    for (source, stream) in &left.recording.streams {
         assert_eq!(check_stream(stream, &policy), 1, "{source:?}");
     }
 }
@@ -132,8 +132,8 @@ async fn a_killed_actor_is_replaced_from_the_start_of_its_streams_and_nobody_els
     until_each_sent(&system, &[killed, other], 10).await;
     victim.kill().await;
     // What it had sent is still its own.
-    system.witness.until("its connection is closed", |seen| seen.connections == 1).await;
-    let sent = system.witness.testimony().shortest(other, ENVS);
+    system.proxy.until("its connection is closed", |seen| seen.connections == 1).await;
+    let sent = system.proxy.recording().shortest(other, ENVS);
     let successor = system.actor(next);
     until_each_sent(&system, &[next], 20).await;
     until_each_sent(&system, &[other], sent + 20).await;
@@ -143,10 +143,10 @@ async fn a_killed_actor_is_replaced_from_the_start_of_its_streams_and_nobody_els
     let left = system.end().await;
     check_learner(&left, &policy, &[]);
     assert!(summaries.iter().all(|summary| summary.interruptions == 0));
-    assert_eq!(left.testimony.registrations.len(), 3);
-    assert_eq!(left.testimony.repeats, 0);
-    assert_eq!(left.testimony.streams.len(), 3 * ENVS as usize);
-    for (source, stream) in &left.testimony.streams {
+    assert_eq!(left.recording.registrations.len(), 3);
+    assert_eq!(left.recording.repeats, 0);
+    assert_eq!(left.recording.streams.len(), 3 * ENVS as usize);
+    for (source, stream) in &left.recording.streams {
         assert_eq!(check_stream(stream, &policy), 0, "{source:?}");
     }
 }
@@ -158,11 +158,11 @@ async fn what_the_learner_did_not_acknowledge_is_sent_again_and_learned_from_onc
     let actor = (0, 1);
     let running = system.actor(actor);
     until_each_sent(&system, &[actor], 10).await;
-    for (trouble, connections) in [(Trouble::LoseMessage, 2), (Trouble::LoseAcknowledgements, 3)] {
-        system.witness.cause(trouble);
-        let again = |seen: &Testimony| seen.registrations.len() == connections;
-        system.witness.until("the actor is back", again).await;
-        let longest = system.witness.testimony().longest();
+    for (fault, connections) in [(Fault::LoseMessage, 2), (Fault::LoseAcknowledgements, 3)] {
+        system.proxy.cause(fault);
+        let again = |seen: &Recording| seen.registrations.len() == connections;
+        system.proxy.until("the actor is back", again).await;
+        let longest = system.proxy.recording().longest();
         until_each_sent(&system, &[actor], longest + 10).await;
     }
     let summaries = stop([running], inference).await;
@@ -173,19 +173,19 @@ async fn what_the_learner_did_not_acknowledge_is_sent_again_and_learned_from_onc
     assert_eq!(summaries[0].interruptions, 0, "the worlds only waited");
     // Every message holds the trajectories of a group.
     let unheard = MAX_UNACKNOWLEDGED * ENVS as usize / 2;
-    assert!(left.testimony.repeats >= unheard, "{} repeats", left.testimony.repeats);
-    for (source, stream) in &left.testimony.streams {
+    assert!(left.recording.repeats >= unheard, "{} repeats", left.recording.repeats);
+    for (source, stream) in &left.recording.streams {
         assert_eq!(check_stream(stream, &policy), 0, "{source:?}");
     }
 }
 
-type Server = Process<Result<(), InferenceError>>;
-type Actor = Process<Result<ActorSummary, ActorError>>;
+type Server = ServiceThread<Result<(), InferenceError>>;
+type Actor = ServiceThread<Result<ActorSummary, ActorError>>;
 
 /// Waits until each environment of `actors` has sent so many trajectories since its start.
 async fn until_each_sent(system: &System, actors: &[Incarnation], count: usize) {
-    let each = |seen: &Testimony| actors.iter().all(|&actor| seen.shortest(actor, ENVS) >= count);
-    system.witness.until("enough trajectories", each).await;
+    let each = |seen: &Recording| actors.iter().all(|&actor| seen.shortest(actor, ENVS) >= count);
+    system.proxy.until("enough trajectories", each).await;
 }
 
 /// Lets everybody leave in peace, the actors first.
@@ -201,17 +201,17 @@ async fn stop(actors: impl IntoIterator<Item = Actor>, inference: Server) -> Vec
 /// The learner has learned from everything that was passed on to it, once. `summaries` are those
 /// of all actors, or none where not all are known.
 fn check_learner(left: &Left, policy: &Policy, summaries: &[ActorSummary]) {
-    let Left { testimony, summary, checkpoint } = left;
-    let trajectories: usize = testimony.streams.values().map(Vec::len).sum();
+    let Left { recording, summary, checkpoint } = left;
+    let trajectories: usize = recording.streams.values().map(Vec::len).sum();
     assert_eq!((summary.ended, summary.stale_trajectories), (Ended::Stopped, 0));
     assert_eq!(summary.updates, trajectories as u64);
-    assert_eq!(summary.env_steps, testimony.env_steps());
+    assert_eq!(summary.env_steps, recording.env_steps());
     assert_eq!(summary.policy_version, summary.updates + 1);
 
     let mut next = BTreeMap::new();
-    for (source, stream) in &testimony.streams {
+    for (source, stream) in &recording.streams {
         let length = stream.len() as u64;
-        assert_eq!(testimony.acknowledged[source], length, "{source:?}");
+        assert_eq!(recording.acknowledged[source], length, "{source:?}");
         // A later generation takes the place of an earlier one.
         next.insert(source.stream, (source.generation, Some(length)));
     }

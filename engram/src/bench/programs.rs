@@ -70,7 +70,7 @@ impl Role {
 
 /// A learner, an inference server, and actors.
 pub(super) struct Fleet {
-    plan: Plan,
+    launch: Launch,
     learner: Program,
     inference: Program,
     actors: Vec<Program>,
@@ -79,7 +79,7 @@ pub(super) struct Fleet {
 }
 
 /// How each program is started.
-struct Plan {
+struct Launch {
     folder: TempDir,
     learner: Address,
     inference: Address,
@@ -129,13 +129,13 @@ impl Fleet {
             Transport::Tcp | Transport::Tls => free_ports()?,
         };
         let shutdown = shutdown.clone();
-        let plan = Plan { folder, learner, inference, compute, shared, keys, shutdown };
+        let launch = Launch { folder, learner, inference, compute, shared, keys, shutdown };
         Ok(Fleet {
-            learner: plan.start(Role::Learner)?,
-            inference: plan.start(Role::InferenceServer)?,
-            actors: (0..actors).map(|n| plan.start(Role::Actor(n))).collect::<Result<_>>()?,
+            learner: launch.start(Role::Learner)?,
+            inference: launch.start(Role::InferenceServer)?,
+            actors: (0..actors).map(|n| launch.start(Role::Actor(n))).collect::<Result<_>>()?,
             runtime: Builder::new_current_thread().enable_all().build()?,
-            plan,
+            launch,
         })
     }
 
@@ -147,7 +147,7 @@ impl Fleet {
             Role::Actor(number) => &mut self.actors[number as usize],
         };
         program.kill();
-        *program = self.plan.start(role)?;
+        *program = self.launch.start(role)?;
         Ok(())
     }
 
@@ -169,11 +169,11 @@ impl Fleet {
     /// Whether a server says that it serves.
     pub(super) fn serves(&self, role: Role) -> Result<bool> {
         let address = match role {
-            Role::Learner => &self.plan.learner,
-            Role::InferenceServer => &self.plan.inference,
+            Role::Learner => &self.launch.learner,
+            Role::InferenceServer => &self.launch.inference,
             Role::Actor(_) => unreachable!("an actor serves nobody"),
         };
-        let address = self.plan.keys.at(address)?;
+        let address = self.launch.keys.at(address)?;
         Ok(self.runtime.block_on(health::check(&address)).is_ok())
     }
 
@@ -196,7 +196,7 @@ impl Fleet {
     ) -> Result<Duration> {
         let start = Instant::now();
         while !holds(self)? {
-            if self.plan.shutdown.is_triggered() {
+            if self.launch.shutdown.is_triggered() {
                 bail!("interrupted");
             }
             self.check_alive()?;
@@ -235,7 +235,7 @@ impl Fleet {
     }
 }
 
-impl Plan {
+impl Launch {
     fn start(&self, role: Role) -> Result<Program> {
         let folder = self.folder.path();
         let name = role.name();

@@ -92,14 +92,19 @@ impl Server {
     }
 }
 
-struct Row {
+struct Latency {
     rate: f64,
     p50: f64,
     p99: f64,
     cpu: f64,
 }
 
-fn measure(experiment: &Experiment, address: &Address, clients: u32, seconds: f64) -> Result<Row> {
+fn measure(
+    experiment: &Experiment,
+    address: &Address,
+    clients: u32,
+    seconds: f64,
+) -> Result<Latency> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let cpu = cpu_seconds();
     let start = Instant::now();
@@ -118,7 +123,7 @@ fn measure(experiment: &Experiment, address: &Address, clients: u32, seconds: f6
     latencies.sort_by(f64::total_cmp);
     let quantile = |q: f64| 1e6 * latencies[((latencies.len() - 1) as f64 * q) as usize];
     let count = latencies.len() as f64;
-    Ok(Row {
+    Ok(Latency {
         rate: count / elapsed,
         p50: quantile(0.5),
         p99: quantile(0.99),

@@ -41,7 +41,7 @@ struct Rates {
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Study<'a> {
+pub(super) struct ScalingSettings<'a> {
     /// Numbers of actors.
     pub(super) actors: &'a [u32],
     pub(super) transports: &'a [Transport],
@@ -56,11 +56,11 @@ pub(super) struct Study<'a> {
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(super) fn run(
     experiment: &Experiment,
-    study: Study<'_>,
+    settings: ScalingSettings<'_>,
     compute: Compute,
     shutdown: &Shutdown,
 ) -> Result<()> {
-    let Study { actors, transports, rounds, seconds } = study;
+    let ScalingSettings { actors, transports, rounds, seconds } = settings;
     println!(
         "{}: {}, {} environments per actor, unroll {}, batch of {}; medians of {rounds} times \
          {seconds} s; {} cores\n",

@@ -7,7 +7,7 @@ use clap::Parser;
 use engram_service::Shutdown;
 use engram_service::progress::Progress;
 
-use super::course::{self, Course, End};
+use super::training_run::{End, TrainingRun};
 use super::*;
 
 /// A command line of its own, so that tests read as users write.
@@ -37,7 +37,7 @@ fn configs() -> tempfile::TempDir {
     folder
 }
 
-fn parse(configs: &Path, words: &str) -> Result<(Plan, Vec<Model>)> {
+fn parse(configs: &Path, words: &str) -> Result<(TrainingSettings, Vec<Model>)> {
     let configs = configs.display().to_string();
     let words = words.split_whitespace();
     let words = ["diagnose"].into_iter().chain(words).chain(["--configs", &configs]);
@@ -45,21 +45,21 @@ fn parse(configs: &Path, words: &str) -> Result<(Plan, Vec<Model>)> {
         TaskArgs::Recall { task, training } => (Task::Recall(task), training),
         TaskArgs::Copy { task, training } => (Task::Copy(task), training),
     };
-    Ok((training.plan(task)?, training.models()?))
+    Ok((training.settings(task)?, training.models()?))
 }
 
 /// Trains what the command line says, with seed 1.
-fn train(words: &str) -> Course {
+fn train(words: &str) -> TrainingRun {
     let configs = configs();
-    let (plan, models) = parse(configs.path(), words).unwrap();
+    let (settings, models) = parse(configs.path(), words).unwrap();
     tch::set_num_threads(1);
     let mut progress = Progress::lines(std::io::sink(), Duration::from_secs(60));
     let (config, shutdown) = (&models[0].config, Shutdown::new());
-    course::train(&plan, config, 1, configs.path(), &mut progress, &shutdown).unwrap()
+    training_run::train(&settings, config, 1, configs.path(), &mut progress, &shutdown).unwrap()
 }
 
-fn last_accuracy(course: &Course) -> f64 {
-    course.rows.last().unwrap().accuracy
+fn last_accuracy(run: &TrainingRun) -> f64 {
+    run.rows.last().unwrap().accuracy
 }
 
 /// Three symbols to wait between the cue and the query.
@@ -69,8 +69,8 @@ const RECALL: &str = "recall --delay 3 --choices 2 --batch 16 --learning-rate 1e
 #[test]
 fn both_gradients_learn_recall_where_the_unroll_covers_it() {
     for seq in ["tbptt", "rtrl"] {
-        let course = train(&format!("{RECALL} --unroll full --seq {seq}"));
-        assert_eq!(course.end, End::Reached, "{seq}: {:?}", course.rows.last());
+        let run = train(&format!("{RECALL} --unroll full --seq {seq}"));
+        assert_eq!(run.end, End::Reached, "{seq}: {:?}", run.rows.last());
     }
 }
 
@@ -79,17 +79,17 @@ fn both_gradients_learn_recall_where_the_unroll_covers_it() {
 fn online_only_real_time_gradients_learn_recall() {
     let online = "recall --delay 12 --choices 2 --batch 16 --learning-rate 1e-2 --steps 80000 \
                   --target 0.95 --unroll 1";
-    let course = train(&format!("{online} --seq rtrl"));
-    assert_eq!(course.end, End::Reached, "{:?}", course.rows.last());
-    let course = train(&format!("{online} --seq tbptt"));
-    assert!(last_accuracy(&course) < 0.75, "{:?}", course.rows.last());
+    let run = train(&format!("{online} --seq rtrl"));
+    assert_eq!(run.end, End::Reached, "{:?}", run.rows.last());
+    let run = train(&format!("{online} --seq tbptt"));
+    assert!(last_accuracy(&run) < 0.75, "{:?}", run.rows.last());
 }
 
 #[test]
 fn without_memory_recall_stays_at_chance() {
-    let course = train("recall --delay 3 --choices 2 --steps 100000 --seq feedforward");
-    assert_eq!(course.end, End::Budget);
-    let mean = course.rows.iter().map(|row| row.accuracy).sum::<f64>() / course.rows.len() as f64;
+    let run = train("recall --delay 3 --choices 2 --steps 100000 --seq feedforward");
+    assert_eq!(run.end, End::Budget);
+    let mean = run.rows.iter().map(|row| row.accuracy).sum::<f64>() / run.rows.len() as f64;
     // Three standard errors of a mean over the 20000 questions.
     assert!((mean - 0.5).abs() < 0.011, "{mean}");
 }
@@ -99,17 +99,17 @@ fn both_gradients_learn_to_copy_across_unrolls_that_end_between_answers() {
     let copy = "copy --length 2 --gap 1 --positions --batch 16 --learning-rate 1e-2 \
                 --steps 300000 --target 0.95";
     for (seq, unroll) in [("tbptt", "full"), ("rtrl", "4")] {
-        let course = train(&format!("{copy} --unroll {unroll} --seq {seq}"));
-        assert_eq!(course.end, End::Reached, "{seq}: {:?}", course.rows.last());
-        assert!(course.rows.last().unwrap().episode_accuracy > 0.85);
+        let run = train(&format!("{copy} --unroll {unroll} --seq {seq}"));
+        assert_eq!(run.end, End::Reached, "{seq}: {:?}", run.rows.last());
+        assert!(run.rows.last().unwrap().episode_accuracy > 0.85);
     }
 }
 
 #[test]
 fn a_training_follows_from_its_seed_alone() {
     let train = || train("recall --delay 3 --choices 2 --steps 3000 --unroll 2 --seq rtrl");
-    let numbers = |course: Course| -> Vec<_> {
-        course.rows.iter().map(|row| (row.frames, row.updates, row.loss, row.accuracy)).collect()
+    let numbers = |run: TrainingRun| -> Vec<_> {
+        run.rows.iter().map(|row| (row.frames, row.updates, row.loss, row.accuracy)).collect()
     };
     assert_eq!(numbers(train()), numbers(train()));
 }
@@ -117,13 +117,13 @@ fn a_training_follows_from_its_seed_alone() {
 #[test]
 fn a_training_that_is_stopped_keeps_what_it_has() {
     let configs = configs();
-    let (plan, models) = parse(configs.path(), "recall --delay 3 --seq rtrl").unwrap();
+    let (settings, models) = parse(configs.path(), "recall --delay 3 --seq rtrl").unwrap();
     let shutdown = Shutdown::new();
     shutdown.trigger();
     let mut progress = Progress::lines(std::io::sink(), Duration::from_secs(60));
     let (config, folder) = (&models[0].config, configs.path());
-    let course = course::train(&plan, config, 1, folder, &mut progress, &shutdown).unwrap();
-    assert_eq!((course.end, course.rows.len()), (End::Stopped, 0));
+    let run = training_run::train(&settings, config, 1, folder, &mut progress, &shutdown).unwrap();
+    assert_eq!((run.end, run.rows.len()), (End::Stopped, 0));
     let table = std::fs::read_to_string(folder.join("progress.csv")).unwrap();
     assert!(table.starts_with("frames,updates,loss,accuracy"), "{table}");
 }
@@ -132,9 +132,9 @@ fn a_training_that_is_stopped_keeps_what_it_has() {
 fn everything_that_was_trained_is_in_the_report_and_in_its_folder() {
     let configs = configs();
     let words = "recall --delay 1 --choices 2 --seq rtrl --against feedforward --steps 3000";
-    let (plan, models) = parse(configs.path(), words).unwrap();
+    let (settings, models) = parse(configs.path(), words).unwrap();
     let (folder, shutdown) = (configs.path().join("out"), Shutdown::new());
-    let report = train_all(&plan, &models, &[3, 4], &folder, &shutdown).unwrap();
+    let report = train_all(&settings, &models, &[3, 4], &folder, &shutdown).unwrap();
     let seeds = |i: usize| report.trained[i].1.iter().map(|c| c.seed).collect::<Vec<_>>();
     assert_eq!((seeds(0), seeds(1)), (vec![3, 4], vec![3, 4]));
     for name in ["rtrl-seed3", "rtrl-seed4", "feedforward-seed3", "feedforward-seed4"] {

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use engram_analysis::chart::{self, Level, Line, Panel, Picture, Scale};
 
-use super::course::{Course, End, Plan, Row};
 use super::model::Model;
+use super::training_run::{End, ProgressRow, TrainingRun, TrainingSettings};
 
 /// All trainings of a command.
 pub(crate) struct Report<'a> {
     /// What they had in common.
-    pub(crate) plan: &'a Plan,
+    pub(crate) settings: &'a TrainingSettings,
     /// Each network with its trainings, one per seed.
-    pub(crate) trained: Vec<(&'a Model, Vec<Course>)>,
+    pub(crate) trained: Vec<(&'a Model, Vec<TrainingRun>)>,
 }
 
 const HEADER: [&str; 11] = [
@@ -36,12 +36,12 @@ impl Report<'_> {
     /// line for each training and a full one for their mean.
     pub(crate) fn draw(&self, folder: &Path) -> Result<[PathBuf; 2]> {
         let mut lines = Vec::new();
-        for (i, (model, courses)) in self.trained.iter().enumerate() {
-            let label = Some(match courses.len() {
+        for (i, (model, runs)) in self.trained.iter().enumerate() {
+            let label = Some(match runs.len() {
                 1 => model.name.clone(),
                 seeds => format!("{}: mean and range of {seeds} seeds", model.name),
             });
-            lines.push(Line { label, index: i, ..over_seeds(courses) });
+            lines.push(Line { label, index: i, ..over_seeds(runs) });
         }
         let panel = Panel {
             title: String::new(),
@@ -50,50 +50,50 @@ impl Report<'_> {
             y_name: "accuracy".into(),
             range: Some((0.0, 1.0)),
             lines,
-            levels: vec![Level { label: "chance".into(), y: self.plan.task.chance() }],
+            levels: vec![Level { label: "chance".into(), y: self.settings.task.chance() }],
         };
-        let title = format!("{}, unrolls of {}", self.plan.task.name(), self.plan.unroll);
+        let title = format!("{}, unrolls of {}", self.settings.task.name(), self.settings.unroll);
         let picture = Picture { title, columns: 1, panels: vec![panel], notes: Vec::new() };
         chart::draw(&picture, &folder.join("accuracy"))
     }
 
-    fn cells(&self, model: &Model, courses: &[Course]) -> [String; 11] {
-        let each = |cell: &dyn Fn(&Course) -> String| {
-            courses.iter().map(cell).collect::<Vec<_>>().join(" ")
+    fn cells(&self, model: &Model, runs: &[TrainingRun]) -> [String; 11] {
+        let each = |cell: &dyn Fn(&TrainingRun) -> String| {
+            runs.iter().map(cell).collect::<Vec<_>>().join(" ")
         };
-        let last = |course: &Course, number: fn(&Row) -> f64| {
-            course.rows.last().map(number).filter(|number| !number.is_nan())
+        let last = |run: &TrainingRun, number: fn(&ProgressRow) -> f64| {
+            run.rows.last().map(number).filter(|number| !number.is_nan())
         };
         let share = |share: Option<f64>| share.map_or("–".into(), |share| format!("{share:.3}"));
-        let mean = |number: fn(&Row) -> f64| {
-            let sum = courses.iter().filter_map(|course| last(course, number)).sum::<f64>();
-            sum / courses.len() as f64
+        let mean = |number: fn(&ProgressRow) -> f64| {
+            let sum = runs.iter().filter_map(|run| last(run, number)).sum::<f64>();
+            sum / runs.len() as f64
         };
-        let whole = self.plan.unroll == self.plan.task.episode_frames();
+        let whole = self.settings.unroll == self.settings.task.episode_frames();
         [
             model.name.clone(),
             model.gradient(whole).into(),
-            self.plan.unroll.to_string(),
-            each(&|course| course.seed.to_string()),
-            each(&|course| share(last(course, |row| row.accuracy))),
-            each(&|course| share(last(course, |row| row.episode_accuracy))),
-            format!("{:.3}", self.plan.task.chance()),
+            self.settings.unroll.to_string(),
+            each(&|run| run.seed.to_string()),
+            each(&|run| share(last(run, |row| row.accuracy))),
+            each(&|run| share(last(run, |row| row.episode_accuracy))),
+            format!("{:.3}", self.settings.task.chance()),
             chart::short(mean(|row| row.frames as f64)),
             format!("{:.0}", mean(|row| row.seconds)),
-            courses.first().map_or(0, |course| course.parameters).to_string(),
-            each(&|course| course.end.to_string()),
+            runs.first().map_or(0, |run| run.parameters).to_string(),
+            each(&|run| run.end.to_string()),
         ]
     }
 }
 
 /// The mean accuracy of trainings whose rows fall on the same frames, and the lowest and highest of
 /// them. One that has ended before others counts on with its last row.
-fn over_seeds(courses: &[Course]) -> Line {
-    let Some(longest) = courses.iter().max_by_key(|course| course.rows.len()) else {
+fn over_seeds(runs: &[TrainingRun]) -> Line {
+    let Some(longest) = runs.iter().max_by_key(|run| run.rows.len()) else {
         return Line::default();
     };
-    let at = |(i, row): (usize, &Row)| {
-        let rows = courses.iter().filter_map(|course| course.rows.get(i).or(course.rows.last()));
+    let at = |(i, row): (usize, &ProgressRow)| {
+        let rows = runs.iter().filter_map(|run| run.rows.get(i).or(run.rows.last()));
         let accuracies: Vec<f64> = rows.map(|row| row.accuracy).collect();
         let x = row.frames as f64;
         let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
@@ -110,7 +110,7 @@ fn over_seeds(courses: &[Course]) -> Line {
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = vec![HEADER.map(String::from)];
-        table.extend(self.trained.iter().map(|(model, courses)| self.cells(model, courses)));
+        table.extend(self.trained.iter().map(|(model, runs)| self.cells(model, runs)));
         let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max();
         let widths: Vec<usize> = (0..HEADER.len()).filter_map(width).collect();
         for row in &table {
@@ -141,8 +141,8 @@ mod tests {
     use super::super::trainer::Steps;
     use super::*;
 
-    fn course(seed: u64, accuracies: &[f64], end: End) -> Course {
-        let row = |(i, &accuracy): (usize, &f64)| Row {
+    fn run(seed: u64, accuracies: &[f64], end: End) -> TrainingRun {
+        let row = |(i, &accuracy): (usize, &f64)| ProgressRow {
             frames: 1_000 * (i as u64 + 1),
             updates: i as u64,
             loss: 1.0,
@@ -150,12 +150,17 @@ mod tests {
             episode_accuracy: f64::NAN,
             seconds: i as f64,
         };
-        Course { seed, rows: accuracies.iter().enumerate().map(row).collect(), end, parameters: 9 }
+        TrainingRun {
+            seed,
+            rows: accuracies.iter().enumerate().map(row).collect(),
+            end,
+            parameters: 9,
+        }
     }
 
     #[test]
     fn the_table_names_seeds_in_order_and_the_picture_every_model_once() {
-        let plan = Plan {
+        let settings = TrainingSettings {
             task: Task::Recall(Recall { delay: 8, choices: 4 }),
             unroll: 10,
             batch: 2,
@@ -168,8 +173,8 @@ mod tests {
                       [memory]\nname = \"elstm\"\nhidden = 2\ngradient = \"tbptt\"\n\
                       forget_bias = 0.0\n[head]\nhidden = []\nactivation = \"relu\"\n";
         let model = Model { name: "mine".into(), config: toml_config(config) };
-        let courses = vec![course(1, &[0.25, 0.5], End::Budget), course(2, &[0.75], End::Diverged)];
-        let report = Report { plan: &plan, trained: vec![(&model, courses)] };
+        let runs = vec![run(1, &[0.25, 0.5], End::Budget), run(2, &[0.75], End::Diverged)];
+        let report = Report { settings: &settings, trained: vec![(&model, runs)] };
         let table = report.to_string();
         assert_eq!(table.lines().count(), 2);
         let cells: Vec<&str> = table.lines().last().unwrap().split("  ").map(str::trim).collect();
@@ -187,13 +192,13 @@ mod tests {
 
     #[test]
     fn the_mean_counts_on_with_the_last_row_of_a_training_that_has_ended() {
-        let courses = [course(1, &[0.2, 0.4, 0.6], End::Budget), course(2, &[1.0], End::Reached)];
-        let Line { points, spread, .. } = over_seeds(&courses);
+        let runs = [run(1, &[0.2, 0.4, 0.6], End::Budget), run(2, &[1.0], End::Reached)];
+        let Line { points, spread, .. } = over_seeds(&runs);
         let expected = [(1_000.0, 0.6), (2_000.0, 0.7), (3_000.0, 0.8)];
         let near = |(a, b): (&(f64, f64), &(f64, f64))| a.0 == b.0 && (a.1 - b.1).abs() < 1e-12;
         assert!(points.len() == 3 && points.iter().zip(&expected).all(near), "{points:?}");
         assert_eq!(spread[1], (2_000.0, 0.4, 1.0), "the lowest and the highest");
-        let nothing = [course(1, &[], End::Stopped)];
+        let nothing = [run(1, &[], End::Stopped)];
         assert!(over_seeds(&[]).points.is_empty() && over_seeds(&nothing).points.is_empty());
     }
 

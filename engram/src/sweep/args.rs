@@ -31,7 +31,7 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "DIR", env = "ENGRAM_RUNS", default_value = "runs")]
     pub(super) runs: PathBuf,
     #[command(flatten)]
-    pub(super) place: PlaceArgs,
+    pub(super) executors: ExecutorArgs,
     #[command(flatten)]
     pub(super) question: Question,
     /// Flags of every engram train, as in -- --device cuda
@@ -41,7 +41,7 @@ pub(crate) struct SweepArgs {
 
 /// Flags that say on which machines a sweep runs.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct PlaceArgs {
+pub(crate) struct ExecutorArgs {
     /// Runs at once, on each machine
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) jobs: usize,

@@ -10,7 +10,7 @@ use engram_service::config::{ConfigArgs, Resolved};
 use toml::{Table, Value};
 
 use super::grid::{self, Point};
-use super::study::Study;
+use super::spec::SweepSpec;
 use crate::train::TrainArgs;
 
 /// One run.
@@ -48,11 +48,11 @@ const MAY_CHANGE: [&str; 6] = [
 
 /// Every combination with every seed, each checked: mistakes are told before the first run, not
 /// after an hour. `flags` are for every `engram train`.
-pub(crate) fn plan(study: &Study, folder: &Path, flags: &[String]) -> Result<Vec<Task>> {
+pub(crate) fn plan(spec: &SweepSpec, folder: &Path, flags: &[String]) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
-    for point in grid::points(&study.vary) {
-        for &seed in &study.seeds {
-            let task = Task::new(study, &point, seed, folder, flags)
+    for point in grid::points(&spec.vary) {
+        for &seed in &spec.seeds {
+            let task = Task::new(spec, &point, seed, folder, flags)
                 .with_context(|| format!("{point}, seed {seed}"))?;
             tasks.push(task);
         }
@@ -67,14 +67,14 @@ pub(crate) fn plan(study: &Study, folder: &Path, flags: &[String]) -> Result<Vec
 
 impl Task {
     fn new(
-        study: &Study,
+        spec: &SweepSpec,
         point: &Point,
         seed: u64,
         sweep: &Path,
         flags: &[String],
     ) -> Result<Self> {
         let name = format!("{}-seed{seed}", point.file_name());
-        let mut config = study.config.clone();
+        let mut config = spec.config.clone();
         for (key, value) in point.settings() {
             match key {
                 "env" => config.env = Some(value.into()),
@@ -88,7 +88,7 @@ impl Task {
         let own = [
             ("--runs", sweep.display().to_string()),
             ("--run-name", name.clone()),
-            ("--evaluate", study.evaluate.to_string()),
+            ("--evaluate", spec.evaluate.to_string()),
         ];
         args.extend(own.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]));
         args.extend(flags.iter().cloned());
@@ -102,7 +102,7 @@ impl Task {
             name,
             args: std::iter::once("train".to_owned()).chain(args).collect(),
             budget: experiment.run.env_steps,
-            evaluate: study.evaluate,
+            evaluate: spec.evaluate,
         };
         task.check_folder(&experiment.resolved)?;
         Ok(task)
@@ -183,8 +183,8 @@ mod tests {
 
     use super::*;
 
-    fn study(set: &[&str]) -> Study {
-        Study {
+    fn spec(set: &[&str]) -> SweepSpec {
+        SweepSpec {
             name: "s".into(),
             config: ConfigArgs {
                 experiment: "main".into(),
@@ -208,12 +208,12 @@ mod tests {
         let files = fs::read_dir(configs.join("sweeps")).unwrap();
         for file in files.map(|entry| entry.unwrap().path()) {
             let (file, configs) = (file.display().to_string(), configs.display().to_string());
-            let study = super::super::study::tests::study_of(&[&file, "--configs", &configs]);
-            let tasks = plan(&study, Path::new("runs/s"), &[])
+            let spec = super::super::spec::tests::spec_of(&[&file, "--configs", &configs]);
+            let tasks = plan(&spec, Path::new("runs/s"), &[])
                 .unwrap_or_else(|error| panic!("{file}: {error:#}"));
-            assert!(tasks.len() > study.seeds.len(), "{file}");
+            assert!(tasks.len() > spec.seeds.len(), "{file}");
             let set: Vec<String> = tasks.iter().flat_map(|task| task.args.clone()).collect();
-            let question = &study.question;
+            let question = &spec.question;
             for key in question.hue.iter().chain(&question.panel).chain(&question.x) {
                 let varied = |word: &String| {
                     *word == format!("--{key}") || word.starts_with(&format!("--set={key}="))
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn every_combination_and_seed_is_a_run_that_train_understands() {
-        let tasks = plan(&study(&["run.env_steps=500"]), Path::new("runs/s"), &[]).unwrap();
+        let tasks = plan(&spec(&["run.env_steps=500"]), Path::new("runs/s"), &[]).unwrap();
         assert_eq!(tasks.len(), 8);
         let last = &tasks[7];
         assert_eq!(last.name, "delay-3-seq-gru-seed7");
@@ -239,14 +239,14 @@ mod tests {
 
     #[test]
     fn mistakes_are_told_before_the_first_run() {
-        let refuse = |study: &Study, flags: &[&str]| {
+        let refuse = |spec: &SweepSpec, flags: &[&str]| {
             let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
-            format!("{:#}", plan(study, Path::new("runs/s"), &flags).unwrap_err())
+            format!("{:#}", plan(spec, Path::new("runs/s"), &flags).unwrap_err())
         };
-        let error = refuse(&study(&[]), &["--learner-thread", "2"]);
+        let error = refuse(&spec(&[]), &["--learner-thread", "2"]);
         assert!(error.contains("delay 2, seq lstm, seed 1"), "{error}");
         assert!(error.contains("--learner-thread"), "{error}");
-        let mut other = study(&[]);
+        let mut other = spec(&[]);
         other.vary[0] = "env.delays=2".parse().unwrap();
         assert!(refuse(&other, &[]).contains("did you mean `env.delay`?"));
         other.vary[0] = "env.delay=2,2".parse().unwrap();
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn a_run_is_finished_when_it_has_played_after_all_of_its_env_steps() {
         let runs = tempfile::tempdir().unwrap();
-        let task = |set: &[&str]| plan(&study(set), runs.path(), &[]).unwrap().remove(0);
+        let task = |set: &[&str]| plan(&spec(set), runs.path(), &[]).unwrap().remove(0);
         let first = task(&["run.env_steps=500"]);
         assert!(!first.is_finished());
         fs::create_dir_all(&first.folder).unwrap();
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn a_folder_with_other_settings_is_refused_unless_only_the_length_differs() {
         let runs = tempfile::tempdir().unwrap();
-        let tasks = |set: &[&str]| plan(&study(set), runs.path(), &[]);
+        let tasks = |set: &[&str]| plan(&spec(set), runs.path(), &[]);
         let first = tasks(&[]).unwrap().remove(0);
         fs::create_dir_all(&first.folder).unwrap();
         let experiment =

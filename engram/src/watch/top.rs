@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use self::screen::{Curves, Screen};
 use self::source::Source;
 use self::terminal::Terminal;
-use super::glance::Glance;
+use super::run_status::RunStatus;
 use super::samples::{Between, Snapshot};
 
 /// Flags of `engram top`.
@@ -100,18 +100,18 @@ impl Watch {
         }
         self.trouble = None;
         if self.snapshots.len() > 1 {
-            self.curves.add(&self.glance());
+            self.curves.add(&self.status());
         }
     }
 
-    fn glance(&self) -> Glance {
+    fn status(&self) -> RunStatus {
         let (Some(before), Some(now)) = (self.snapshots.front(), self.snapshots.back()) else {
-            return Glance::default();
+            return RunStatus::default();
         };
-        Glance::new(Between { before, now })
+        RunStatus::new(Between { before, now })
     }
 
     fn screen(&self) -> Screen {
-        screen::draw(&self.glance(), &self.curves, self.trouble.as_deref())
+        screen::draw(&self.status(), &self.curves, self.trouble.as_deref())
     }
 }

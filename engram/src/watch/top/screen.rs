@@ -3,7 +3,7 @@
 use engram_analysis::chart::short;
 use engram_service::progress::time;
 
-use crate::watch::glance::{Glance, Limit, Process, Trouble, Work};
+use crate::watch::run_status::{Bottleneck, BusyShares, ProcessStatus, RunStatus, Trouble};
 
 /// How a piece of text looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +70,10 @@ impl Screen {
 
 impl Curves {
     /// Adds a moment.
-    pub(super) fn add(&mut self, glance: &Glance) {
-        self.episode_return.add(glance.episode_return);
-        self.success.add(glance.success);
-        self.rate.add(glance.rates.learned);
+    pub(super) fn add(&mut self, status: &RunStatus) {
+        self.episode_return.add(status.episode_return);
+        self.success.add(status.success);
+        self.rate.add(status.rates.learned);
     }
 }
 
@@ -97,31 +97,31 @@ impl Curve {
 }
 
 /// What is shown of a run.
-pub(super) fn draw(glance: &Glance, curves: &Curves, trouble: Option<&str>) -> Screen {
+pub(super) fn draw(status: &RunStatus, curves: &Curves, trouble: Option<&str>) -> Screen {
     let mut screen = Screen::default();
-    let (run, parts) = glance.run.clone().unwrap_or(("no run".into(), String::new()));
+    let (run, parts) = status.run.clone().unwrap_or(("no run".into(), String::new()));
     screen.0.push(vec![(Bold, run), (Dim, format!("  {parts}"))]);
     if let Some(trouble) = trouble {
         screen.0.push(vec![(Bad, trouble.into())]);
     }
     screen.gap();
-    learning(&mut screen, glance, curves);
+    learning(&mut screen, status, curves);
     screen.gap();
-    flow(&mut screen, glance);
+    flow(&mut screen, status);
     screen.gap();
-    health(&mut screen, glance);
+    health(&mut screen, status);
     screen.gap();
-    for process in &glance.processes {
+    for process in &status.processes {
         screen.0.push(vec![(Plain, row(process))]);
     }
-    for (at, why) in &glance.silent {
+    for (at, why) in &status.silent {
         screen.0.push(vec![(Bad, format!("{at}  does not answer: {why}"))]);
     }
     screen
 }
 
-fn learning(screen: &mut Screen, glance: &Glance, curves: &Curves) {
-    let (rates, taken) = (glance.rates, glance.env_steps.zip(glance.budget));
+fn learning(screen: &mut Screen, status: &RunStatus, curves: &Curves) {
+    let (rates, taken) = (status.rates, status.env_steps.zip(status.budget));
     let share = taken.map_or(0.0, |(taken, budget)| (taken / budget.max(1.0)).min(1.0));
     let filled = (share * BAR as f64) as usize;
     let left = taken.zip(rates.learned.filter(|rate| *rate > 0.0));
@@ -138,9 +138,9 @@ fn learning(screen: &mut Screen, glance: &Glance, curves: &Curves) {
             (Plain, format!("  {of}{left}")),
         ],
     );
-    let value = glance.episode_return.map_or("–".into(), |mean| format!("{mean:.3}"));
+    let value = status.episode_return.map_or("–".into(), |mean| format!("{mean:.3}"));
     screen.tell("return", [(Bold, format!("{value:<10}")), (Plain, curves.episode_return.draw())]);
-    if let Some(success) = glance.success {
+    if let Some(success) = status.success {
         let value = format!("{:.1}%", 100.0 * success);
         screen.tell("success", [(Bold, format!("{value:<10}")), (Plain, curves.success.draw())]);
     }
@@ -156,12 +156,12 @@ fn learning(screen: &mut Screen, glance: &Glance, curves: &Curves) {
     screen.tell("updates", [(Plain, others)]);
 }
 
-fn flow(screen: &mut Screen, glance: &Glance) {
-    let limit = glance.limit.map_or("–".into(), |limit| limit.to_string());
-    let look = if glance.limit == Some(Limit::Nothing) { Bad } else { Bold };
-    screen.tell("limited by", [(look, format!("{limit:<15}")), (Plain, at_work(&glance.work))]);
-    let inference = &glance.inference;
-    let batch = glance.inference.batch_size.map_or("–".into(), short);
+fn flow(screen: &mut Screen, status: &RunStatus) {
+    let limit = status.bottleneck.map_or("–".into(), |limit| limit.to_string());
+    let look = if status.bottleneck == Some(Bottleneck::Nothing) { Bad } else { Bold };
+    screen.tell("limited by", [(look, format!("{limit:<15}")), (Plain, at_work(&status.work))]);
+    let inference = &status.inference;
+    let batch = status.inference.batch_size.map_or("–".into(), short);
     let latency = |both: Option<(f64, f64)>| match both {
         Some((median, most)) => format!("{} ({})", seconds(median), seconds(most)),
         None => "–".into(),
@@ -180,8 +180,8 @@ fn flow(screen: &mut Screen, glance: &Glance) {
     screen.tell(
         "actors",
         [
-            (Bold, count(glance.actors)),
-            (Plain, format!("   {} groups, {} slots", count(glance.groups), count(glance.slots))),
+            (Bold, count(status.actors)),
+            (Plain, format!("   {} groups, {} slots", count(status.groups), count(status.slots))),
         ],
     );
     screen.tell(
@@ -190,12 +190,12 @@ fn flow(screen: &mut Screen, glance: &Glance) {
             Plain,
             format!(
                 "{} trajectories in the learner's queue, {} unacknowledged",
-                count(glance.queue_depth),
-                count(glance.unacknowledged),
+                count(status.queue_depth),
+                count(status.unacknowledged),
             ),
         )],
     );
-    if let Some(replay) = &glance.replay {
+    if let Some(replay) = &status.replay {
         let [episodes, env_steps] = [replay.episodes, replay.env_steps].map(short);
         let held = bytes(replay.bytes);
         screen.tell(
@@ -205,8 +205,8 @@ fn flow(screen: &mut Screen, glance: &Glance) {
     }
 }
 
-fn health(screen: &mut Screen, glance: &Glance) {
-    let policy = &glance.policy;
+fn health(screen: &mut Screen, status: &RunStatus) {
+    let policy = &status.policy;
     screen.tell(
         "policy",
         [(
@@ -220,27 +220,27 @@ fn health(screen: &mut Screen, glance: &Glance) {
             ),
         )],
     );
-    let age = glance.checkpoint_age;
-    let late = age.zip(glance.checkpoint_interval);
+    let age = status.checkpoint_age;
+    let late = age.zip(status.checkpoint_interval);
     let late = late.is_some_and(|(age, interval)| age > 60.0 + 3.0 * interval);
     let whole = |seconds: f64| time(seconds.round() as u64);
     let every =
-        glance.checkpoint_interval.map_or(String::new(), |s| format!(", every {}", whole(s)));
+        status.checkpoint_interval.map_or(String::new(), |s| format!(", every {}", whole(s)));
     let age = age.map_or("none yet".into(), |age| format!("{} old", whole(age)));
     screen.tell("checkpoint", [(if late { Bad } else { Plain }, age), (Plain, every)]);
     let mut troubles = vec![(Dim, format!("{:<NAME$}", "trouble"))];
-    for (i, Trouble { what, times, is_new }) in glance.troubles.iter().enumerate() {
+    for (i, Trouble { what, times, is_new }) in status.troubles.iter().enumerate() {
         let comma = if i > 0 { ", " } else { "" };
         troubles.push((Plain, comma.into()));
         troubles.push((if *is_new { Bad } else { Plain }, format!("{} {what}", short(*times))));
     }
-    if glance.troubles.is_empty() {
+    if status.troubles.is_empty() {
         troubles.push((Good, "none".into()));
     }
     screen.0.push(troubles);
 }
 
-fn at_work(work: &Work) -> String {
+fn at_work(work: &BusyShares) -> String {
     let percent = |share: Option<f64>| match share {
         Some(share) => format!("{:.0}%", 100.0 * share),
         None => "–".into(),
@@ -253,8 +253,8 @@ fn at_work(work: &Work) -> String {
     format!("at work: learner {learner}, inference {inference}, actors {actors}{held}")
 }
 
-fn row(process: &Process) -> String {
-    let Process { role, at, resident_bytes, cores, threads } = process;
+fn row(process: &ProcessStatus) -> String {
+    let ProcessStatus { role, at, resident_bytes, cores, threads } = process;
     let memory = resident_bytes.map_or("–".into(), bytes);
     let cores = cores.map_or("–".into(), |cores| format!("{cores:.2}"));
     let threads = count(*threads);
@@ -287,28 +287,28 @@ fn bytes(bytes: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::glance::{Inference, Policy, Rates};
+    use crate::watch::run_status::{InferenceStats, PolicyVersions, Rates};
 
-    fn glance() -> Glance {
-        Glance {
+    fn status() -> RunStatus {
+        RunStatus {
             run: Some(("recall".into(), "recall-30, vtrace, lstm".into())),
             env_steps: Some(2_000_000.0),
             budget: Some(8_000_000.0),
             episode_return: Some(0.8714),
             success: Some(0.926),
             rates: Rates { learned: Some(100_000.0), updates: Some(24.4), ..Rates::default() },
-            work: Work { learner: Some(0.96), held: Some(0.0), ..Work::default() },
-            limit: Some(Limit::Learner),
+            work: BusyShares { learner: Some(0.96), held: Some(0.0), ..BusyShares::default() },
+            bottleneck: Some(Bottleneck::Learner),
             actors: Some(4.0),
-            inference: Inference {
+            inference: InferenceStats {
                 batch_size: Some(256.0),
                 queue_seconds: Some((0.0004, 0.0012)),
                 forward_seconds: None,
             },
-            policy: Policy { published: Some(5097.0), ..Policy::default() },
+            policy: PolicyVersions { published: Some(5097.0), ..PolicyVersions::default() },
             checkpoint_age: Some(12.2),
             checkpoint_interval: Some(60.0),
-            processes: vec![Process {
+            processes: vec![ProcessStatus {
                 role: "learner",
                 at: "127.0.0.1:9101".into(),
                 resident_bytes: Some(404e6),
@@ -316,7 +316,7 @@ mod tests {
                 threads: Some(34.0),
             }],
             silent: vec![("host:9103".into(), "connection refused".into())],
-            ..Glance::default()
+            ..RunStatus::default()
         }
     }
 
@@ -324,9 +324,9 @@ mod tests {
     fn a_page_reads_like_a_story() {
         let mut curves = Curves::default();
         for value in [0.1, 0.4, 0.8] {
-            curves.add(&Glance { episode_return: Some(value), ..Glance::default() });
+            curves.add(&RunStatus { episode_return: Some(value), ..RunStatus::default() });
         }
-        let page = draw(&glance(), &curves, None).plain();
+        let page = draw(&status(), &curves, None).plain();
         for line in [
             "recall  recall-30, vtrace, lstm",
             "progress    ━━━━━━━━━━──────────────────────────────  25.0%  2M of 8M, 1m 0s left",
@@ -349,20 +349,20 @@ mod tests {
 
     #[test]
     fn nothing_known_is_still_a_page() {
-        let page = draw(&Glance::default(), &Curves::default(), Some("no answer")).plain();
+        let page = draw(&RunStatus::default(), &Curves::default(), Some("no answer")).plain();
         assert!(page.starts_with("no run\nno answer\n"), "{page}");
         assert!(page.contains("progress    ────"), "{page}");
     }
 
     #[test]
     fn what_is_late_or_stands_still_is_red() {
-        let late = Glance {
+        let late = RunStatus {
             checkpoint_age: Some(600.0),
-            limit: Some(Limit::Nothing),
+            bottleneck: Some(Bottleneck::Nothing),
             troubles: [("gaps in streams", 2.0, false), ("updates not finite", 1.0, true)]
                 .map(|(what, times, is_new)| Trouble { what: what.into(), times, is_new })
                 .to_vec(),
-            ..glance()
+            ..status()
         };
         let screen = draw(&late, &Curves::default(), None);
         let red: Vec<&str> = screen

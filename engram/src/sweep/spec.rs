@@ -36,7 +36,7 @@ const EVALUATE: u32 = 100;
 
 /// What is run, and what is asked of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Study {
+pub(crate) struct SweepSpec {
     /// A name for its folder.
     pub(crate) name: String,
     /// The experiment, with everything that all runs share.
@@ -54,7 +54,7 @@ pub(crate) struct Study {
 /// A sweep's file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StudyFile {
+struct SpecFile {
     experiment: String,
     env: Option<String>,
     rl: Option<String>,
@@ -68,11 +68,11 @@ struct StudyFile {
     plot: Question,
 }
 
-impl Study {
+impl SweepSpec {
     /// What the command line asks for.
     pub(crate) fn from_args(args: &SweepArgs) -> Result<Self> {
         let path = Path::new(&args.config.experiment);
-        let mut study = match document(path)? {
+        let mut spec = match document(path)? {
             Some(table) => {
                 if !args.vary.is_empty() {
                     bail!("{} says what to vary; --vary is for experiments", path.display());
@@ -83,17 +83,17 @@ impl Study {
             None => Self::from_flags(args)?,
         };
         if let Some(name) = &args.name {
-            study.name.clone_from(name);
+            spec.name.clone_from(name);
         }
         if let Some(seeds) = &args.seeds {
-            study.seeds.clone_from(seeds);
+            spec.seeds.clone_from(seeds);
         }
-        study.evaluate = args.evaluate.unwrap_or(study.evaluate);
+        spec.evaluate = args.evaluate.unwrap_or(spec.evaluate);
         if args.question != Question::default() {
-            study.question = args.question.clone();
+            spec.question = args.question.clone();
         }
-        study.check()?;
-        Ok(study)
+        spec.check()?;
+        Ok(spec)
     }
 
     fn from_flags(args: &SweepArgs) -> Result<Self> {
@@ -101,7 +101,7 @@ impl Study {
             bail!("nothing is varied; say --vary KEY=VALUE,VALUE,.. or name a sweep's .toml file");
         }
         let keys: Vec<String> = args.vary.iter().map(Axis::short).collect();
-        Ok(Study {
+        Ok(SweepSpec {
             name: format!("{}-by-{}", stem(Path::new(&args.config.experiment)), keys.join("-")),
             config: args.config.clone(),
             vary: args.vary.clone(),
@@ -112,7 +112,7 @@ impl Study {
     }
 
     fn from_file(args: &SweepArgs, path: &Path, table: &Table) -> Result<Self> {
-        let file: StudyFile =
+        let file: SpecFile =
             table.clone().try_into().map_err(|error| explain("sweep", table, &error))?;
         let mut set = Vec::new();
         settings("", &file.overrides, &mut set);
@@ -127,7 +127,7 @@ impl Study {
             set,
             ..flags.clone()
         };
-        Ok(Study {
+        Ok(SweepSpec {
             name: stem(path),
             config,
             vary: file.vary.iter().map(Axis::from_table).collect::<Result<_>>()?,
@@ -194,10 +194,10 @@ pub(super) mod tests {
         sweep: SweepArgs,
     }
 
-    /// The study that `engram sweep` with these words asks for.
-    pub(crate) fn study_of(words: &[&str]) -> Study {
+    /// The spec that `engram sweep` with these words asks for.
+    pub(crate) fn spec_of(words: &[&str]) -> SweepSpec {
         let words = std::iter::once("sweep").chain(words.iter().copied());
-        Study::from_args(&Flags::try_parse_from(words).unwrap().sweep).unwrap()
+        SweepSpec::from_args(&Flags::try_parse_from(words).unwrap().sweep).unwrap()
     }
 
     const FILE: &str = "experiment = \"main\"\nseeds = [1, 2]\nevaluate = 10\n\
@@ -205,18 +205,18 @@ pub(super) mod tests {
         [[vary]]\n\"env.delay\" = [2, 3]\n\"run.env_steps\" = [100, 200]\n\
         [[vary]]\nseq = [\"lstm\", \"gru\"]\n[plot]\nx = \"env.delay\"\n";
 
-    fn study(text: &str, flags: &[&str]) -> Result<Study> {
+    fn spec(text: &str, flags: &[&str]) -> Result<SweepSpec> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("short.toml");
         std::fs::write(&file, text).unwrap();
         let file = file.display().to_string();
         let args = ["sweep", &file].into_iter().chain(flags.iter().copied());
-        Study::from_args(&Flags::try_parse_from(args).unwrap().sweep)
+        SweepSpec::from_args(&Flags::try_parse_from(args).unwrap().sweep)
     }
 
     #[test]
     fn a_file_is_a_whole_study_and_flags_win_over_it() {
-        let found = study(FILE, &["--set", "run.unroll_length=7", "--seeds", "5"]).unwrap();
+        let found = spec(FILE, &["--set", "run.unroll_length=7", "--seeds", "5"]).unwrap();
         assert_eq!(found.name, "short");
         assert_eq!(found.config.experiment, "main");
         let set = ["run.unroll_length=5", "env.choices=4", "run.unroll_length=7"];
@@ -231,9 +231,8 @@ pub(super) mod tests {
 
     #[test]
     fn mistakes_in_a_file_are_named_with_what_would_be_right() {
-        let refuse = |from: &str, to: &str| {
-            format!("{:#}", study(&FILE.replace(from, to), &[]).unwrap_err())
-        };
+        let refuse =
+            |from: &str, to: &str| format!("{:#}", spec(&FILE.replace(from, to), &[]).unwrap_err());
         let error = refuse("evaluate", "evaluat");
         assert!(
             error.contains("short.toml") && error.contains("did you mean `evaluate`?"),
@@ -252,11 +251,11 @@ pub(super) mod tests {
     #[test]
     fn an_experiment_needs_something_to_vary_and_a_file_says_it_itself() {
         let flags = Flags::try_parse_from(["sweep", "main"]).unwrap();
-        assert!(Study::from_args(&flags.sweep).unwrap_err().to_string().contains("--vary"));
-        let error = study(FILE, &["--vary", "seq=lstm"]).unwrap_err().to_string();
+        assert!(SweepSpec::from_args(&flags.sweep).unwrap_err().to_string().contains("--vary"));
+        let error = spec(FILE, &["--vary", "seq=lstm"]).unwrap_err().to_string();
         assert!(error.contains("says what to vary"), "{error}");
         let flags = ["sweep", "main", "--vary", "seq=lstm,gru", "--vary", "env.delay=2"];
-        let found = Study::from_args(&Flags::try_parse_from(flags).unwrap().sweep).unwrap();
+        let found = SweepSpec::from_args(&Flags::try_parse_from(flags).unwrap().sweep).unwrap();
         assert_eq!((found.name.as_str(), found.seeds.len()), ("main-by-seq-delay", 3));
     }
 }

@@ -1,9 +1,9 @@
-//! A witness between actors and the learner: it passes everything on, and remembers it.
+//! Recording proxy between actors and the learner: it passes everything on, and remembers it.
 //!
 //! ```text
-//! actors ──▶ witness ──▶ learner        trajectories and reports
+//! actors ──▶ proxy ────▶ learner        trajectories and reports
 //!    ▲                      │
-//!    └── inference server ◀─┘           weights and actions: not seen by the witness
+//!    └── inference server ◀─┘           weights and actions: not seen by the proxy
 //! ```
 //!
 //! It can also lose a message or the acknowledgements of some, as a breaking connection does.
@@ -33,7 +33,7 @@ use tonic::{Request, Response, Status, Streaming};
 /// How long anything here may take before the test fails; machines of tests are slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Messages that may wait on either way through the witness. Never full: an actor sends no more
+/// Messages that may wait on either way through the proxy. Never full: an actor sends no more
 /// than it may leave unacknowledged, and hears one answer to each.
 const WAY: usize = MAX_UNACKNOWLEDGED + 2;
 
@@ -42,14 +42,14 @@ pub(crate) type Incarnation = (u32, u64);
 
 /// One environment of one incarnation of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Source {
+pub(crate) struct StreamIncarnation {
     pub(crate) stream: StreamId,
     pub(crate) generation: u64,
 }
 
 /// What a connection may suffer, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum Fault {
     /// It breaks with a message that the learner never gets.
     LoseMessage,
     /// It breaks after the learner has acknowledged as much as an actor may leave unacknowledged,
@@ -59,11 +59,11 @@ pub(crate) enum Trouble {
 
 /// Everything that was seen.
 #[derive(Debug, Default)]
-pub(crate) struct Testimony {
+pub(crate) struct Recording {
     /// What was passed on to the learner, each trajectory once.
-    pub(crate) streams: BTreeMap<Source, Vec<Trajectory>>,
+    pub(crate) streams: BTreeMap<StreamIncarnation, Vec<Trajectory>>,
     /// How many trajectories of each the learner has acknowledged.
-    pub(crate) acknowledged: BTreeMap<Source, u64>,
+    pub(crate) acknowledged: BTreeMap<StreamIncarnation, u64>,
     /// Trajectories that were passed on again.
     pub(crate) repeats: usize,
     /// Who registered, in order.
@@ -71,23 +71,23 @@ pub(crate) struct Testimony {
     /// Connections of actors that are open now.
     pub(crate) connections: usize,
     /// What must not happen.
-    faults: Vec<String>,
+    violations: Vec<String>,
 }
 
-/// The witness. Its clones share what was seen.
+/// The proxy. Its clones share what was seen.
 #[derive(Clone)]
-pub(crate) struct Witness {
+pub(crate) struct RecordingProxy {
     learner: Address,
     unroll_length: usize,
-    testimony: Arc<watch::Sender<Testimony>>,
-    trouble: Arc<Mutex<Option<Trouble>>>,
+    recording: Arc<watch::Sender<Recording>>,
+    fault: Arc<Mutex<Option<Fault>>>,
 }
 
-impl Testimony {
+impl Recording {
     /// Trajectories of the shortest of the streams of environments `0..envs` of an actor.
     pub(crate) fn shortest(&self, (actor, generation): Incarnation, envs: u32) -> usize {
         let length = |env_index| {
-            let source = Source { stream: StreamId { actor, env_index }, generation };
+            let source = StreamIncarnation { stream: StreamId { actor, env_index }, generation };
             self.streams.get(&source).map_or(0, Vec::len)
         };
         (0..envs).map(length).min().expect("an actor has environments")
@@ -103,7 +103,7 @@ impl Testimony {
         self.streams.values().flatten().map(|trajectory| trajectory.env_steps() as u64).sum()
     }
 
-    fn take(&mut self, source: Source, trajectory: Trajectory) {
+    fn take(&mut self, source: StreamIncarnation, trajectory: Trajectory) {
         let stream = self.streams.entry(source).or_default();
         match trajectory.sequence.cmp(&(stream.len() as u64)) {
             Ordering::Equal => stream.push(trajectory),
@@ -112,20 +112,20 @@ impl Testimony {
             }
             Ordering::Less => {
                 let sequence = trajectory.sequence;
-                self.faults.push(format!("{source:?}: another number {sequence} than before"));
+                self.violations.push(format!("{source:?}: another number {sequence} than before"));
             }
             Ordering::Greater => {
                 let (found, expected) = (trajectory.sequence, stream.len());
-                self.faults.push(format!("{source:?}: number {found} instead of {expected}"));
+                self.violations.push(format!("{source:?}: number {found} instead of {expected}"));
             }
         }
     }
 }
 
-impl Witness {
+impl RecordingProxy {
     pub(crate) fn new(learner: Address, unroll_length: usize) -> Self {
-        let (testimony, trouble) = (Arc::default(), Arc::default());
-        Witness { learner, unroll_length, testimony, trouble }
+        let (recording, fault) = (Arc::default(), Arc::default());
+        RecordingProxy { learner, unroll_length, recording, fault }
     }
 
     /// Serves until shutdown.
@@ -135,39 +135,39 @@ impl Witness {
     }
 
     /// What was seen so far.
-    pub(crate) fn testimony(&self) -> watch::Ref<'_, Testimony> {
-        self.testimony.borrow()
+    pub(crate) fn recording(&self) -> watch::Ref<'_, Recording> {
+        self.recording.borrow()
     }
 
     /// Everything that was seen, once nothing more comes.
-    pub(crate) fn into_testimony(self) -> Testimony {
-        self.testimony.send_replace(Testimony::default())
+    pub(crate) fn into_recording(self) -> Recording {
+        self.recording.send_replace(Recording::default())
     }
 
     /// Waits until what was seen is as wanted.
-    pub(crate) async fn until(&self, what: &str, mut wanted: impl FnMut(&Testimony) -> bool) {
-        let mut testimony = self.testimony.subscribe();
-        let enough = testimony.wait_for(|seen| !seen.faults.is_empty() || wanted(seen));
+    pub(crate) async fn until(&self, what: &str, mut wanted: impl FnMut(&Recording) -> bool) {
+        let mut recording = self.recording.subscribe();
+        let enough = recording.wait_for(|seen| !seen.violations.is_empty() || wanted(seen));
         let Ok(seen) = timeout(PATIENCE, enough).await else { panic!("never: {what}") };
-        let seen = seen.expect("the witness holds the sender");
-        assert!(seen.faults.is_empty(), "{:#?}", seen.faults);
+        let seen = seen.expect("the proxy holds the sender");
+        assert!(seen.violations.is_empty(), "{:#?}", seen.violations);
     }
 
-    /// Makes the next connection that can suffer it suffer `trouble`.
-    pub(crate) fn cause(&self, trouble: Trouble) {
-        *self.trouble.lock().expect("no panic while locked") = Some(trouble);
+    /// Makes the next connection that can suffer it suffer `fault`.
+    pub(crate) fn cause(&self, fault: Fault) {
+        *self.fault.lock().expect("no panic while locked") = Some(fault);
     }
 
-    fn suffers(&self, trouble: Trouble) -> bool {
-        *self.trouble.lock().expect("no panic while locked") == Some(trouble)
+    fn suffers(&self, fault: Fault) -> bool {
+        *self.fault.lock().expect("no panic while locked") == Some(fault)
     }
 
     fn suffered(&self) {
-        *self.trouble.lock().expect("no panic while locked") = None;
+        *self.fault.lock().expect("no panic while locked") = None;
     }
 
-    fn note(&self, note: impl FnOnce(&mut Testimony)) {
-        self.testimony.send_modify(note);
+    fn note(&self, note: impl FnOnce(&mut Recording)) {
+        self.recording.send_modify(note);
     }
 
     fn client(&self) -> ExperienceClient<engram_service::Channel> {
@@ -176,7 +176,7 @@ impl Witness {
 }
 
 #[tonic::async_trait]
-impl Experience for Witness {
+impl Experience for RecordingProxy {
     type PushStream = ReceiverStream<Result<v1::PushResponse, Status>>;
 
     async fn push(
@@ -198,7 +198,7 @@ impl Experience for Witness {
             seen.connections += 1;
         });
         let relay = Relay {
-            witness: self.clone(),
+            proxy: self.clone(),
             registration,
             to_learner: Some(to_learner),
             to_actor,
@@ -217,15 +217,15 @@ impl Experience for Witness {
     }
 }
 
-/// One actor's connection to the learner, through the witness.
+/// One actor's connection to the learner, through the proxy.
 struct Relay {
-    witness: Witness,
+    proxy: RecordingProxy,
     registration: Registration,
     /// Nothing, once the actor has left.
     to_learner: Option<mpsc::Sender<v1::PushRequest>>,
     to_actor: mpsc::Sender<Result<v1::PushResponse, Status>>,
     /// The trajectories of each message so far.
-    sent: Vec<Vec<(Source, u64)>>,
+    sent: Vec<Vec<(StreamIncarnation, u64)>>,
     /// Acknowledgements that were kept from the actor.
     unheard: usize,
 }
@@ -259,32 +259,32 @@ impl Relay {
                 },
             };
             if let Err(Broken) = passed {
-                self.witness.suffered();
+                self.proxy.suffered();
                 let _ = self.to_actor.send(Err(Status::unavailable("broken"))).await;
                 break;
             }
         }
-        self.witness.note(|seen| seen.connections -= 1);
+        self.proxy.note(|seen| seen.connections -= 1);
     }
 
     async fn request(&mut self, request: v1::PushRequest) -> Result<(), Broken> {
         let Some(push_request::Body::Trajectories(message)) = &request.body else {
-            self.witness.note(|seen| seen.faults.push("a second registration".into()));
+            self.proxy.note(|seen| seen.violations.push("a second registration".into()));
             return Err(Broken);
         };
-        if self.witness.suffers(Trouble::LoseMessage) {
+        if self.proxy.suffers(Fault::LoseMessage) {
             return Err(Broken);
         }
         let Registration { actor, generation, ref spec, .. } = self.registration;
         let trajectories: Vec<Trajectory> = message
             .trajectories
             .iter()
-            .map(|x| trajectory_from_wire(x.clone(), actor, spec, self.witness.unroll_length))
+            .map(|x| trajectory_from_wire(x.clone(), actor, spec, self.proxy.unroll_length))
             .collect::<Result<_, _>>()
             .expect("actors send trajectories that pass every check");
-        let source = |x: &Trajectory| Source { stream: x.stream, generation };
+        let source = |x: &Trajectory| StreamIncarnation { stream: x.stream, generation };
         self.sent.push(trajectories.iter().map(|x| (source(x), x.sequence)).collect());
-        self.witness.note(|seen| trajectories.into_iter().for_each(|x| seen.take(source(&x), x)));
+        self.proxy.note(|seen| trajectories.into_iter().for_each(|x| seen.take(source(&x), x)));
         let to_learner = self.to_learner.as_ref().expect("the actor is still here");
         // If the learner has left, its status says why.
         let _ = to_learner.send(request).await;
@@ -294,13 +294,13 @@ impl Relay {
     async fn response(&mut self, response: v1::PushResponse) -> Result<(), Broken> {
         if let Some(push_response::Body::Acknowledged(count)) = response.body {
             let newest = count as usize - 1;
-            self.witness.note(|seen| {
+            self.proxy.note(|seen| {
                 for &(source, sequence) in &self.sent[newest] {
                     let acknowledged = seen.acknowledged.entry(source).or_default();
                     *acknowledged = (*acknowledged).max(sequence + 1);
                 }
             });
-            if self.witness.suffers(Trouble::LoseAcknowledgements) {
+            if self.proxy.suffers(Fault::LoseAcknowledgements) {
                 self.unheard += 1;
                 let enough = self.unheard == MAX_UNACKNOWLEDGED;
                 return if enough { Err(Broken) } else { Ok(()) };

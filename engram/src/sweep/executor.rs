@@ -9,12 +9,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::args::PlaceArgs;
+use super::args::ExecutorArgs;
 use super::plan::Task;
 
 /// One machine.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Executor {
     /// Its name; this machine has none.
     pub(crate) host: Option<String>,
     ssh: Vec<String>,
@@ -27,9 +27,9 @@ pub(crate) struct Place {
 /// What ssh ends with where it could not do what it was asked for.
 pub(crate) const UNREACHABLE: i32 = 255;
 
-impl PlaceArgs {
+impl ExecutorArgs {
     /// Each machine as often as it may run something at once.
-    pub(crate) fn slots(&self) -> Result<Vec<Place>> {
+    pub(crate) fn slots(&self) -> Result<Vec<Executor>> {
         if self.jobs == 0 {
             bail!("--jobs 0 runs nothing; at least 1");
         }
@@ -41,7 +41,7 @@ impl PlaceArgs {
         if ssh.is_empty() {
             bail!("--ssh names no command; as in \"ssh -o BatchMode=yes {{host}}\"");
         }
-        let place = |host: Option<&String>| Place {
+        let executor = |host: Option<&String>| Executor {
             host: host.cloned(),
             ssh: ssh.clone(),
             directory: self.directory.clone().unwrap_or_else(|| here.display().to_string()),
@@ -49,16 +49,16 @@ impl PlaceArgs {
             send: optional(&self.send),
             fetch: optional(&self.fetch),
         };
-        let places: Vec<Place> = match self.on.is_empty() {
-            true => vec![place(None)],
-            false => self.on.iter().map(|host| place(Some(host))).collect(),
+        let executors: Vec<Executor> = match self.on.is_empty() {
+            true => vec![executor(None)],
+            false => self.on.iter().map(|host| executor(Some(host))).collect(),
         };
         // Every machine's first slot comes before any second one.
-        Ok((0..self.jobs).flat_map(|_| places.iter().cloned()).collect())
+        Ok((0..self.jobs).flat_map(|_| executors.iter().cloned()).collect())
     }
 }
 
-impl Place {
+impl Executor {
     /// The command that runs a task here and writes to its standard output what the task says.
     pub(crate) fn command(&self, task: &Task) -> Command {
         let script = self.script(task);

@@ -15,7 +15,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 
 /// All runs at a glance: bars on a terminal, else a line for each that starts or ends and one a
 /// minute for all.
-pub(crate) struct Board {
+pub(crate) struct ProgressView {
     total: usize,
     finished: usize,
     failed: usize,
@@ -46,13 +46,13 @@ struct Share {
     now: f64,
 }
 
-impl Board {
+impl ProgressView {
     /// Of these tasks, none of which has started.
     pub(crate) fn new(tasks: &[Task]) -> Self {
         let finished = tasks.iter().filter(|task| task.is_finished()).count();
         let bars = stderr().is_terminal().then(MultiProgress::new);
         let summary = bar(&bars);
-        Board {
+        ProgressView {
             total: tasks.len(),
             finished,
             failed: 0,

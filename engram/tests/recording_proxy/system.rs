@@ -1,4 +1,4 @@
-//! The real services around a witness, each with an event loop of its own, as a process has.
+//! The real services around a proxy, each with an event loop of its own, as a process has.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -19,44 +19,44 @@ use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
-use super::{Incarnation, PATIENCE, Testimony, Witness};
+use super::{Incarnation, PATIENCE, Recording, RecordingProxy};
 
 /// The run.
 const RUN: &str = "counting";
 
 /// A service that can be asked to leave, and killed.
-pub(crate) struct Process<T> {
+pub(crate) struct ServiceThread<T> {
     leave: Shutdown,
     killed: Shutdown,
     ended: oneshot::Receiver<Option<T>>,
 }
 
-/// A learner and a witness in front of it; a place for an inference server, and for actors.
+/// A learner and a proxy in front of it; a place for an inference server, and for actors.
 pub(crate) struct System {
     resolved: Resolved,
     run: RunConfig,
     env: EnvConfig,
-    pub(crate) witness: Witness,
-    witness_at: Address,
+    pub(crate) proxy: RecordingProxy,
+    proxy_at: Address,
     learner_at: Address,
     inference_at: Address,
-    learner: Process<Result<Summary, LearnerError>>,
-    relay: Process<Result<(), NetError>>,
+    learner: ServiceThread<Result<Summary, LearnerError>>,
+    relay: ServiceThread<Result<(), NetError>>,
     progress: watch::Receiver<ProgressLine>,
     folder: TempDir,
 }
 
 /// What is left when everything has ended.
 pub(crate) struct Left {
-    /// What the witness saw.
-    pub(crate) testimony: Testimony,
+    /// What the proxy saw.
+    pub(crate) recording: Recording,
     /// What the learner says.
     pub(crate) summary: Summary,
     /// What it saved last.
     pub(crate) checkpoint: Checkpoint,
 }
 
-impl<T: Send + 'static> Process<T> {
+impl<T: Send + 'static> ServiceThread<T> {
     fn start<F>(name: &str, life: impl FnOnce(Shutdown) -> F + Send + 'static) -> Self
     where
         F: Future<Output = T>,
@@ -78,7 +78,7 @@ impl<T: Send + 'static> Process<T> {
             drop(runtime);
             let _ = sender.send(result);
         });
-        Process { leave, killed, ended }
+        ServiceThread { leave, killed, ended }
     }
 
     /// Ends it in the middle of everything.
@@ -99,7 +99,7 @@ impl<T: Send + 'static> Process<T> {
     }
 }
 
-impl<T> Drop for Process<T> {
+impl<T> Drop for ServiceThread<T> {
     fn drop(&mut self) {
         // After a failed test nobody else does.
         self.leave.trigger();
@@ -132,21 +132,21 @@ impl System {
             1,
         )
         .expect("a good experiment");
-        let learner = Process::start("learner", |leave| {
+        let learner = ServiceThread::start("learner", |leave| {
             engram_learner::run(config, listener, progress, leave)
         });
 
-        let witness = Witness::new(learner_at.clone(), run.unroll_length);
+        let proxy = RecordingProxy::new(learner_at.clone(), run.unroll_length);
         let listener = Listener::memory();
-        let witness_at = listener.address().clone();
-        let seen = witness.clone();
-        let relay = Process::start("witness", |leave| seen.run(listener, leave));
+        let proxy_at = listener.address().clone();
+        let seen = proxy.clone();
+        let relay = ServiceThread::start("proxy", |leave| seen.run(listener, leave));
         System {
             resolved,
             run,
             env,
-            witness,
-            witness_at,
+            proxy,
+            proxy_at,
             learner_at,
             // A socket, because its place can be taken.
             inference_at: Address::Unix(folder.path().join("inference")),
@@ -158,7 +158,7 @@ impl System {
     }
 
     /// An inference server, always at the same address.
-    pub(crate) fn inference(&self) -> Process<Result<(), InferenceError>> {
+    pub(crate) fn inference(&self) -> ServiceThread<Result<(), InferenceError>> {
         let config = InferenceConfig {
             run_id: Some(RUN.into()),
             weights: WeightsSource::Learner(self.learner_at.clone()),
@@ -174,7 +174,7 @@ impl System {
             max_slots: 1024,
         };
         let address = self.inference_at.clone();
-        Process::start("inference", async move |leave| {
+        ServiceThread::start("inference", async move |leave| {
             let listener = Listener::bind(&address, Exposure::Local).await;
             let listener = listener.expect("the place of a killed server is free");
             engram_inference_server::run(config, listener, leave).await
@@ -185,7 +185,7 @@ impl System {
     pub(crate) fn actor(
         &self,
         (actor, generation): Incarnation,
-    ) -> Process<Result<ActorSummary, ActorError>> {
+    ) -> ServiceThread<Result<ActorSummary, ActorError>> {
         let config = ActorConfig {
             actor,
             generation,
@@ -195,14 +195,14 @@ impl System {
             seed: Seed::new(self.run.seed),
             inference: vec![self.inference_at.clone()],
             purpose: Purpose::Train {
-                learner: self.witness_at.clone(),
+                learner: self.proxy_at.clone(),
                 unroll_length: self.run.unroll_length,
                 max_unacknowledged: MAX_UNACKNOWLEDGED,
                 stagger_steps: self.run.stagger_steps,
             },
             patience: Patience::STANDARD,
         };
-        Process::start("actor", |leave| engram_actor::run(config, leave))
+        ServiceThread::start("actor", |leave| engram_actor::run(config, leave))
     }
 
     /// The world.
@@ -220,18 +220,18 @@ impl System {
     /// Waits until the learner has learned from everything that actors, who have left, had sent;
     /// then ends it.
     pub(crate) async fn end(mut self) -> Left {
-        self.witness.until("every connection is closed", |seen| seen.connections == 0).await;
-        let sent = self.witness.testimony().env_steps();
+        self.proxy.until("every connection is closed", |seen| seen.connections == 0).await;
+        let sent = self.proxy.recording().env_steps();
         let learned = self.progress.wait_for(|line| line.env_steps >= sent);
         let Ok(learned) = timeout(PATIENCE, learned).await else {
             panic!("{sent} env steps were sent; the learner has {:?}", self.progress.borrow());
         };
         drop(learned.expect("the learner lives"));
         let summary = self.learner.stop().await.expect("a good end of the learner");
-        self.relay.stop().await.expect("a good end of the witness");
+        self.relay.stop().await.expect("a good end of the proxy");
         let store = Store::new(run_folder(&self.folder).join("checkpoints"), 1);
         let (_, checkpoint) = store.newest().expect("a good checkpoint").expect("a checkpoint");
-        Left { testimony: self.witness.into_testimony(), summary, checkpoint }
+        Left { recording: self.proxy.into_recording(), summary, checkpoint }
     }
 }
 

@@ -1,6 +1,6 @@
-//! Two inference servers behind one name: the actors spread over both, and lose neither the run
-//! nor what it has learned when either is killed. The servers are real programs; the actors live
-//! here, since a test can give them a name that no resolver knows.
+//! Load balancing: two inference servers behind one name. The actors divide themselves over
+//! both, and lose neither the run nor what it has learned when either is killed. The servers are
+//! real programs; the actors live here, since a test can give them a name that no resolver knows.
 
 mod support;
 

@@ -6,7 +6,7 @@ use super::samples::{Between, Page, Snapshot};
 
 /// A run at a glance. What nobody shows is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Glance {
+pub(crate) struct RunStatus {
     /// Its name, and its world, algorithm and sequence model.
     pub(crate) run: Option<(String, String)>,
     pub(crate) env_steps: Option<f64>,
@@ -14,21 +14,21 @@ pub(crate) struct Glance {
     pub(crate) episode_return: Option<f64>,
     pub(crate) success: Option<f64>,
     pub(crate) rates: Rates,
-    pub(crate) work: Work,
-    pub(crate) limit: Option<Limit>,
+    pub(crate) work: BusyShares,
+    pub(crate) bottleneck: Option<Bottleneck>,
     pub(crate) actors: Option<f64>,
     pub(crate) groups: Option<f64>,
     pub(crate) slots: Option<f64>,
     pub(crate) queue_depth: Option<f64>,
     pub(crate) unacknowledged: Option<f64>,
-    pub(crate) inference: Inference,
-    pub(crate) policy: Policy,
-    pub(crate) replay: Option<Replay>,
+    pub(crate) inference: InferenceStats,
+    pub(crate) policy: PolicyVersions,
+    pub(crate) replay: Option<ReplayStats>,
     pub(crate) checkpoint_age: Option<f64>,
     pub(crate) checkpoint_interval: Option<f64>,
     /// What went wrong since the processes began.
     pub(crate) troubles: Vec<Trouble>,
-    pub(crate) processes: Vec<Process>,
+    pub(crate) processes: Vec<ProcessStatus>,
     /// Who did not answer, and why.
     pub(crate) silent: Vec<(String, String)>,
 }
@@ -45,7 +45,7 @@ pub(crate) struct Rates {
 
 /// Shares of time at work.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Work {
+pub(crate) struct BusyShares {
     pub(crate) learner: Option<f64>,
     pub(crate) inference: Option<f64>,
     pub(crate) actors: Option<f64>,
@@ -55,7 +55,7 @@ pub(crate) struct Work {
 
 /// What limits a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Limit {
+pub(crate) enum Bottleneck {
     /// Nobody is at work.
     Nothing,
     Actors,
@@ -67,7 +67,7 @@ pub(crate) enum Limit {
 
 /// Batches, and how long requests take: the median and 99 of 100, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Inference {
+pub(crate) struct InferenceStats {
     pub(crate) batch_size: Option<f64>,
     pub(crate) queue_seconds: Option<(f64, f64)>,
     pub(crate) forward_seconds: Option<(f64, f64)>,
@@ -75,7 +75,7 @@ pub(crate) struct Inference {
 
 /// Versions of the weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Policy {
+pub(crate) struct PolicyVersions {
     pub(crate) published: Option<f64>,
     pub(crate) acting: Option<f64>,
     pub(crate) mean_lag: Option<f64>,
@@ -84,7 +84,7 @@ pub(crate) struct Policy {
 
 /// What is learned from, where that is a replay.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Replay {
+pub(crate) struct ReplayStats {
     pub(crate) episodes: f64,
     pub(crate) env_steps: f64,
     pub(crate) bytes: f64,
@@ -102,7 +102,7 @@ pub(crate) struct Trouble {
 
 /// One process.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Process {
+pub(crate) struct ProcessStatus {
     pub(crate) role: &'static str,
     pub(crate) at: String,
     pub(crate) resident_bytes: Option<f64>,
@@ -127,13 +127,13 @@ const TROUBLES: [(&str, &str, Option<&str>); 10] = [
     ("episodes unreported", "engram_actor_episodes_unreported_total", None),
 ];
 
-impl Glance {
+impl RunStatus {
     /// At the later of two moments.
-    pub(crate) fn new(between: Between<'_>) -> Glance {
+    pub(crate) fn new(between: Between<'_>) -> RunStatus {
         let now = between.now;
-        let work = Work::new(between);
+        let work = BusyShares::new(between);
         let written = now.max("engram_checkpoint_last_success_timestamp_seconds", None);
-        Glance {
+        RunStatus {
             run: run(now),
             env_steps: now.max("engram_run_env_steps", None),
             budget: now.max("engram_run_budget_env_steps", None),
@@ -141,19 +141,19 @@ impl Glance {
             success: now.max("engram_learner_episode_success", None),
             rates: Rates::new(between),
             work,
-            limit: work.limit(),
+            bottleneck: work.bottleneck(),
             actors: now.sum("engram_actors"),
             groups: now.sum("engram_inference_streams"),
             slots: now.sum("engram_inference_slots"),
             queue_depth: now.max("engram_queue_depth", None),
             unacknowledged: now.sum("engram_actor_unacknowledged"),
-            inference: Inference::new(between),
-            policy: Policy::new(between),
+            inference: InferenceStats::new(between),
+            policy: PolicyVersions::new(between),
             replay: replay(now),
             checkpoint_age: written.filter(|at| *at > 0.0).map(|at| (now.seconds - at).max(0.0)),
             checkpoint_interval: now.max("engram_checkpoint_interval_seconds", None),
             troubles: troubles(between),
-            processes: now.pages.iter().map(|page| Process::new(page, between)).collect(),
+            processes: now.pages.iter().map(|page| ProcessStatus::new(page, between)).collect(),
             silent: now.silent.clone(),
         }
     }
@@ -172,7 +172,7 @@ impl Rates {
     }
 }
 
-impl Work {
+impl BusyShares {
     fn new(between: Between<'_>) -> Self {
         let update = "engram_learner_update_seconds_sum";
         let phases = PHASES.map(|phase| between.rate(update, Some(("phase", phase))));
@@ -185,7 +185,7 @@ impl Work {
         let actors = between.now.sum("engram_actors").unwrap_or(0.0);
         let forward = between.rate("engram_inference_forward_seconds_sum", None);
         let limiter = "engram_limiter_wait_seconds_total";
-        Work {
+        BusyShares {
             learner: share(phases, learners),
             inference: share(forward, servers),
             actors: share(between.rate("engram_actor_busy_seconds_total", None), actors),
@@ -194,21 +194,21 @@ impl Work {
     }
 
     /// A learner at work for less than half of its time waits: for whoever has less rest.
-    fn limit(&self) -> Option<Limit> {
+    fn bottleneck(&self) -> Option<Bottleneck> {
         Some(match (self.learner?, self.inference, self.actors) {
-            (..0.005, _, _) => Limit::Nothing,
-            _ if self.held.is_some_and(|share| share > 0.5) => Limit::Limiter,
-            (0.5.., _, _) => Limit::Learner,
-            (_, inference, actors) if inference? >= actors? => Limit::Inference,
-            _ => Limit::Actors,
+            (..0.005, _, _) => Bottleneck::Nothing,
+            _ if self.held.is_some_and(|share| share > 0.5) => Bottleneck::Limiter,
+            (0.5.., _, _) => Bottleneck::Learner,
+            (_, inference, actors) if inference? >= actors? => Bottleneck::Inference,
+            _ => Bottleneck::Actors,
         })
     }
 }
 
-impl Inference {
+impl InferenceStats {
     fn new(between: Between<'_>) -> Self {
         let both = |name| Some((between.quantile(name, 0.5)?, between.quantile(name, 0.99)?));
-        Inference {
+        InferenceStats {
             batch_size: between.mean("engram_inference_batch_size"),
             queue_seconds: both("engram_inference_queue_seconds"),
             forward_seconds: both("engram_inference_forward_seconds"),
@@ -216,10 +216,10 @@ impl Inference {
     }
 }
 
-impl Policy {
+impl PolicyVersions {
     fn new(between: Between<'_>) -> Self {
         let version = |role| between.now.max("engram_policy_version", Some(("role", role)));
-        Policy {
+        PolicyVersions {
             published: version("learner"),
             acting: version("inference"),
             mean_lag: between.mean("engram_policy_lag"),
@@ -228,7 +228,7 @@ impl Policy {
     }
 }
 
-impl Process {
+impl ProcessStatus {
     fn new(page: &Page, between: Between<'_>) -> Self {
         let of = |snapshot: &Snapshot, name: &str| {
             let mut samples = snapshot.all(name).filter(|(from, _)| *from == page.from);
@@ -238,7 +238,7 @@ impl Process {
         let cpu = "process_cpu_seconds_total";
         let spent = of(now, cpu).zip(of(before, cpu)).map(|(now, before)| now - before);
         let seconds = now.seconds - before.seconds;
-        Process {
+        ProcessStatus {
             role: role(page),
             at: page.from.clone(),
             resident_bytes: of(now, "process_resident_memory_bytes"),
@@ -248,14 +248,14 @@ impl Process {
     }
 }
 
-impl std::fmt::Display for Limit {
+impl std::fmt::Display for Bottleneck {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Limit::Nothing => "nothing moves",
-            Limit::Actors => "actors",
-            Limit::Inference => "inference",
-            Limit::Learner => "learner",
-            Limit::Limiter => "limiter",
+            Bottleneck::Nothing => "nothing moves",
+            Bottleneck::Actors => "actors",
+            Bottleneck::Inference => "inference",
+            Bottleneck::Learner => "learner",
+            Bottleneck::Limiter => "limiter",
         })
     }
 }
@@ -267,8 +267,8 @@ fn run(now: &Snapshot) -> Option<(String, String)> {
     Some((part("run").into(), parts))
 }
 
-fn replay(now: &Snapshot) -> Option<Replay> {
-    let replay = Replay {
+fn replay(now: &Snapshot) -> Option<ReplayStats> {
+    let replay = ReplayStats {
         episodes: now.max("engram_replay_episodes", None)?,
         env_steps: now.max("engram_replay_env_steps", None)?,
         bytes: now.max("engram_replay_bytes", None)?,
@@ -312,7 +312,7 @@ mod tests {
     use super::*;
 
     /// Work per ten seconds: of the learner, of one of two model threads, of all four actors.
-    fn limited(learner: f64, inference: f64, actors: f64, held: f64) -> Glance {
+    fn limited(learner: f64, inference: f64, actors: f64, held: f64) -> RunStatus {
         let pages = |share: f64| {
             let learner = format!(
                 "engram_actors 4\n\
@@ -335,20 +335,20 @@ mod tests {
         };
         let before = Snapshot { seconds: 100.0, pages: pages(1.0), silent: Vec::new() };
         let now = Snapshot { seconds: 110.0, pages: pages(2.0), silent: Vec::new() };
-        Glance::new(Between { before: &before, now: &now })
+        RunStatus::new(Between { before: &before, now: &now })
     }
 
     #[test]
     fn who_has_the_least_rest_limits_a_run_whose_learner_waits() {
-        let glance = limited(4.0, 2.0, 36.0, 0.0);
-        assert_eq!(glance.work.learner, Some(0.4));
-        assert_eq!(glance.work.inference, Some(0.1), "of two servers");
-        assert_eq!(glance.work.actors, Some(0.9));
-        assert_eq!(glance.limit, Some(Limit::Actors));
-        assert_eq!(limited(4.0, 18.0, 20.0, 0.0).limit, Some(Limit::Inference));
-        assert_eq!(limited(8.0, 18.0, 36.0, 0.0).limit, Some(Limit::Learner));
-        assert_eq!(limited(8.0, 2.0, 2.0, 9.0).limit, Some(Limit::Limiter));
-        assert_eq!(limited(0.0, 0.0, 0.0, 0.0).limit, Some(Limit::Nothing));
+        let status = limited(4.0, 2.0, 36.0, 0.0);
+        assert_eq!(status.work.learner, Some(0.4));
+        assert_eq!(status.work.inference, Some(0.1), "of two servers");
+        assert_eq!(status.work.actors, Some(0.9));
+        assert_eq!(status.bottleneck, Some(Bottleneck::Actors));
+        assert_eq!(limited(4.0, 18.0, 20.0, 0.0).bottleneck, Some(Bottleneck::Inference));
+        assert_eq!(limited(8.0, 18.0, 36.0, 0.0).bottleneck, Some(Bottleneck::Learner));
+        assert_eq!(limited(8.0, 2.0, 2.0, 9.0).bottleneck, Some(Bottleneck::Limiter));
+        assert_eq!(limited(0.0, 0.0, 0.0, 0.0).bottleneck, Some(Bottleneck::Nothing));
     }
 
     #[test]

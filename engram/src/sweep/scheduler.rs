@@ -16,10 +16,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use engram_service::Shutdown;
 
-use super::board::Board;
 use super::event::Event;
-use super::place::{Place, UNREACHABLE};
+use super::executor::{Executor, UNREACHABLE};
 use super::plan::Task;
+use super::progress_view::ProgressView;
 
 /// What came of all tasks.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -41,8 +41,8 @@ struct Queue {
 /// Runs all tasks on the slots until they have ended or somebody says to stop.
 pub(crate) fn run(
     tasks: &[Task],
-    slots: &[Place],
-    board: &mut Board,
+    slots: &[Executor],
+    view: &mut ProgressView,
     shutdown: &Shutdown,
 ) -> Outcome {
     let waiting: VecDeque<usize> = (0..tasks.len()).filter(|&i| !tasks[i].is_finished()).collect();
@@ -50,9 +50,9 @@ pub(crate) fn run(
     let (sender, events) = sync_channel(256);
     let mut outcome = Outcome::default();
     std::thread::scope(|scope| {
-        for place in slots {
+        for executor in slots {
             let (sender, queue) = (sender.clone(), &queue);
-            scope.spawn(move || work(tasks, place, queue, &sender));
+            scope.spawn(move || work(tasks, executor, queue, &sender));
         }
         drop(sender);
         loop {
@@ -63,14 +63,14 @@ pub(crate) fn run(
                     {
                         outcome.failed.push((*task, why.clone()));
                     }
-                    board.tell(tasks, &event);
+                    view.tell(tasks, &event);
                 }
-                Err(RecvTimeoutError::Timeout) => board.tick(),
+                Err(RecvTimeoutError::Timeout) => view.tick(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if shutdown.is_triggered() && !outcome.stopped {
                 outcome.stopped = true;
-                board.stopping();
+                view.stopping();
                 let mut queue = lock(&queue);
                 queue.closed = true;
                 queue.running.clear();
@@ -87,7 +87,7 @@ pub(crate) fn run(
 }
 
 /// A slot's life.
-fn work(tasks: &[Task], place: &Place, queue: &Mutex<Queue>, events: &SyncSender<Event>) {
+fn work(tasks: &[Task], executor: &Executor, queue: &Mutex<Queue>, events: &SyncSender<Event>) {
     let next = || {
         let mut queue = lock(queue);
         if queue.closed { None } else { queue.waiting.pop_front() }
@@ -95,12 +95,12 @@ fn work(tasks: &[Task], place: &Place, queue: &Mutex<Queue>, events: &SyncSender
     while let Some(index) = next() {
         // Who listens outlives the slots; if not, there is nobody to tell.
         let tell = |event| drop(events.send(event));
-        tell(Event::Started(index, place.host.clone()));
-        let ended = train(index, &tasks[index], place, queue, &tell);
+        tell(Event::Started(index, executor.host.clone()));
+        let ended = train(index, &tasks[index], executor, queue, &tell);
         match ended {
-            Ok(Some(code)) if code == UNREACHABLE && place.host.is_some() => {
+            Ok(Some(code)) if code == UNREACHABLE && executor.host.is_some() => {
                 lock(queue).waiting.push_front(index);
-                tell(Event::Lost(index, place.host.clone().unwrap_or_default()));
+                tell(Event::Lost(index, executor.host.clone().unwrap_or_default()));
                 return;
             }
             Ok(code) => tell(Event::Ended(index, judge(&tasks[index], code))),
@@ -113,7 +113,7 @@ fn work(tasks: &[Task], place: &Place, queue: &Mutex<Queue>, events: &SyncSender
 fn train(
     index: usize,
     task: &Task,
-    place: &Place,
+    executor: &Executor,
     queue: &Mutex<Queue>,
     tell: &dyn Fn(Event),
 ) -> Result<Option<i32>> {
@@ -127,10 +127,10 @@ fn train(
         .append(true)
         .open(&path)
         .with_context(|| format!("cannot write {}", path.display()))?;
-    if let Some(command) = place.before(task) {
+    if let Some(command) = executor.before(task) {
         copy(command, &file).context("--send")?;
     }
-    let mut command = place.command(task);
+    let mut command = executor.command(task);
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -155,7 +155,7 @@ fn train(
     let status = child.wait()?;
     lock(queue).running.retain(|(running, _)| *running != index);
     if status.code() != Some(UNREACHABLE)
-        && let Some(command) = place.after(task)
+        && let Some(command) = executor.after(task)
     {
         copy(command, &file).context("--fetch")?;
     }

@@ -21,7 +21,7 @@ const ROWS_AT_TARGET: usize = 3;
 
 /// What every training of a command has in common.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct TrainingSettings {
     /// What is asked.
     pub(crate) task: Task,
     /// T: frames of an unroll.
@@ -41,7 +41,7 @@ pub(crate) struct Plan {
 /// One row of `progress.csv`. Questions are answered before they are learned from, and none comes
 /// twice, so these are accuracies on what was not seen before.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Row {
+pub(crate) struct ProgressRow {
     /// Frames read so far, of all streams together.
     pub(crate) frames: u64,
     /// Optimizer steps so far.
@@ -72,11 +72,11 @@ pub(crate) enum End {
 
 /// A training that has ended.
 #[derive(Clone, Debug)]
-pub(crate) struct Course {
+pub(crate) struct TrainingRun {
     /// The experiment's seed.
     pub(crate) seed: u64,
     /// Empty where it was stopped before anything was asked.
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Vec<ProgressRow>,
     /// Why there are no more rows.
     pub(crate) end: End,
     /// Numbers that learned.
@@ -99,29 +99,29 @@ struct Flawless(Vec<(bool, bool)>);
 
 /// Trains one network, and leaves `progress.csv` in `folder`.
 pub(crate) fn train(
-    plan: &Plan,
+    settings: &TrainingSettings,
     config: &PolicyConfig,
     seed: u64,
     folder: &Path,
     progress: &mut Progress,
     shutdown: &Shutdown,
-) -> Result<Course> {
+) -> Result<TrainingRun> {
     let root = Seed::new(seed);
-    let mut streams = Streams::new(&plan.task, plan.batch, root.derive("task", 0));
-    let (spec, device) = (plan.task.spec(), plan.device.ready()?);
+    let mut streams = Streams::new(&settings.task, settings.batch, root.derive("task", 0));
+    let (spec, device) = (settings.task.spec(), settings.device.ready()?);
     let weights = root.derive("weights", 0);
-    let mut trainer = Trainer::new(config, &spec, plan.batch, plan.steps, weights, device)?;
+    let mut trainer = Trainer::new(config, &spec, settings.batch, settings.steps, weights, device)?;
     let mut file = File::create(folder)?;
-    let mut flawless = Flawless::new(plan.batch);
+    let mut flawless = Flawless::new(settings.batch);
     let (mut rows, mut count) = (Vec::new(), Count::default());
     let (mut frames, mut updates) = (0, 0);
-    let (started, mut next_row) = (Instant::now(), plan.budget.div_ceil(ROWS));
+    let (started, mut next_row) = (Instant::now(), settings.budget.div_ceil(ROWS));
     let end = loop {
         if shutdown.is_triggered() {
             break End::Stopped;
         }
-        let unroll = streams.next(plan.unroll);
-        frames += (plan.unroll * plan.batch) as u64;
+        let unroll = streams.next(settings.unroll);
+        frames += (settings.unroll * settings.batch) as u64;
         match trainer.read(&unroll)? {
             Err(_) => break End::Diverged,
             Ok(None) => flawless.follow(&unroll, &[], &mut count),
@@ -131,16 +131,16 @@ pub(crate) fn train(
                 flawless.follow(&unroll, &learned.right, &mut count);
             }
         }
-        let finished = frames >= plan.budget;
+        let finished = frames >= settings.budget;
         // What is left after the last whole row would be a row of few questions, which says little.
         let only_row = finished && rows.is_empty();
         if count.questions > 0 && (only_row || frames >= next_row) {
-            next_row = frames + plan.budget.div_ceil(ROWS);
+            next_row = frames + settings.budget.div_ceil(ROWS);
             let row = std::mem::take(&mut count).row(frames, updates, started);
             file.add(&row)?;
             rows.push(row);
-            progress.update(&line(plan, &row));
-            if plan.target.is_some_and(|target| has_reached(&rows, target)) {
+            progress.update(&line(settings, &row));
+            if settings.target.is_some_and(|target| has_reached(&rows, target)) {
                 break End::Reached;
             }
         }
@@ -148,14 +148,14 @@ pub(crate) fn train(
             break End::Budget;
         }
     };
-    Ok(Course { seed, rows, end, parameters: trainer.parameters() })
+    Ok(TrainingRun { seed, rows, end, parameters: trainer.parameters() })
 }
 
 /// What is shown of a training after `row`.
-pub(crate) fn line(plan: &Plan, row: &Row) -> ProgressLine {
+pub(crate) fn line(settings: &TrainingSettings, row: &ProgressRow) -> ProgressLine {
     ProgressLine {
         env_steps: row.frames,
-        budget: plan.budget,
+        budget: settings.budget,
         steps_per_second: row.frames as f64 / row.seconds.max(1e-9),
         mean_return: None,
         success: Some(row.accuracy as f32),
@@ -164,7 +164,7 @@ pub(crate) fn line(plan: &Plan, row: &Row) -> ProgressLine {
     }
 }
 
-fn has_reached(rows: &[Row], target: f64) -> bool {
+fn has_reached(rows: &[ProgressRow], target: f64) -> bool {
     let latest = rows.len().checked_sub(ROWS_AT_TARGET).map(|first| &rows[first..]);
     latest.is_some_and(|latest| latest.iter().all(|row| row.accuracy >= target))
 }
@@ -177,8 +177,8 @@ impl Count {
         self.right += learned.right.iter().filter(|&&right| right).count() as u64;
     }
 
-    fn row(self, frames: u64, updates: u64, started: Instant) -> Row {
-        Row {
+    fn row(self, frames: u64, updates: u64, started: Instant) -> ProgressRow {
+        ProgressRow {
             frames,
             updates,
             loss: self.loss / self.updates as f64,
@@ -228,7 +228,7 @@ impl File {
         Ok(File(writer))
     }
 
-    fn add(&mut self, row: &Row) -> Result<()> {
+    fn add(&mut self, row: &ProgressRow) -> Result<()> {
         // As elsewhere, what is not known is left empty.
         let known = |number: f64| match number.is_nan() {
             true => String::new(),
