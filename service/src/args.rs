@@ -9,8 +9,8 @@ use tracing::level_filters::LevelFilter;
 use crate::logs::{self, LogFormat};
 use crate::metrics;
 use crate::net::{
-    Address, ClientTls, Door, DoorError, Exposure, Identity, Keys, Limits, Listener, NetError,
-    ServerTls, Token,
+    Address, ClientTls, ConnectionLimits, Door, DoorError, Exposure, Identity, Keys, Listener,
+    NetError, ServerTls, Token,
 };
 use crate::shutdown::Shutdown;
 
@@ -90,20 +90,14 @@ pub struct DoorArgs {
     /// Do without TLS or a token where other machines are concerned
     #[arg(long, env = "ENGRAM_INSECURE", help_heading = HEADING)]
     pub insecure: bool,
-    /// As a server: connections open at once; one address may have a quarter of them
+    /// As a server: connections that may be unauthenticated at once, each for a few seconds;
+    /// further ones wait
     #[arg(
-        long, value_name = "N", env = "ENGRAM_MAX_CONNECTIONS", help_heading = HEADING,
-        default_value_t = Limits::STANDARD.connections,
-        value_parser = clap::value_parser!(u32).range(4..=1_000_000)
+        long, value_name = "N", env = "ENGRAM_MAX_UNAUTHENTICATED", help_heading = HEADING,
+        default_value_t = ConnectionLimits::STANDARD.unauthenticated,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
     )]
-    pub max_connections: u32,
-    /// As a server: new connections per second from one address, after the four seconds' worth
-    /// that may come at once
-    #[arg(
-        long, value_name = "N", env = "ENGRAM_CONNECTION_RATE", help_heading = HEADING,
-        default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1_000_000)
-    )]
-    pub connection_rate: u32,
+    pub max_unauthenticated: u32,
 }
 
 /// Where `--help` shows all of it.
@@ -122,14 +116,8 @@ impl DoorArgs {
             None => None,
         };
         let exposure = if self.insecure { Exposure::Insecure } else { Exposure::Local };
-        let rate = f64::from(self.connection_rate);
-        let limits = Limits {
-            connections: self.max_connections,
-            connections_per_peer: self.max_connections / 4,
-            rate_per_peer: rate,
-            burst_per_peer: 4.0 * rate,
-            ..Limits::STANDARD
-        };
+        let unauthenticated = self.max_unauthenticated;
+        let limits = ConnectionLimits { unauthenticated, ..ConnectionLimits::STANDARD };
         Ok(Door { exposure, tls, token: self.token()?, limits })
     }
 
@@ -199,7 +187,7 @@ mod tests {
         assert_eq!(program.logs.log_level, Some(LevelFilter::DEBUG));
         let door = program.door.door().unwrap();
         assert_eq!(door.exposure, Exposure::Insecure);
-        assert_eq!(door.limits, Limits::STANDARD, "the flags' defaults");
+        assert_eq!(door.limits, ConnectionLimits::STANDARD, "the flag's default");
         assert!(door.tls.is_none() && door.token.is_none());
     }
 

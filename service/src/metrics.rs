@@ -44,7 +44,7 @@ const BUILD_INFO: &str = "engram_build_info";
 const CONNECTIONS_REFUSED: &str = "engram_connections_refused_total";
 
 /// The reasons.
-const REASONS: [&str; 5] = ["full", "rate", "banned", "handshake", "token"];
+const REASONS: [&str; 3] = ["handshake", "timeout", "token"];
 
 /// This build's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! both     address     where              backoff   when to try again
-//! server   door        what is locked     limits    how much strangers may ask
+//! server   door        what is locked     limiter   how many strangers there may be
 //!          listener    who came in        guard     the token of every call
 //! client   channel     calls, with keys   fetch     pages, with keys
 //!          names       the servers behind one name
@@ -23,7 +23,7 @@ mod connection;
 mod door;
 mod fetch;
 mod guard;
-mod limits;
+mod limiter;
 mod listener;
 mod names;
 mod tls;
@@ -42,7 +42,7 @@ pub use connection::{Connection, Peer};
 pub use door::{Door, DoorError, Keys};
 pub use fetch::fetch;
 pub use guard::{Guard, GuardLayer, Guarded};
-pub use limits::Limits;
+pub use limiter::ConnectionLimits;
 pub use listener::{Exposure, Incoming, Listener};
 pub use names::Names;
 pub use tls::{ClientTls, Identity, ServerTls};

@@ -32,7 +32,7 @@ pub struct Peer {
     visit: Option<Arc<Visit>>,
 }
 
-/// A connection whose first words are still awaited.
+/// Beginning of a connection, until it is authenticated.
 struct Opening {
     deadline: Pin<Box<Sleep>>,
     heard: usize,
@@ -63,12 +63,16 @@ impl Connection {
         Connection { io: Box::new(io), peer, cut: None, opening: None, words: None, began: false }
     }
 
-    /// Of a visitor, whose first words must come in time and be HTTP.
-    pub(super) fn of_visitor(mut self, visit: Visit) -> Self {
-        let limit = visit.place.ledger().limits().handshake;
-        self.opening = Some(Opening { deadline: Box::pin(tokio::time::sleep(limit)), heard: 0 });
-        self.peer.visit = Some(Arc::new(visit));
-        self
+    /// Of a visitor, whose first words must be HTTP, and who must authenticate in time.
+    pub(super) fn of_visitor<T>(io: T, visit: Visit) -> Self
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let mut connection = Connection::new(io, visit.address.clone());
+        let deadline = Box::pin(tokio::time::sleep(visit.permit.deadline()));
+        connection.opening = Some(Opening { deadline, heard: 0 });
+        connection.peer.visit = Some(Arc::new(visit));
+        connection
     }
 
     /// Keeps what the other end says when it hangs up.
@@ -110,16 +114,35 @@ impl Connection {
             // The methods of HTTP/1 and the preface of HTTP/2 begin with a capital.
             Some(byte) if !byte.is_ascii_uppercase() => "it does not speak HTTP",
             _ => {
-                if opening.heard >= FIRST_WORDS {
-                    self.opening = None;
+                if let Some(visit) = &self.peer.visit
+                    && visit.token.is_none()
+                    && opening.heard >= FIRST_WORDS
+                {
+                    visit.permit.authenticated();
                 }
                 return Ok(());
             }
         };
         if let Some(visit) = &self.peer.visit {
-            visit.failed(why);
+            visit.failed("handshake", why);
         }
         invalid(why)
+    }
+
+    /// Breaks a connection that has not authenticated in time.
+    fn poll_opening(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let (Some(opening), Some(visit)) = (&mut self.opening, &self.peer.visit) else {
+            return Ok(());
+        };
+        if visit.permit.is_authenticated() {
+            self.opening = None;
+        } else if opening.deadline.as_mut().poll(cx).is_ready() {
+            let why =
+                if opening.heard == 0 { "it said nothing" } else { "it did not authenticate" };
+            visit.failed("timeout", why);
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(())
     }
 }
 
@@ -176,6 +199,7 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.poll_opening(cx)?;
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(cx, buffer);
         // Asked only when there is nothing to read: a busy connection pays nothing for it.
@@ -188,14 +212,6 @@ impl AsyncRead for Connection {
             read?;
             let new = &buffer.filled()[before..];
             return Poll::Ready(self.inspect(new));
-        }
-        if let Some(opening) = &mut self.opening
-            && opening.deadline.as_mut().poll(cx).is_ready()
-        {
-            if let Some(visit) = &self.peer.visit {
-                visit.failed("it said nothing");
-            }
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         match &mut self.cut {
             Some(cut) => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::address::Keyed;
-use super::{Address, ClientTls, Exposure, Limits, Names, ServerTls, Token};
+use super::{Address, ClientTls, ConnectionLimits, Exposure, Names, ServerTls, Token};
 
 /// How a server is locked. Unix sockets and pipes need no lock: the file's mode is one.
 #[derive(Clone, Debug)]
@@ -17,8 +17,8 @@ pub struct Door {
     pub tls: Option<ServerTls>,
     /// What every call must show.
     pub token: Option<Token>,
-    /// How much strangers may ask.
-    pub limits: Limits,
+    /// Limits on connections that have not authenticated.
+    pub limits: ConnectionLimits,
 }
 
 /// What a client shows at the doors that it knocks at.
@@ -105,7 +105,7 @@ pub enum DoorError {
 impl Door {
     /// Without a lock.
     pub fn open(exposure: Exposure) -> Self {
-        Door { exposure, tls: None, token: None, limits: Limits::STANDARD }
+        Door { exposure, tls: None, token: None, limits: ConnectionLimits::STANDARD }
     }
 
     /// What is missing before other machines may knock; `None` if nothing is.

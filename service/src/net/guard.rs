@@ -3,7 +3,6 @@
 //! It has no state: what a connection must show comes with the connection, as part of its
 //! [`Peer`]. So one router serves open and locked listeners alike.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
@@ -12,19 +11,19 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::limits::Place;
+use super::limiter::Permit;
 use super::{Peer, Token};
 use crate::metrics;
 
 /// What a connection must show, and what is known of it.
 #[derive(Debug)]
 pub(crate) struct Visit {
-    /// Its place in the ledger; given back with the last clone of the connection's peer.
-    pub(super) place: Place,
+    /// Its permit; given back once it authenticates, or with the last clone of its [`Peer`].
+    pub(super) permit: Permit,
+    /// Its address, for the log.
+    pub(super) address: String,
     /// What its calls must show.
     pub(super) token: Option<Token>,
-    /// Whether one of its calls has shown it. A ban of its address does not concern it then.
-    pub(super) trusted: AtomicBool,
 }
 
 /// Puts a [`Guard`] before a server's services.
@@ -41,36 +40,24 @@ impl Visit {
     /// Checks a call's headers.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Status> {
         let Some(token) = &self.token else { return Ok(()) };
-        if !self.trusted.load(Ordering::Relaxed) && self.place.is_banned() {
-            // Not final, as a wrong token is: a good client of that address may try again.
-            return Err(Status::resource_exhausted(
-                "too many wrong tokens from your address: wait, and check --token-file",
-            ));
-        }
         let mut shown = headers.get_all(AUTHORIZATION).iter();
         let why = match (shown.next(), shown.next()) {
             (Some(header), None) if token.opens(header) => {
-                self.trusted.store(true, Ordering::Relaxed);
+                self.permit.authenticated();
                 return Ok(());
             }
             (None, _) => "this server asks for a token: pass --token-file, or set ENGRAM_TOKEN",
             (Some(_), _) => "the token is not this server's: compare --token-file on both sides",
         };
         metrics::connection_refused("token");
-        self.place.failed("a call without the right token was refused");
+        self.permit.log_refusal(&self.address, "a call without the right token was refused");
         Err(Status::unauthenticated(why))
     }
 
-    /// Tells the log of a client that left by itself.
-    pub(super) fn left(&self, why: &str) {
-        metrics::connection_refused("handshake");
-        self.place.tell(&format!("a connection came to nothing: {why}"));
-    }
-
-    /// Counts a connection that began wrongly.
-    pub(super) fn failed(&self, why: &str) {
-        metrics::connection_refused("handshake");
-        self.place.failed(&format!("a connection was refused: {why}"));
+    /// Counts and logs a connection that came to nothing, for a `reason` of the metric.
+    pub(super) fn failed(&self, reason: &'static str, why: &str) {
+        metrics::connection_refused(reason);
+        self.permit.log_refusal(&self.address, &format!("a connection failed: {why}"));
     }
 }
 

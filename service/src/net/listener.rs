@@ -1,11 +1,9 @@
 //! A bound address, and the connections that arrive at it.
 
 use std::io;
-use std::net::IpAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,14 +11,13 @@ use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Sleep;
+use tokio::time::{Sleep, timeout};
 use tokio_stream::Stream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::guard::Visit;
-use super::limits::{Ledger, Place};
+use super::limiter::{ConnectionLimiter, Permit};
 use super::{Address, Connection, Door, NetError, Pipe, ServerTls, Token};
-use crate::metrics;
 
 /// Who may reach a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +44,7 @@ pub struct Listener {
 pub struct Incoming {
     listener: Listener,
     pause: Option<Pin<Box<Sleep>>>,
-    /// As many as there are places: the ledger counts them in.
+    /// As many as the limiter permits.
     handshakes: JoinSet<Option<Connection>>,
 }
 
@@ -67,14 +64,16 @@ enum Socket {
 struct Lock {
     tls: Option<ServerTls>,
     token: Option<Token>,
-    ledger: Arc<Ledger>,
+    limiter: ConnectionLimiter,
+    /// Permit of the connection that is awaited.
+    next: Option<Permit>,
 }
 
 /// Somebody who has arrived.
 enum Arrival {
     Here(Connection),
     /// He first has to shake hands.
-    Tls(TcpStream, ServerTls, String, Visit),
+    Tls(TcpStream, ServerTls, Visit),
 }
 
 /// Removes the socket's file when the listener is dropped.
@@ -124,14 +123,19 @@ impl Listener {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Arrival>> {
         let connection = match &mut self.socket {
-            Socket::Tcp(listener, lock) => loop {
-                let (stream, peer) = ready!(listener.poll_accept(cx))?;
-                if let Some(place) = lock.admit(peer.ip()) {
-                    // A client that has hung up already is no trouble of the listener's.
-                    let _ = stream.set_nodelay(true);
-                    return Poll::Ready(Ok(lock.receive(stream, peer.to_string(), place)));
-                }
-            },
+            Socket::Tcp(listener, lock) => {
+                let permit = ready!(lock.poll_permit(cx));
+                let (stream, peer) = match listener.poll_accept(cx) {
+                    Poll::Ready(accepted) => accepted?,
+                    Poll::Pending => {
+                        lock.next = Some(permit);
+                        return Poll::Pending;
+                    }
+                };
+                // A client that has hung up already is no trouble of the listener's.
+                let _ = stream.set_nodelay(true);
+                return Poll::Ready(Ok(lock.receive(stream, peer.to_string(), permit)));
+            }
             Socket::Unix { listener, .. } => {
                 let (stream, _) = ready!(listener.poll_accept(cx))?;
                 Connection::new(stream, self.address.to_string())
@@ -148,48 +152,42 @@ impl Listener {
 
 impl Lock {
     fn new(door: &Door) -> Self {
-        Lock { tls: door.tls.clone(), token: door.token.clone(), ledger: Ledger::new(door.limits) }
-    }
-
-    /// A place for a newcomer, if he may have one.
-    fn admit(&self, peer: IpAddr) -> Option<Place> {
-        let denied = match self.ledger.admit(peer) {
-            Ok(place) => return Some(place),
-            Err(denied) => denied,
-        };
-        metrics::connection_refused(denied.reason());
-        if self.ledger.tells(peer) {
-            tracing::warn!(%peer, reason = ?denied, "a connection was refused");
+        Lock {
+            tls: door.tls.clone(),
+            token: door.token.clone(),
+            limiter: ConnectionLimiter::new(door.limits),
+            next: None,
         }
-        None
     }
 
-    fn receive(&self, stream: TcpStream, peer: String, place: Place) -> Arrival {
-        let visit = Visit { place, token: self.token.clone(), trusted: false.into() };
+    /// Permit for the next connection. It may wait for that as long as it takes.
+    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Permit> {
+        match self.next.take() {
+            Some(permit) => Poll::Ready(permit),
+            None => self.limiter.poll_permit(cx),
+        }
+    }
+
+    fn receive(&self, stream: TcpStream, address: String, permit: Permit) -> Arrival {
+        let visit = Visit { permit, address, token: self.token.clone() };
         match &self.tls {
-            Some(tls) => Arrival::Tls(stream, tls.clone(), peer, visit),
-            None => Arrival::Here(Connection::new(stream, peer).of_visitor(visit)),
+            Some(tls) => Arrival::Tls(stream, tls.clone(), visit),
+            None => Arrival::Here(Connection::of_visitor(stream, visit)),
         }
     }
 }
 
 /// A visitor's handshake; `None` if it failed.
-async fn shake(
-    stream: TcpStream,
-    tls: ServerTls,
-    peer: String,
-    visit: Visit,
-) -> Option<Connection> {
-    let limit = visit.place.ledger().limits().handshake;
-    match tls.accept(stream, limit).await {
-        Ok(stream) => Some(Connection::new(stream, peer).of_visitor(visit)),
-        Err(failed) => {
-            if failed.guilty {
-                visit.failed(&failed.why);
-            } else {
-                visit.left(&failed.why);
-            }
+async fn shake(stream: TcpStream, tls: ServerTls, visit: Visit) -> Option<Connection> {
+    match timeout(visit.permit.deadline(), tls.accept(stream)).await {
+        Ok(Ok(stream)) => Some(Connection::of_visitor(stream, visit)),
+        Ok(Err(failed)) => {
+            visit.failed("handshake", &failed.why);
             failed.linger().await;
+            None
+        }
+        Err(_) => {
+            visit.failed("timeout", "it did not shake hands");
             None
         }
     }
@@ -219,8 +217,8 @@ impl Stream for Incoming {
                 Ok(Arrival::Here(connection)) => {
                     return Poll::Ready(Some(Ok(connection.until(&self.listener.cut))));
                 }
-                Ok(Arrival::Tls(stream, tls, peer, visit)) => {
-                    self.handshakes.spawn(shake(stream, tls, peer, visit));
+                Ok(Arrival::Tls(stream, tls, visit)) => {
+                    self.handshakes.spawn(shake(stream, tls, visit));
                 }
                 Err(error) => {
                     let address = &self.listener.address;

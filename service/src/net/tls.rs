@@ -91,16 +91,13 @@ impl ServerTls {
     pub(super) async fn accept(
         &self,
         stream: TcpStream,
-        limit: Duration,
     ) -> Result<server::TlsStream<TcpStream>, Failed> {
         let acceptor = TlsAcceptor::from(self.config.clone());
-        match timeout(limit, acceptor.accept(stream).into_fallible()).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err((error, stream))) => Err(Failed::new(error, stream)),
-            Err(_) => {
-                Err(Failed { why: "it did not shake hands".into(), guilty: true, stream: None })
-            }
-        }
+        let accepted = acceptor.accept(stream).into_fallible().await;
+        accepted.map_err(|(error, stream)| Failed {
+            why: explain(error, accepting).to_string(),
+            stream,
+        })
     }
 }
 
@@ -109,30 +106,17 @@ impl ServerTls {
 pub(super) struct Failed {
     /// What the client did wrong.
     pub(super) why: String,
-    /// Whether it could be somebody who tries what lets him in. A client that hangs up or does
-    /// not trust the server is not.
-    pub(super) guilty: bool,
-    stream: Option<TcpStream>,
+    stream: TcpStream,
 }
 
 /// How long a refused client may take to read why.
 const LINGER: Duration = Duration::from_secs(1);
 
 impl Failed {
-    fn new(error: io::Error, stream: TcpStream) -> Self {
-        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        let guilty = match inner {
-            Some(rustls::Error::AlertReceived(_)) => false,
-            Some(_) => true,
-            None => false,
-        };
-        Failed { why: explain(error, accepting).to_string(), guilty, stream: Some(stream) }
-    }
-
     /// Lets the client read the alert that tells it why: closing at once, with bytes of its own
     /// unread, would take the alert back.
-    pub(super) async fn linger(self) {
-        let Some(mut stream) = self.stream else { return };
+    pub(super) async fn linger(mut self) {
+        let stream = &mut self.stream;
         let drain = async {
             let mut rest = [0; 4096];
             let _ = stream.shutdown().await;

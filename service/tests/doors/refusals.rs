@@ -1,7 +1,7 @@
 //! Each wrong client is refused soon, both sides say why, and a good client never notices.
 
 use engram_service::Keys;
-use engram_service::net::{ClientTls, Door, Identity, Limits, ServerTls};
+use engram_service::net::{ClientTls, ConnectionLimits, Door, Identity, ServerTls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;
@@ -139,7 +139,8 @@ async fn http_that_is_not_ours() {
 #[tokio::test]
 async fn a_client_that_says_nothing() {
     let lab = Lab::new();
-    let limits = Limits { handshake: std::time::Duration::from_millis(100), ..Limits::STANDARD };
+    let deadline = std::time::Duration::from_millis(100);
+    let limits = ConnectionLimits { deadline, ..ConnectionLimits::STANDARD };
     for (tls, says) in [(lab.door().tls, "it did not shake hands"), (None, "it said nothing")] {
         let (log, _guard) = Log::keep(Level::INFO);
         let server = Server::start(&Door { tls, limits, ..lab.door() }).await;

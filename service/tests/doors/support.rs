@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use engram_service::net::{
-    self, Address, ClientTls, Door, Identity, Keys, Limits, Listener, NetError, ServerTls, Token,
+    self, Address, ClientTls, ConnectionLimits, Door, Identity, Keys, Listener, NetError,
+    ServerTls, Token,
 };
 use engram_service::{Channel, Exposure, Shutdown, health};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -108,7 +109,7 @@ impl Lab {
             exposure: Exposure::Local,
             tls: Some(self.server_tls("server", None)),
             token: Some(token(TOKEN)),
-            limits: Limits::STANDARD,
+            limits: ConnectionLimits::STANDARD,
         }
     }
 
