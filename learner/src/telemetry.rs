@@ -3,6 +3,8 @@
 //! [`metrics`] go to Prometheus, rows of [`progress_log`] and [`tensorboard`] to the run's folder.
 //! [`interval_stats`], [`time_profile`], [`episodes`] and [`counters`] add up what they say.
 
+pub mod carry_table_stats;
+
 pub mod counters;
 
 pub mod episodes;

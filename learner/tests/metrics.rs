@@ -37,11 +37,11 @@ async fn what_streams_carry_is_shown() {
     run.await.unwrap().unwrap();
     let page = metrics::snapshot();
     for line in [
-        "engram_stream_carried 2",
+        "engram_carry_table_streams 2",
         // Sensitivities to z and f, of 16 cells each, to 7 inputs, a bias, and the cell.
-        "engram_stream_carry_bytes 2304",
+        "engram_carry_table_bytes 2304",
         "engram_stream_restarts_total 1",
-        "engram_stream_evictions_total 0",
+        "engram_carry_table_evictions_total 0",
     ] {
         assert!(page.lines().any(|found| found == line), "{line} in\n{page}");
     }

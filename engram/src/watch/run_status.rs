@@ -49,7 +49,7 @@ pub(crate) struct BusyShares {
     pub(crate) learner: Option<f64>,
     pub(crate) inference: Option<f64>,
     pub(crate) actors: Option<f64>,
-    /// For which the limiter holds actors back.
+    /// For which the rate limiter holds actors back.
     pub(crate) held: Option<f64>,
 }
 
@@ -62,7 +62,7 @@ pub(crate) enum Bottleneck {
     Inference,
     Learner,
     /// Of updates per env step.
-    Limiter,
+    RateLimiter,
 }
 
 /// Batches, and how long requests take: the median and 99 of 100, in seconds.
@@ -184,7 +184,7 @@ impl BusyShares {
         let servers = between.now.processes("engram_inference_streams") as f64;
         let actors = between.now.sum("engram_actors").unwrap_or(0.0);
         let forward = between.rate("engram_inference_forward_seconds_sum", None);
-        let limiter = "engram_limiter_wait_seconds_total";
+        let limiter = "engram_rate_limiter_wait_seconds_total";
         BusyShares {
             learner: share(phases, learners),
             inference: share(forward, servers),
@@ -197,7 +197,7 @@ impl BusyShares {
     fn bottleneck(&self) -> Option<Bottleneck> {
         Some(match (self.learner?, self.inference, self.actors) {
             (..0.005, _, _) => Bottleneck::Nothing,
-            _ if self.held.is_some_and(|share| share > 0.5) => Bottleneck::Limiter,
+            _ if self.held.is_some_and(|share| share > 0.5) => Bottleneck::RateLimiter,
             (0.5.., _, _) => Bottleneck::Learner,
             (_, inference, actors) if inference? >= actors? => Bottleneck::Inference,
             _ => Bottleneck::Actors,
@@ -255,7 +255,7 @@ impl std::fmt::Display for Bottleneck {
             Bottleneck::Actors => "actors",
             Bottleneck::Inference => "inference",
             Bottleneck::Learner => "learner",
-            Bottleneck::Limiter => "limiter",
+            Bottleneck::RateLimiter => "rate limiter",
         })
     }
 }
@@ -318,7 +318,7 @@ mod tests {
                 "engram_actors 4\n\
                  engram_learner_update_seconds_sum{{phase=\"assemble\"}} {}\n\
                  engram_learner_update_seconds_sum{{phase=\"forward\"}} {}\n\
-                 engram_limiter_wait_seconds_total{{side=\"insertions\"}} {}\n",
+                 engram_rate_limiter_wait_seconds_total{{side=\"insertions\"}} {}\n",
                 share * 9.0,
                 share * learner,
                 share * held,
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(status.bottleneck, Some(Bottleneck::Actors));
         assert_eq!(limited(4.0, 18.0, 20.0, 0.0).bottleneck, Some(Bottleneck::Inference));
         assert_eq!(limited(8.0, 18.0, 36.0, 0.0).bottleneck, Some(Bottleneck::Learner));
-        assert_eq!(limited(8.0, 2.0, 2.0, 9.0).bottleneck, Some(Bottleneck::Limiter));
+        assert_eq!(limited(8.0, 2.0, 2.0, 9.0).bottleneck, Some(Bottleneck::RateLimiter));
         assert_eq!(limited(0.0, 0.0, 0.0, 0.0).bottleneck, Some(Bottleneck::Nothing));
     }
 

@@ -159,7 +159,7 @@ fn every_name_that_is_asked_for_exists_and_every_metric_is_watched() {
 fn what_limits_a_run_has_the_same_words_everywhere() {
     let rules = deploy("prometheus/rules.yml");
     let dashboard = dashboard();
-    let words = "0 nothing moves, 1 actors, 2 inference, 3 the learner, 4 the limiter";
+    let words = "0 nothing moves, 1 actors, 2 inference, 3 the learner, 4 the rate limiter";
     assert!(rules.contains(words), "the numbers are explained where they are made");
     let panels = list(&dashboard, "panels").iter();
     let named: Vec<&Value> =
@@ -168,6 +168,6 @@ fn what_limits_a_run_has_the_same_words_everywhere() {
     for panel in named {
         let options = &panel["fieldConfig"]["defaults"]["mappings"][0]["options"];
         let texts = ["0", "1", "2", "3", "4"].map(|value| text(&options[value], "text"));
-        assert_eq!(texts, ["nothing moves", "actors", "inference", "learner", "limiter"]);
+        assert_eq!(texts, ["nothing moves", "actors", "inference", "learner", "rate limiter"]);
     }
 }

@@ -232,7 +232,7 @@ fn a_run_that_learns_from_a_replay_fills_the_panels_of_the_replay() {
         "engram_replay_episodes",
         "engram_replay_env_steps",
         "engram_replay_bytes",
-        "engram_limiter_wait_seconds_total",
+        "engram_rate_limiter_wait_seconds_total",
     ] {
         prometheus.wait_for(&asked(name), |value| value > 0.0);
     }

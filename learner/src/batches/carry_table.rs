@@ -51,18 +51,7 @@ struct Place {
     next: Option<(u64, u64)>,
 }
 
-/// What graphs show.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Streams of which something is kept.
-    pub streams: usize,
-    /// Bytes of the table.
-    pub bytes: u64,
-    /// Streams that had to begin anew in the middle, since the last tally.
-    pub restarts: u64,
-    /// Streams that were evicted, since the last tally.
-    pub evictions: u64,
-}
+pub use crate::telemetry::carry_table_stats::CarryTableStats as Tally;
 
 /// Not even the streams of one batch find room.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

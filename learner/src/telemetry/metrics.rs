@@ -10,8 +10,8 @@ use engram_service::config::Parts;
 use engram_service::{Resolved, RunConfig};
 use metrics::{Counter, Gauge, Histogram, Unit};
 
-use crate::batches::carry_table::Tally;
 use crate::replay::Held;
+use crate::telemetry::carry_table_stats::CarryTableStats;
 
 const RUN_INFO: &str = "engram_run_info";
 const RUN_ENV_STEPS: &str = "engram_run_env_steps";
@@ -20,15 +20,15 @@ const CHECKPOINT_INTERVAL: &str = "engram_checkpoint_interval_seconds";
 const TRAJECTORIES_RECEIVED: &str = "engram_trajectories_received_total";
 const TRAJECTORIES_DROPPED: &str = "engram_trajectories_dropped_total";
 const STREAM_GAPS: &str = "engram_stream_gaps_total";
-const STREAM_CARRIED: &str = "engram_stream_carried";
-const STREAM_CARRY_BYTES: &str = "engram_stream_carry_bytes";
+const CARRY_TABLE_STREAMS: &str = "engram_carry_table_streams";
+const CARRY_TABLE_BYTES: &str = "engram_carry_table_bytes";
 const STREAM_RESTARTS: &str = "engram_stream_restarts_total";
-const STREAM_EVICTIONS: &str = "engram_stream_evictions_total";
+const CARRY_TABLE_EVICTIONS: &str = "engram_carry_table_evictions_total";
 const REPLAY_EPISODES: &str = "engram_replay_episodes";
 const REPLAY_ENV_STEPS: &str = "engram_replay_env_steps";
 const REPLAY_BYTES: &str = "engram_replay_bytes";
 const REPLAY_DROPPED: &str = "engram_replay_dropped_env_steps_total";
-const LIMITER_WAIT: &str = "engram_limiter_wait_seconds_total";
+const RATE_LIMITER_WAIT: &str = "engram_rate_limiter_wait_seconds_total";
 const ACTORS: &str = "engram_actors";
 const QUEUE_DEPTH: &str = "engram_queue_depth";
 const POLICY_VERSION: &str = "engram_policy_version";
@@ -101,7 +101,7 @@ pub enum Dropped {
     Unreplayable,
 }
 
-/// Whom the limiter of updates per env step holds back.
+/// Whom the rate limiter holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeldBack {
     /// Trajectories, and so actors.
@@ -120,12 +120,12 @@ pub struct Metrics {
     replay_env_steps: Gauge,
     replay_bytes: Gauge,
     replay_dropped: Counter,
-    limiter_wait: [Gauge; 2],
+    rate_limiter_wait: [Gauge; 2],
     stream_gaps: Counter,
-    stream_carried: Gauge,
-    stream_carry_bytes: Gauge,
+    carry_table_streams: Gauge,
+    carry_table_bytes: Gauge,
     stream_restarts: Counter,
-    stream_evictions: Counter,
+    carry_table_evictions: Counter,
     actors: Gauge,
     queue_depth: Gauge,
     policy_version: Gauge,
@@ -157,13 +157,13 @@ impl Metrics {
             replay_env_steps: metrics::gauge!(REPLAY_ENV_STEPS),
             replay_bytes: metrics::gauge!(REPLAY_BYTES),
             replay_dropped: metrics::counter!(REPLAY_DROPPED),
-            limiter_wait: ["insertions", "updates"]
-                .map(|side| metrics::gauge!(LIMITER_WAIT, "side" => side)),
+            rate_limiter_wait: ["insertions", "updates"]
+                .map(|side| metrics::gauge!(RATE_LIMITER_WAIT, "side" => side)),
             stream_gaps: metrics::counter!(STREAM_GAPS),
-            stream_carried: metrics::gauge!(STREAM_CARRIED),
-            stream_carry_bytes: metrics::gauge!(STREAM_CARRY_BYTES),
+            carry_table_streams: metrics::gauge!(CARRY_TABLE_STREAMS),
+            carry_table_bytes: metrics::gauge!(CARRY_TABLE_BYTES),
             stream_restarts: metrics::counter!(STREAM_RESTARTS),
-            stream_evictions: metrics::counter!(STREAM_EVICTIONS),
+            carry_table_evictions: metrics::counter!(CARRY_TABLE_EVICTIONS),
             actors: metrics::gauge!(ACTORS),
             queue_depth: metrics::gauge!(QUEUE_DEPTH),
             policy_version: metrics::gauge!(POLICY_VERSION, "role" => "learner"),
@@ -232,9 +232,9 @@ impl Metrics {
         self.replay_dropped.increment(env_steps);
     }
 
-    /// The limiter has held one side back for so long.
+    /// The rate limiter has held one side back for so long.
     pub fn held_back(&self, side: HeldBack, time: Duration) {
-        self.limiter_wait[side as usize].increment(time.as_secs_f64());
+        self.rate_limiter_wait[side as usize].increment(time.as_secs_f64());
     }
 
     /// Trajectories of a stream are missing.
@@ -242,12 +242,12 @@ impl Metrics {
         self.stream_gaps.increment(1);
     }
 
-    /// What is kept of streams between unrolls, and what has happened to it.
-    pub fn carried(&self, tally: &Tally) {
-        self.stream_carried.set(tally.streams as f64);
-        self.stream_carry_bytes.set(tally.bytes as f64);
-        self.stream_restarts.increment(tally.restarts);
-        self.stream_evictions.increment(tally.evictions);
+    /// Size of the carry table, and what has happened to it.
+    pub fn carried(&self, stats: &CarryTableStats) {
+        self.carry_table_streams.set(stats.streams as f64);
+        self.carry_table_bytes.set(stats.bytes as f64);
+        self.stream_restarts.increment(stats.restarts);
+        self.carry_table_evictions.increment(stats.evictions);
     }
 
     /// So many trajectories wait.
@@ -340,15 +340,19 @@ fn describe() {
     describe_counter!(TRAJECTORIES_RECEIVED, count, "Good trajectories that arrived.");
     describe_counter!(TRAJECTORIES_DROPPED, count, "Trajectories not learned from, by reason.");
     describe_counter!(STREAM_GAPS, count, "Holes in streams of trajectories.");
-    describe_gauge!(STREAM_CARRIED, count, "Streams of which something is kept between unrolls.");
-    describe_gauge!(STREAM_CARRY_BYTES, Unit::Bytes, "Bytes of the table that keeps it.");
-    describe_counter!(STREAM_RESTARTS, count, "Streams that had to begin anew in the middle.");
-    describe_counter!(STREAM_EVICTIONS, count, "Streams that made room for others.");
+    describe_gauge!(CARRY_TABLE_STREAMS, count, "Streams in the carry table.");
+    describe_gauge!(CARRY_TABLE_BYTES, Unit::Bytes, "Bytes of the carry table.");
+    describe_counter!(STREAM_RESTARTS, count, "Streams that began anew in the middle.");
+    describe_counter!(CARRY_TABLE_EVICTIONS, count, "Streams evicted from the carry table.");
     describe_gauge!(REPLAY_EPISODES, count, "Complete episodes in the replay.");
     describe_gauge!(REPLAY_ENV_STEPS, count, "Env steps of these.");
     describe_gauge!(REPLAY_BYTES, Unit::Bytes, "Bytes of the replay, open episodes included.");
     describe_counter!(REPLAY_DROPPED, count, "Env steps of episodes that were cut off.");
-    describe_gauge!(LIMITER_WAIT, Unit::Seconds, "Time that the limiter held a side back.");
+    describe_gauge!(
+        RATE_LIMITER_WAIT,
+        Unit::Seconds,
+        "Time that the rate limiter held a side back."
+    );
     describe_gauge!(ACTORS, count, "Actors with an open stream of trajectories.");
     describe_gauge!(QUEUE_DEPTH, count, "Trajectories that wait for the learner.");
     describe_gauge!(POLICY_VERSION, count, "Version of the weights.");

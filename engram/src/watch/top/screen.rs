@@ -247,7 +247,9 @@ fn at_work(work: &BusyShares) -> String {
     };
     let [learner, inference, actors] = [work.learner, work.inference, work.actors].map(percent);
     let held = match work.held {
-        Some(share) if share > 0.005 => format!(", held by the limiter {}", percent(Some(share))),
+        Some(share) if share > 0.005 => {
+            format!(", held by the rate limiter {}", percent(Some(share)))
+        }
         _ => String::new(),
     };
     format!("at work: learner {learner}, inference {inference}, actors {actors}{held}")
