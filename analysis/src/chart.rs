@@ -17,7 +17,7 @@ use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use self::panel::draw_panel;
-pub use self::ticks::{round_numbers, short};
+pub use self::ticks::round_numbers;
 
 /// Panels that are compared with one another.
 pub struct Picture {

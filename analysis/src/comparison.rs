@@ -3,8 +3,9 @@
 use std::fmt;
 
 use anyhow::{Result, bail};
+use engram_service::format::number;
 
-use crate::chart::{Level, short};
+use crate::chart::Level;
 use crate::curves::Curve;
 use crate::keys::{Keys, label, short_name};
 use crate::question::{Measure, Question, Source};
@@ -67,7 +68,7 @@ impl Group<'_> {
         let Some((key, x)) = &self.x else {
             return self.panel.clone();
         };
-        let length = format!("{} {}", short_name(key), short(*x));
+        let length = format!("{} {}", short_name(key), number(*x));
         if self.panel.is_empty() { length } else { format!("{}, {length}", self.panel) }
     }
 
@@ -218,8 +219,8 @@ impl<'a> Comparison<'a> {
                 format!(
                     "{} at {} of {}",
                     member.run.name,
-                    short(steps),
-                    short(budget.unwrap_or(0.0))
+                    number(steps),
+                    number(budget.unwrap_or(0.0))
                 )
             })
             .collect()

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use engram_service::format;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::chart::{Canvas, GRAY, color, prepare, round_numbers, short};
+use crate::chart::{Canvas, GRAY, color, prepare, round_numbers};
 use crate::statistics::Estimate;
 
 /// What is compared, with its number.
@@ -88,7 +89,7 @@ impl Intervals {
         let label = small.pos(anchor(HPos::Center, VPos::Top));
         for tick in round_numbers(low, high, 7) {
             area.draw(&PathElement::new([(at(tick), px(TOP)), (at(tick), bottom)], grid))?;
-            area.draw_text(&short(tick), &label, (at(tick), bottom + px(6)))?;
+            area.draw_text(&format::number(tick), &label, (at(tick), bottom + px(6)))?;
         }
         let axis = GRAY.stroke_width(px(1) as u32);
         area.draw(&PathElement::new([(left, bottom), (right, bottom)], axis))?;

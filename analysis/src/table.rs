@@ -4,9 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use engram_service::progress::time;
+use engram_service::format;
 
-use crate::chart::short;
 use crate::comparison::{Comparison, Group, numbers};
 use crate::intervals::in_words;
 use crate::runs::Run;
@@ -125,8 +124,9 @@ fn in_markdown(comparison: &Comparison<'_>, rows: &[Row<'_>]) -> String {
     let named = rows.iter().any(|row| !row.panel.is_empty());
     let lengths = rows.iter().any(|row| row.x.is_some());
     let after = rows.iter().any(|row| row.after.is_some());
-    let reached =
-        comparison.threshold.map(|threshold| format!("env steps to {} (seeds)", short(threshold)));
+    let reached = comparison
+        .threshold
+        .map(|threshold| format!("env steps to {} (seeds)", format::number(threshold)));
     let name = comparison.measure_name();
     let mut header: Vec<String> = Vec::new();
     header.extend(named.then(|| "task".into()));
@@ -140,7 +140,7 @@ fn in_markdown(comparison: &Comparison<'_>, rows: &[Row<'_>]) -> String {
     for row in rows {
         let mut cells: Vec<String> = Vec::new();
         cells.extend(named.then(|| row.panel.to_owned()));
-        cells.extend(lengths.then(|| row.x.map_or_else(dash, short)));
+        cells.extend(lengths.then(|| row.x.map_or_else(dash, format::number)));
         let early = match row.ended_early {
             0 => String::new(),
             count => format!(", {count} ended early"),
@@ -151,13 +151,13 @@ fn in_markdown(comparison: &Comparison<'_>, rows: &[Row<'_>]) -> String {
         cells.push(in_words(&row.iqm));
         cells.extend(after.then(|| row.after.map_or_else(dash, |after| plus_minus(&after))));
         cells.extend(row.reached.map(|(count, steps)| match steps.is_finite() {
-            true => format!("{} ({count}/{})", short(steps), row.seeds),
+            true => format!("{} ({count}/{})", format::number(steps), row.seeds),
             false => format!("– ({count}/{})", row.seeds),
         }));
         cells.extend([
-            short(row.env_steps.round()),
-            short(row.updates.round()),
-            time(row.seconds.round() as u64),
+            format::number(row.env_steps.round()),
+            format::number(row.updates.round()),
+            format::duration(row.seconds.round() as u64),
         ]);
         text += &line(&cells);
     }

@@ -6,6 +6,7 @@
 //!          config      an experiment: three parts, overrides, the run's own settings
 //!          allocator   mimalloc, for libtorch too
 //!          logs        what people read          progress   one line or bar per interval
+//!          format      numbers, sizes and times
 //! around   net         addresses, listeners, channels, locked doors, backoff
 //!          health      grpc.health.v1            metrics    Prometheus at /metrics
 //!          threads     named, and heard when they panic
@@ -25,6 +26,8 @@ pub mod allocator;
 pub mod logs;
 
 pub mod progress;
+
+pub mod format;
 
 pub mod net;
 

@@ -1,7 +1,7 @@
 //! How far a run is: a bar on a terminal, plain lines elsewhere.
 //!
 //! ```text
-//! env steps 1.2M / 3.0M  41%   23.1k/s   return 0.87   1m 17s left   updates 940   lag 1.3
+//! env steps 1.23M / 3M  41%   23.1k/s   return 0.87   1m 17s left   updates 940   lag 1.3
 //! ```
 
 use std::fmt;
@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
+
+use crate::format;
 
 /// What is said of a run at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -110,8 +112,8 @@ impl fmt::Display for ProgressLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (steps, budget) = (self.env_steps as f64, self.budget as f64);
         let percent = (100.0 * steps / budget.max(1.0)).floor();
-        write!(f, "env steps {} / {}  {percent}%", short(steps), short(budget))?;
-        write!(f, "   {}/s", short(self.steps_per_second))?;
+        write!(f, "env steps {} / {}  {percent}%", format::number(steps), format::number(budget))?;
+        write!(f, "   {}/s", format::number(self.steps_per_second))?;
         if let Some(mean_return) = self.mean_return {
             write!(f, "   return {mean_return:.2}")?;
         }
@@ -121,9 +123,9 @@ impl fmt::Display for ProgressLine {
         if self.steps_per_second > 0.0 && steps < budget {
             // A wait of centuries saturates.
             let seconds = ((budget - steps) / self.steps_per_second).ceil() as u64;
-            write!(f, "   {} left", time(seconds))?;
+            write!(f, "   {} left", format::duration(seconds))?;
         }
-        write!(f, "   updates {}   lag {:.1}", short(self.updates as f64), self.policy_lag)
+        write!(f, "   updates {}   lag {:.1}", format::number(self.updates as f64), self.policy_lag)
     }
 }
 
@@ -140,25 +142,6 @@ pub(crate) fn above_bar<T>(write: impl FnOnce() -> T) -> T {
 fn bar_lock() -> std::sync::MutexGuard<'static, Option<ProgressBar>> {
     // A panic elsewhere leaves the bar as good as it was.
     BAR.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A number in at most five characters: 950, 23.1k, 1.2M.
-fn short(number: f64) -> String {
-    match number {
-        n if n >= 999_950_000.0 => format!("{:.1}G", n / 1e9),
-        n if n >= 999_950.0 => format!("{:.1}M", n / 1e6),
-        n if n >= 1_000.0 => format!("{:.1}k", n / 1e3),
-        n => format!("{n:.0}"),
-    }
-}
-
-/// `75` as `1m 15s`.
-pub fn time(seconds: u64) -> String {
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds}s"),
-        (0, minutes, seconds) => format!("{minutes}m {seconds}s"),
-        (hours, minutes, _) => format!("{hours}h {minutes}m"),
-    }
 }
 
 #[cfg(test)]
@@ -194,22 +177,11 @@ mod tests {
     fn a_line_reads_like_a_sentence() {
         assert_eq!(
             LINE.to_string(),
-            "env steps 1.2M / 3.0M  41%   23.1k/s   return 0.87   success 93%   1m 17s left   \
+            "env steps 1.23M / 3M  41%   23.1k/s   return 0.87   success 93%   1m 17s left   \
              updates 940   lag 1.3"
         );
         let start = ProgressLine { budget: 500, ..ProgressLine::default() };
         assert_eq!(start.to_string(), "env steps 0 / 500  0%   0/s   updates 0   lag 0.0");
-    }
-
-    #[test]
-    fn numbers_and_times_are_short() {
-        let numbers = [(0.0, "0"), (999.0, "999"), (999_949.0, "999.9k"), (999_950.0, "1.0M")];
-        for (number, text) in numbers {
-            assert_eq!(short(number), text);
-        }
-        for (seconds, text) in [(1, "1s"), (60, "1m 0s"), (3_660, "1h 1m")] {
-            assert_eq!(time(seconds), text);
-        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 
+use engram_service::format::number;
+
 use super::{Panel, Scale};
 
 /// An x axis with its ticks, from data to data as it is drawn.
@@ -45,7 +47,7 @@ impl Ticks {
     }
 
     fn label(&self, drawn: f64) -> String {
-        short(if self.log { drawn.exp() } else { drawn })
+        number(if self.log { drawn.exp() } else { drawn })
     }
 }
 
@@ -86,44 +88,14 @@ pub fn round_numbers(low: f64, high: f64, most: usize) -> Vec<f64> {
     (first..=last).map(|i| i as f64 * step).collect()
 }
 
-/// A number in about three digits: `1500000` as `1.5M`, `0.001` as `0.001`.
-pub fn short(number: f64) -> String {
-    let (scaled, unit) = match number.abs() {
-        n if n >= 1e9 => (number / 1e9, "G"),
-        n if n >= 1e6 => (number / 1e6, "M"),
-        n if n >= 1e3 => (number / 1e3, "k"),
-        _ => (number, ""),
-    };
-    let digits = match scaled.abs() {
-        0.0 => 0,
-        n if n < 0.1 => (1.0 - n.log10().floor()) as usize,
-        n if n < 10.0 => 2,
-        n if n < 100.0 => 1,
-        _ => 0,
-    };
-    let text = format!("{scaled:.digits$}");
-    if !text.contains('.') {
-        return format!("{text}{unit}");
-    }
-    format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn large_numbers_are_shortened_and_small_ones_kept() {
-        let texts = [0.0, 950.0, 1_500.0, 2_000_000.0, 1.25e9, 100.0, -0.5].map(short);
-        assert_eq!(texts, ["0", "950", "1.5k", "2M", "1.25G", "100", "-0.5"]);
-        assert_eq!([516_670.0, 23_450.0, 357.25].map(short), ["517k", "23.4k", "357"]);
-        assert_eq!([0.001, 0.0003, 0.05, 0.25].map(short), ["0.001", "0.0003", "0.05", "0.25"]);
-    }
-
-    #[test]
     fn ticks_are_at_round_numbers() {
         assert_eq!(round_numbers(0.0, 1_500_000.0, 6), [0.0, 5e5, 1e6, 1.5e6]);
-        let texts: Vec<String> = round_numbers(-0.04, 1.04, 7).into_iter().map(short).collect();
+        let texts: Vec<String> = round_numbers(-0.04, 1.04, 7).into_iter().map(number).collect();
         assert_eq!(texts, ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use engram_analysis::chart::{self, Level, Line, Panel, Picture, Scale};
+use engram_service::format::number;
 
 use super::model::Model;
 use super::training_run::{End, ProgressRow, TrainingRun, TrainingSettings};
@@ -78,7 +79,7 @@ impl Report<'_> {
             each(&|run| share(last(run, |row| row.accuracy))),
             each(&|run| share(last(run, |row| row.episode_accuracy))),
             format!("{:.3}", self.settings.task.chance()),
-            chart::short(mean(|row| row.frames as f64)),
+            number(mean(|row| row.frames as f64)),
             format!("{:.0}", mean(|row| row.seconds)),
             runs.first().map_or(0, |run| run.parameters).to_string(),
             each(&|run| run.end.to_string()),

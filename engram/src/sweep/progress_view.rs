@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
-use engram_service::progress::time;
+use engram_service::format::duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::event::Event;
@@ -87,7 +87,7 @@ impl ProgressView {
             Event::Ended(index, ended) => {
                 let task = &tasks[*index];
                 let seconds = self.remove(*index).as_secs_f64();
-                let took = time(seconds.round() as u64);
+                let took = duration(seconds.round() as u64);
                 self.work.at(*index, 1.0);
                 match ended {
                     Ok(()) => {
@@ -146,7 +146,7 @@ impl ProgressView {
         }
         line += &format!(", {} running", self.running.len());
         match self.work.left(self.work.started.elapsed()) {
-            Some(left) => format!("{line}, about {} left", time(left.round() as u64)),
+            Some(left) => format!("{line}, about {} left", duration(left.round() as u64)),
             None => line,
         }
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use engram_service::format;
 
 /// Flags of a learner.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -73,14 +74,8 @@ impl FromStr for ByteSize {
 }
 
 impl std::fmt::Display for ByteSize {
-    /// Whole numbers of a unit as such, others with one decimal.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let unit = UNITS.into_iter().find(|(_, factor)| self.0 >= *factor);
-        let (name, factor) = unit.unwrap_or(("B", 1));
-        match self.0 % factor {
-            0 => write!(f, "{} {name}", self.0 / factor),
-            _ => write!(f, "{:.1} {name}", self.0 as f64 / factor as f64),
-        }
+        f.write_str(&format::bytes(self.0 as f64))
     }
 }
 

@@ -1,7 +1,6 @@
 //! The screen of `engram top`: lines of text, and how each piece of them looks.
 
-use engram_analysis::chart::short;
-use engram_service::progress::time;
+use engram_service::format::{bytes, duration, number, seconds};
 
 use crate::watch::run_status::{Bottleneck, BusyShares, ProcessStatus, RunStatus, Trouble};
 
@@ -126,9 +125,9 @@ fn learning(screen: &mut Screen, status: &RunStatus, curves: &Curves) {
     let filled = (share * BAR as f64) as usize;
     let left = taken.zip(rates.learned.filter(|rate| *rate > 0.0));
     let left = left.map(|((taken, budget), rate)| (budget - taken).max(0.0) / rate);
-    let left = left.map_or(String::new(), |left| format!(", {} left", time(left.ceil() as u64)));
+    let left = left.map_or(String::new(), |left| format!(", {} left", duration(left.ceil() as u64)));
     let of = taken
-        .map_or("–".into(), |(taken, budget)| format!("{} of {}", short(taken), short(budget)));
+        .map_or("–".into(), |(taken, budget)| format!("{} of {}", number(taken), number(budget)));
     screen.tell(
         "progress",
         [
@@ -161,7 +160,7 @@ fn flow(screen: &mut Screen, status: &RunStatus) {
     let look = if status.bottleneck == Some(Bottleneck::Nothing) { Bad } else { Bold };
     screen.tell("limited by", [(look, format!("{limit:<15}")), (Plain, at_work(&status.work))]);
     let inference = &status.inference;
-    let batch = status.inference.batch_size.map_or("–".into(), short);
+    let batch = status.inference.batch_size.map_or("–".into(), number);
     let latency = |both: Option<(f64, f64)>| match both {
         Some((median, most)) => format!("{} ({})", seconds(median), seconds(most)),
         None => "–".into(),
@@ -196,7 +195,7 @@ fn flow(screen: &mut Screen, status: &RunStatus) {
         )],
     );
     if let Some(replay) = &status.replay {
-        let [episodes, env_steps] = [replay.episodes, replay.env_steps].map(short);
+        let [episodes, env_steps] = [replay.episodes, replay.env_steps].map(number);
         let held = bytes(replay.bytes);
         screen.tell(
             "replay",
@@ -215,15 +214,15 @@ fn health(screen: &mut Screen, status: &RunStatus) {
                 "version {}, acting {}; lag {} (95 of 100: {})",
                 policy.published.map_or("–".into(), |version| format!("{version}")),
                 policy.acting.map_or("–".into(), |version| format!("{version}")),
-                policy.mean_lag.map_or("–".into(), short),
-                policy.lag_95.map_or("–".into(), short),
+                policy.mean_lag.map_or("–".into(), number),
+                policy.lag_95.map_or("–".into(), number),
             ),
         )],
     );
     let age = status.checkpoint_age;
     let late = age.zip(status.checkpoint_interval);
     let late = late.is_some_and(|(age, interval)| age > 60.0 + 3.0 * interval);
-    let whole = |seconds: f64| time(seconds.round() as u64);
+    let whole = |seconds: f64| duration(seconds.round() as u64);
     let every =
         status.checkpoint_interval.map_or(String::new(), |s| format!(", every {}", whole(s)));
     let age = age.map_or("none yet".into(), |age| format!("{} old", whole(age)));
@@ -232,7 +231,7 @@ fn health(screen: &mut Screen, status: &RunStatus) {
     for (i, Trouble { what, times, is_new }) in status.troubles.iter().enumerate() {
         let comma = if i > 0 { ", " } else { "" };
         troubles.push((Plain, comma.into()));
-        troubles.push((if *is_new { Bad } else { Plain }, format!("{} {what}", short(*times))));
+        troubles.push((if *is_new { Bad } else { Plain }, format!("{} {what}", number(*times))));
     }
     if status.troubles.is_empty() {
         troubles.push((Good, "none".into()));
@@ -263,27 +262,12 @@ fn row(process: &ProcessStatus) -> String {
     format!("{role:<18}{at:<24}{memory:>8} {cores:>7} cores {threads:>4} threads")
 }
 
-fn count(number: Option<f64>) -> String {
-    number.map_or("–".into(), short)
+fn count(times: Option<f64>) -> String {
+    times.map_or("–".into(), number)
 }
 
 fn per_second(rate: Option<f64>) -> String {
-    rate.map_or("–".into(), |rate| format!("{}/s", short(rate)))
-}
-
-fn seconds(seconds: f64) -> String {
-    match seconds {
-        s if s >= 1.0 => format!("{} s", short(s)),
-        s => format!("{} ms", short(1e3 * s)),
-    }
-}
-
-fn bytes(bytes: f64) -> String {
-    match bytes {
-        b if b >= 1e9 => format!("{:.1} GB", b / 1e9),
-        b if b >= 1e6 => format!("{:.0} MB", b / 1e6),
-        b => format!("{:.0} kB", b / 1e3),
-    }
+    rate.map_or("–".into(), |rate| format!("{}/s", number(rate)))
 }
 
 #[cfg(test)]
@@ -342,7 +326,7 @@ mod tests {
             "policy      version 5097, acting –; lag – (95 of 100: –)",
             "checkpoint  12s old, every 1m 0s",
             "trouble     none",
-            "learner           127.0.0.1:9101            404 MB    1.60 cores   34 threads",
+            "learner           127.0.0.1:9101           385 MiB    1.60 cores   34 threads",
             "host:9103  does not answer: connection refused",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} in\n{page}");

@@ -1,17 +1,17 @@
 //! Numbers with their units, as Grafana writes them, more or less.
 
-use engram_analysis::chart::short;
+use engram_service::format;
 
 /// A value in a unit of Grafana's; with so many decimals, if it says.
 pub(super) fn with_unit(value: f64, unit: &str, decimals: Option<usize>) -> String {
     match unit {
         "percentunit" => format!("{:.*}%", decimals.unwrap_or(0), 100.0 * value),
-        "s" => time(value),
-        "bytes" => format!("{}B", binary(value)),
-        "Bps" => format!("{}B/s", short(value)),
+        "s" => format::seconds(value),
+        "bytes" => format::bytes(value),
+        "Bps" => format!("{}B/s", format::number(value)),
         _ => match decimals {
             Some(decimals) if value.abs() < 1000.0 => format!("{value:.decimals$}"),
-            _ => short(value),
+            _ => format::number(value),
         },
     }
 }
@@ -22,25 +22,6 @@ pub(super) fn step_base(unit: &str, highest: f64) -> f64 {
         "bytes" => 1024_f64.powf(highest.abs().max(1.0).log(1024.0).floor()),
         "s" if highest >= 120.0 => 60.0,
         _ => 1.0,
-    }
-}
-
-fn time(seconds: f64) -> String {
-    match seconds.abs() {
-        0.0 => "0 s".into(),
-        s if s >= 120.0 => format!("{} min", short(seconds / 60.0)),
-        s if s >= 1.0 => format!("{} s", short(seconds)),
-        s if s >= 1e-3 => format!("{} ms", short(1e3 * seconds)),
-        _ => format!("{} µs", short(1e6 * seconds)),
-    }
-}
-
-fn binary(bytes: f64) -> String {
-    let units = [(30, "Gi"), (20, "Mi"), (10, "Ki")];
-    let large = units.into_iter().find(|(power, _)| bytes.abs() >= 2_f64.powi(*power));
-    match large {
-        Some((power, unit)) => format!("{} {unit}", short(bytes / 2_f64.powi(power))),
-        None => format!("{} ", short(bytes)),
     }
 }
 
