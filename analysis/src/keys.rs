@@ -5,23 +5,10 @@
 //! those already chosen, as a budget from a delay, is not named.
 
 use anyhow::{Result, bail};
-use engram_service::config::nearest;
+use engram_service::config::{SettingClass, nearest};
 
 use crate::question::Question;
 use crate::runs::Run;
-
-/// Settings that say how a run was repeated or watched, not what it was.
-const NO_DIFFERENCE: [&str; 9] = [
-    "run",
-    "experiment",
-    "run.seed",
-    "run.log_seconds",
-    "run.checkpoint_seconds",
-    "run.checkpoints_kept",
-    "run.eval_episodes",
-    "run.eval_env_steps",
-    "env",
-];
 
 /// The setting that says which world it is.
 const WORLD: &str = "env.name";
@@ -133,12 +120,18 @@ fn check(runs: &[Run], key: &str) -> Result<()> {
     }
 }
 
+/// Whether runs with other values of a setting are different things. Names are not, save for those
+/// by which people call models and algorithms.
+fn tells_runs_apart(key: &str) -> bool {
+    matches!(key, "seq" | "rl") || SettingClass::of(key).tells_runs_apart()
+}
+
 /// Settings that are not the same in all runs: the world's first, then the names of parts.
 fn differing(runs: &[Run]) -> Vec<String> {
     let mut keys: Vec<&String> = Vec::new();
     for (key, _) in runs.iter().flat_map(|run| &run.settings) {
         let same = || runs.iter().all(|run| run.setting(key) == runs[0].setting(key));
-        if !keys.contains(&key) && !NO_DIFFERENCE.contains(&key.as_str()) && !same() {
+        if !keys.contains(&key) && tells_runs_apart(key) && !same() {
             keys.push(key);
         }
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use engram_service::config::{leaves, written};
 use toml::{Table, Value};
 
 use crate::curves::{self, Curve};
@@ -80,10 +81,10 @@ impl Run {
             fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let table: Table =
             text.parse().with_context(|| format!("{} is no TOML", file.display()))?;
-        for (section, value) in &table {
-            let prefix = if section == "parts" { "" } else { section };
-            flatten(prefix, value, &mut self.settings);
-        }
+        let settings = leaves(&table).into_iter();
+        self.settings.extend(settings.map(|(key, value)| {
+            (key.strip_prefix("parts.").unwrap_or(&key).to_owned(), written(value))
+        }));
         self.budget = self.setting("run.env_steps").and_then(|steps| steps.parse().ok());
         let env = table.get("env").and_then(Value::as_table);
         self.known = env.map(worlds).unwrap_or_default();
@@ -133,20 +134,6 @@ fn walk(path: &Path, depth: usize, runs: &mut Vec<PathBuf>) -> Result<()> {
         walk(&folder, depth - 1, runs)?;
     }
     Ok(())
-}
-
-/// Every key with its value, as `section.key` or deeper; an array is one value.
-fn flatten(path: &str, value: &Value, settings: &mut Vec<(String, String)>) {
-    match value {
-        Value::Table(table) => {
-            for (key, value) in table {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                flatten(&path, value, settings);
-            }
-        }
-        Value::String(text) => settings.push((path.into(), text.clone())),
-        other => settings.push((path.into(), other.to_string())),
-    }
 }
 
 #[cfg(test)]

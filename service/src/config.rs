@@ -24,10 +24,11 @@
 //! the error names the nearest one.
 
 mod error;
-mod explain;
 mod resolved;
 mod run;
+mod setting;
 mod table;
+mod toml_error;
 
 use std::path::{Path, PathBuf};
 
@@ -36,11 +37,11 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 pub use error::ConfigError;
-pub use explain::explain;
 pub use resolved::{Parts, Resolved};
 pub use run::RunConfig;
-
-pub use table::nearest;
+pub use setting::{Difference, SettingClass, differences};
+pub use table::{leaves, nearest, written};
+pub use toml_error::read_table;
 
 use table::Assignment;
 
@@ -151,10 +152,7 @@ pub fn part<T: DeserializeOwned>(
         Assignment::parse(text)?.apply(&mut sections, "--set")?;
     }
     let part = sections[kind].as_table().expect("what is set keeps its kind");
-    match part.clone().try_into() {
-        Ok(read) => Ok((name, read)),
-        Err(error) => Err(explain::explain(kind, part, &error)),
-    }
+    Ok((name, read_table(kind, part)?))
 }
 
 /// The names of all experiments ([`EXPERIMENTS`]) or of all parts of a kind ([`PARTS`]), sorted.
@@ -260,7 +258,7 @@ fn compose(
         .ok_or_else(|| ConfigError::MissingKey { key: "run".into(), place: place(file) })?;
     let overrides = section(&mut document, "overrides", file)?.unwrap_or_default();
     let mut resolved = Resolved::new(source.name, run, chosen);
-    for assignment in Assignment::all_in(overrides) {
+    for assignment in Assignment::all_in(&overrides) {
         if replaced.iter().any(|kind| assignment.is_in(kind)) {
             tracing::info!(key = assignment.key, "an override of a replaced part is left out");
             continue;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Error, Result, bail};
+use engram_service::config::{leaves, written};
 use toml::{Table, Value};
 
 /// One or more settings that change together, and the values that they take.
@@ -46,8 +47,7 @@ impl FromStr for Axis {
 impl Axis {
     /// From keys that change together, each with an array of values.
     pub(crate) fn from_table(table: &Table) -> Result<Self> {
-        let mut columns: Vec<(String, Vec<String>)> = Vec::new();
-        keys_of("", table, &mut columns)?;
+        let columns = columns_of(table)?;
         let Some((first, values)) = columns.first() else {
             bail!("an empty [[vary]] varies nothing; write \"env.delay\" = [20, 50] into it");
         };
@@ -72,24 +72,12 @@ impl Axis {
 }
 
 /// The dotted keys of a table, each with its array of values.
-fn keys_of(prefix: &str, table: &Table, columns: &mut Vec<(String, Vec<String>)>) -> Result<()> {
-    for (key, value) in table {
-        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-        match value {
-            Value::Table(inner) => keys_of(&path, inner, columns)?,
-            Value::Array(values) => columns.push((path, values.iter().map(written).collect())),
-            other => bail!("`{path}` is {other}; what is varied is an array, [{other}, ...]"),
-        }
-    }
-    Ok(())
-}
-
-/// A value as --set takes it.
-fn written(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+fn columns_of(table: &Table) -> Result<Vec<(String, Vec<String>)>> {
+    let column = |(key, value): (String, &Value)| match value {
+        Value::Array(values) => Ok((key, values.iter().map(written).collect())),
+        other => bail!("`{key}` is {other}; what is varied is an array, [{other}, ...]"),
+    };
+    leaves(table).into_iter().map(column).collect()
 }
 
 /// All combinations, the last axis changing fastest.

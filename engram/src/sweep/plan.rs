@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use engram_analysis::final_evaluation;
-use engram_service::config::{ConfigArgs, Resolved};
+use engram_service::config::{ConfigArgs, Resolved, SettingClass, differences};
 use toml::{Table, Value};
 
 use super::grid::{self, Point};
@@ -35,16 +35,6 @@ struct Train {
     #[command(flatten)]
     args: TrainArgs,
 }
-
-/// Settings that a run may change when it goes on: how long it is, and how it is watched.
-const MAY_CHANGE: [&str; 6] = [
-    "run.env_steps",
-    "run.log_seconds",
-    "run.checkpoint_seconds",
-    "run.checkpoints_kept",
-    "run.eval_episodes",
-    "run.eval_env_steps",
-];
 
 /// Every combination with every seed, each checked: mistakes are told before the first run, not
 /// after an hour. `flags` are for every `engram train`.
@@ -130,22 +120,20 @@ impl Task {
         };
         let there: Table =
             text.parse().with_context(|| format!("{} is no TOML", file.display()))?;
-        let here: Table = resolved.to_toml().parse().expect("what was printed can be read");
-        let (there, here) = (flat(&there), flat(&here));
-        let value = |all: &[(String, String)], key: &str| {
-            let found = all.iter().find(|(name, _)| name == key);
-            found.map_or_else(|| "not there".to_owned(), |(_, value)| value.clone())
-        };
-        let keys = here.iter().chain(&there).map(|(key, _)| key.as_str());
-        for key in keys.filter(|key| !MAY_CHANGE.contains(key)) {
-            let (old, new) = (value(&there, key), value(&here, key));
-            if old != new {
-                bail!(
-                    "{} holds a run with other settings: `{key}` is {old} there and {new} here; \
-                     choose another --name, or remove that folder",
-                    self.folder.display()
-                );
-            }
+        let here = resolved.to_table();
+        let fixed = |key: &str| !SettingClass::of(key).may_change_in_sweep();
+        if let Some(differs) = differences(&there, &here).iter().find(|found| fixed(&found.key)) {
+            let show = |value: &Option<Value>| {
+                value.as_ref().map_or_else(|| "not there".to_owned(), Value::to_string)
+            };
+            bail!(
+                "{} holds a run with other settings: `{}` is {} there and {} here; choose another \
+                 --name, or remove that folder",
+                self.folder.display(),
+                differs.key,
+                show(&differs.old),
+                show(&differs.new),
+            );
         }
         Ok(())
     }
@@ -161,20 +149,6 @@ fn arguments(config: &ConfigArgs) -> Vec<String> {
     args.extend(config.set.iter().map(|set| format!("--set={set}")));
     args.extend(["--configs".to_owned(), config.configs.display().to_string()]);
     args
-}
-
-/// Every key of nested tables with its value.
-fn flat(table: &Table) -> Vec<(String, String)> {
-    let mut all = Vec::new();
-    for (key, value) in table {
-        match value {
-            Value::Table(inner) => {
-                all.extend(flat(inner).into_iter().map(|(k, v)| (format!("{key}.{k}"), v)));
-            }
-            value => all.push((key.clone(), value.to_string())),
-        }
-    }
-    all
 }
 
 #[cfg(test)]

@@ -23,9 +23,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use engram_analysis::Question;
-use engram_service::config::{ConfigArgs, explain};
+use engram_service::config::{ConfigArgs, leaves, read_table};
 use serde::Deserialize;
-use toml::{Table, Value};
+use toml::Table;
 
 use super::args::SweepArgs;
 use super::grid::Axis;
@@ -112,10 +112,9 @@ impl SweepSpec {
     }
 
     fn from_file(args: &SweepArgs, path: &Path, table: &Table) -> Result<Self> {
-        let file: SpecFile =
-            table.clone().try_into().map_err(|error| explain("sweep", table, &error))?;
-        let mut set = Vec::new();
-        settings("", &file.overrides, &mut set);
+        let file: SpecFile = read_table("sweep", table)?;
+        let overrides = leaves(&file.overrides).into_iter();
+        let mut set: Vec<String> = overrides.map(|(key, value)| format!("{key}={value}")).collect();
         // What the command line sets is later, and wins.
         set.extend(args.config.set.iter().cloned());
         let flags = &args.config;
@@ -165,17 +164,6 @@ fn document(path: &Path) -> Result<Option<Table>> {
     // A resolved configuration names its experiment, too, and its parts.
     let sweep = ["experiment", "vary", "seeds", "evaluate"].into_iter().any(has) && !has("parts");
     Ok(sweep.then_some(table))
-}
-
-/// Every key of a table as `section.key=value`.
-fn settings(prefix: &str, table: &Table, set: &mut Vec<String>) {
-    for (key, value) in table {
-        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-        match value {
-            Value::Table(inner) => settings(&path, inner, set),
-            value => set.push(format!("{path}={value}")),
-        }
-    }
 }
 
 fn stem(path: &Path) -> String {

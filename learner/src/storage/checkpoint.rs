@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use engram_mdp::{EnvSpec, Generator};
 use engram_service::Resolved;
+use engram_service::config::{SettingClass, differences};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -234,42 +235,16 @@ impl State {
     /// may be prolonged.
     pub fn check_config(&self, path: &Path, config: &Resolved) -> Result<(), CheckpointError> {
         let stored = Resolved::from_toml(&self.config).map_err(|error| torn(path, error))?;
-        let mut differences = Vec::new();
-        for section in ["env", "rl", "seq", "run"] {
-            differ(section, stored.table(section), config.table(section), &mut differences);
-        }
-        let may_differ = |line: &String| {
-            line.starts_with("run.")
-                && !["run.seed ", "run.unroll_length "].iter().any(|key| line.starts_with(key))
-        };
-        differences.retain(|line| !may_differ(line));
+        let fixed = |key: &str| !SettingClass::of(key).may_change_on_resume();
+        let differences = differences(&stored.to_table(), &config.to_table()).into_iter();
+        let differences: Vec<String> = differences
+            .filter(|difference| fixed(&difference.key))
+            .map(|difference| difference.to_string())
+            .collect();
         if differences.is_empty() {
             return Ok(());
         }
         Err(CheckpointError::Config { path: path.into(), differences })
-    }
-}
-
-/// Adds a line for every key that differs, `section.key` by `section.key`.
-fn differ(prefix: &str, stored: &toml::Table, now: &toml::Table, lines: &mut Vec<String>) {
-    let mut keys: Vec<&String> = stored.keys().chain(now.keys()).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    for key in keys {
-        let name = format!("{prefix}.{key}");
-        match (stored.get(key), now.get(key)) {
-            (Some(toml::Value::Table(stored)), Some(toml::Value::Table(now))) => {
-                differ(&name, stored, now, lines);
-            }
-            (stored, now) if stored == now => {}
-            (stored, now) => {
-                let show = |value: Option<&toml::Value>| {
-                    value.map_or_else(|| "nothing".into(), toml::Value::to_string)
-                };
-                let (stored, now) = (show(stored), show(now));
-                lines.push(format!("{name} was {stored}, and is {now} now"));
-            }
-        }
     }
 }
 

@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::explain::explain;
 use super::table::{self, Assignment, nearest};
+use super::toml_error::read_table;
 use super::{ConfigError, PARTS, RunConfig};
 
 /// The names of the parts that a configuration was made of.
@@ -44,14 +44,19 @@ impl Resolved {
 
     /// The resolved configuration as a file that can be run again.
     pub fn to_toml(&self) -> String {
+        let body = toml::to_string_pretty(&self.to_table()).expect("tables of TOML print as TOML");
+        let name = &self.experiment;
+        format!("# The resolved configuration of `{name}`. This file can be run again.\n\n{body}")
+    }
+
+    /// The whole configuration as one table, with the experiment's name and those of its parts.
+    pub fn to_table(&self) -> Table {
         let mut document = Table::new();
         document.insert("experiment".into(), self.experiment.clone().into());
         let parts = Table::try_from(&self.parts).expect("three strings are a table");
         document.insert("parts".into(), parts.into());
         document.extend(self.sections.clone());
-        let body = toml::to_string_pretty(&document).expect("tables of TOML print as TOML");
-        let name = &self.experiment;
-        format!("# The resolved configuration of `{name}`. This file can be run again.\n\n{body}")
+        document
     }
 
     /// The experiment's name.
@@ -74,8 +79,7 @@ impl Resolved {
 
     /// A section as its reader's type.
     pub fn section<T: DeserializeOwned>(&self, section: &str) -> Result<T, ConfigError> {
-        let table = self.table(section);
-        table.clone().try_into().map_err(|error| explain(section, table, &error))
+        read_table(section, self.table(section))
     }
 
     /// The run's own settings, checked.
@@ -137,8 +141,7 @@ impl Resolved {
             Value::String(name) => name,
             other => return Err(bad("experiment", &other, "the name of an experiment")),
         };
-        let parts = into_table("parts", take("parts")?)?;
-        let parts = parts.clone().try_into().map_err(|error| explain("parts", &parts, &error))?;
+        let parts = read_table("parts", &into_table("parts", take("parts")?)?)?;
         let mut sections = Table::new();
         for section in ["run", "env", "rl", "seq"] {
             sections.insert(section.into(), into_table(section, take(section)?)?.into());

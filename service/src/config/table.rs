@@ -34,20 +34,14 @@ impl Assignment {
         Ok(Assignment { key: key.into(), value, written: Some(written.into()) })
     }
 
-    /// The assignments in a table of overrides, whose keys are dotted with or without quotes.
-    pub(super) fn all_in(overrides: Table) -> Vec<Self> {
-        let mut all = Vec::new();
-        for (key, value) in overrides {
-            match value {
-                Value::Table(inner) => all.extend(
-                    Self::all_in(inner)
-                        .into_iter()
-                        .map(|inner| Assignment { key: format!("{key}.{}", inner.key), ..inner }),
-                ),
-                value => all.push(Assignment { key, value, written: None }),
-            }
-        }
-        all
+    /// Assignments of a table of overrides, whose keys are dotted with or without quotes.
+    pub(super) fn all_in(overrides: &Table) -> Vec<Self> {
+        let assign = |(key, value): (String, &Value)| Assignment {
+            key,
+            value: value.clone(),
+            written: None,
+        };
+        leaves(overrides).into_iter().map(assign).collect()
     }
 
     /// Whether it sets a key of that section.
@@ -57,7 +51,7 @@ impl Assignment {
 
     /// Sets the key, which must exist already, to a value of its kind.
     pub(super) fn apply(self, sections: &mut Table, place: &str) -> Result<(), ConfigError> {
-        let known = paths(sections);
+        let known: Vec<String> = values(sections).into_iter().map(|(path, _)| path).collect();
         let Some(slot) = find(sections, &self.key) else {
             let nearest = nearest_path(&self.key, &known);
             let known = siblings(&self.key, sections);
@@ -106,11 +100,29 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&
     best(known.map(|candidate| (likeness(name, candidate), candidate)))
 }
 
-/// The paths of all keys, as `section.key` or deeper, in the order of the tables.
-pub(super) fn paths(table: &Table) -> Vec<String> {
+/// Leaves of a table: every value that is no table itself, with its dotted key, in the order of the
+/// file. An array is one value.
+pub fn leaves(table: &Table) -> Vec<(String, &Value)> {
+    let mut all = walk(table, Value::is_table);
+    all.retain(|(_, value)| !value.is_table());
+    all
+}
+
+/// Value as `--set` takes it: a string without quotes.
+pub fn written(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Values of a table at any depth, with their dotted keys, in the order of the file: tables and
+/// arrays before what they hold. In an array the key is an index.
+pub(super) fn values(table: &Table) -> Vec<(String, &Value)> {
+    walk(table, |_| true)
+}
+
+fn walk(table: &Table, enter: fn(&Value) -> bool) -> Vec<(String, &Value)> {
     let mut all = Vec::new();
     for (key, value) in table {
-        collect(key, value, &mut all);
+        collect(key.clone(), value, enter, &mut all);
     }
     all
 }
@@ -139,17 +151,22 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-fn collect(path: &str, value: &Value, all: &mut Vec<String>) {
-    all.push(path.into());
+fn collect<'a>(
+    path: String,
+    value: &'a Value,
+    enter: fn(&Value) -> bool,
+    all: &mut Vec<(String, &'a Value)>,
+) {
+    all.push((path.clone(), value));
     match value {
-        Value::Table(table) => {
+        Value::Table(table) if enter(value) => {
             for (key, value) in table {
-                collect(&format!("{path}.{key}"), value, all);
+                collect(format!("{path}.{key}"), value, enter, all);
             }
         }
-        Value::Array(array) => {
+        Value::Array(array) if enter(value) => {
             for (index, value) in array.iter().enumerate() {
-                collect(&format!("{path}.{index}"), value, all);
+                collect(format!("{path}.{index}"), value, enter, all);
             }
         }
         _ => {}
@@ -284,7 +301,7 @@ mod tests {
     #[test]
     fn overrides_are_dotted_with_or_without_quotes() {
         let table: Table = toml::from_str("\"a.b\" = 1\nc.d.e = 2").unwrap();
-        let keys: Vec<String> = Assignment::all_in(table).into_iter().map(|a| a.key).collect();
+        let keys: Vec<String> = Assignment::all_in(&table).into_iter().map(|a| a.key).collect();
         assert_eq!(keys, ["a.b", "c.d.e"]);
     }
 }

@@ -1,21 +1,26 @@
-//! Makes people's messages of serde's.
+//! Errors of tables: serde's messages as [`ConfigError`]s.
 //!
 //! serde says "unknown field `x`, expected one of …"; a person wants the section, the whole key
 //! and the nearest one. Where serde has lost the path (inside tagged enums it does), the value or
 //! key that it complains of is sought in the section.
 
+use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::ConfigError;
-use super::table::{kind_of, nearest, paths};
+use super::table::{kind_of, nearest, values};
 
-/// Explains why `table` is not what a reader of `section` wants.
-pub fn explain(section: &str, table: &Table, error: &toml::de::Error) -> ConfigError {
+/// Reads a table as its reader's type; errors name keys as keys of `section`.
+pub fn read_table<T: DeserializeOwned>(section: &str, table: &Table) -> Result<T, ConfigError> {
+    table.clone().try_into().map_err(|error| config_error(section, table, &error))
+}
+
+fn config_error(section: &str, table: &Table, error: &toml::de::Error) -> ConfigError {
     let message = error.message().trim();
     let path = path_of(error);
-    explain_unknown(section, table, message, path.as_deref())
-        .or_else(|| explain_missing(section, message, path.as_deref()))
-        .or_else(|| explain_type(section, table, message, path.as_deref()))
+    unknown_name(section, table, message, path.as_deref())
+        .or_else(|| missing_key(section, message, path.as_deref()))
+        .or_else(|| bad_value(section, table, message, path.as_deref()))
         .unwrap_or_else(|| ConfigError::Section {
             section: section.into(),
             message: match path {
@@ -33,7 +38,7 @@ fn path_of(error: &toml::de::Error) -> Option<String> {
 }
 
 /// "unknown field `x`, expected one of `a`, `b`" and "unknown variant …".
-fn explain_unknown(
+fn unknown_name(
     section: &str,
     table: &Table,
     message: &str,
@@ -66,7 +71,7 @@ fn explain_unknown(
 }
 
 /// "missing field `x`".
-fn explain_missing(section: &str, message: &str, path: Option<&str>) -> Option<ConfigError> {
+fn missing_key(section: &str, message: &str, path: Option<&str>) -> Option<ConfigError> {
     let name = message.strip_prefix("missing field `")?.strip_suffix('`')?;
     let key = match path {
         Some(path) => format!("{section}.{path}.{name}"),
@@ -76,7 +81,7 @@ fn explain_missing(section: &str, message: &str, path: Option<&str>) -> Option<C
 }
 
 /// "invalid type: string "x", expected f64" and "invalid value: …".
-fn explain_type(
+fn bad_value(
     section: &str,
     table: &Table,
     message: &str,
@@ -101,12 +106,9 @@ fn sought(
     unknown: &str,
     matches: impl Fn(&str, &Value) -> bool,
 ) -> String {
-    let mut copy = table.clone();
-    let mut found = paths(table).into_iter().filter(|path| {
-        let last = path.rsplit('.').next().unwrap_or_default();
-        super::table::find(&mut copy, path).is_some_and(|value| matches(last, value))
-    });
-    match (path, found.next()) {
+    let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let found = values(table).into_iter().find(|(path, value)| matches(&last(path), value));
+    match (path, found.map(|(path, _)| path)) {
         (Some(path), Some(found)) if found.starts_with(path) => found,
         (Some(path), _) if unknown.is_empty() || path.ends_with(unknown) => path.into(),
         (Some(path), _) => format!("{path}.{unknown}"),
@@ -175,8 +177,7 @@ mod tests {
         let good = "learning_rate = 0.1\n\
                     memory = { kind = \"lstm\", hidden_size = 64, gradient = \"rtrl\" }";
         let table: Table = toml::from_str(&good.replace(from, to)).unwrap();
-        let error = table.clone().try_into::<Model>().unwrap_err();
-        explain("seq", &table, &error).to_string()
+        read_table::<Model>("seq", &table).unwrap_err().to_string()
     }
 
     #[test]
