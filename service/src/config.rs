@@ -16,7 +16,7 @@
 //! "env.delay" = 20
 //! ```
 //!
-//! Later words win: parts, then the experiment's overrides, then `--set`. An override of a part
+//! Later ones win: parts, then the experiment's overrides, then `--set`. An override of a part
 //! that the command line has replaced was written for another part, so it is left out. The result
 //! is a [`Resolved`] configuration: complete, printable, and itself a file that can be run again.
 //!
@@ -51,7 +51,7 @@ pub const PARTS: [&str; 3] = ["env", "rl", "seq"];
 /// The directory of experiments below `configs/`.
 pub const EXPERIMENTS: &str = "experiments";
 
-/// What somebody asked to run.
+/// Choice of an experiment and of changes to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
     /// The name of an experiment, or the path of a `.toml` file: an experiment, or a run's
@@ -65,7 +65,7 @@ pub struct Selection {
     pub seq: Option<String>,
     /// `key=value`, where the value is TOML or a bare string; the last one wins.
     pub set: Vec<String>,
-    /// Where experiments and parts are found.
+    /// Directory of experiments and parts.
     pub configs: PathBuf,
 }
 
@@ -88,7 +88,7 @@ pub struct ConfigArgs {
     /// separated by semicolons
     #[arg(long, value_name = "KEY=VALUE", env = "ENGRAM_SET", value_delimiter = ';')]
     pub set: Vec<String>,
-    /// Where experiments and parts are found
+    /// Directory of experiments and parts
     #[arg(long, value_name = "DIR", env = "ENGRAM_CONFIGS", default_value = "configs")]
     pub configs: PathBuf,
     /// Print the resolved configuration and leave
@@ -97,7 +97,7 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// What was asked for.
+    /// Selection of these flags.
     pub fn selection(&self) -> Selection {
         Selection {
             experiment: self.experiment.clone(),
@@ -110,13 +110,13 @@ impl ConfigArgs {
         }
     }
 
-    /// Resolves what was asked for.
+    /// Resolves the selection.
     pub fn resolve(&self) -> Result<Resolved, ConfigError> {
         resolve(&self.selection())
     }
 }
 
-/// Makes one complete configuration of what was asked for.
+/// Makes one complete configuration of a selection.
 pub fn resolve(selection: &Selection) -> Result<Resolved, ConfigError> {
     let source = locate(&selection.configs, EXPERIMENTS, &selection.experiment)?;
     let document = read(&source.path)?;
@@ -137,8 +137,8 @@ pub fn resolve(selection: &Selection) -> Result<Resolved, ConfigError> {
     Ok(resolved)
 }
 
-/// One part of an experiment by itself, as its reader's type, and the name that it goes by: what is
-/// called `name`, with the keys that `set` sets in it.
+/// Reads one part of an experiment by itself: the name that it goes by, and its reader's type, with
+/// the keys that `set` sets in it.
 pub fn part<T: DeserializeOwned>(
     configs: &Path,
     kind: &'static str,
@@ -170,20 +170,20 @@ pub fn names(configs: &Path, kind: &str) -> Result<Vec<String>, ConfigError> {
 }
 
 /// A file and the name that it goes by.
-struct Source {
+struct ConfigFile {
     name: String,
     path: PathBuf,
 }
 
-fn locate(configs: &Path, kind: &'static str, name: &str) -> Result<Source, ConfigError> {
+fn locate(configs: &Path, kind: &'static str, name: &str) -> Result<ConfigFile, ConfigError> {
     if Path::new(name).extension().is_some_and(|extension| extension == "toml") {
         let path = PathBuf::from(name);
-        return Ok(Source { name: stem(&path), path });
+        return Ok(ConfigFile { name: stem(&path), path });
     }
     let path = configs.join(kind).join(format!("{name}.toml"));
     let known = names(configs, kind)?;
     if known.iter().any(|known| known == name) {
-        return Ok(Source { name: name.into(), path });
+        return Ok(ConfigFile { name: name.into(), path });
     }
     Err(ConfigError::UnknownName {
         what: if kind == EXPERIMENTS { "experiment" } else { kind },
@@ -224,7 +224,7 @@ fn replacements(selection: &Selection) -> impl Iterator<Item = (&'static str, &s
 /// Reads an experiment's parts and applies its overrides.
 fn compose(
     selection: &Selection,
-    source: Source,
+    source: ConfigFile,
     mut document: Table,
 ) -> Result<Resolved, ConfigError> {
     let file = &source.path;

@@ -1,11 +1,10 @@
-//! What can be wrong with a configuration. Each message says what was found and what would be
-//! right.
+//! Errors of configurations. Each message says what was found and what would be right.
 
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why a configuration cannot be used.
+/// Reason why a configuration cannot be used.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// No experiment or part of that name.
@@ -18,7 +17,7 @@ pub enum ConfigError {
         what: &'static str,
         /// The name asked for.
         name: String,
-        /// Where it was sought.
+        /// Directory in which it was sought.
         directory: PathBuf,
         /// The known name most like it.
         nearest: Option<String>,
@@ -44,7 +43,7 @@ pub enum ConfigError {
         key: String,
         /// The value found.
         value: String,
-        /// What would be right.
+        /// Value that would be right.
         expected: String,
     },
     /// A number outside of its range.
@@ -56,7 +55,7 @@ pub enum ConfigError {
         value: String,
         /// The values allowed.
         range: String,
-        /// What the key means.
+        /// Meaning of the key.
         why: &'static str,
     },
     /// A key that must be there.
@@ -72,7 +71,7 @@ pub enum ConfigError {
     Section {
         /// The section.
         section: String,
-        /// What its reader said.
+        /// Message of its reader.
         message: String,
     },
     /// Not TOML.
@@ -84,13 +83,13 @@ pub enum ConfigError {
         line: usize,
         /// Counted from one.
         column: usize,
-        /// What the parser expected.
+        /// Expectation of the parser.
         message: String,
     },
     /// A `--set` without an equals sign.
     #[error("`--set {text}` sets nothing; write section.key=value, as in rl.learning_rate=3e-4")]
     NoValue {
-        /// What was written.
+        /// The flag's value, as written.
         text: String,
     },
     /// A file that cannot be read.
@@ -115,7 +114,7 @@ pub enum ConfigError {
     },
 }
 
-/// What exists, the nearest of it first.
+/// Known names, the nearest of them first.
 fn guess(nearest: &Option<String>, known: &[String]) -> String {
     let all = if known.is_empty() { "none".into() } else { known.join(", ") };
     match nearest {

@@ -1,4 +1,4 @@
-//! A complete configuration: what a run is, and all that it is.
+//! Resolved configuration: complete, printable, and itself a file that can be run again.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ pub struct Resolved {
 const KEYS: [&str; 6] = ["experiment", "parts", "run", "env", "rl", "seq"];
 
 impl Resolved {
-    /// Reads what [`to_toml`](Self::to_toml) wrote.
+    /// Reads a text of [`to_toml`](Self::to_toml).
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         let file = Path::new("config.toml");
         let resolved = Self::from_document(table::parse(text, file)?, file)?;
@@ -118,7 +118,7 @@ impl Resolved {
         }
     }
 
-    /// Whether a file is a resolved configuration rather than an experiment.
+    /// True if a file is a resolved configuration rather than an experiment.
     pub(super) fn is_resolved(document: &Table) -> bool {
         document.contains_key("parts")
     }

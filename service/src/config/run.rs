@@ -1,5 +1,5 @@
-//! The run's own settings: what belongs neither to the world, nor to the algorithm, nor to the
-//! model.
+//! Settings of a run that belong neither to the environment, nor to the algorithm, nor to the
+//! sequence model.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -35,8 +35,8 @@ pub struct RunConfig {
     /// The most rows (environments) in one forward pass of the inference server. A request brings
     /// the rows of one group; a batch closes before the request that would overfill it.
     pub max_batch_size: usize,
-    /// How many milliseconds the oldest request of a batch that is not full waits for company.
-    /// Zero: whatever has arrived is served at once.
+    /// Milliseconds that the oldest request of a batch that is not full waits for company. Zero:
+    /// whatever has arrived is served at once.
     pub max_wait_ms: f64,
     /// Trajectories that the learner's queue holds. When it is full pushes wait, and actors with
     /// them: a longer queue smooths, and makes data older.
@@ -52,7 +52,7 @@ pub struct RunConfig {
     pub log_seconds: f64,
     /// Greedy episodes played by an evaluation.
     pub eval_episodes: u32,
-    /// Env steps between evaluations while training, in worlds of their own; zero: there are none.
+    /// Env steps between evaluations while training, in environments of their own; zero: there are none.
     pub eval_env_steps: u64,
 }
 

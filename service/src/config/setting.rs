@@ -1,4 +1,4 @@
-//! Settings: what the value of a key changes of a run, and where two configurations differ.
+//! Settings: the class of a key, and the differences between two configurations.
 //!
 //! | class | settings | a checkpoint resumes under another value | a sweep's run goes on under another value | plots tell runs apart by it |
 //! |---|---|---|---|---|
@@ -22,12 +22,12 @@ pub enum SettingClass {
     Identity,
     /// The repetition of an experiment.
     Seed,
-    /// How much runs at once and how long data waits: more machines, the same experiment. Results
-    /// may depend on it.
+    /// Parallelism, batching and queues: more machines, the same experiment. Results may depend on
+    /// it.
     Scale,
     /// The length of the run.
     Budget,
-    /// How a run is watched and kept: no result depends on it.
+    /// Logs, checkpoints and evaluations: no result depends on it.
     Reporting,
     /// A word for other settings.
     Name,
@@ -66,18 +66,18 @@ impl SettingClass {
         }
     }
 
-    /// Whether a run that resumes from a checkpoint may have another value.
+    /// True if a run that resumes from a checkpoint may have another value.
     pub fn may_change_on_resume(self) -> bool {
         !matches!(self, SettingClass::Identity | SettingClass::Seed)
     }
 
-    /// Whether a run of a sweep may go on with another value: one that all finished runs could have
-    /// had as well, or that prolongs them.
+    /// True if a run of a sweep may go on with another value: it prolongs the run, or no result
+    /// depends on it.
     pub fn may_change_in_sweep(self) -> bool {
         matches!(self, SettingClass::Budget | SettingClass::Reporting)
     }
 
-    /// Whether runs with different values are different things to compare.
+    /// True if runs with different values are different things to compare.
     pub fn tells_runs_apart(self) -> bool {
         matches!(self, SettingClass::Identity | SettingClass::Scale | SettingClass::Budget)
     }

@@ -1,4 +1,4 @@
-//! Dotted keys into tables: finding them, setting them, naming the nearest.
+//! Dotted keys of tables: walking, finding and setting them, naming the nearest.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ pub(super) struct Assignment {
     pub(super) key: String,
     /// Its new value.
     pub(super) value: Value,
-    /// How it was written on a command line, where quotes are rare.
+    /// The value as written on a command line, where quotes are rare.
     written: Option<String>,
 }
 
@@ -44,7 +44,7 @@ impl Assignment {
         leaves(overrides).into_iter().map(assign).collect()
     }
 
-    /// Whether it sets a key of that section.
+    /// True if it sets a key of that section.
     pub(super) fn is_in(&self, section: &str) -> bool {
         self.key.split('.').next() == Some(section)
     }
@@ -138,7 +138,7 @@ pub(super) fn find<'a>(table: &'a mut Table, path: &str) -> Option<&'a mut Value
     })
 }
 
-/// What a value is, for people.
+/// Kind of a value, for people.
 pub(super) fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::String(_) => "a string",

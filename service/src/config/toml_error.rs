@@ -117,7 +117,7 @@ fn sought(
     }
 }
 
-/// How serde names a value that it did not expect.
+/// Words of serde for a value that it did not expect.
 fn unexpected(value: &Value) -> String {
     match value {
         Value::String(text) => format!("string {text:?}"),
