@@ -1,100 +1,36 @@
-//! Runs in groups: the seeds of one hue on one task, and what they came to.
+//! Comparison: runs in groups, one for the seeds of each hue on each task.
 
 use std::fmt;
 
 use anyhow::{Result, bail};
 use engram_service::format::number;
 
-use crate::chart::Level;
-use crate::curves::Curve;
-use crate::keys::{Keys, label, short_name};
-use crate::question::{Measure, Question, Source};
-use crate::runs::{Known, Run};
-use crate::statistics::{
-    Estimate, final_mean, first_reached, mean, median, moving_average, stratified_iqm,
-};
+use crate::chart::ReferenceLine;
+use crate::group::{Group, Member};
+use crate::grouping::{Grouping, label};
+use crate::question::{EpisodeSource, Measure, Question};
+use crate::runs::{ReferenceScores, Run};
+use crate::statistics::{Estimate, final_mean, moving_average, stratified_iqm};
 
-/// The share of solved episodes, or of the best return, that counts as having learned.
+/// Share of solved episodes, or of the best return, that counts as having learned.
 const LEARNED: f64 = 0.95;
 
-/// A run that took less than this share of its env steps ended early.
-const WHOLE: f64 = 0.95;
-
-/// All runs, and what is asked of them.
+/// All runs, as the question groups them.
 pub(crate) struct Comparison<'a> {
-    pub(crate) keys: Keys,
+    /// Settings that make hues, panels and the x axis.
+    pub(crate) grouping: Grouping,
+    /// Score of an episode.
     pub(crate) measure: Measure,
-    pub(crate) source: Source,
-    /// What counts as having learned, where that is known.
+    /// Episodes that are measured.
+    pub(crate) source: EpisodeSource,
+    /// Score that counts as having learned, where one is known.
     pub(crate) threshold: Option<f64>,
-    /// What is compared, in the order of colors.
+    /// Names of the things that are compared, in the order of colors.
     pub(crate) hues: Vec<String>,
     /// In the order of tasks, then hues.
     pub(crate) groups: Vec<Group<'a>>,
     /// Runs without any episode yet.
     pub(crate) empty: Vec<&'a str>,
-}
-
-/// The seeds of one hue on one task.
-pub(crate) struct Group<'a> {
-    /// Index of its hue.
-    pub(crate) hue: usize,
-    /// The task without the x axis, in words.
-    pub(crate) panel: String,
-    /// The x axis's key and where the group is on it.
-    pub(crate) x: Option<(String, f64)>,
-    pub(crate) members: Vec<Member<'a>>,
-}
-
-/// One run of a group.
-pub(crate) struct Member<'a> {
-    pub(crate) run: &'a Run,
-    /// Its smoothed curve.
-    pub(crate) rows: Vec<(f64, f64)>,
-    /// The mean of its last 5 %.
-    pub(crate) end: f64,
-}
-
-impl Member<'_> {
-    /// Whether it took clearly fewer env steps than it was to take.
-    pub(crate) fn ended_early(&self) -> bool {
-        self.run.budget.is_some_and(|budget| self.run.training.env_steps < WHOLE * budget)
-    }
-}
-
-impl Group<'_> {
-    /// The task in words.
-    pub(crate) fn task(&self) -> String {
-        let Some((key, x)) = &self.x else {
-            return self.panel.clone();
-        };
-        let length = format!("{} {}", short_name(key), number(*x));
-        if self.panel.is_empty() { length } else { format!("{}, {length}", self.panel) }
-    }
-
-    /// What its seeds came to.
-    pub(crate) fn ends(&self) -> Vec<f64> {
-        self.members.iter().map(|member| member.end).collect()
-    }
-
-    /// Their mean, with Student's interval.
-    pub(crate) fn end(&self) -> Estimate {
-        mean(&self.ends()).expect("a group has members")
-    }
-
-    /// How many seeds reached the threshold, and after how many env steps the median seed did;
-    /// infinity if most of them did not.
-    pub(crate) fn reached(&self, threshold: f64) -> (usize, f64) {
-        let after = |member: &Member<'_>| first_reached(&member.rows, threshold);
-        let steps: Vec<Option<f64>> = self.members.iter().map(after).collect();
-        let count = steps.iter().flatten().count();
-        let all: Vec<f64> = steps.iter().map(|steps| steps.unwrap_or(f64::INFINITY)).collect();
-        (count, median(&all).expect("a group has members"))
-    }
-
-    fn known(&self) -> Known {
-        self.members[0].run.known
-    }
 }
 
 impl<'a> Comparison<'a> {
@@ -107,7 +43,7 @@ impl<'a> Comparison<'a> {
         let source = source(runs, question.source)?;
         let measure = measure(runs, source, question.measure)?;
         let mut comparison = Comparison {
-            keys: Keys::choose(runs, question)?,
+            grouping: Grouping::choose(runs, question)?,
             measure,
             source,
             threshold: question.threshold.or_else(|| default_threshold(runs, measure)),
@@ -116,7 +52,7 @@ impl<'a> Comparison<'a> {
             empty: Vec::new(),
         };
         for run in runs {
-            let rows = moving_average(rows(run, source, measure), width);
+            let rows = moving_average(scores(run, source, measure), width);
             match final_mean(&rows) {
                 Some(end) => comparison.add(Member { run, rows, end }),
                 None => comparison.empty.push(&run.name),
@@ -131,13 +67,13 @@ impl<'a> Comparison<'a> {
 
     fn add(&mut self, member: Member<'a>) {
         let run = member.run;
-        let name = self.keys.hue_of(run);
+        let name = self.grouping.hue_of(run);
         let hue = self.hues.iter().position(|hue| *hue == name).unwrap_or_else(|| {
             self.hues.push(name);
             self.hues.len() - 1
         });
-        let panel = label(run, &self.keys.panel);
-        let x = self.keys.x_of(run).map(|(key, x)| (key.to_owned(), x));
+        let panel = label(run, &self.grouping.panel);
+        let x = self.grouping.x_of(run).map(|(key, x)| (key.to_owned(), x));
         let twin =
             |group: &&mut Group<'_>| (group.hue, &group.panel, &group.x) == (hue, &panel, &x);
         match self.groups.iter_mut().find(twin) {
@@ -154,14 +90,14 @@ impl<'a> Comparison<'a> {
             }
         }
         panels.sort_by(|a, b| natural(a).partial_cmp(&natural(b)).expect("no number is NaN"));
-        let place = |group: &Group<'_>| panels.iter().position(|panel| *panel == group.panel);
+        let position = |group: &Group<'_>| panels.iter().position(|panel| *panel == group.panel);
         let x = |group: &Group<'_>| group.x.as_ref().map_or(0.0, |(_, x)| *x);
         self.groups.sort_by(|a, b| {
-            place(a).cmp(&place(b)).then(x(a).total_cmp(&x(b))).then(a.hue.cmp(&b.hue))
+            position(a).cmp(&position(b)).then(x(a).total_cmp(&x(b))).then(a.hue.cmp(&b.hue))
         });
     }
 
-    /// What a number means, on axes.
+    /// Name of the measure, on axes.
     pub(crate) fn measure_name(&self) -> &'static str {
         match self.measure {
             Measure::Return => "episode return",
@@ -169,29 +105,29 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// The ends of an axis of numbers.
+    /// Ends of an axis of scores.
     pub(crate) fn range(&self) -> Option<(f64, f64)> {
         (self.measure == Measure::Success).then_some((0.0, 1.0))
     }
 
-    /// What these groups are to be compared with: what all of their worlds agree on.
-    pub(crate) fn levels(&self, groups: &[&Group<'_>]) -> Vec<Level> {
-        let agreed = |value: &dyn Fn(Known) -> Option<f64>| {
-            let mut values = groups.iter().map(|group| value(group.known()));
+    /// Reference lines of these groups: the scores on which all of their worlds agree.
+    pub(crate) fn reference_lines(&self, groups: &[&Group<'_>]) -> Vec<ReferenceLine> {
+        let agreed = |value: &dyn Fn(ReferenceScores) -> Option<f64>| {
+            let mut values = groups.iter().map(|group| value(group.references()));
             let first = values.next()??;
             values.all(|value| value == Some(first)).then_some(first)
         };
-        let optimum = agreed(&|known| self.optimum(known));
-        let memoryless = agreed(&|known| Some(known.memoryless? * self.optimum(known)?));
-        let level = |label: &str, y: Option<f64>| Some(Level { label: label.into(), y: y? });
-        let levels = [level("without memory at best", memoryless), level("optimum", optimum)];
-        levels.into_iter().flatten().collect()
+        let optimum = agreed(&|scores| self.optimum(scores));
+        let memoryless = agreed(&|scores| Some(scores.memoryless? * self.optimum(scores)?));
+        let line = |label: &str, y: Option<f64>| Some(ReferenceLine { label: label.into(), y: y? });
+        let lines = [line("without memory at best", memoryless), line("optimum", optimum)];
+        lines.into_iter().flatten().collect()
     }
 
-    fn optimum(&self, known: Known) -> Option<f64> {
+    fn optimum(&self, scores: ReferenceScores) -> Option<f64> {
         match self.measure {
             Measure::Success => Some(1.0),
-            Measure::Return => known.optimum,
+            Measure::Return => scores.optimum,
         }
     }
 
@@ -199,7 +135,7 @@ impl<'a> Comparison<'a> {
     /// its tasks are not on one scale.
     pub(crate) fn over_tasks(&self, hue: usize) -> Option<(Estimate, usize)> {
         let groups: Vec<&Group<'_>> = self.groups.iter().filter(|g| g.hue == hue).collect();
-        let scale = |group: &Group<'_>| self.optimum(group.known());
+        let scale = |group: &Group<'_>| self.optimum(group.references());
         let one_scale =
             groups.iter().all(|group| scale(group).is_some() && scale(group) == scale(groups[0]));
         if groups.len() > 1 && !one_scale {
@@ -226,13 +162,13 @@ impl<'a> Comparison<'a> {
             .collect()
     }
 
-    /// What must be known of the numbers, a sentence each.
+    /// Notes that a reader of the scores must know, a sentence each.
     pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes = vec![format!("{}; mean and 95% interval (Student's t) over seeds", self)];
-        if !self.keys.pooled.is_empty() {
+        if !self.grouping.pooled.is_empty() {
             notes.push(format!(
                 "taken together although they differ: {}",
-                self.keys.pooled.join(", ")
+                self.grouping.pooled.join(", ")
             ));
         }
         let early = self.ended_early();
@@ -250,13 +186,13 @@ impl<'a> Comparison<'a> {
 impl fmt::Display for Comparison<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.source {
-            Source::Training => "episodes of training",
-            Source::Evaluation => "greedy evaluations",
+            EpisodeSource::Training => "episodes of training",
+            EpisodeSource::Evaluation => "greedy evaluations",
         })
     }
 }
 
-/// The first three of a list and how many more there are: a picture has no room for fifty.
+/// The first three of a list and how many more there are: a chart has no room for fifty.
 fn few(all: &[String]) -> String {
     match all.len().checked_sub(3) {
         Some(more) if more > 0 => format!("{}, and {more} more", all[..3].join(", ")),
@@ -275,47 +211,31 @@ fn natural(text: &str) -> Vec<(String, f64)> {
         .collect()
 }
 
-fn curve(run: &Run, source: Source) -> Option<&Curve> {
-    match source {
-        Source::Training => Some(&run.training),
-        Source::Evaluation => run.evaluation.as_ref(),
-    }
-}
-
-fn rows(run: &Run, source: Source, measure: Measure) -> &[(f64, f64)] {
-    let rows = |curve| numbers(curve, measure);
-    curve(run, source).map_or(&[], rows)
-}
-
-/// A curve's rows.
-pub(crate) fn numbers(curve: &Curve, measure: Measure) -> &[(f64, f64)] {
-    match measure {
-        Measure::Return => &curve.returns,
-        Measure::Success => &curve.success,
-    }
+fn scores(run: &Run, source: EpisodeSource, measure: Measure) -> &[(f64, f64)] {
+    run.curve(source).map_or(&[], |curve| curve.scores(measure))
 }
 
 /// Evaluations where all runs have them.
-fn source(runs: &[Run], asked: Option<Source>) -> Result<Source> {
+fn source(runs: &[Run], asked: Option<EpisodeSource>) -> Result<EpisodeSource> {
     let without: Vec<String> = runs
         .iter()
         .filter(|run| run.evaluation.is_none() && !run.training.returns.is_empty())
         .map(|run| run.name.clone())
         .collect();
     match asked {
-        Some(Source::Evaluation) if !without.is_empty() => bail!(
+        Some(EpisodeSource::Evaluation) if !without.is_empty() => bail!(
             "no evaluations while training in {}; --source training draws all runs",
             few(&without)
         ),
         Some(source) => Ok(source),
-        None if without.is_empty() => Ok(Source::Evaluation),
-        None => Ok(Source::Training),
+        None if without.is_empty() => Ok(EpisodeSource::Evaluation),
+        None => Ok(EpisodeSource::Training),
     }
 }
 
 /// Solved episodes where all worlds can tell.
-fn measure(runs: &[Run], source: Source, asked: Option<Measure>) -> Result<Measure> {
-    let curves = || runs.iter().filter_map(|run| Some((run, curve(run, source)?)));
+fn measure(runs: &[Run], source: EpisodeSource, asked: Option<Measure>) -> Result<Measure> {
+    let curves = || runs.iter().filter_map(|run| Some((run, run.curve(source)?)));
     let without: Vec<String> = curves()
         .filter(|(_, curve)| curve.success.is_empty() && !curve.returns.is_empty())
         .map(|(run, _)| run.name.clone())
@@ -335,8 +255,8 @@ fn default_threshold(runs: &[Run], measure: Measure) -> Option<f64> {
     if measure == Measure::Success {
         return Some(LEARNED);
     }
-    let optimum = runs[0].known.optimum?;
-    let same = runs.iter().all(|run| run.known.optimum == Some(optimum));
+    let optimum = runs[0].references.optimum?;
+    let same = runs.iter().all(|run| run.references.optimum == Some(optimum));
     (same && optimum > 0.0).then_some(LEARNED * optimum)
 }
 
@@ -353,7 +273,7 @@ mod tests {
                     let settings =
                         [("seq", seq), ("env.delay", delay), ("run.seed", &seed.to_string())];
                     let mut run = run(&format!("{seq}-{delay}-{seed}"), &settings, end);
-                    run.known = Known { optimum: Some(1.0), memoryless: Some(0.25) };
+                    run.references = ReferenceScores { optimum: Some(1.0), memoryless: Some(0.25) };
                     runs.push(run);
                 }
             }
@@ -366,12 +286,12 @@ mod tests {
         let runs = grid();
         let found = Comparison::new(&runs, &Question::default()).unwrap();
         assert_eq!(found.hues, ["lstm", "gpt2"]);
-        let places: Vec<(String, usize, usize)> =
+        let groups: Vec<(String, usize, usize)> =
             found.groups.iter().map(|g| (g.task(), g.hue, g.members.len())).collect();
         let expected = [("delay 20", 0), ("delay 20", 1), ("delay 100", 0), ("delay 100", 1)]
             .map(|(task, hue)| (task.to_owned(), hue, 3));
-        assert_eq!(places, expected);
-        assert_eq!((found.measure, found.source), (Measure::Success, Source::Training));
+        assert_eq!(groups, expected);
+        assert_eq!((found.measure, found.source), (Measure::Success, EpisodeSource::Training));
         // The last five of a hundred rows of a line up to 0.5.
         assert!((found.groups[0].end().value - 0.49).abs() < 1e-12);
         assert_eq!(found.groups[1].reached(0.95), (3, 950.0));
@@ -383,23 +303,23 @@ mod tests {
     #[test]
     fn what_worlds_allow_is_drawn_where_they_agree() {
         let mut runs = grid();
-        let levels = |runs: &[Run], measure| {
+        let lines = |runs: &[Run], measure| {
             let question = Question { measure: Some(measure), ..Question::default() };
             let found = Comparison::new(runs, &question).unwrap();
             let groups: Vec<&Group<'_>> = found.groups.iter().collect();
-            found.levels(&groups).into_iter().map(|level| level.y).collect::<Vec<_>>()
+            found.reference_lines(&groups).into_iter().map(|line| line.y).collect::<Vec<_>>()
         };
-        assert_eq!(levels(&runs, Measure::Success), [0.25, 1.0]);
-        runs.iter_mut().for_each(|run| run.known.optimum = Some(4.0));
-        assert_eq!(levels(&runs, Measure::Return), [1.0, 4.0]);
-        runs[0].known = Known::default();
-        assert_eq!(levels(&runs, Measure::Return), [] as [f64; 0]);
+        assert_eq!(lines(&runs, Measure::Success), [0.25, 1.0]);
+        runs.iter_mut().for_each(|run| run.references.optimum = Some(4.0));
+        assert_eq!(lines(&runs, Measure::Return), [1.0, 4.0]);
+        runs[0].references = ReferenceScores::default();
+        assert_eq!(lines(&runs, Measure::Return), [] as [f64; 0]);
     }
 
     #[test]
     fn returns_of_different_scales_are_not_averaged_over_tasks() {
         let mut runs = grid();
-        runs.iter_mut().for_each(|run| run.known = Known::default());
+        runs.iter_mut().for_each(|run| run.references = ReferenceScores::default());
         let question = Question { measure: Some(Measure::Return), ..Question::default() };
         let found = Comparison::new(&runs, &question).unwrap();
         assert!(found.over_tasks(0).is_none());
@@ -422,12 +342,12 @@ mod tests {
     #[test]
     fn evaluations_are_used_where_all_runs_have_them_and_missing_ones_are_named() {
         let mut runs = grid();
-        let question = Question { source: Some(Source::Evaluation), ..Question::default() };
+        let question = Question { source: Some(EpisodeSource::Evaluation), ..Question::default() };
         let error = Comparison::new(&runs, &question).err().unwrap().to_string();
         assert!(error.contains("lstm-100-0") && error.contains("9 more"), "{error}");
         runs.iter_mut().for_each(|run| run.evaluation = Some(run.training.clone()));
         let found = Comparison::new(&runs, &Question::default()).unwrap();
-        assert_eq!(found.source, Source::Evaluation);
+        assert_eq!(found.source, EpisodeSource::Evaluation);
         runs[3].evaluation.as_mut().unwrap().success.clear();
         let found = Comparison::new(&runs, &Question::default()).unwrap();
         assert_eq!(found.measure, Measure::Return);

@@ -1,16 +1,17 @@
-//! Learning curves of single runs, read from their `progress.csv` and drawn one line per run: what
-//! the end of a training shows. What several seeds say together is drawn by [`compare`](crate::compare).
+//! Learning curves of single runs, read from their `progress.csv` and drawn one line per run, as at
+//! the end of a training. [`compare`](crate::compare) draws several seeds together.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::chart::{self, Line, Panel, Picture, Scale};
+use crate::chart::{self, Chart, Panel, Series, XAxis};
+use crate::question::Measure;
 
 /// One run's curve.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curve {
-    /// What the legend calls it.
+    /// Name in the legend.
     pub label: String,
     /// `(env steps, mean return of the episodes that ended since the last row)`.
     pub returns: Vec<(f64, f64)>,
@@ -31,7 +32,7 @@ impl Curve {
         if !file.exists() {
             bail!("{} is not a run: it has no progress.csv", path.display());
         }
-        let curve = Curve { label: label(path), ..Curve::table(&file)? };
+        let curve = Curve { label: run_name(path), ..Curve::table(&file)? };
         if curve.returns.is_empty() {
             bail!("{} holds no finished episode yet", file.display());
         }
@@ -66,25 +67,33 @@ impl Curve {
         }
         Ok(curve)
     }
+
+    /// Rows of one measure.
+    pub(crate) fn scores(&self, measure: Measure) -> &[(f64, f64)] {
+        match measure {
+            Measure::Return => &self.returns,
+            Measure::Success => &self.success,
+        }
+    }
 }
 
 /// Draws the curves to `<stem>.png` and `<stem>.svg` and returns both paths.
 pub fn draw(curves: &[Curve], title: &str, stem: &Path) -> Result<[PathBuf; 2]> {
     let panel = |y_name: &str, range, points: fn(&Curve) -> &Vec<(f64, f64)>| {
-        let line = |(index, curve): (usize, &Curve)| Line {
+        let series = |(index, curve): (usize, &Curve)| Series {
             label: Some(curve.label.clone()),
             index,
             points: points(curve).clone(),
-            ..Line::default()
+            ..Series::default()
         };
         Panel {
             title: String::new(),
             x_name: "env steps".into(),
-            x: Scale::Linear,
+            x: XAxis::Linear,
             y_name: y_name.into(),
             range,
-            lines: curves.iter().enumerate().map(line).collect(),
-            levels: Vec::new(),
+            series: curves.iter().enumerate().map(series).collect(),
+            references: Vec::new(),
         }
     };
     let mut panels = vec![panel("episode return", None, |curve| &curve.returns)];
@@ -92,12 +101,12 @@ pub fn draw(curves: &[Curve], title: &str, stem: &Path) -> Result<[PathBuf; 2]> 
     if curves.iter().any(|c| !c.success.is_empty() && c.success != c.returns) {
         panels.push(panel("episodes solved", Some((0.0, 1.0)), |curve| &curve.success));
     }
-    let picture = Picture { title: title.into(), columns: 1, panels, notes: Vec::new() };
-    chart::draw(&picture, stem)
+    let chart = Chart { title: title.into(), columns: 1, panels, notes: Vec::new() };
+    chart::draw(&chart, stem)
 }
 
-/// The run's folder name is its label.
-pub fn label(path: &Path) -> String {
+/// Name of a run: its folder's.
+pub(crate) fn run_name(path: &Path) -> String {
     let folder = if path.is_dir() { Some(path) } else { path.parent() };
     folder
         .and_then(Path::file_name)
@@ -117,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_read_and_drawn_as_both_pictures() {
+    fn a_run_is_read_and_drawn_as_both_files() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = run(folder.path(), "mine", "100,1,0.25,0.2\n200,2,,\n300,3,1.0,1.0\n");
         let curve = Curve::read(&path).expect("a curve");
@@ -127,9 +136,9 @@ mod tests {
         assert_eq!((curve.env_steps, curve.updates), (300.0, 3.0));
         let paths = draw(&[curve], "recall", &folder.path().join("plots/v1.5")).expect("drawn");
         assert!(paths[0].ends_with("v1.5.png"), "{}", paths[0].display());
-        let png = std::fs::read(&paths[0]).expect("a picture");
+        let png = std::fs::read(&paths[0]).expect("a file");
         assert!(png.starts_with(b"\x89PNG") && png.len() > 5_000);
-        let svg = std::fs::read_to_string(&paths[1]).expect("a picture");
+        let svg = std::fs::read_to_string(&paths[1]).expect("a file");
         assert!(svg.contains("episode return") && svg.contains("episodes solved"));
     }
 

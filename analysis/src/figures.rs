@@ -1,35 +1,37 @@
-//! The pictures of a comparison: learning curves, and what came of them over lengths.
+//! Figures of a comparison: learning curves, and final scores over lengths.
 
-use crate::chart::{Kind, Line, Panel, Picture, Scale};
-use crate::comparison::{Comparison, Group, Member};
-use crate::keys::short_name;
+use crate::chart::{Chart, Panel, Series, Style, XAxis};
+
+use crate::comparison::Comparison;
+use crate::group::{Group, Member};
+use crate::grouping::short_name;
 use crate::question::Measure;
 use crate::statistics::{interpolate, mean};
 
 /// Points of a common grid.
 const GRID: usize = 300;
 
-/// Learning curves: a panel for each task, a line for each hue, mean and 95 % interval over seeds.
-pub(crate) fn learning_curves(comparison: &Comparison<'_>, title: &str) -> Picture {
+/// Learning curves: a panel for each task, a curve for each hue, mean and 95 % interval over seeds.
+pub(crate) fn learning_curves(comparison: &Comparison<'_>, title: &str) -> Chart {
     let tasks = distinct(comparison, Group::task);
     let panels: Vec<Panel> = tasks
         .into_iter()
         .map(|(task, groups)| Panel {
             title: task,
             x_name: "env steps".into(),
-            x: Scale::Linear,
+            x: XAxis::Linear,
             y_name: comparison.measure_name().into(),
             range: comparison.range(),
-            lines: groups.iter().flat_map(|group| curves(comparison, group)).collect(),
-            levels: comparison.levels(&groups),
+            series: groups.iter().flat_map(|group| curves(comparison, group)).collect(),
+            references: comparison.reference_lines(&groups),
         })
         .collect();
     let columns = columns(panels.len());
-    Picture { title: title.into(), columns, panels, notes: comparison.notes() }
+    Chart { title: title.into(), columns, panels, notes: comparison.notes() }
 }
 
-/// What seeds came to over the x axis; `None` where nothing is to be an x axis.
-pub(crate) fn aggregate(comparison: &Comparison<'_>, title: &str) -> Option<Picture> {
+/// Final scores of seeds over the x axis; `None` where nothing is to be an x axis.
+pub(crate) fn aggregate(comparison: &Comparison<'_>, title: &str) -> Option<Chart> {
     let mut panels: Vec<Panel> = Vec::new();
     for (name, groups) in distinct(comparison, |group| group.panel.clone()) {
         let on_axis: Vec<&Group<'_>> =
@@ -44,14 +46,14 @@ pub(crate) fn aggregate(comparison: &Comparison<'_>, title: &str) -> Option<Pict
         panels.push(Panel {
             title: name,
             x_name: short_name(key),
-            x: Scale::Values(values),
+            x: XAxis::Values(values),
             y_name: match comparison.measure {
                 Measure::Return => "final episode return".into(),
                 Measure::Success => "episodes solved at the end".into(),
             },
             range: comparison.range(),
-            lines: over_x(comparison, &on_axis),
-            levels: comparison.levels(&on_axis),
+            series: over_x(comparison, &on_axis),
+            references: comparison.reference_lines(&on_axis),
         });
     }
     if panels.is_empty() {
@@ -60,7 +62,7 @@ pub(crate) fn aggregate(comparison: &Comparison<'_>, title: &str) -> Option<Pict
     let columns = columns(panels.len());
     let mut notes = comparison.notes();
     notes.insert(0, "each seed counts with the mean of the last 5% of its rows".into());
-    Some(Picture { title: title.into(), columns, panels, notes })
+    Some(Chart { title: title.into(), columns, panels, notes })
 }
 
 fn columns(panels: usize) -> usize {
@@ -87,14 +89,14 @@ fn distinct<'a, 'b>(
     found
 }
 
-/// The mean curve of a group's seeds, and one line for each of them that ended early.
-fn curves(comparison: &Comparison<'_>, group: &Group<'_>) -> Vec<Line> {
+/// The mean curve of a group's seeds, and one series for each of them that ended early.
+fn curves(comparison: &Comparison<'_>, group: &Group<'_>) -> Vec<Series> {
     let label = match group.members.len() {
         1 if comparison.groups.len() == 1 => group.members[0].run.name.clone(),
         _ => comparison.hues[group.hue].clone(),
     };
     let mut mean_curve =
-        Line { label: Some(label), index: group.hue, kind: Kind::Curve, ..Line::default() };
+        Series { label: Some(label), index: group.hue, style: Style::Curve, ..Series::default() };
     let rows: Vec<Vec<(f64, f64)>> = group.members.iter().map(to_the_end).collect();
     for x in grid(group, &rows) {
         let values: Vec<f64> = rows.iter().filter_map(|rows| interpolate(rows, x)).collect();
@@ -102,12 +104,12 @@ fn curves(comparison: &Comparison<'_>, group: &Group<'_>) -> Vec<Line> {
         mean_curve.points.push((x, estimate.value));
         mean_curve.spread.extend(estimate.interval.map(|(low, high)| (x, low, high)));
     }
-    let cut_off = group.members.iter().filter(|member| member.ended_early()).map(|member| Line {
+    let cut_off = group.members.iter().filter(|member| member.ended_early()).map(|member| Series {
         label: None,
         index: group.hue,
         points: member.rows.clone(),
-        kind: Kind::CutOff,
-        ..Line::default()
+        style: Style::CutOff,
+        ..Series::default()
     });
     std::iter::once(mean_curve).chain(cut_off).collect()
 }
@@ -124,7 +126,7 @@ fn to_the_end(member: &Member<'_>) -> Vec<(f64, f64)> {
     rows
 }
 
-/// From where all seeds have begun to where the first one that was not cut off ends.
+/// Grid from where all seeds have begun to where the first one that was not cut off ends.
 fn grid(group: &Group<'_>, rows: &[Vec<(f64, f64)>]) -> Vec<f64> {
     let last = |rows: &Vec<(f64, f64)>| rows[rows.len() - 1].0;
     let longest = rows.iter().map(last).fold(0.0, f64::max);
@@ -141,23 +143,23 @@ fn grid(group: &Group<'_>, rows: &[Vec<(f64, f64)>]) -> Vec<f64> {
     points
 }
 
-/// A line for each hue, in the order of hues.
-fn over_x(comparison: &Comparison<'_>, groups: &[&Group<'_>]) -> Vec<Line> {
-    let mut lines: Vec<Line> = Vec::new();
+/// A series for each hue, in the order of hues.
+fn over_x(comparison: &Comparison<'_>, groups: &[&Group<'_>]) -> Vec<Series> {
+    let mut all: Vec<Series> = Vec::new();
     for (index, hue) in comparison.hues.iter().enumerate() {
-        let mut line =
-            Line { label: Some(hue.clone()), index, kind: Kind::Marked, ..Line::default() };
+        let mut series =
+            Series { label: Some(hue.clone()), index, style: Style::Marked, ..Series::default() };
         for group in groups.iter().filter(|group| group.hue == index) {
             let Some((_, x)) = group.x else { continue };
             let end = group.end();
-            line.points.push((x, end.value));
-            line.spread.extend(end.interval.map(|(low, high)| (x, low, high)));
+            series.points.push((x, end.value));
+            series.spread.extend(end.interval.map(|(low, high)| (x, low, high)));
         }
-        if !line.points.is_empty() {
-            lines.push(line);
+        if !series.points.is_empty() {
+            all.push(series);
         }
     }
-    lines
+    all
 }
 
 #[cfg(test)]
@@ -184,17 +186,17 @@ mod tests {
     fn a_mean_curve_has_a_band_and_goes_on_a_grid() {
         let runs = runs();
         let comparison = Comparison::new(&runs, &Question::default()).unwrap();
-        let picture = learning_curves(&comparison, "recall");
-        let titles: Vec<&str> = picture.panels.iter().map(|p| p.title.as_str()).collect();
+        let chart = learning_curves(&comparison, "recall");
+        let titles: Vec<&str> = chart.panels.iter().map(|p| p.title.as_str()).collect();
         assert_eq!(titles, ["delay 20", "delay 50"]);
-        let line = &picture.panels[0].lines[0];
+        let line = &chart.panels[0].series[0];
         assert_eq!((line.points.len(), line.spread.len()), (300, 300));
         let (x, y) = line.points[299];
         assert!((x - 1_000.0).abs() < 1e-9 && (y - 0.9).abs() < 1e-9, "{x} {y}");
         // Two seeds, 0.1 from their mean: 12.706 times 0.1.
         let (_, low, high) = line.spread[299];
         assert!((low - (0.9 - 1.2706)).abs() < 1e-3 && (high - (0.9 + 1.2706)).abs() < 1e-3);
-        assert!(picture.panels[0].lines[1].spread.is_empty(), "one seed has no band");
+        assert!(chart.panels[0].series[1].spread.is_empty(), "one seed has no band");
     }
 
     #[test]
@@ -203,10 +205,10 @@ mod tests {
         runs[1].training.success.truncate(40);
         runs[1].training.env_steps = 400.0;
         let comparison = Comparison::new(&runs, &Question::default()).unwrap();
-        let picture = learning_curves(&comparison, "recall");
-        let lines = &picture.panels[0].lines;
-        let (mean, cut) = (&lines[0], &lines[1]);
-        assert_eq!(cut.kind, Kind::CutOff);
+        let chart = learning_curves(&comparison, "recall");
+        let series = &chart.panels[0].series;
+        let (mean, cut) = (&series[0], &series[1]);
+        assert_eq!(cut.style, Style::CutOff);
         let &(x, y) = cut.points.last().unwrap();
         assert!(x == 400.0 && (y - 0.32).abs() < 1e-9, "{x} {y}");
         assert_eq!(mean.points.last(), Some(&(1_000.0, 1.0)));
@@ -218,8 +220,8 @@ mod tests {
         let mut runs = runs();
         runs[1].training.success.truncate(70);
         let comparison = Comparison::new(&runs, &Question::default()).unwrap();
-        let picture = learning_curves(&comparison, "recall");
-        let line = &picture.panels[0].lines[0];
+        let chart = learning_curves(&comparison, "recall");
+        let line = &chart.panels[0].series[0];
         let &(x, y) = line.points.last().unwrap();
         assert!(x == 1_000.0 && (y - (1.0 + 0.56) / 2.0).abs() < 1e-9, "{x} {y}");
         assert_eq!(line.spread.len(), 300);
@@ -229,13 +231,13 @@ mod tests {
     fn ends_are_drawn_over_lengths() {
         let runs = runs();
         let comparison = Comparison::new(&runs, &Question::default()).unwrap();
-        let picture = aggregate(&comparison, "recall").unwrap();
-        let panel = &picture.panels[0];
-        assert_eq!(panel.x, Scale::Values(vec![20.0, 50.0]));
-        let xs: Vec<f64> = panel.lines[0].points.iter().map(|&(x, _)| x).collect();
+        let chart = aggregate(&comparison, "recall").unwrap();
+        let panel = &chart.panels[0];
+        assert_eq!(panel.x, XAxis::Values(vec![20.0, 50.0]));
+        let xs: Vec<f64> = panel.series[0].points.iter().map(|&(x, _)| x).collect();
         assert_eq!(xs, [20.0, 50.0]);
-        assert!((panel.lines[0].points[0].1 - 0.882).abs() < 1e-9);
-        assert_eq!(panel.lines[0].spread.len(), 1);
+        assert!((panel.series[0].points[0].1 - 0.882).abs() < 1e-9);
+        assert_eq!(panel.series[0].spread.len(), 1);
         let one_length = &runs[..2];
         let comparison = Comparison::new(one_length, &Question::default()).unwrap();
         assert!(aggregate(&comparison, "recall").is_none());

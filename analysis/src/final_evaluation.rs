@@ -1,47 +1,49 @@
-//! Final evaluation: the table in a run's folder that keeps what its policy scored when training had
-//! ended. One row: `env_steps`, `episodes`, and what they came to.
+//! Final evaluation: the table of greedy episodes after a run's end. One row: `env_steps`,
+//! `episodes`, and their mean scores.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// The table's name in a run's folder.
+/// Name of the table in a run's folder.
 pub const FILE: &str = "final-evaluation.csv";
 
-/// What a kept score says of its evaluation.
+/// Size of a final evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// After so many env steps.
+pub struct FinalEvaluation {
+    /// Env steps of the run before it.
     pub env_steps: u64,
-    /// Of so many episodes.
+    /// Episodes that were played.
     pub episodes: usize,
 }
 
-/// Keeps `columns` in the run's folder, as scored after `env_steps`.
+/// Writes the table into a run's folder: `columns` as scored after `env_steps`.
 pub fn write(folder: &Path, env_steps: u64, columns: &[(&str, Option<f64>)]) -> Result<()> {
-    let mut names = vec!["env_steps"];
-    let mut values = vec![env_steps.to_string()];
-    for (name, value) in columns {
-        names.push(name);
-        values.push(value.map_or_else(String::new, |value| value.to_string()));
-    }
     let path = folder.join(FILE);
     // Beside and renamed, so that half a score is never read.
     let beside = path.with_extension("csv.new");
-    let text = format!("{}\n{}\n", names.join(","), values.join(","));
-    std::fs::write(&beside, text)
-        .and_then(|()| std::fs::rename(&beside, &path))
-        .with_context(|| format!("cannot write {}", path.display()))
+    let write = || -> Result<()> {
+        let mut table = csv::Writer::from_path(&beside)?;
+        let names = columns.iter().map(|(name, _)| *name);
+        table.write_record(std::iter::once("env_steps").chain(names))?;
+        let score = |score: &Option<f64>| score.map_or_else(String::new, |score| score.to_string());
+        let scores = columns.iter().map(|(_, value)| score(value));
+        table.write_record(std::iter::once(env_steps.to_string()).chain(scores))?;
+        table.flush()?;
+        Ok(fs::rename(&beside, &path)?)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// What [`write`] kept in a run's folder, if it did.
-pub fn read(folder: &Path) -> Option<Kept> {
+/// Reads the table in a run's folder, if there is one.
+pub fn read(folder: &Path) -> Option<FinalEvaluation> {
     let mut reader = csv::Reader::from_path(folder.join(FILE)).ok()?;
     let headers = reader.headers().ok()?.clone();
     let row = reader.records().next()?.ok()?;
     let column = |name: &str| row.get(headers.iter().position(|header| header == name)?);
     let env_steps = column("env_steps")?.parse().ok()?;
-    Some(Kept { env_steps, episodes: column("episodes")?.parse().ok()? })
+    Some(FinalEvaluation { env_steps, episodes: column("episodes")?.parse().ok()? })
 }
 
 #[cfg(test)]
@@ -56,7 +58,7 @@ mod tests {
         let columns =
             [("episodes", Some(1.0)), ("episode_return", Some(1.0)), ("success", Some(1.0))];
         write(folder.path(), 640, &columns).unwrap();
-        assert_eq!(read(folder.path()), Some(Kept { env_steps: 640, episodes: 1 }));
+        assert_eq!(read(folder.path()), Some(FinalEvaluation { env_steps: 640, episodes: 1 }));
         let curve = Curve::table(&folder.path().join(FILE)).unwrap();
         assert_eq!((curve.returns, curve.success), (vec![(640.0, 1.0)], vec![(640.0, 1.0)]));
     }

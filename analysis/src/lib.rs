@@ -1,10 +1,18 @@
 //! Analysis of runs: from the folders that training leaves to tables and charts.
 //!
-//! [`compare`] answers a [`Question`] about any set of runs. In reading order: [`curves`] reads one
-//! table of a run, `runs` finds and reads run folders, `keys` decides by which settings runs are
-//! told apart, `comparison` groups them, [`statistics`] says how sure one can be; `figures`,
-//! `intervals` and `table` show it, and [`chart`] draws. [`final_evaluation`] is the one table that
-//! is also written here.
+//! [`compare`] answers a [`Question`] about any set of runs. In reading order:
+//!
+//! ```text
+//! read     curves            one table of a run         final_evaluation  the score at its end
+//!          runs              run folders
+//! group    grouping          settings as hue, panel and x axis
+//!          group             the seeds of one hue on one task
+//!          comparison        all groups
+//!          statistics        means and their intervals
+//! show     figures           learning curves, final scores over lengths
+//!          intervals         inter-quartile means       table             CSV and Markdown
+//!          chart             drawing, as PNG and SVG
+//! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -12,21 +20,23 @@ pub mod statistics;
 
 pub mod chart;
 
+mod question;
+
 pub mod curves;
 
 pub mod final_evaluation;
 
 mod runs;
 
-mod question;
+mod grouping;
 
-mod keys;
+mod group;
 
 mod comparison;
 
-mod intervals;
-
 mod figures;
+
+mod intervals;
 
 mod table;
 
@@ -35,28 +45,27 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use self::comparison::Comparison;
-use self::intervals::{Intervals, Row};
-pub use self::question::{Measure, Question, Source};
+pub use self::question::{EpisodeSource, Measure, Question};
 use self::runs::Run;
-pub use self::runs::{Known, Worlds};
+pub use self::runs::{ReferenceScores, ReferenceScoresOf};
 
-/// What a comparison came to.
+/// Output of a comparison.
 #[derive(Clone, Debug)]
-pub struct Summary {
+pub struct Output {
     /// The table, in Markdown.
     pub table: String,
     /// Every file that was written: tables, then charts.
     pub files: Vec<PathBuf>,
 }
 
-/// Draws all runs in `folders` into the folder `out`. `worlds` says what is known of a world.
+/// Compares all runs in `folders`, and writes tables and charts into the folder `out`.
 pub fn compare(
     folders: &[PathBuf],
     question: &Question,
-    worlds: Worlds<'_>,
+    scores_of: ReferenceScoresOf<'_>,
     out: &Path,
-) -> Result<Summary> {
-    let runs = runs::find(folders, worlds)?;
+) -> Result<Output> {
+    let runs = runs::find(folders, scores_of)?;
     let comparison = Comparison::new(&runs, question)?;
     let title = question.title.clone().unwrap_or_else(|| title(&runs));
     let (table, tables) = table::write(&comparison, out)?;
@@ -66,39 +75,13 @@ pub fn compare(
     if let Some(aggregate) = figures::aggregate(&comparison, &title) {
         files.extend(chart::draw(&aggregate, &out.join("aggregate"))?);
     }
-    if let Some(intervals) = iqm(&comparison, &title) {
+    if let Some(intervals) = intervals::over_tasks(&comparison, &title) {
         files.extend(intervals.draw(&out.join("iqm"))?);
     }
-    Ok(Summary { table, files })
+    Ok(Output { table, files })
 }
 
-/// Inter-quartile means of all hues over their tasks; `None` where there is nothing to compare.
-fn iqm(comparison: &Comparison<'_>, title: &str) -> Option<Intervals> {
-    let rows: Option<Vec<Row>> = (0..comparison.hues.len())
-        .map(|index| {
-            let (estimate, tasks) = comparison.over_tasks(index)?;
-            let label = match tasks {
-                1 => comparison.hues[index].clone(),
-                _ => format!("{} ({tasks} tasks)", comparison.hues[index]),
-            };
-            Some(Row { label, index, estimate })
-        })
-        .collect();
-    let rows = rows.filter(|rows| rows.len() > 1)?;
-    let note = "inter-quartile mean over seeds and tasks, with the 95% interval of a stratified \
-                bootstrap (Agarwal et al. 2021)";
-    let mut notes = vec![note.to_owned()];
-    notes.extend(comparison.notes().into_iter().skip(1));
-    Some(Intervals {
-        title: title.into(),
-        name: format!("{} at the end, {comparison}", comparison.measure_name()),
-        range: comparison.range(),
-        rows,
-        notes,
-    })
-}
-
-/// The worlds' names.
+/// Title where none is given: the worlds' names.
 fn title(runs: &[Run]) -> String {
     let mut names: Vec<&str> = runs.iter().filter_map(|run| run.setting("env.name")).collect();
     names.sort_unstable();

@@ -1,9 +1,9 @@
-//! Question: what is asked of a set of runs, by flags or by a sweep's file.
+//! Question that a comparison answers, from flags or from a sweep's file.
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
-/// What is asked of the runs. In a sweep's file these are the keys of `[plot]`.
+/// Question about runs. In a sweep's file these are the keys of `[plot]`.
 #[derive(Args, Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Question {
@@ -18,37 +18,37 @@ pub struct Question {
     /// only other one]
     #[arg(long, value_name = "KEY")]
     pub x: Option<String>,
-    /// What is measured of an episode [default: success where all worlds can tell]
+    /// Score of an episode [default: success where all worlds can tell]
     #[arg(long, value_enum)]
     pub measure: Option<Measure>,
     /// Episodes of training or greedy ones in between [default: evaluation where all runs have it]
     #[arg(long, value_enum)]
-    pub source: Option<Source>,
-    /// What counts as having learned [default: 0.95 of the best, where that is known]
+    pub source: Option<EpisodeSource>,
+    /// Score that counts as having learned [default: 0.95 of the best, where that is known]
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub threshold: Option<f64>,
     /// Average each curve over so many rows [default: 1]
     #[arg(long, value_name = "N")]
     pub smooth: Option<usize>,
-    /// What stands above the pictures [default: the world's name]
+    /// Title above the charts [default: the world's name]
     #[arg(long, value_name = "TEXT")]
     pub title: Option<String>,
 }
 
-/// What is measured of an episode.
+/// Score of an episode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Measure {
     /// Its return.
     Return,
-    /// Whether it was solved.
+    /// 1 if it was solved, else 0.
     Success,
 }
 
-/// Whose episodes are measured.
+/// Episodes that are measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Source {
+pub enum EpisodeSource {
     /// Those of training, with exploration: progress.csv.
     Training,
     /// Greedy ones in between: evaluations.csv.

@@ -1,4 +1,4 @@
-//! The runs that are compared: found in folders, read from what training left there.
+//! Runs: found in folders, read from the files that training left there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,11 @@ use toml::{Table, Value};
 
 use crate::curves::{self, Curve};
 use crate::final_evaluation;
+use crate::question::EpisodeSource;
 
 /// The table of evaluations that a run makes while it trains.
 const EVALUATIONS: &str = "evaluations.csv";
-/// How deep below a given folder runs are sought.
+/// Depth to which runs are sought below a given folder.
 const DEPTH: usize = 4;
 
 /// One run.
@@ -23,36 +24,36 @@ pub(crate) struct Run {
     /// Its resolved configuration: every key with its value, in the order of the file. The names of
     /// its parts are `env`, `rl` and `seq`, its own name is `run`. Empty where it left none.
     pub(crate) settings: Vec<(String, String)>,
-    /// What its episodes came to in training.
+    /// Its episodes of training.
     pub(crate) training: Curve,
-    /// What its evaluations while training came to.
+    /// Its evaluations while training.
     pub(crate) evaluation: Option<Curve>,
-    /// What it scored in the greedy episodes after its end.
+    /// Its greedy episodes after the end.
     pub(crate) after: Option<Curve>,
     /// Env steps that it was to take.
     pub(crate) budget: Option<f64>,
-    /// What its world is known to allow.
-    pub(crate) known: Known,
+    /// Scores that its world is known to allow.
+    pub(crate) references: ReferenceScores,
 }
 
-/// What is known of a world without any training.
+/// Scores that are known of a world without any training; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Known {
+pub struct ReferenceScores {
     /// The return of an optimal policy.
     pub optimum: Option<f64>,
     /// The share of episodes that the best policy without memory solves.
     pub memoryless: Option<f64>,
 }
 
-/// What is known of a world, from the `[env]` section of a run's configuration.
-pub type Worlds<'a> = &'a dyn Fn(&Table) -> Known;
+/// Reference scores of a world, from the `[env]` section of a run's configuration.
+pub type ReferenceScoresOf<'a> = &'a dyn Fn(&Table) -> ReferenceScores;
 
 impl Run {
     /// Reads a run's folder, or a `progress.csv` itself.
-    fn read(path: &Path, worlds: Worlds<'_>) -> Result<Run> {
+    fn read(path: &Path, scores_of: ReferenceScoresOf<'_>) -> Result<Run> {
         let file = if path.is_dir() { path.join("progress.csv") } else { path.to_path_buf() };
         let folder = file.parent().unwrap_or(Path::new("."));
-        let name = curves::label(path);
+        let name = curves::run_name(path);
         let training = Curve::table(&file)?;
         let optional = |name: &str| {
             let file = folder.join(name);
@@ -67,16 +68,16 @@ impl Run {
             evaluation,
             after,
             budget: None,
-            known: Known::default(),
+            references: ReferenceScores::default(),
         };
         let config = folder.join("config.toml");
         if config.exists() {
-            run.configure(&config, worlds)?;
+            run.configure(&config, scores_of)?;
         }
         Ok(run)
     }
 
-    fn configure(&mut self, file: &Path, worlds: Worlds<'_>) -> Result<()> {
+    fn configure(&mut self, file: &Path, scores_of: ReferenceScoresOf<'_>) -> Result<()> {
         let text =
             fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let table: Table =
@@ -87,19 +88,27 @@ impl Run {
         }));
         self.budget = self.setting("run.env_steps").and_then(|steps| steps.parse().ok());
         let env = table.get("env").and_then(Value::as_table);
-        self.known = env.map(worlds).unwrap_or_default();
+        self.references = env.map(scores_of).unwrap_or_default();
         Ok(())
     }
 
-    /// The value of a key of its configuration.
+    /// Its curve of these episodes.
+    pub(crate) fn curve(&self, source: EpisodeSource) -> Option<&Curve> {
+        match source {
+            EpisodeSource::Training => Some(&self.training),
+            EpisodeSource::Evaluation => self.evaluation.as_ref(),
+        }
+    }
+
+    /// Value of a key of its configuration.
     pub(crate) fn setting(&self, key: &str) -> Option<&str> {
         self.settings.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 }
 
-/// All runs in the given folders: each is a run, or holds runs. In the order of their names within
+/// Finds all runs in the given folders: each is a run, or holds runs. In the order of their names within
 /// each folder.
-pub(crate) fn find(paths: &[PathBuf], worlds: Worlds<'_>) -> Result<Vec<Run>> {
+pub(crate) fn find(paths: &[PathBuf], scores_of: ReferenceScoresOf<'_>) -> Result<Vec<Run>> {
     let mut runs: Vec<PathBuf> = Vec::new();
     for path in paths {
         let before = runs.len();
@@ -115,7 +124,7 @@ pub(crate) fn find(paths: &[PathBuf], worlds: Worlds<'_>) -> Result<Vec<Run>> {
         seen.push(path);
         new
     });
-    runs.iter().map(|path| Run::read(path, worlds)).collect()
+    runs.iter().map(|path| Run::read(path, scores_of)).collect()
 }
 
 fn walk(path: &Path, depth: usize, runs: &mut Vec<PathBuf>) -> Result<()> {
@@ -161,7 +170,7 @@ pub(crate) mod tests {
             evaluation: None,
             after: None,
             budget: Some(1_000.0),
-            known: Known::default(),
+            references: ReferenceScores::default(),
         }
     }
 
@@ -169,9 +178,9 @@ pub(crate) mod tests {
         seq = \"lstm\"\n[run]\nseed = 3\nenv_steps = 500\n[env]\nname = \"recall\"\ndelay = 20\n\
         choices = 4\n[seq.memory]\nname = \"lstm\"\n";
 
-    fn known(env: &Table) -> Known {
+    fn scores(env: &Table) -> ReferenceScores {
         assert_eq!(env["delay"], 20.into());
-        Known { optimum: Some(1.0), memoryless: Some(0.25) }
+        ReferenceScores { optimum: Some(1.0), memoryless: Some(0.25) }
     }
 
     fn leave(folder: &Path, files: &[(&str, &str)]) {
@@ -197,7 +206,7 @@ pub(crate) mod tests {
             ],
         );
         leave(&root.path().join("sweep/a-seed1"), &[("progress.csv", progress)]);
-        let runs = find(&[root.path().join("sweep"), run], &known).unwrap();
+        let runs = find(&[root.path().join("sweep"), run], &scores).unwrap();
         let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
         assert_eq!(names, ["a-seed1", "b-seed1"]);
         let run = &runs[1];
@@ -205,7 +214,7 @@ pub(crate) mod tests {
         assert_eq!(run.setting("env.delay"), Some("20"));
         assert_eq!(run.setting("seq.memory.name"), Some("lstm"));
         assert_eq!(run.budget, Some(500.0));
-        assert_eq!(run.known, Known { optimum: Some(1.0), memoryless: Some(0.25) });
+        assert_eq!(run.references, ReferenceScores { optimum: Some(1.0), memoryless: Some(0.25) });
         assert_eq!(run.evaluation.as_ref().unwrap().returns, [(5.0, 0.25)]);
         assert_eq!(run.after.as_ref().unwrap().returns, [(10.0, 1.0)]);
         assert_eq!((run.training.updates, run.training.seconds), (1.0, 2.5));
@@ -214,9 +223,9 @@ pub(crate) mod tests {
     #[test]
     fn a_folder_without_runs_is_named() {
         let root = tempfile::tempdir().unwrap();
-        let error = find(&[root.path().to_path_buf()], &known).unwrap_err().to_string();
+        let error = find(&[root.path().to_path_buf()], &scores).unwrap_err().to_string();
         assert!(error.contains("holds none") && error.contains("progress.csv"), "{error}");
         let missing = root.path().join("nowhere");
-        assert!(find(&[missing], &known).unwrap_err().to_string().contains("nowhere"));
+        assert!(find(&[missing], &scores).unwrap_err().to_string().contains("nowhere"));
     }
 }

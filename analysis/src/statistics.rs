@@ -1,8 +1,10 @@
-//! What several runs say together: means, inter-quartile means, and how sure one can be of them.
+//! Statistics over runs: means, inter-quartile means, and their intervals.
 //!
 //! Pure functions of numbers. Intervals are of 95 %: Student's t where seeds are repeats of one
 //! experiment, a stratified bootstrap where several tasks are taken together (Agarwal et al. 2021,
 //! <https://arxiv.org/abs/2108.13264>).
+
+use std::fmt;
 
 use engram_mdp::Seed;
 use rand::RngExt;
@@ -14,6 +16,27 @@ pub struct Estimate {
     pub value: f64,
     /// The interval's ends; none where there is only one number to judge by.
     pub interval: Option<(f64, f64)>,
+}
+
+impl Estimate {
+    /// In words, as in `0.870 ± 0.050`.
+    pub fn plus_minus(&self) -> String {
+        match self.interval {
+            Some((low, high)) => format!("{:.3} ± {:.3}", self.value, (high - low) / 2.0),
+            None => format!("{:.3}", self.value),
+        }
+    }
+}
+
+/// As in `0.870 [0.750, 0.940]`.
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.value)?;
+        match self.interval {
+            Some((low, high)) => write!(f, " [{low:.3}, {high:.3}]"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Resamples of a bootstrap.

@@ -1,4 +1,4 @@
-//! A comparison as a table: CSV for programs, Markdown for people.
+//! Table of a comparison: CSV for programs, Markdown for people.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use engram_service::format;
 
-use crate::comparison::{Comparison, Group, numbers};
-use crate::intervals::in_words;
+use crate::comparison::Comparison;
+use crate::group::Group;
 use crate::runs::Run;
 use crate::statistics::{Estimate, mean, median, stratified_iqm};
 
 /// One group in numbers.
-struct Row<'a> {
+struct TableRow<'a> {
     panel: &'a str,
     x: Option<f64>,
     hue: &'a str,
@@ -52,8 +52,8 @@ const COLUMNS: [&str; 19] = [
 /// Writes `table.csv` and `table.md` into the folder; returns the Markdown and both paths.
 pub(crate) fn write(comparison: &Comparison<'_>, folder: &Path) -> Result<(String, [PathBuf; 2])> {
     let (csv, markdown) = (folder.join("table.csv"), folder.join("table.md"));
-    let rows: Vec<Row<'_>> =
-        comparison.groups.iter().map(|group| Row::new(comparison, group)).collect();
+    let rows: Vec<TableRow<'_>> =
+        comparison.groups.iter().map(|group| TableRow::new(comparison, group)).collect();
     let text = in_markdown(comparison, &rows);
     let cannot = |path: &Path| format!("cannot write {}", path.display());
     fs::create_dir_all(folder).with_context(|| cannot(folder))?;
@@ -62,7 +62,7 @@ pub(crate) fn write(comparison: &Comparison<'_>, folder: &Path) -> Result<(Strin
     Ok((text, [csv, markdown]))
 }
 
-impl<'a> Row<'a> {
+impl<'a> TableRow<'a> {
     fn new(comparison: &'a Comparison<'_>, group: &'a Group<'_>) -> Self {
         let of = |number: &dyn Fn(&Run) -> f64| -> Vec<f64> {
             group.members.iter().map(|member| number(member.run)).collect()
@@ -73,11 +73,11 @@ impl<'a> Row<'a> {
             .members
             .iter()
             .map(|member| {
-                let rows = numbers(member.run.after.as_ref()?, comparison.measure);
+                let rows = member.run.after.as_ref()?.scores(comparison.measure);
                 rows.last().map(|&(_, score)| score)
             })
             .collect();
-        Row {
+        TableRow {
             panel: &group.panel,
             x: group.x.as_ref().map(|&(_, x)| x),
             hue: &comparison.hues[group.hue],
@@ -94,7 +94,7 @@ impl<'a> Row<'a> {
     }
 }
 
-fn write_csv(rows: &[Row<'_>], path: &Path) -> Result<()> {
+fn write_csv(rows: &[TableRow<'_>], path: &Path) -> Result<()> {
     let mut file = csv::Writer::from_path(path)?;
     file.write_record(COLUMNS)?;
     for row in rows {
@@ -120,7 +120,7 @@ fn write_csv(rows: &[Row<'_>], path: &Path) -> Result<()> {
     Ok(file.flush()?)
 }
 
-fn in_markdown(comparison: &Comparison<'_>, rows: &[Row<'_>]) -> String {
+fn in_markdown(comparison: &Comparison<'_>, rows: &[TableRow<'_>]) -> String {
     let named = rows.iter().any(|row| !row.panel.is_empty());
     let lengths = rows.iter().any(|row| row.x.is_some());
     let after = rows.iter().any(|row| row.after.is_some());
@@ -147,9 +147,9 @@ fn in_markdown(comparison: &Comparison<'_>, rows: &[Row<'_>]) -> String {
         };
         cells.push(row.hue.to_owned());
         cells.push(format!("{}{early}", row.seeds));
-        cells.push(plus_minus(&row.end));
-        cells.push(in_words(&row.iqm));
-        cells.extend(after.then(|| row.after.map_or_else(dash, |after| plus_minus(&after))));
+        cells.push(row.end.plus_minus());
+        cells.push(row.iqm.to_string());
+        cells.extend(after.then(|| row.after.map_or_else(dash, |after| after.plus_minus())));
         cells.extend(row.reached.map(|(count, steps)| match steps.is_finite() {
             true => format!("{} ({count}/{})", format::number(steps), row.seeds),
             false => format!("– ({count}/{})", row.seeds),
@@ -164,14 +164,13 @@ fn in_markdown(comparison: &Comparison<'_>, rows: &[Row<'_>]) -> String {
     text + &footnotes(comparison)
 }
 
-/// Inter-quartile means over all tasks, where there are several, and what must be known.
+/// Inter-quartile means over all tasks, where there are several, and the notes.
 fn footnotes(comparison: &Comparison<'_>) -> String {
     let mut text = String::from("\n");
     for (index, hue) in comparison.hues.iter().enumerate() {
         match comparison.over_tasks(index) {
             Some((estimate, tasks)) if tasks > 1 => {
-                let words = in_words(&estimate);
-                text += &format!("- IQM of {hue} over {tasks} tasks: {words}\n");
+                text += &format!("- IQM of {hue} over {tasks} tasks: {estimate}\n");
             }
             _ => {}
         }
@@ -190,13 +189,6 @@ fn line(cells: &[String]) -> String {
 
 fn dash() -> String {
     "–".into()
-}
-
-fn plus_minus(estimate: &Estimate) -> String {
-    match estimate.interval {
-        Some((low, high)) => format!("{:.3} ± {:.3}", estimate.value, (high - low) / 2.0),
-        None => format!("{:.3}", estimate.value),
-    }
 }
 
 #[cfg(test)]

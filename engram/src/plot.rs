@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use engram_analysis::{Known, Question};
+use engram_analysis::{Question, ReferenceScores};
 use engram_envs::EnvConfig;
 use toml::Table;
 
@@ -15,7 +15,7 @@ pub(crate) struct PlotArgs {
     /// Folders of runs, folders that hold such folders, or progress.csv files
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// The folder for pictures and tables [default: plots in the first RUN]
+    /// The folder for charts and tables [default: plots in the first RUN]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -35,18 +35,21 @@ pub(crate) fn run(args: &PlotArgs) -> Result<()> {
 /// Draws all runs in `folders` into the folder `out`; prints the table and where everything is.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn compare(folders: &[PathBuf], question: &Question, out: &Path) -> Result<()> {
-    let summary = engram_analysis::compare(folders, question, &known, out)?;
-    println!("{}", summary.table);
-    for file in &summary.files {
+    let output = engram_analysis::compare(folders, question, &reference_scores, out)?;
+    println!("{}", output.table);
+    for file in &output.files {
         println!("{}", file.display());
     }
     Ok(())
 }
 
-/// What is known of a world. Of one of another release, which may have other keys, nothing is.
-fn known(env: &Table) -> Known {
-    let Ok(env) = EnvConfig::from_table(env.clone()) else { return Known::default() };
-    Known { optimum: env.optimum().map(f64::from), memoryless: env.memoryless().map(f64::from) }
+/// Reference scores of an environment; none for one of another release, which may have other keys.
+fn reference_scores(env: &Table) -> ReferenceScores {
+    let Ok(env) = EnvConfig::from_table(env.clone()) else { return ReferenceScores::default() };
+    ReferenceScores {
+        optimum: env.optimum().map(f64::from),
+        memoryless: env.memoryless().map(f64::from),
+    }
 }
 
 #[cfg(test)]
@@ -54,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_of_runs_becomes_pictures_and_tables() {
+    fn a_folder_of_runs_becomes_charts_and_tables() {
         let root = tempfile::tempdir().unwrap();
         for (seq, delay, seed) in [("lstm", 5, 1), ("lstm", 9, 1), ("gru", 5, 1), ("gru", 9, 1)] {
             let folder = root.path().join(format!("{seq}-{delay}-{seed}"));

@@ -1,35 +1,34 @@
-//! Axes: where their ticks are and what stands there.
+//! Ticks of an axis: positions and labels.
 
 use std::ops::Range;
 
+use engram_service::format::number;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 
-use engram_service::format::number;
-
-use super::{Panel, Scale};
+use super::model::{Panel, XAxis};
 
 /// An x axis with its ticks, from data to data as it is drawn.
-pub(crate) struct Ticks {
-    pub(crate) range: Range<f64>,
-    /// Where ticks are, as drawn; plotters' round numbers where there are none.
+pub(super) struct Ticks {
+    pub(super) range: Range<f64>,
+    /// Positions of ticks, as drawn; plotters' round numbers where there are none.
     at: Option<Vec<f64>>,
     log: bool,
 }
 
 impl Ticks {
     /// An axis with round numbers between the ends.
-    pub(crate) fn between(low: f64, high: f64) -> Self {
+    pub(super) fn between(low: f64, high: f64) -> Self {
         Ticks { range: low..high, at: None, log: false }
     }
 
-    pub(crate) fn new(scale: &Scale, panel: &Panel) -> Self {
+    pub(super) fn new(scale: &XAxis, panel: &Panel) -> Self {
         match scale {
-            Scale::Linear => {
-                let points = panel.lines.iter().flat_map(|line| &line.points);
+            XAxis::Linear => {
+                let points = panel.series.iter().flat_map(|series| &series.points);
                 let end = points.map(|&(x, _)| x).fold(0.0, f64::max);
                 Ticks { range: 0.0..if end > 0.0 { end } else { 1.0 }, at: None, log: false }
             }
-            Scale::Values(values) => {
+            XAxis::Values(values) => {
                 let low = values.iter().copied().fold(f64::INFINITY, f64::min);
                 let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let log = low > 0.0 && high / low > 8.0;
@@ -42,7 +41,7 @@ impl Ticks {
         }
     }
 
-    pub(crate) fn drawn(&self, x: f64) -> f64 {
+    pub(super) fn drawn(&self, x: f64) -> f64 {
         if self.log { x.ln() } else { x }
     }
 
@@ -78,7 +77,7 @@ impl ValueFormatter<f64> for Ticks {
     }
 }
 
-/// At most `most` multiples of 1, 2 or 5 times a power of ten, within the ends.
+/// Round numbers: at most `most` multiples of 1, 2 or 5 times a power of ten, within the ends.
 pub fn round_numbers(low: f64, high: f64, most: usize) -> Vec<f64> {
     let rough = (high - low) / most.max(2) as f64;
     let power = 10_f64.powf(rough.log10().floor());
@@ -104,17 +103,17 @@ mod tests {
         let panel = Panel {
             title: String::new(),
             x_name: String::new(),
-            x: Scale::Values(vec![50.0, 100.0, 1_500.0]),
+            x: XAxis::Values(vec![50.0, 100.0, 1_500.0]),
             y_name: String::new(),
             range: None,
-            lines: Vec::new(),
-            levels: Vec::new(),
+            series: Vec::new(),
+            references: Vec::new(),
         };
         let ticks = Ticks::new(&panel.x, &panel);
         let at = |x: f64| ticks.map(&ticks.drawn(x), (0, 1_000));
         assert!(at(100.0) - at(50.0) > 150, "{} {}", at(50.0), at(100.0));
         assert_eq!(ticks.label(ticks.drawn(1_500.0)), "1.5k");
-        let near = Ticks::new(&Scale::Values(vec![0.0, 10.0]), &panel);
+        let near = Ticks::new(&XAxis::Values(vec![0.0, 10.0]), &panel);
         assert_eq!(near.map(&near.drawn(5.0), (0, 1_000)), 500);
     }
 }

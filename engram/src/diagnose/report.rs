@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use engram_analysis::chart::{self, Level, Line, Panel, Picture, Scale};
+use engram_analysis::chart::{self, Chart, Panel, ReferenceLine, Series, XAxis};
 use engram_service::format::number;
 
 use super::model::Model;
@@ -36,26 +36,29 @@ impl Report<'_> {
     /// Draws accuracy over frames as `accuracy.png` and `accuracy.svg`: one color per model, a pale
     /// line for each training and a full one for their mean.
     pub(crate) fn draw(&self, folder: &Path) -> Result<[PathBuf; 2]> {
-        let mut lines = Vec::new();
+        let mut series = Vec::new();
         for (i, (model, runs)) in self.trained.iter().enumerate() {
             let label = Some(match runs.len() {
                 1 => model.name.clone(),
                 seeds => format!("{}: mean and range of {seeds} seeds", model.name),
             });
-            lines.push(Line { label, index: i, ..over_seeds(runs) });
+            series.push(Series { label, index: i, ..over_seeds(runs) });
         }
         let panel = Panel {
             title: String::new(),
             x_name: "frames".into(),
-            x: Scale::Linear,
+            x: XAxis::Linear,
             y_name: "accuracy".into(),
             range: Some((0.0, 1.0)),
-            lines,
-            levels: vec![Level { label: "chance".into(), y: self.settings.task.chance() }],
+            series,
+            references: vec![ReferenceLine {
+                label: "chance".into(),
+                y: self.settings.task.chance(),
+            }],
         };
         let title = format!("{}, unrolls of {}", self.settings.task.name(), self.settings.unroll);
-        let picture = Picture { title, columns: 1, panels: vec![panel], notes: Vec::new() };
-        chart::draw(&picture, &folder.join("accuracy"))
+        let chart = Chart { title, columns: 1, panels: vec![panel], notes: Vec::new() };
+        chart::draw(&chart, &folder.join("accuracy"))
     }
 
     fn cells(&self, model: &Model, runs: &[TrainingRun]) -> [String; 11] {
@@ -89,9 +92,9 @@ impl Report<'_> {
 
 /// The mean accuracy of trainings whose rows fall on the same frames, and the lowest and highest of
 /// them. One that has ended before others counts on with its last row.
-fn over_seeds(runs: &[TrainingRun]) -> Line {
+fn over_seeds(runs: &[TrainingRun]) -> Series {
     let Some(longest) = runs.iter().max_by_key(|run| run.rows.len()) else {
-        return Line::default();
+        return Series::default();
     };
     let at = |(i, row): (usize, &ProgressRow)| {
         let rows = runs.iter().filter_map(|run| run.rows.get(i).or(run.rows.last()));
@@ -103,7 +106,7 @@ fn over_seeds(runs: &[TrainingRun]) -> Line {
         ((x, mean), (x, low, high))
     };
     let (points, spread) = longest.rows.iter().enumerate().map(at).unzip();
-    Line { points, spread, ..Line::default() }
+    Series { points, spread, ..Series::default() }
 }
 
 /// A table whose accuracies are those of the last rows, in the order of the seeds, and whose frames
@@ -194,7 +197,7 @@ mod tests {
     #[test]
     fn the_mean_counts_on_with_the_last_row_of_a_training_that_has_ended() {
         let runs = [run(1, &[0.2, 0.4, 0.6], End::Budget), run(2, &[1.0], End::Reached)];
-        let Line { points, spread, .. } = over_seeds(&runs);
+        let Series { points, spread, .. } = over_seeds(&runs);
         let expected = [(1_000.0, 0.6), (2_000.0, 0.7), (3_000.0, 0.8)];
         let near = |(a, b): (&(f64, f64), &(f64, f64))| a.0 == b.0 && (a.1 - b.1).abs() < 1e-12;
         assert!(points.len() == 3 && points.iter().zip(&expected).all(near), "{points:?}");

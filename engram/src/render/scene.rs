@@ -14,7 +14,7 @@
 //! that reaches the edge where the number is 1 or more, and written beside it.
 
 use anyhow::Result;
-use engram_analysis::chart::register_letters;
+use engram_analysis::chart::register_fonts;
 use engram_envs::VectorEnv;
 use engram_envs::canvas::{Canvas, Color, FAINT, INK, PAPER, SIGHT, mix};
 use engram_mdp::{EnvSpec, Observations, StepType};
@@ -48,7 +48,7 @@ pub(super) struct Scene {
 impl Scene {
     /// An empty scene of a world like `spec`.
     pub(super) fn new(spec: &EnvSpec) -> Result<Scene> {
-        register_letters()?;
+        register_fonts()?;
         Ok(Scene {
             spec: spec.clone(),
             picture: Canvas::new(WIDTH, HEIGHT),

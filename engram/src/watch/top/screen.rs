@@ -125,7 +125,8 @@ fn learning(screen: &mut Screen, status: &RunStatus, curves: &Curves) {
     let filled = (share * BAR as f64) as usize;
     let left = taken.zip(rates.learned.filter(|rate| *rate > 0.0));
     let left = left.map(|((taken, budget), rate)| (budget - taken).max(0.0) / rate);
-    let left = left.map_or(String::new(), |left| format!(", {} left", duration(left.ceil() as u64)));
+    let left =
+        left.map_or(String::new(), |left| format!(", {} left", duration(left.ceil() as u64)));
     let of = taken
         .map_or("–".into(), |(taken, budget)| format!("{} of {}", number(taken), number(budget)));
     screen.tell(

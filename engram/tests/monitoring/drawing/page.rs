@@ -1,7 +1,7 @@
 //! Page of the dashboard: every panel in its place on Grafana's grid.
 
 use anyhow::Result;
-use engram_analysis::chart::{GRAY, color, register_letters};
+use engram_analysis::chart::{GRAY, color, register_fonts};
 use plotters::prelude::*;
 
 use super::ink::{Area, Ink, clock, named};
@@ -28,7 +28,7 @@ const EDGE: RGBColor = RGBColor(221, 223, 228);
 
 /// Draws all panels.
 pub(super) fn draw(title: &str, panels: &[Filled<'_>], span: Span) -> Result<Image> {
-    register_letters()?;
+    register_fonts()?;
     let rows = panels.iter().map(|filled| bottom(filled.panel.grid_pos)).max().unwrap_or(1);
     let (width, height) = (24 * CELL.0 + 2 * GAP, HEADER + rows * CELL.1 + 2 * GAP);
     let mut rgb = vec![0; (3 * width * height) as usize];

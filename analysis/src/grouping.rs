@@ -1,4 +1,4 @@
-//! By which settings runs are told apart: hue, panel and x axis.
+//! Grouping: the settings by which runs are told apart, as hue, panel or x axis.
 //!
 //! Without being told, the settings of the world make panels (the only numeric one makes the x axis
 //! of the aggregate plot), and everything else that differs makes hues. A setting that follows from
@@ -10,12 +10,12 @@ use engram_service::config::{SettingClass, nearest};
 use crate::question::Question;
 use crate::runs::Run;
 
-/// The setting that says which world it is.
+/// Setting that names the world.
 const WORLD: &str = "env.name";
 
-/// Which settings do what.
+/// Settings that make hues, panels and the x axis.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Keys {
+pub(crate) struct Grouping {
     /// Runs that differ in these are compared within a panel.
     pub(crate) hue: Vec<String>,
     /// Runs that differ in these are in different panels.
@@ -26,45 +26,46 @@ pub(crate) struct Keys {
     pub(crate) pooled: Vec<String>,
 }
 
-impl Keys {
-    /// What the question asks for, and for the rest what the runs differ in.
+impl Grouping {
+    /// The question's choice, and for the rest the settings in which runs differ.
     pub(crate) fn choose(runs: &[Run], question: &Question) -> Result<Self> {
         for key in question.hue.iter().chain(&question.panel).chain(&question.x) {
             check(runs, key)?;
         }
         let mut open = differing(runs);
-        let mut keys = Keys::default();
+        let mut grouping = Grouping::default();
         let asked = question.hue.iter().chain(&question.panel).chain(&question.x);
         let mut chosen: Vec<String> = asked.cloned().collect();
         let is_env = |key: &&String| key.starts_with("env.");
         let worlds: Vec<String> = open.iter().filter(is_env).cloned().collect();
         // Whatever else is asked, worlds that are not the same do not share axes.
-        keys.panel = question.panel.clone();
+        grouping.panel = question.panel.clone();
         if worlds.iter().any(|key| key == WORLD) && !chosen.iter().any(|key| key == WORLD) {
-            keys.panel.insert(0, WORLD.into());
+            grouping.panel.insert(0, WORLD.into());
             chosen.push(WORLD.into());
         }
-        keys.x = match &question.x {
+        grouping.x = match &question.x {
             Some(x) => vec![x.clone()],
             None => numbers_of_worlds(runs, &worlds, &chosen),
         };
-        chosen.extend(keys.x.iter().cloned());
+        chosen.extend(grouping.x.iter().cloned());
         if question.panel.is_empty() {
-            keys.panel.extend(independent(runs, &mut chosen, &worlds));
+            grouping.panel.extend(independent(runs, &mut chosen, &worlds));
         }
         open.retain(|key| !key.starts_with("env.") || !question.panel.is_empty());
         let rest = independent(runs, &mut chosen, &open);
         if question.hue.is_empty() {
-            keys.hue = rest;
-            keys.x_of_the_rest(runs);
+            grouping.hue = rest;
+            grouping.x_of_the_rest(runs);
         } else {
-            keys.hue = question.hue.clone();
-            keys.pooled = rest;
+            grouping.hue = question.hue.clone();
+            grouping.pooled = rest;
         }
-        Ok(keys)
+        Ok(grouping)
     }
 
-    /// Where no setting of the world can be the x axis, the only number among the others is.
+    /// Falls back to the only number among other settings, where none of the world's can be the x
+    /// axis.
     fn x_of_the_rest(&mut self, runs: &[Run]) {
         if !self.x.is_empty() {
             return;
@@ -77,7 +78,7 @@ impl Keys {
         }
     }
 
-    /// What a hue is called.
+    /// Name of a run's hue.
     pub(crate) fn hue_of(&self, run: &Run) -> String {
         if self.hue.is_empty() {
             return run.setting("seq").unwrap_or(&run.name).to_owned();
@@ -85,14 +86,14 @@ impl Keys {
         label(run, &self.hue)
     }
 
-    /// The key and value of the x axis, if the run has one.
+    /// Key and value of the x axis, if the run has one.
     pub(crate) fn x_of<'a>(&'a self, run: &Run) -> Option<(&'a str, f64)> {
         let found = |key: &'a String| Some((key.as_str(), run.setting(key)?.parse().ok()?));
         self.x.iter().find_map(found)
     }
 }
 
-/// The values of some keys in words: parts by their names, other settings by key and value.
+/// Values of some keys in words: parts by their names, other settings by key and value.
 pub(crate) fn label(run: &Run, keys: &[String]) -> String {
     let word = |key: &String| {
         let value = run.setting(key)?;
@@ -120,8 +121,8 @@ fn check(runs: &[Run], key: &str) -> Result<()> {
     }
 }
 
-/// Whether runs with other values of a setting are different things. Names are not, save for those
-/// by which people call models and algorithms.
+/// True if runs with other values of a setting are different things. Names tell nothing apart, save
+/// for those by which people call models and algorithms.
 fn tells_runs_apart(key: &str) -> bool {
     matches!(key, "seq" | "rl") || SettingClass::of(key).tells_runs_apart()
 }
@@ -157,7 +158,7 @@ fn independent(runs: &[Run], chosen: &mut Vec<String>, candidates: &[String]) ->
     found
 }
 
-/// Whether runs that agree in all of `chosen` agree in `key`.
+/// True if runs that agree in all of `chosen` agree in `key`.
 fn follows(runs: &[Run], key: &str, chosen: &[String]) -> bool {
     let same = |a: &Run, b: &Run, key: &str| a.setting(key) == b.setting(key);
     runs.iter().enumerate().all(|(i, a)| {
@@ -199,8 +200,8 @@ mod tests {
     use super::*;
     use crate::runs::tests::run;
 
-    fn keys(runs: &[Run], question: &Question) -> Keys {
-        Keys::choose(runs, question).unwrap()
+    fn choose(runs: &[Run], question: &Question) -> Grouping {
+        Grouping::choose(runs, question).unwrap()
     }
 
     fn strings(texts: &[&str]) -> Vec<String> {
@@ -232,8 +233,8 @@ mod tests {
 
     #[test]
     fn the_length_makes_the_x_axis_and_the_model_the_hue_and_what_follows_is_not_named() {
-        let found = keys(&grid(), &Question::default());
-        let expected = Keys {
+        let found = choose(&grid(), &Question::default());
+        let expected = Grouping {
             hue: strings(&["seq"]),
             panel: Vec::new(),
             x: strings(&["env.delay"]),
@@ -248,7 +249,7 @@ mod tests {
     #[test]
     fn settings_that_nobody_asked_for_are_said_to_be_pooled() {
         let question = Question { hue: strings(&["env.delay"]), ..Question::default() };
-        let found = keys(&grid(), &question);
+        let found = choose(&grid(), &question);
         assert_eq!(found.pooled, ["seq"]);
         assert!(found.x.is_empty() && found.panel.is_empty());
     }
@@ -259,7 +260,7 @@ mod tests {
             run("r", &[("seq", seq), ("run.unroll_length", unroll), ("run.seed", unroll)], 1.0)
         };
         let runs = [of("1", "a"), of("5", "a"), of("1", "b"), of("5", "b")];
-        let found = keys(&runs, &Question::default());
+        let found = choose(&runs, &Question::default());
         assert_eq!((found.x, found.hue), (strings(&["run.unroll_length"]), strings(&["seq"])));
     }
 
@@ -274,7 +275,7 @@ mod tests {
             of("tmaze", "env.corridor_length", "10"),
             of("tmaze", "env.corridor_length", "20"),
         ];
-        let found = keys(&runs, &Question::default());
+        let found = choose(&runs, &Question::default());
         assert_eq!(found.x, ["env.delay", "env.corridor_length"]);
         assert_eq!(found.panel, ["env.name"]);
         assert_eq!(found.hue_of(&runs[0]), "lstm");
@@ -283,7 +284,7 @@ mod tests {
     #[test]
     fn an_unknown_setting_is_answered_with_the_nearest() {
         let question = Question { x: Some("env.dela".into()), ..Question::default() };
-        let error = Keys::choose(&grid(), &question).unwrap_err().to_string();
+        let error = Grouping::choose(&grid(), &question).unwrap_err().to_string();
         assert!(error.contains("did you mean `env.delay`?"), "{error}");
     }
 }
