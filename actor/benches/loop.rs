@@ -20,16 +20,16 @@ const UNROLL_LENGTH: usize = 20;
 fn main() {
     let steps = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(2_000_000);
     println!(
-        "world          transport  envs/group  env steps/s  CPU µs/env step  stepping  waiting"
+        "env            transport  envs/group  env steps/s  CPU µs/env step  stepping  waiting"
     );
-    for (name, world) in [
+    for (name, env) in [
         ("recall(30, 4)", "name = 'recall'\ndelay = 30\nchoices = 4"),
         ("cartpole", "name = 'cartpole'\nmax_steps = 500\nobserve = 'full'"),
     ] {
         for group in [1, 8, 32, 128] {
-            measure(name, world, group, steps, Transport::Memory);
+            measure(name, env, group, steps, Transport::Memory);
         }
-        measure(name, world, 32, steps, Transport::Unix);
+        measure(name, env, 32, steps, Transport::Unix);
     }
 }
 
@@ -39,7 +39,7 @@ enum Transport {
     Unix,
 }
 
-fn measure(name: &str, world: &str, group: u32, steps: u64, transport: Transport) {
+fn measure(name: &str, env: &str, group: u32, steps: u64, transport: Transport) {
     let shutdown = Shutdown::new();
     let (addresses, receive) = std::sync::mpsc::sync_channel(1);
     let servers = {
@@ -51,7 +51,7 @@ fn measure(name: &str, world: &str, group: u32, steps: u64, transport: Transport
     let [inference, learner]: [Address; 2] = receive.recv().unwrap();
     let config = ActorConfig {
         envs: 2 * group,
-        ..support::config(world, vec![inference], learner, UNROLL_LENGTH)
+        ..support::config(env, vec![inference], learner, UNROLL_LENGTH)
     };
     let actor = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

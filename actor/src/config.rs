@@ -1,4 +1,4 @@
-//! What one actor is told.
+//! What one actor is reported.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use crate::error::ActorError;
 /// How many messages programs leave unacknowledged: each group has one under way, and one more.
 pub const MAX_UNACKNOWLEDGED: usize = 4;
 
-/// What one actor is told. The fields' words are the manual.
+/// What one actor is reported. The fields' words are the manual.
 #[derive(Clone, Debug)]
 pub struct ActorConfig {
     /// Its number within the run. Two actors of a run must not share one.
@@ -21,24 +21,24 @@ pub struct ActorConfig {
     pub generation: u64,
     /// The run it belongs to; `None` means whichever the first peer to answer serves.
     pub run_id: Option<String>,
-    /// The world.
+    /// The environment.
     pub env: EnvConfig,
     /// How many environments it steps, in two groups (one, where there is one environment).
     pub envs: u32,
-    /// The experiment's seed: the actor's worlds are derived from it by the actor's number.
+    /// The experiment's seed: the actor's environments are derived from it by the actor's number.
     pub seed: Seed,
-    /// Inference servers, one or several behind each address. The groups spread over them, and fail
+    /// InferenceConnector servers, one or several behind each address. The groups spread over them, and fail
     /// over from one to the next.
     pub inference: Vec<Address>,
     /// What it is there for.
-    pub purpose: Purpose,
+    pub mode: ActorMode,
     /// How long it waits for others.
-    pub patience: Patience,
+    pub timeouts: Timeouts,
 }
 
 /// What an actor is there for.
 #[derive(Clone, Debug)]
-pub enum Purpose {
+pub enum ActorMode {
     /// It samples actions, and sends the learner what it sees.
     Train {
         /// Where trajectories and reports go.
@@ -49,7 +49,7 @@ pub enum Purpose {
         /// Decisions per trajectory (T); the learner expects the same number.
         unroll_length: usize,
         /// `Trajectories` messages (of up to 1 MiB) that may be under way to the learner without
-        /// its acknowledgement. When so many are, the worlds stop: more of them smooth, and make
+        /// its acknowledgement. When so many are, the environments stop: more of them smooth, and make
         /// data older.
         max_unacknowledged: usize,
     },
@@ -63,7 +63,7 @@ pub enum Purpose {
 
 /// How long an actor waits for others. Not part of an experiment: no result depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     /// A server that owes an answer for so long is taken for dead: a registration, actions, or
     /// the receipt of a report. Acknowledgements of trajectories have no such limit, for a busy
     /// learner makes its actors wait; there the connection's keepalive tells.
@@ -74,9 +74,9 @@ pub struct Patience {
     pub farewell: Duration,
 }
 
-impl Patience {
+impl Timeouts {
     /// What programs use; tests are less patient.
-    pub const STANDARD: Patience = Patience {
+    pub const STANDARD: Timeouts = Timeouts {
         answer: Duration::from_secs(20),
         report: Duration::from_secs(1),
         farewell: Duration::from_secs(2),
@@ -101,12 +101,12 @@ impl ActorConfig {
                 expected: "the address of at least one inference server".into(),
             });
         }
-        match self.purpose {
-            Purpose::Train { unroll_length, max_unacknowledged, .. } => {
+        match self.mode {
+            ActorMode::Train { unroll_length, max_unacknowledged, .. } => {
                 within("unroll_length", unroll_length as u64, 1, MAX_UNROLL_LENGTH as u64)?;
                 within("max_unacknowledged", max_unacknowledged as u64, 1, 1024)
             }
-            Purpose::Evaluate { episodes } => within("episodes", u64::from(episodes), 1, 1 << 20),
+            ActorMode::Evaluate { episodes } => within("episodes", u64::from(episodes), 1, 1 << 20),
         }
     }
 }

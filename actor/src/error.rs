@@ -27,7 +27,7 @@ pub enum ActorError {
     Run {
         /// Who serves another run.
         peer: String,
-        /// The run that the actor was told of, or learned of first.
+        /// The run that the actor was reported of, or learned of first.
         expected: String,
         /// The other one.
         found: String,

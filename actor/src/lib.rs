@@ -1,10 +1,10 @@
-//! An actor: steps worlds, asks for actions, records trajectories. It never links libtorch.
+//! An actor: steps environments, asks for actions, records trajectories. It never links libtorch.
 //!
 //! ```text
 //!             ┌───────────── one thread ─────────────┐
-//! worlds ◀──▶ group 0 ──┐                            │
+//! environments ◀──▶ group 0 ──┐                            │
 //!             │         ├── inference ───────────────┼──▶ inference server
-//! worlds ◀──▶ group 1 ──┘                            │
+//! environments ◀──▶ group 1 ──┘                            │
 //!             │    ├─ trajectories ──▶ experience ───┼──▶ learner
 //!             │    └─ episodes ──────▶ report ───────┼──▶
 //!             └──────────────────────────────────────┘
@@ -26,26 +26,26 @@ mod config;
 
 mod run;
 
-mod group;
+mod rollout_group;
 
-mod inference;
+mod inference_stream;
 
 mod recorder;
 
-mod experience;
+mod trajectory_sender;
 
-mod report;
+mod episode_reporter;
 
-mod quota;
+mod episode_quota;
 
-mod identity;
+mod actor_identity;
 
-mod peer;
+mod reconnecting_peer;
 
 mod metrics;
 
 mod error;
 
-pub use config::{ActorConfig, MAX_UNACKNOWLEDGED, Patience, Purpose, generation_now};
+pub use config::{ActorConfig, ActorMode, MAX_UNACKNOWLEDGED, Timeouts, generation_now};
 pub use error::ActorError;
-pub use run::{ActorSummary, Leave, run, spawn};
+pub use run::{ActorSummary, ExitReason, run, spawn};

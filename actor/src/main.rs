@@ -4,14 +4,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use engram_actor::{
-    ActorConfig, ActorSummary, MAX_UNACKNOWLEDGED, Patience, Purpose, generation_now, spawn,
+    ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts, generation_now, spawn,
 };
 use engram_envs::EnvConfig;
 use engram_mdp::Seed;
 use engram_service::args::{DoorArgs, LogArgs, MetricsArgs};
 use engram_service::{Address, ConfigArgs, Resolved, Shutdown, failure, logs};
 
-/// Steps worlds for a learner, with the actions of an inference server.
+/// Steps environments for a learner, with the actions of an inference server.
 #[derive(Debug, Parser)]
 #[command(name = "engram-actor", version)]
 struct Program {
@@ -35,7 +35,7 @@ struct Program {
         required_unless_present = "print_config"
     )]
     inference: Vec<Address>,
-    /// This actor's number, which no other actor of the run may have. Worlds are derived from the
+    /// This actor's number, which no other actor of the run may have. Environments are derived from the
     /// experiment's seed by it. By default a number that is different at every start
     #[arg(long, value_name = "N", env = "ENGRAM_ACTOR")]
     actor: Option<u32>,
@@ -82,7 +82,7 @@ async fn act(program: Program) -> anyhow::Result<()> {
     let config = program.actor_config(&resolved)?;
     let shutdown = Shutdown::on_signals()?;
     let metrics = program.metrics.serve(&program.door.door()?, &shutdown).await?;
-    tracing::info!(actor = config.actor, envs = config.envs, world = %config.env.spec(), "starting");
+    tracing::info!(actor = config.actor, envs = config.envs, environment = %config.env.spec(), "starting");
 
     let actor = spawn(config, shutdown.clone());
     let joined = tokio::task::spawn_blocking(move || actor.join()).await?;
@@ -92,7 +92,7 @@ async fn act(program: Program) -> anyhow::Result<()> {
         metrics.await?;
     }
     let summary = joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    tell(&summary);
+    report(&summary);
     Ok(())
 }
 
@@ -101,9 +101,9 @@ impl Program {
         let run = resolved.run()?;
         let generation = generation_now();
         let keys = self.door.keys()?;
-        let purpose = match (self.evaluate, &self.learner) {
-            (Some(episodes), _) => Purpose::Evaluate { episodes },
-            (None, Some(learner)) => Purpose::Train {
+        let mode = match (self.evaluate, &self.learner) {
+            (Some(episodes), _) => ActorMode::Evaluate { episodes },
+            (None, Some(learner)) => ActorMode::Train {
                 learner: keys.at(learner)?,
                 unroll_length: run.unroll_length,
                 max_unacknowledged: MAX_UNACKNOWLEDGED,
@@ -119,8 +119,8 @@ impl Program {
             envs: self.envs.unwrap_or(run.envs_per_actor),
             seed: Seed::new(run.seed),
             inference: self.inference.iter().map(|at| keys.at(at)).collect::<Result<_, _>>()?,
-            purpose,
-            patience: Patience::STANDARD,
+            mode,
+            timeouts: Timeouts::STANDARD,
         };
         config.validate()?;
         Ok(config)
@@ -136,7 +136,7 @@ fn any_number(generation: u64) -> u32 {
     (mixed >> 32) as u32
 }
 
-fn tell(summary: &ActorSummary) {
+fn report(summary: &ActorSummary) {
     let episodes = &summary.episodes;
     if episodes.is_empty() {
         tracing::info!(

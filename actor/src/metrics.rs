@@ -1,6 +1,6 @@
 //! The metrics of actors: names, units, help.
 //!
-//! A group adds up what it does in a [`Tally`] and tells of it once per unroll, never per step.
+//! A group adds up what it does in a [`RolloutStats`] and tells of it once per unroll, never per step.
 
 #![allow(clippy::disallowed_macros)]
 
@@ -60,7 +60,7 @@ pub(crate) fn describe() {
 
 /// What a group has done, added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Tally {
+pub(crate) struct RolloutStats {
     pub(crate) env_steps: u64,
     pub(crate) episodes: u64,
     pub(crate) interruptions: u64,
@@ -69,9 +69,9 @@ pub(crate) struct Tally {
     pub(crate) waiting_on_learner: Duration,
 }
 
-impl Tally {
-    /// Adds what another tally says.
-    pub(crate) fn add(&mut self, other: &Tally) {
+impl RolloutStats {
+    /// Adds what another stats says.
+    pub(crate) fn add(&mut self, other: &RolloutStats) {
         self.env_steps += other.env_steps;
         self.episodes += other.episodes;
         self.interruptions += other.interruptions;
@@ -82,7 +82,7 @@ impl Tally {
 }
 
 /// Where a group tells what it did.
-pub(crate) struct GroupMeters {
+pub(crate) struct GroupMetrics {
     env_steps: Counter,
     frames: Option<Counter>,
     action_repeat: u64,
@@ -92,14 +92,14 @@ pub(crate) struct GroupMeters {
     wait_on_inference: Histogram,
     wait_on_learner: Histogram,
     interruptions: Counter,
-    busy: Arc<Busy>,
+    busy: Arc<BusyTime>,
 }
 
-impl GroupMeters {
-    /// For a world with this action repeat; frames are counted only where they are not env steps.
+impl GroupMetrics {
+    /// For an environment with this action repeat; frames are counted only where they are not env steps.
     /// The groups of an actor share `busy`.
-    pub(crate) fn new(action_repeat: u32, busy: Arc<Busy>) -> Self {
-        GroupMeters {
+    pub(crate) fn new(action_repeat: u32, busy: Arc<BusyTime>) -> Self {
+        GroupMetrics {
             env_steps: counter!(ENV_STEPS),
             frames: (action_repeat != 1).then(|| counter!(ENV_FRAMES)),
             action_repeat: action_repeat.into(),
@@ -114,55 +114,55 @@ impl GroupMeters {
     }
 
     /// Tells what a group did.
-    pub(crate) fn tell(&self, tally: &Tally) {
-        self.env_steps.increment(tally.env_steps);
+    pub(crate) fn report(&self, stats: &RolloutStats) {
+        self.env_steps.increment(stats.env_steps);
         if let Some(frames) = &self.frames {
-            frames.increment(tally.env_steps * self.action_repeat);
+            frames.increment(stats.env_steps * self.action_repeat);
         }
-        self.episodes.increment(tally.episodes);
-        self.interruptions.increment(tally.interruptions);
-        self.step_seconds.record(tally.stepping);
-        self.wait_on_inference.record(tally.waiting_on_inference);
-        self.wait_on_learner.record(tally.waiting_on_learner);
-        self.busy.tell();
+        self.episodes.increment(stats.episodes);
+        self.interruptions.increment(stats.interruptions);
+        self.step_seconds.record(stats.stepping);
+        self.wait_on_inference.record(stats.waiting_on_inference);
+        self.wait_on_learner.record(stats.waiting_on_learner);
+        self.busy.report();
     }
 
     /// Tells of an episode that has ended.
-    pub(crate) fn tell_episode(&self, episode: &Episode) {
+    pub(crate) fn report_episode(&self, episode: &Episode) {
         self.episode_return.record(f64::from(episode.episode_return));
     }
 }
 
-/// How long an actor's thread has been at work, by its runtime's own account: it steps worlds,
+/// How long an actor's thread has been at work, by its runtime's own account: it steps environments,
 /// records, packs and unpacks, and is at rest only while all of its groups wait.
-pub(crate) struct Busy {
+pub(crate) struct BusyTime {
     gauge: Gauge,
-    told: Mutex<Duration>,
+    reported: Mutex<Duration>,
 }
 
-impl Busy {
+impl BusyTime {
     pub(crate) fn new() -> Self {
-        Busy { gauge: gauge!(BUSY_SECONDS), told: Mutex::new(Duration::ZERO) }
+        BusyTime { gauge: gauge!(BUSY_SECONDS), reported: Mutex::new(Duration::ZERO) }
     }
 
-    fn tell(&self) {
+    fn report(&self) {
         let busy = Handle::current().metrics().worker_total_busy_duration(0);
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        self.gauge.increment(busy.saturating_sub(*told).as_secs_f64());
-        *told = busy;
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        self.gauge.increment(busy.saturating_sub(*reported).as_secs_f64());
+        *reported = busy;
     }
 }
 
 /// How many messages wait for the learner's acknowledgement. Several actors of one process share
 /// the gauge, so each adds its own changes, and takes its share away when it leaves.
-pub(crate) struct Unacknowledged {
+pub(crate) struct UnacknowledgedGauge {
     gauge: Gauge,
     now: usize,
 }
 
-impl Unacknowledged {
+impl UnacknowledgedGauge {
     pub(crate) fn new() -> Self {
-        Unacknowledged { gauge: gauge!(UNACKNOWLEDGED), now: 0 }
+        UnacknowledgedGauge { gauge: gauge!(UNACKNOWLEDGED), now: 0 }
     }
 
     pub(crate) fn set(&mut self, now: usize) {
@@ -171,7 +171,7 @@ impl Unacknowledged {
     }
 }
 
-impl Drop for Unacknowledged {
+impl Drop for UnacknowledgedGauge {
     fn drop(&mut self) {
         self.set(0);
     }

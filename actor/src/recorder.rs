@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use engram_mdp::{Decision, EnvSpec, Frames, StreamId, Trajectory, TrajectoryBuilder};
 
-use crate::inference::Answer;
+use crate::inference_stream::PolicyAnswer;
 
 /// One [`TrajectoryBuilder`] per environment of a group.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Recorder {
     }
 
     /// Records what the policy said about `frames`, the ones recorded last.
-    pub(crate) fn decisions(&mut self, frames: &Frames, answer: &Answer) {
+    pub(crate) fn decisions(&mut self, frames: &Frames, answer: &PolicyAnswer) {
         let rows = self.builders.len();
         let core_len = answer.core_states.len() / rows;
         if core_len > 0 {
@@ -95,8 +95,8 @@ mod tests {
         }
     }
 
-    fn answer(core_states: &[f32]) -> Answer {
-        Answer {
+    fn answer(core_states: &[f32]) -> PolicyAnswer {
+        PolicyAnswer {
             actions: Actions::Discrete(vec![0, 0]),
             log_probs: vec![-0.5, -0.25],
             policy_version: 7,

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use engram_actor::{ActorConfig, Leave, Purpose, run};
+use engram_actor::{ActorConfig, ActorMode, ExitReason, run};
 use engram_mdp::Finish;
 use engram_service::Shutdown;
 use support::checks::check_stream;
@@ -53,7 +53,7 @@ async fn a_silent_server_is_left_for_another() {
     let learner = FakeLearner::new(UNROLL_LENGTH as u32, Mood::Full);
     let servers = vec![silent.spawn(), deaf.spawn(), good.spawn()];
     let config = config(&counting(7), servers, learner.spawn(), UNROLL_LENGTH);
-    let patience = config.patience.answer;
+    let patience = config.timeouts.answer;
     let start = Instant::now();
     let actor = tokio::spawn(run(config, Shutdown::new()));
     good.until(|seen| seen.registrations.len() == 2).await;
@@ -99,7 +99,7 @@ async fn what_a_learner_did_not_acknowledge_is_sent_again_when_it_is_back() {
     learner.until(|held| held.count() >= 4 * 50).await;
     learner.mood(Mood::Finished);
     let summary = actor.await.unwrap().unwrap();
-    // The worlds waited, but nothing was interrupted.
+    // The environments waited, but nothing was interrupted.
     assert_eq!(summary.interruptions, 0);
     let held = learner.held();
     assert_eq!(check(&held), 0);
@@ -155,14 +155,14 @@ async fn shutdown_ends_an_actor_promptly_whatever_it_waits_for() {
         let policy = FakeInference::new(1, fault.clone());
         let learner = FakeLearner::new(UNROLL_LENGTH as u32, mood.clone());
         let config = config(&counting(7), vec![policy.spawn()], learner.spawn(), UNROLL_LENGTH);
-        let farewell = config.patience.farewell;
+        let farewell = config.timeouts.farewell;
         let shutdown = Shutdown::new();
         let actor = tokio::spawn(run(config, shutdown.clone()));
         policy.until(|seen| seen.registrations.len() >= 2).await;
         let start = Instant::now();
         shutdown.trigger();
         let summary = actor.await.unwrap().unwrap();
-        assert_eq!(summary.reason, Leave::Shutdown);
+        assert_eq!(summary.reason, ExitReason::Shutdown);
         assert!(start.elapsed() <= farewell, "{fault:?} {mood:?}: {:?}", start.elapsed());
     }
 }
@@ -172,8 +172,8 @@ async fn an_evaluation_survives_its_server_and_counts_no_interrupted_episode() {
     let policy = FakeInference::new(1, Fault::DieAt(9));
     let nobody = policy.spawn();
     let config = config(&counting(7), vec![nobody.clone()], nobody, UNROLL_LENGTH);
-    let purpose = Purpose::Evaluate { episodes: 12 };
-    let summary = run(ActorConfig { purpose, ..config }, Shutdown::new()).await.unwrap();
+    let mode = ActorMode::Evaluate { episodes: 12 };
+    let summary = run(ActorConfig { mode, ..config }, Shutdown::new()).await.unwrap();
     assert_eq!(summary.episodes.len(), 12);
     assert!(summary.episodes.iter().all(|e| e.env_steps == 7));
     assert!(summary.interruptions >= 4);

@@ -1,10 +1,10 @@
-//! Everything goes well: what a learner holds is what the worlds showed.
+//! Everything goes well: what a learner holds is what the environments showed.
 
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
-use engram_actor::{ActorConfig, Leave, Purpose, run};
+use engram_actor::{ActorConfig, ActorMode, ExitReason, run};
 use engram_mdp::{Ending, Finish, StreamId};
 use engram_service::Shutdown;
 use support::checks::{check_stream, numbers};
@@ -23,7 +23,7 @@ async fn trajectories_overlap_by_one_frame_and_no_frame_is_lost_or_doubled() {
     learner.until(|held| held.count() >= 4 * 50).await;
     learner.mood(Mood::Finished);
     let summary = actor.await.unwrap().unwrap();
-    assert_eq!(summary.reason, Leave::Finished);
+    assert_eq!(summary.reason, ExitReason::Finished);
     assert_eq!(summary.run_id.as_deref(), Some(support::RUN));
     assert_eq!(summary.interruptions, 0);
 
@@ -37,7 +37,7 @@ async fn trajectories_overlap_by_one_frame_and_no_frame_is_lost_or_doubled() {
         assert_eq!(numbers(&trajectories[0])[0], 0.0);
         env_steps += trajectories.iter().map(|t| t.env_steps() as u64).sum::<u64>();
     }
-    // What the worlds did beyond that is the unrolls in progress and those under way.
+    // What the environments did beyond that is the unrolls in progress and those under way.
     assert!((env_steps..=env_steps + 4 * 8 * UNROLL_LENGTH as u64).contains(&summary.env_steps));
 }
 
@@ -50,7 +50,7 @@ async fn two_groups_share_the_environments_and_one_message_speaks_for_a_group() 
     let actor = tokio::spawn(run(ActorConfig { envs: 5, ..config }, shutdown.clone()));
     learner.until(|held| held.messages >= 10).await;
     shutdown.trigger();
-    assert_eq!(actor.await.unwrap().unwrap().reason, Leave::Shutdown);
+    assert_eq!(actor.await.unwrap().unwrap().reason, ExitReason::Shutdown);
     let mut registered: Vec<_> =
         policy.seen.borrow().registrations.iter().map(|r| r.env_indices.clone()).collect();
     registered.sort_by_key(|range| range.start);
@@ -92,9 +92,9 @@ async fn an_evaluation_counts_the_same_number_of_episodes_in_every_environment()
     let policy = FakeInference::new(1, Fault::None);
     let nobody = policy.spawn();
     let config = config(&counting(3), vec![nobody.clone()], nobody, UNROLL_LENGTH);
-    let purpose = Purpose::Evaluate { episodes: 10 };
-    let summary = run(ActorConfig { purpose, ..config }, Shutdown::new()).await.unwrap();
-    assert_eq!(summary.reason, Leave::Evaluated);
+    let mode = ActorMode::Evaluate { episodes: 10 };
+    let summary = run(ActorConfig { mode, ..config }, Shutdown::new()).await.unwrap();
+    assert_eq!(summary.reason, ExitReason::Evaluated);
     let played: Vec<u32> = summary.episodes.iter().map(|e| e.env_index).collect();
     assert_eq!(played, [0, 0, 0, 1, 1, 1, 2, 2, 3, 3]);
     let returns: Vec<f32> = summary.episodes.iter().map(|e| e.episode_return).collect();
@@ -108,8 +108,8 @@ async fn an_evaluation_of_one_episode_needs_one_environment() {
     let policy = FakeInference::new(1, Fault::None);
     let nobody = policy.spawn();
     let config = config(&counting(3), vec![nobody.clone()], nobody, UNROLL_LENGTH);
-    let purpose = Purpose::Evaluate { episodes: 1 };
-    let summary = run(ActorConfig { purpose, ..config }, Shutdown::new()).await.unwrap();
+    let mode = ActorMode::Evaluate { episodes: 1 };
+    let summary = run(ActorConfig { mode, ..config }, Shutdown::new()).await.unwrap();
     assert_eq!(summary.episodes.len(), 1);
     assert_eq!(policy.seen.borrow().registrations[0].env_indices, 0..1);
     assert_eq!(policy.seen.borrow().registrations.len(), 1);

@@ -7,7 +7,7 @@ mod support;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
-use engram_actor::{Leave, spawn};
+use engram_actor::{ExitReason, spawn};
 use engram_service::{Address, Exposure, Listener, Shutdown};
 use support::checks::check_stream;
 use support::inference::{FakeInference, Fault};
@@ -90,9 +90,9 @@ async fn nothing_is_lost_or_doubled_when_either_server_is_killed_and_replaced() 
     let directory = Directory::new("killed");
     let (inference, learner) = (directory.socket("inference"), directory.socket("learner"));
     // The actor is there first.
-    let world = counting(7);
+    let environment = counting(7);
     let actor = spawn(
-        config(&world, vec![inference.clone()], learner.clone(), UNROLL_LENGTH),
+        config(&environment, vec![inference.clone()], learner.clone(), UNROLL_LENGTH),
         Shutdown::new(),
     );
 
@@ -125,7 +125,7 @@ async fn nothing_is_lost_or_doubled_when_either_server_is_killed_and_replaced() 
     second.kill();
     second_learner.kill();
 
-    assert_eq!(summary.reason, Leave::Finished);
+    assert_eq!(summary.reason, ExitReason::Finished);
     assert_eq!(summary.interruptions, 2);
     let held = sink.held();
     assert_eq!(held.gaps, 0);

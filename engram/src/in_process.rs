@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use anyhow::Result;
-use engram_actor::{ActorConfig, ActorSummary, MAX_UNACKNOWLEDGED, Patience, Purpose};
+use engram_actor::{ActorConfig, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts, ActorMode};
 use engram_inference_server::WeightsSource;
 use engram_learner::{LearnerArgs, LearnerConfig, Summary};
 use engram_mdp::Seed;
@@ -128,13 +128,13 @@ fn start_actor(
         envs: experiment.run.envs_per_actor,
         seed: Seed::new(experiment.run.seed),
         inference: vec![sockets.inference.clone()],
-        purpose: Purpose::Train {
+        mode: ActorMode::Train {
             learner: sockets.learner.clone(),
             unroll_length: experiment.run.unroll_length,
             max_unacknowledged: MAX_UNACKNOWLEDGED,
             stagger_steps: experiment.run.stagger_steps,
         },
-        patience: Patience::STANDARD,
+        timeouts: Timeouts::STANDARD,
     };
     engram_actor::spawn(config, ending.clone())
 }

@@ -76,7 +76,7 @@ impl std::fmt::Display for Score {
 
 #[cfg(test)]
 mod tests {
-    use engram_actor::Leave;
+    use engram_actor::ExitReason;
     use engram_mdp::{Ending, Episode};
 
     use super::*;
@@ -90,7 +90,7 @@ mod tests {
             finish,
         };
         ActorSummary {
-            reason: Leave::Evaluated,
+            reason: ExitReason::Evaluated,
             run_id: None,
             env_steps: 0,
             episodes_ended: 0,

@@ -14,7 +14,7 @@ mod recording_proxy;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use engram_actor::{ActorError, ActorSummary, Leave, MAX_UNACKNOWLEDGED};
+use engram_actor::{ActorError, ActorSummary, ExitReason, MAX_UNACKNOWLEDGED};
 use engram_inference_server::InferenceError;
 use engram_learner::Ended;
 use engram_mdp::{Ending, EnvSpec, Frames, Observations, StepType, StreamId, Trajectory};
@@ -70,7 +70,7 @@ async fn trajectories_overlap_by_one_frame_and_start_from_the_state_that_acting_
     let left = system.end().await;
     check_learner(&left, &policy, &summaries);
     for summary in &summaries {
-        assert_eq!((summary.reason, summary.interruptions), (Leave::Shutdown, 0));
+        assert_eq!((summary.reason, summary.interruptions), (ExitReason::Shutdown, 0));
     }
     assert_eq!(left.recording.repeats, 0);
     assert_eq!(left.recording.streams.len(), 2 * ENVS as usize);

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::thread::JoinHandle;
 
 use engram_actor::{
-    ActorConfig, ActorError, ActorSummary, Leave, MAX_UNACKNOWLEDGED, Patience, Purpose,
+    ActorConfig, ActorError, ActorMode, ActorSummary, ExitReason, MAX_UNACKNOWLEDGED, Timeouts,
     generation_now, spawn,
 };
 use engram_envs::EnvConfig;
@@ -82,13 +82,13 @@ fn actors(
         envs: ENVS,
         seed: Seed::new(run.seed),
         inference: vec![name.among(names.clone())],
-        purpose: Purpose::Train {
+        mode: ActorMode::Train {
             learner: learner.parse().expect("an address"),
             unroll_length: run.unroll_length,
             max_unacknowledged: MAX_UNACKNOWLEDGED,
             stagger_steps: run.stagger_steps,
         },
-        patience: Patience::STANDARD,
+        timeouts: Timeouts::STANDARD,
     };
     (0..ACTORS).map(|actor| spawn(config(actor), leave.clone())).collect()
 }
@@ -128,7 +128,7 @@ fn actors_spread_over_the_servers_of_a_name_and_learn_although_each_is_killed_on
     assert!(learner.ended().success(), "{}", learner.log());
     for actor in actors {
         let summary = actor.join().expect("no actor panics").expect("no actor fails");
-        assert_eq!(summary.reason, Leave::Finished);
+        assert_eq!(summary.reason, ExitReason::Finished);
         assert!(summary.interruptions >= 2, "both of its groups lost their server: {summary:?}");
     }
     let returns = progress(&folder.path().join("runs/run"), "episode_return");

@@ -50,7 +50,7 @@ pub enum PushError {
 
 /// Requests that go through the policy together.
 #[derive(Debug, PartialEq)]
-pub struct Batch<T> {
+pub struct RequestBatch<T> {
     /// The requests, oldest first.
     pub requests: Vec<T>,
     /// Their rows.
@@ -63,13 +63,13 @@ pub struct Batch<T> {
 #[derive(Debug)]
 pub struct Batcher<T> {
     limits: BatchLimits,
-    streams: HashMap<StreamKey, Stream>,
+    streams: HashMap<StreamKey, StreamState>,
     queue: VecDeque<Waiting<T>>,
     rows: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stream {
+enum StreamState {
     Idle,
     Waiting,
 }
@@ -91,13 +91,13 @@ impl<T> Batcher<T> {
 
     /// From now on `stream` could ask.
     pub fn join(&mut self, stream: StreamKey) {
-        let before = self.streams.insert(stream, Stream::Idle);
+        let before = self.streams.insert(stream, StreamState::Idle);
         assert_eq!(before, None, "a stream's key was used twice");
     }
 
     /// `stream` will not ask again; the request that it had waiting goes with it.
     pub fn leave(&mut self, stream: StreamKey) -> Option<T> {
-        if self.streams.remove(&stream)? == Stream::Idle {
+        if self.streams.remove(&stream)? == StreamState::Idle {
             return None;
         }
         let at = self.queue.iter().position(|w| w.stream == stream)?;
@@ -116,8 +116,8 @@ impl<T> Batcher<T> {
     ) -> Result<(), PushError> {
         match self.streams.get_mut(&stream) {
             None => return Err(PushError::Left),
-            Some(Stream::Waiting) => return Err(PushError::InFlight),
-            Some(state) => *state = Stream::Waiting,
+            Some(StreamState::Waiting) => return Err(PushError::InFlight),
+            Some(state) => *state = StreamState::Waiting,
         }
         self.rows += rows;
         self.queue.push_back(Waiting { stream, rows, since: now, request });
@@ -139,19 +139,19 @@ impl<T> Batcher<T> {
     }
 
     /// The next batch, if it is due.
-    pub fn take(&mut self, now: Instant) -> Option<Batch<T>> {
+    pub fn take(&mut self, now: Instant) -> Option<RequestBatch<T>> {
         if self.due(now) != Due::Now {
             return None;
         }
         let since = self.queue.front()?.since;
-        let mut batch = Batch { requests: Vec::new(), rows: 0, since };
+        let mut batch = RequestBatch { requests: Vec::new(), rows: 0, since };
         while let Some(next) = self.queue.front() {
             let rows = batch.rows + next.rows;
             if rows > self.limits.max_batch_size && !batch.requests.is_empty() {
                 break;
             }
             let next = self.queue.pop_front().expect("it is at the front");
-            self.streams.insert(next.stream, Stream::Idle);
+            self.streams.insert(next.stream, StreamState::Idle);
             batch.requests.push(next.request);
             batch.rows = rows;
         }

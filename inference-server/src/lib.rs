@@ -8,7 +8,7 @@
 //!                     slots
 //! ```
 //!
-//! In reading order: [`service`] speaks with one group of environments; [`queue`] is where streams
+//! In reading order: [`service`] speaks with one group of environments; [`request_queue`] is where streams
 //! and the model thread meet; [`batcher`] decides when waiting requests become a batch, and
 //! [`slots`] who holds which rows of recurrent state; [`model`] is the thread that owns the policy
 //! and those rows; [`weights`] follows the learner. [`run`] is the whole life of the server.
@@ -18,7 +18,7 @@
 
 pub mod service;
 
-pub mod queue;
+pub mod request_queue;
 
 pub mod batcher;
 
@@ -47,7 +47,7 @@ use tokio::sync::{oneshot, watch};
 pub use crate::batcher::BatchLimits;
 pub use crate::weights::{WeightsError, WeightsSource};
 
-use crate::queue::Queue;
+use crate::request_queue::RequestQueue;
 use crate::service::{InferenceService, StreamSettings};
 use crate::weights::Serving;
 
@@ -138,7 +138,7 @@ pub async fn run(
     let device = config.device.ready()?;
     metrics::describe();
     let seed = Seed::new(config.seed).derive("inference", 0);
-    let queue = Queue::new(config.batch, config.max_slots);
+    let queue = RequestQueue::new(config.batch, config.max_slots);
     let nothing = Serving::Nothing("nobody has sent any so far".into());
     let serving = Arc::new(watch::channel(nothing).0);
     let (model, model_ended) = start_model(&queue, &serving, device, config.threads);
@@ -176,7 +176,7 @@ pub async fn run(
 
 /// Starts the thread that owns the policy; the receiver hears when it ends.
 fn start_model(
-    queue: &Arc<Queue>,
+    queue: &Arc<RequestQueue>,
     serving: &Arc<watch::Sender<Serving>>,
     device: tch::Device,
     threads: usize,
@@ -194,7 +194,7 @@ fn start_model(
 async fn follow(
     config: InferenceConfig,
     seed: Seed,
-    queue: &Queue,
+    queue: &RequestQueue,
     serving: &watch::Sender<Serving>,
 ) -> InferenceError {
     match weights::follow(config.weights, config.run_id, seed, queue, serving).await {
@@ -203,7 +203,7 @@ async fn follow(
     }
 }
 
-/// Tells the world once there is a policy.
+/// Tells the health service once there is a policy.
 async fn announce(
     health: &Health,
     mut serving: watch::Receiver<Serving>,

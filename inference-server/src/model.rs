@@ -19,25 +19,30 @@ use engram_proto::{Purpose, v1};
 use tch::{Device, Kind, Tensor};
 use tokio::sync::watch;
 
-use crate::batcher::Batch;
+use crate::batcher::RequestBatch;
 use crate::metrics::ModelMetrics;
-use crate::queue::{NewWeights, Queue, Request, Work};
+use crate::request_queue::{ModelWork, NewWeights, Request, RequestQueue};
 use crate::weights::Serving;
 
 /// Works until the queue is closed. Tells `serving` of the first weights that can be used.
-pub(crate) fn run(queue: &Queue, serving: &watch::Sender<Serving>, device: Device, threads: usize) {
+pub(crate) fn run(
+    queue: &RequestQueue,
+    serving: &watch::Sender<Serving>,
+    device: Device,
+    threads: usize,
+) {
     // Of this thread alone: learner and server of one process have their own numbers.
     tch::set_num_threads(threads as i32);
     let _no_gradients = tch::no_grad_guard();
     let mut model = None;
     loop {
         match queue.next() {
-            Work::Weights(weights) => swap(&mut model, weights, device, serving),
-            Work::Batch(batch) => {
+            ModelWork::Weights(weights) => swap(&mut model, weights, device, serving),
+            ModelWork::Batch(batch) => {
                 let model: &mut Model = model.as_mut().expect("streams register after weights");
                 model.answer(batch);
             }
-            Work::Closed => return,
+            ModelWork::Closed => return,
         }
     }
 }
@@ -107,9 +112,9 @@ impl Model {
         Ok(self.version)
     }
 
-    fn answer(&mut self, batch: Batch<Request>) {
+    fn answer(&mut self, batch: RequestBatch<Request>) {
         let started = Instant::now();
-        let Batch { mut requests, rows, since } = batch;
+        let RequestBatch { mut requests, rows, since } = batch;
         // By slot: rows that lie together are written together, and what is said does not depend
         // on which request of a batch came first.
         requests.sort_by_key(|request| request.slots[0]);

@@ -1,7 +1,7 @@
 //! The `Inference` service: what is said on one stream of requests.
 //!
 //! A registration first; then, for as long as the stream lasts, one observation and its answer.
-//! A stream is a `Session` that tonic polls: no task of our own, and when the peer leaves, the
+//! A stream is a `ActSession` that tonic polls: no task of our own, and when the peer leaves, the
 //! session is dropped and with it the lease on its slots.
 
 use std::pin::Pin;
@@ -21,7 +21,7 @@ use tokio_stream::{Stream, StreamExt, once};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::batcher::PushError;
-use crate::queue::{self, Lease, Queue, RegisterError, StreamEnd};
+use crate::request_queue::{self, RegisterError, RequestQueue, StreamEnd, StreamLease};
 use crate::slots::LeaseError;
 use crate::weights::Serving;
 
@@ -39,7 +39,7 @@ pub struct StreamSettings {
 /// The service.
 #[derive(Debug)]
 pub struct InferenceService {
-    queue: Arc<Queue>,
+    queue: Arc<RequestQueue>,
     serving: watch::Receiver<Serving>,
     settings: StreamSettings,
     shutdown: Shutdown,
@@ -48,7 +48,7 @@ pub struct InferenceService {
 impl InferenceService {
     /// A service of the policy that `serving` tells of, through `queue`.
     pub(crate) fn new(
-        queue: Arc<Queue>,
+        queue: Arc<RequestQueue>,
         serving: watch::Receiver<Serving>,
         settings: StreamSettings,
         shutdown: Shutdown,
@@ -60,7 +60,7 @@ impl InferenceService {
     async fn register(
         &self,
         requests: &mut Streaming<ActRequest>,
-    ) -> Result<(Registration, v1::Registered, EnvSpec, Lease), Status> {
+    ) -> Result<(Registration, v1::Registered, EnvSpec, StreamLease), Status> {
         let registration = greeting(requests, self.settings.lease).await?;
         let (run_id, spec) = self.served().await?;
         if let Some(run_id) = &run_id {
@@ -73,7 +73,7 @@ impl InferenceService {
         Ok((registration, registered, spec, lease))
     }
 
-    /// The run and the world that are served; waits for them, but not forever.
+    /// The run and the environment that are served; waits for them, but not forever.
     async fn served(&self) -> Result<(Option<String>, EnvSpec), Status> {
         let mut serving = self.serving.clone();
         let known = serving.wait_for(|serving| matches!(serving, Serving::Policy { .. }));
@@ -109,7 +109,7 @@ impl Inference for InferenceService {
             "a stream registered"
         );
         let first = registration.streams().next().expect("a registration has environments");
-        let session = Session {
+        let session = ActSession {
             requests,
             lease,
             spec,
@@ -124,14 +124,14 @@ impl Inference for InferenceService {
             answers: 0,
         };
         let greeting = once(Ok(response(act_response::Body::Registered(registered))));
-        Ok(Response::new(Box::pin(greeting.chain(try_unfold(session, Session::turn)))))
+        Ok(Response::new(Box::pin(greeting.chain(try_unfold(session, ActSession::turn)))))
     }
 }
 
 /// One registered stream.
-struct Session {
+struct ActSession {
     requests: Streaming<ActRequest>,
-    lease: Lease,
+    lease: StreamLease,
     spec: EnvSpec,
     purpose: Purpose,
     actor: u32,
@@ -142,7 +142,7 @@ struct Session {
     answers: u64,
 }
 
-impl Session {
+impl ActSession {
     /// One observation and its answer; nothing once the peer has left.
     async fn turn(mut self) -> Result<Option<(ActResponse, Self)>, Status> {
         let Some(observe) = self.observation().await? else {
@@ -181,7 +181,7 @@ impl Session {
         unroll_start: bool,
     ) -> Result<oneshot::Receiver<v1::Act>, Status> {
         let (reply, answer) = oneshot::channel();
-        let asked = self.lease.ask(queue::Request {
+        let asked = self.lease.ask(request_queue::Request {
             slots: self.lease.slots.clone(),
             fresh: self.answers == 0,
             frames,

@@ -62,14 +62,14 @@ pub struct SlotTable {
     /// Slots below this one are leased or free; those from it on were never used.
     used: i64,
     free: BTreeSet<i64>,
-    leases: BTreeMap<StreamKey, Lease>,
+    leases: BTreeMap<StreamKey, SlotLease>,
     /// The newest generation of every actor that was here. Actors without a lease are forgotten
     /// when there are more of them than slots.
     newest: HashMap<u32, u64>,
 }
 
 #[derive(Debug)]
-struct Lease {
+struct SlotLease {
     actor: u32,
     generation: u64,
     env_indices: Range<u32>,
@@ -117,7 +117,7 @@ impl SlotTable {
         }
         evicted.iter().for_each(|&key| self.free(key));
         let slots: Vec<i64> = (0..asked).map(|_| self.take_lowest()).collect();
-        let lease = Lease {
+        let lease = SlotLease {
             actor,
             generation,
             env_indices: registration.env_indices.clone(),
@@ -156,7 +156,7 @@ impl SlotTable {
     }
 }
 
-impl Lease {
+impl SlotLease {
     fn gives_way_to(&self, newer: &Registration) -> bool {
         let overlap = self.env_indices.start < newer.env_indices.end
             && newer.env_indices.start < self.env_indices.end;

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
 use crate::metrics;
-use crate::queue::{NewWeights, Queue};
+use crate::request_queue::{NewWeights, RequestQueue};
 
 /// Where weights come from.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ pub enum Serving {
     Policy {
         /// The run, where the source knows.
         run_id: Option<String>,
-        /// The world that the policy is for.
+        /// The environment that the policy is for.
         spec: EnvSpec,
     },
 }
@@ -122,15 +122,15 @@ pub enum PieceError {
     #[error("{found} came where {expected} was expected")]
     Order {
         /// What should have come.
-        expected: Place,
+        expected: ChunkPosition,
         /// What came.
-        found: Place,
+        found: ChunkPosition,
     },
 }
 
 /// A place in some version's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ChunkPosition {
     /// The version.
     pub policy_version: u64,
     /// Its bytes.
@@ -139,9 +139,9 @@ pub struct Place {
     pub offset: u64,
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for ChunkPosition {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Place { policy_version, total, offset } = self;
+        let ChunkPosition { policy_version, total, offset } = self;
         write!(f, "byte {offset} of {total} of version {policy_version}")
     }
 }
@@ -159,7 +159,7 @@ pub(crate) async fn follow(
     source: WeightsSource,
     run_id: Option<String>,
     seed: Seed,
-    queue: &Queue,
+    queue: &RequestQueue,
     serving: &watch::Sender<Serving>,
 ) -> Result<(), WeightsError> {
     let (name, bytes) = match source {
@@ -181,7 +181,7 @@ async fn subscribe(
     address: &Address,
     run_id: Option<String>,
     seed: Seed,
-    queue: &Queue,
+    queue: &RequestQueue,
     serving: &watch::Sender<Serving>,
 ) -> Infallible {
     let mut subscription = Subscription {
@@ -216,7 +216,7 @@ pub async fn newest(address: &Address, run_id: &str) -> Result<Bytes, WeightsErr
     let call = client.subscribe(request);
     let mut pieces =
         net::answer(&learner, "asking for weights", PIECE_LIMIT, call).await?.into_inner();
-    let mut assembler = Assembler::default();
+    let mut assembler = ChunkAssembler::default();
     loop {
         let piece = next_piece(&mut pieces, &assembler).await?;
         if let Some(bytes) = assembler.push(piece)? {
@@ -235,7 +235,7 @@ struct Subscription {
 
 impl Subscription {
     /// One subscription, until it breaks.
-    async fn run(&mut self, queue: &Queue) -> Result<Infallible, WeightsError> {
+    async fn run(&mut self, queue: &RequestQueue) -> Result<Infallible, WeightsError> {
         let request = v1::SubscribeRequest {
             protocol_version: PROTOCOL_VERSION,
             run_id: self.run_id.clone().unwrap_or_default(),
@@ -244,7 +244,7 @@ impl Subscription {
         let mut pieces = net::answer(&self.learner, "subscribing to weights", PIECE_LIMIT, call)
             .await?
             .into_inner();
-        let mut assembler = Assembler::default();
+        let mut assembler = ChunkAssembler::default();
         loop {
             let piece = next_piece(&mut pieces, &assembler).await?;
             self.check_run(&piece.run_id)?;
@@ -272,7 +272,7 @@ impl Subscription {
 /// The next piece. The first one of a version may take forever, the others may not.
 async fn next_piece(
     pieces: &mut Streaming<v1::WeightsChunk>,
-    assembler: &Assembler,
+    assembler: &ChunkAssembler,
 ) -> Result<v1::WeightsChunk, WeightsError> {
     let next = pieces.message();
     let next = match assembler.is_empty() {
@@ -287,7 +287,7 @@ async fn hand_over(
     source_name: String,
     run_id: Option<String>,
     bytes: Bytes,
-    queue: &Queue,
+    queue: &RequestQueue,
 ) -> Result<(), WeightsError> {
     metrics::weights_received();
     let (outcome, tried) = oneshot::channel();
@@ -308,17 +308,17 @@ async fn hand_over(
 
 /// Puts pieces together.
 #[derive(Debug, Default)]
-pub struct Assembler {
+pub struct ChunkAssembler {
     begun: Option<Begun>,
 }
 
 #[derive(Debug)]
 struct Begun {
-    next: Place,
+    next: ChunkPosition,
     bytes: Vec<u8>,
 }
 
-impl Assembler {
+impl ChunkAssembler {
     /// Whether no version has been begun.
     pub fn is_empty(&self) -> bool {
         self.begun.is_none()
@@ -328,11 +328,11 @@ impl Assembler {
     /// begun is gone.
     pub fn push(&mut self, piece: v1::WeightsChunk) -> Result<Option<Bytes>, PieceError> {
         let v1::WeightsChunk { policy_version, total_bytes: total, offset, data, .. } = piece;
-        let found = Place { policy_version, total, offset };
+        let found = ChunkPosition { policy_version, total, offset };
         let begun = self.begun.take();
         let expected = match &begun {
             Some(begun) => begun.next,
-            None => Place { offset: 0, ..found },
+            None => ChunkPosition { offset: 0, ..found },
         };
         if found != expected {
             return Err(PieceError::Order { expected, found });
@@ -354,7 +354,7 @@ impl Assembler {
         if offset == total {
             return Ok(Some(bytes.into()));
         }
-        self.begun = Some(Begun { next: Place { offset, ..found }, bytes });
+        self.begun = Some(Begun { next: ChunkPosition { offset, ..found }, bytes });
         Ok(None)
     }
 }
@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn pieces_in_order_make_a_whole_and_the_next_version_starts_afresh() {
-        let mut assembler = Assembler::default();
+        let mut assembler = ChunkAssembler::default();
         assert_eq!(assembler.push(piece(3, 5, 0, b"ab")), Ok(None));
         assert_eq!(assembler.push(piece(3, 5, 2, b"c")), Ok(None));
         assert!(!assembler.is_empty());
@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn pieces_that_do_not_fit_are_refused() {
         let after_one = |second| {
-            let mut assembler = Assembler::default();
+            let mut assembler = ChunkAssembler::default();
             assembler.push(piece(3, 5, 0, b"ab")).expect("a good first piece");
             assembler.push(second).expect_err("a bad second piece").to_string()
         };
@@ -405,11 +405,11 @@ mod tests {
     #[test]
     fn wholes_that_are_empty_or_too_large_are_refused_before_memory_is_taken() {
         for total in [0, MAX_WEIGHTS_BYTES + 1] {
-            let refused = Assembler::default().push(piece(1, total, 0, b"a"));
+            let refused = ChunkAssembler::default().push(piece(1, total, 0, b"a"));
             assert_eq!(refused, Err(PieceError::Total { policy_version: 1, total }));
         }
         let huge = vec![0; WEIGHTS_CHUNK_BYTES + 1];
-        let refused = Assembler::default().push(piece(1, 1 << 30, 0, &huge));
+        let refused = ChunkAssembler::default().push(piece(1, 1 << 30, 0, &huge));
         assert!(matches!(refused, Err(PieceError::Size { .. })));
     }
 }

@@ -5,13 +5,13 @@ use crate::frame::Ending;
 /// How an episode was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
-    /// The world ended it.
+    /// The environment ended it.
     Ended(Ending),
-    /// The agent was cut off from its policy, and the world was reset.
+    /// The agent was cut off from its policy, and the environment was reset.
     Interrupted,
 }
 
-/// A finished episode, measured in the world's own rewards.
+/// A finished episode, measured in the environment's own rewards.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Episode {
     /// Which of the actor's environments played it.
@@ -20,7 +20,7 @@ pub struct Episode {
     pub env_steps: u32,
     /// The undiscounted sum of rewards.
     pub episode_return: f32,
-    /// Whether the task was solved, where the world can tell.
+    /// Whether the task was solved, where the environment can tell.
     pub success: Option<bool>,
     /// How it was left.
     pub finish: Finish,

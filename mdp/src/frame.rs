@@ -14,7 +14,7 @@ use crate::spec::{ActionSpec, EnvSpec};
 /// How an episode ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Ending {
-    /// The world ended it: nothing follows, the value of what follows is zero.
+    /// The environment ended it: nothing follows, the value of what follows is zero.
     Terminated,
     /// It was cut off, by a time limit for one: the value of its last frame still counts.
     Truncated,
@@ -43,7 +43,7 @@ impl StepType {
     }
 
     /// The discount of the value of *this* frame, seen from the one before: zero only after the
-    /// world itself ended the episode.
+    /// environment itself ended the episode.
     pub fn discount(self, gamma: f32) -> f32 {
         match self {
             StepType::Last(Ending::Terminated) => 0.0,

@@ -1,4 +1,4 @@
-//! The vocabulary of Engram: what a world looks like ([`spec`]), what an agent sees of it
+//! The vocabulary of Engram: what an environment looks like ([`spec`]), what an agent sees of it
 //! ([`frame`], in [`columns`]), what a learner is sent ([`trajectory`]), what is said of a finished episode
 //! ([`episode`]), and where randomness comes from ([`seed`]).
 //!

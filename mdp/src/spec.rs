@@ -1,4 +1,4 @@
-//! What a world shows and accepts.
+//! What an environment shows and accepts.
 
 use std::fmt;
 
@@ -98,7 +98,7 @@ impl ActionSpec {
     }
 }
 
-/// A world, as actors announce it and everybody else trusts it.
+/// An environment, as actors announce it and everybody else trusts it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnvSpec {
@@ -108,14 +108,14 @@ pub struct EnvSpec {
     pub observation: ObservationSpec,
     /// What one decision may be.
     pub action: ActionSpec,
-    /// Emulator frames per env step; 1 where the world knows no such thing.
+    /// Emulator frames per env step; 1 where the environment knows no such thing.
     pub action_repeat: u32,
 }
 
 /// Why a spec cannot be worked with.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SpecError {
-    /// The world has no name.
+    /// The environment has no name.
     #[error("the environment's name is empty")]
     Nameless,
     /// The observation's shape is empty, holds a zero, or is too large.

@@ -261,7 +261,7 @@ mod tests {
         }
     }
 
-    /// Frame number `n` of a world whose episodes last three decisions.
+    /// Frame number `n` of an environment whose episodes last three decisions.
     fn frame(n: usize) -> Frames {
         let place = n % 4;
         let step_type = match place {

@@ -31,10 +31,10 @@ pub enum WireError {
         /// The run that the actor named.
         registered: String,
     },
-    /// The actor steps another world.
-    #[error("this run's world is [{served}], but the actor brings [{registered}]")]
+    /// The actor steps another environment.
+    #[error("this run's environment is [{served}], but the actor brings [{registered}]")]
     Spec {
-        /// The world of the run.
+        /// The environment of the run.
         served: Box<EnvSpec>,
         /// The actor's.
         registered: Box<EnvSpec>,
@@ -84,10 +84,10 @@ pub enum WireError {
         /// The trajectory's.
         found: usize,
     },
-    /// The announced world cannot be worked with.
-    #[error("the announced world is not one: {0}")]
+    /// The announced environment cannot be worked with.
+    #[error("the announced environment is not one: {0}")]
     BadSpec(#[from] SpecError),
-    /// The rows are not frames of the world.
+    /// The rows are not frames of the environment.
     #[error("bad frames: {0}")]
     BadFrames(#[from] FrameError),
     /// The unroll is not a trajectory.

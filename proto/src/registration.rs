@@ -1,4 +1,4 @@
-//! The greeting on every stream of an actor: who speaks, for which run, about which world.
+//! The greeting on every stream of an actor: who speaks, for which run, about which environment.
 
 use engram_mdp::{EnvSpec, StreamId};
 
@@ -26,7 +26,7 @@ pub struct Registration {
     pub generation: u64,
     /// The environments that the stream speaks for.
     pub env_indices: std::ops::Range<u32>,
-    /// The world.
+    /// The environment.
     pub spec: EnvSpec,
     /// What the actor is there for.
     pub purpose: Purpose,
@@ -49,7 +49,7 @@ impl Registration {
         }
     }
 
-    /// Refuses an actor of another world.
+    /// Refuses an actor of another environment.
     pub fn check_spec(&self, served: &EnvSpec) -> Result<(), WireError> {
         if &self.spec == served {
             return Ok(());

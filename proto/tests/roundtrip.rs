@@ -20,7 +20,7 @@ fn specs() -> impl Strategy<Value = EnvSpec> {
     ];
     (dtype, prop::collection::vec(1_usize..5, 1..4), action, 1_u32..5).prop_map(
         |(dtype, shape, action, action_repeat)| EnvSpec {
-            name: "world".into(),
+            name: "environment".into(),
             observation: ObservationSpec { dtype, shape },
             action,
             action_repeat,
@@ -156,7 +156,7 @@ fn a_registration_survives_the_wire_and_names_its_streams() {
 }
 
 #[test]
-fn another_protocol_run_or_world_is_a_failed_precondition_that_shows_both() {
+fn another_protocol_run_or_environment_is_a_failed_precondition_that_shows_both() {
     let mut message = v1::Registration::from(&registration());
     message.protocol_version = 77;
     let refused = tonic::Status::from(Registration::try_from(message).expect_err("refused"));

@@ -1,10 +1,10 @@
-//! What must be true of every stream of trajectories from the counting world.
+//! What must be true of every stream of trajectories from the counting environment.
 
 use engram_mdp::{Observations, StepType, Trajectory};
 
 use super::inference::{action_at, log_prob_at};
 
-/// The number that each frame of the counting world shows.
+/// The number that each frame of the counting environment shows.
 pub fn numbers(trajectory: &Trajectory) -> Vec<f32> {
     let Observations::F32(numbers) = &trajectory.frames.observations else { unreachable!() };
     numbers.iter().step_by(3).copied().collect()

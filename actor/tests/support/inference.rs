@@ -1,8 +1,8 @@
 //! An inference server whose every answer can be told from every other.
 //!
-//! In the counting world frame number `n` is answered with action `n % 4` and log-probability
+//! In the counting environment frame number `n` is answered with action `n % 4` and log-probability
 //! `-(n + 1) / 1024`; its core state is `[server, n]`; the policy version counts the requests of
-//! the stream, from a million times the server's number on. Other worlds get zeros.
+//! the stream, from a million times the server's number on. Other environments get zeros.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub struct Seen {
 pub struct FakeInference {
     pub server: u32,
     pub run: String,
-    /// If set, the only world that is welcome.
+    /// If set, the only environment that is welcome.
     pub spec: Option<EnvSpec>,
     pub seen: watch::Sender<Seen>,
     fault: Arc<watch::Sender<Fault>>,
@@ -176,7 +176,7 @@ impl FakeInference {
     }
 }
 
-/// What the counting world's frame number `number` is answered with.
+/// What the counting environment's frame number `number` is answered with.
 pub fn action_at(number: f32) -> i32 {
     number as i32 % 4
 }

@@ -9,7 +9,7 @@ pub mod learner;
 
 use std::time::Duration;
 
-use engram_actor::{ActorConfig, Patience, Purpose};
+use engram_actor::{ActorConfig, ActorMode, Timeouts};
 use engram_envs::EnvConfig;
 use engram_mdp::Seed;
 use engram_service::Address;
@@ -17,9 +17,9 @@ use engram_service::Address;
 /// The run that the fakes serve.
 pub const RUN: &str = "test-run";
 
-/// An actor of four environments that trains in a world.
+/// An actor of four environments that trains in an environment.
 pub fn config(
-    world: &str,
+    environment: &str,
     inference: Vec<Address>,
     learner: Address,
     unroll_length: usize,
@@ -28,12 +28,12 @@ pub fn config(
         actor: 0,
         generation: 1,
         run_id: None,
-        env: EnvConfig::from_table(world.parse().unwrap()).unwrap(),
+        env: EnvConfig::from_table(environment.parse().unwrap()).unwrap(),
         envs: 4,
         seed: Seed::new(7),
         inference,
-        purpose: Purpose::Train { learner, unroll_length, max_unacknowledged: 4, stagger_steps: 0 },
-        patience: Patience {
+        mode: ActorMode::Train { learner, unroll_length, max_unacknowledged: 4, stagger_steps: 0 },
+        timeouts: Timeouts {
             answer: Duration::from_secs(5),
             report: Duration::from_millis(50),
             farewell: Duration::from_secs(1),
@@ -41,7 +41,7 @@ pub fn config(
     }
 }
 
-/// The world of numbered frames.
+/// The environment of numbered frames.
 pub fn counting(episode_length: u32) -> String {
     format!("name = 'counting'\nepisode_length = {episode_length}\nending = 'truncated'")
 }

@@ -1,7 +1,7 @@
 //! Evaluation: greedy episodes with fixed weights.
 
 use anyhow::Result;
-use engram_actor::{ActorConfig, ActorSummary, Patience, Purpose};
+use engram_actor::{ActorConfig, ActorSummary, Timeouts, ActorMode};
 use engram_inference_server::WeightsSource;
 use engram_mdp::Seed;
 use engram_service::Shutdown;
@@ -32,8 +32,8 @@ pub(crate) fn play(
         envs: episodes.min(run.envs_per_actor),
         seed,
         inference: vec![sockets.inference.clone()],
-        purpose: Purpose::Evaluate { episodes },
-        patience: Patience::STANDARD,
+        mode: ActorMode::Evaluate { episodes },
+        timeouts: Timeouts::STANDARD,
     };
     let played = join("the evaluating actor", engram_actor::spawn(actor, shutdown.clone()));
     ending.trigger();

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engram_actor::{ActorConfig, ActorError, ActorSummary, MAX_UNACKNOWLEDGED, Patience, Purpose};
+use engram_actor::{ActorConfig, ActorError, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts, ActorMode};
 use engram_envs::EnvConfig;
 use engram_inference_server::{BatchLimits, InferenceConfig, InferenceError, WeightsSource};
 use engram_learner::storage::checkpoint::{Checkpoint, Store};
@@ -194,13 +194,13 @@ impl System {
             envs: self.run.envs_per_actor,
             seed: Seed::new(self.run.seed),
             inference: vec![self.inference_at.clone()],
-            purpose: Purpose::Train {
+            mode: ActorMode::Train {
                 learner: self.proxy_at.clone(),
                 unroll_length: self.run.unroll_length,
                 max_unacknowledged: MAX_UNACKNOWLEDGED,
                 stagger_steps: self.run.stagger_steps,
             },
-            patience: Patience::STANDARD,
+            timeouts: Timeouts::STANDARD,
         };
         ServiceThread::start("actor", |leave| engram_actor::run(config, leave))
     }

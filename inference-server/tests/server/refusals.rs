@@ -17,7 +17,7 @@ async fn unharmed(bystander: &mut Client, moment: u32) {
 }
 
 #[tokio::test]
-async fn another_world_run_or_protocol_is_refused_with_what_is_served_here() {
+async fn another_environment_run_or_protocol_is_refused_with_what_is_served_here() {
     let server = Server::start(config());
     let mut bystander = server.client(&registration(0, 0..2)).await.expect("registered");
     assert_eq!(bystander.registered, v1::Registered { run_id: "run".into(), unroll_length: 0 });

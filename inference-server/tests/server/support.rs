@@ -1,4 +1,4 @@
-//! What the component tests share: a small world, a policy for it, a server in memory, a client
+//! What the component tests share: a small environment, a policy for it, a server in memory, a client
 //! that speaks the protocol plainly, and a learner that says what it is told to.
 
 use std::ops::Range;
@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-/// A world of three numbers and three actions.
+/// An environment of three numbers and three actions.
 pub(crate) fn spec() -> EnvSpec {
     EnvSpec {
         name: "test".into(),
@@ -33,7 +33,7 @@ pub(crate) fn spec() -> EnvSpec {
     }
 }
 
-/// The same world with actions of two dimensions.
+/// The same environment with actions of two dimensions.
 pub(crate) fn continuous() -> EnvSpec {
     EnvSpec { action: ActionSpec::Continuous { dimensions: 2 }, ..spec() }
 }

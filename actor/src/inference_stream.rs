@@ -16,13 +16,13 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
+use crate::actor_identity::ActorIdentity;
 use crate::error::ActorError;
-use crate::identity::Identity;
-use crate::peer::{End, Peer};
+use crate::reconnecting_peer::{Disconnect, ReconnectingPeer};
 
 /// What the policy said about the frames of a group.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Answer {
+pub(crate) struct PolicyAnswer {
     /// One action per row.
     pub(crate) actions: Actions,
     /// The log-probability of each.
@@ -36,16 +36,16 @@ pub(crate) struct Answer {
 
 /// Whoever serves the policy to one group of environments.
 #[derive(Debug)]
-pub(crate) struct Inference {
-    peer: Peer,
-    identity: Arc<Identity>,
+pub(crate) struct InferenceConnector {
+    peer: ReconnectingPeer,
+    identity: Arc<ActorIdentity>,
     env_indices: Range<u32>,
     answer_within: Duration,
 }
 
 /// A registered stream to the policy.
 #[derive(Debug)]
-pub(crate) struct Policy {
+pub(crate) struct InferenceStream {
     peer: String,
     /// Holds the one request under way, and the registration before the first.
     requests: mpsc::Sender<v1::ActRequest>,
@@ -57,31 +57,31 @@ pub(crate) struct Policy {
     policy_version: u64,
 }
 
-impl Inference {
+impl InferenceConnector {
     pub(crate) fn new(
-        peer: Peer,
-        identity: Arc<Identity>,
+        peer: ReconnectingPeer,
+        identity: Arc<ActorIdentity>,
         env_indices: Range<u32>,
         answer_within: Duration,
     ) -> Self {
-        Inference { peer, identity, env_indices, answer_within }
+        InferenceConnector { peer, identity, env_indices, answer_within }
     }
 
     /// A registered stream, however long it takes to get one.
-    pub(crate) async fn connect(&mut self) -> Result<Policy, ActorError> {
+    pub(crate) async fn connect(&mut self) -> Result<InferenceStream, ActorError> {
         loop {
             match self.register().await {
                 Ok(policy) => return Ok(policy),
-                Err(End::Fatal(error)) => return Err(error),
-                Err(End::Lost(reason)) => self.peer.retreat(&reason).await,
-                Err(End::Over) => unreachable!("an inference server does not end a run"),
+                Err(Disconnect::Fatal(error)) => return Err(error),
+                Err(Disconnect::Lost(reason)) => self.peer.back_off(&reason).await,
+                Err(Disconnect::Finished) => unreachable!("an inference server does not end a run"),
             }
         }
     }
 
     /// The stream was lost: waits before the next attempt.
-    pub(crate) async fn retreat(&mut self, reason: &str) {
-        self.peer.retreat(reason).await;
+    pub(crate) async fn back_off(&mut self, reason: &str) {
+        self.peer.back_off(reason).await;
     }
 
     /// The stream has answered.
@@ -89,7 +89,7 @@ impl Inference {
         self.peer.served();
     }
 
-    async fn register(&self) -> Result<Policy, End> {
+    async fn register(&self) -> Result<InferenceStream, Disconnect> {
         let peer = self.peer.name();
         let mut client =
             InferenceClient::new(self.peer.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES);
@@ -104,11 +104,11 @@ impl Inference {
         let (responses, greeting) =
             net::answer(&peer, "registering", self.answer_within, opened).await?;
         let Some(act_response::Body::Registered(registered)) = greeting.and_then(|g| g.body) else {
-            return Err(End::Lost("the stream did not begin with `registered`".into()));
+            return Err(Disconnect::Lost("the stream did not begin with `registered`".into()));
         };
-        self.identity.check_run(&peer, registered.run_id).map_err(End::Fatal)?;
+        self.identity.check_run(&peer, registered.run_id).map_err(Disconnect::Fatal)?;
         tracing::debug!(peer, environments = ?self.env_indices, "registered");
-        Ok(Policy {
+        Ok(InferenceStream {
             peer,
             requests,
             responses,
@@ -120,10 +120,14 @@ impl Inference {
     }
 }
 
-impl Policy {
+impl InferenceStream {
     /// Shows `frames` and awaits what to do. `unroll_start` asks for the recurrent states before
     /// them, too.
-    pub(crate) async fn ask(&mut self, frames: &Frames, unroll_start: bool) -> Result<Answer, End> {
+    pub(crate) async fn ask(
+        &mut self,
+        frames: &Frames,
+        unroll_start: bool,
+    ) -> Result<PolicyAnswer, Disconnect> {
         let frames = Some(frames_to_wire(frames));
         let observe = v1::Observe { frames, unroll_start };
         if send(&self.requests, act_request::Body::Observe(observe)).is_err() {
@@ -136,36 +140,41 @@ impl Policy {
         let act = match response.and_then(|response| response.body) {
             Some(act_response::Body::Act(act)) => act,
             Some(act_response::Body::Registered(_)) => {
-                return Err(End::Lost("it registered the stream twice".into()));
+                return Err(Disconnect::Lost("it registered the stream twice".into()));
             }
-            None => return Err(End::Lost("it closed the stream".into())),
+            None => return Err(Disconnect::Lost("it closed the stream".into())),
         };
         let answer = answer(act, &self.spec, self.rows, unroll_start)
-            .map_err(|error| End::Lost(error.to_string()))?;
+            .map_err(|error| Disconnect::Lost(error.to_string()))?;
         // Within an unroll versions only grow. They shrink when the learner was restarted from a
         // checkpoint; then the unroll must not go on.
         if answer.policy_version < self.policy_version {
             let (from, to) = (self.policy_version, answer.policy_version);
-            return Err(End::Lost(format!("the policy went back from version {from} to {to}")));
+            return Err(Disconnect::Lost(format!(
+                "the policy went back from version {from} to {to}"
+            )));
         }
         self.policy_version = answer.policy_version;
         Ok(answer)
     }
 
-    async fn status(&mut self) -> End {
+    async fn status(&mut self) -> Disconnect {
         let status = self.responses.message();
         match net::answer(&self.peer, "asking for actions", self.answer_within, status).await {
-            Ok(_) => End::Lost("it closed the stream".into()),
+            Ok(_) => Disconnect::Lost("it closed the stream".into()),
             Err(error) => error.into(),
         }
     }
 }
 
-fn send(requests: &mpsc::Sender<v1::ActRequest>, body: act_request::Body) -> Result<(), End> {
+fn send(
+    requests: &mpsc::Sender<v1::ActRequest>,
+    body: act_request::Body,
+) -> Result<(), Disconnect> {
     // Never full: at most a registration and one request are under way.
     requests
         .try_send(v1::ActRequest { body: Some(body) })
-        .map_err(|_| End::Lost("it closed the stream".into()))
+        .map_err(|_| Disconnect::Lost("it closed the stream".into()))
 }
 
 /// Why an answer cannot be acted upon.
@@ -185,7 +194,7 @@ fn answer(
     spec: &EnvSpec,
     rows: usize,
     unroll_start: bool,
-) -> Result<Answer, AnswerError> {
+) -> Result<PolicyAnswer, AnswerError> {
     let actions = actions_from_wire(&act.actions, spec.action, rows)?;
     let log_probs = floats_from_wire("log_probs", &act.log_probs)?;
     if log_probs.len() != rows {
@@ -202,5 +211,5 @@ fn answer(
             return Err(AnswerError::NotFinite(column));
         }
     }
-    Ok(Answer { actions, log_probs, policy_version: act.policy_version, core_states })
+    Ok(PolicyAnswer { actions, log_probs, policy_version: act.policy_version, core_states })
 }

@@ -9,9 +9,9 @@ use crate::metrics;
 
 /// How work with a peer came to an end.
 #[derive(Debug)]
-pub(crate) enum End {
+pub(crate) enum Disconnect {
     /// Nothing more is wanted.
-    Over,
+    Finished,
     /// The peer failed, which a new connection may mend. The reason is for people.
     Lost(String),
     /// No new connection will mend it.
@@ -20,7 +20,7 @@ pub(crate) enum End {
 
 /// A server, at one of several addresses, each of which may be a name that several servers share.
 #[derive(Debug)]
-pub(crate) struct Peer {
+pub(crate) struct ReconnectingPeer {
     /// What it is, in messages and metrics.
     kind: &'static str,
     addresses: Vec<Address>,
@@ -31,7 +31,7 @@ pub(crate) struct Peer {
     lost: bool,
 }
 
-impl Peer {
+impl ReconnectingPeer {
     /// A server of this kind. Peers whose `turn` differs by one begin at different servers, if
     /// there are several.
     pub(crate) fn new(
@@ -41,7 +41,7 @@ impl Peer {
         backoff: Backoff,
     ) -> Self {
         assert!(!addresses.is_empty(), "a peer has at least one address");
-        Peer { kind, addresses, turn, backoff, lost: false }
+        ReconnectingPeer { kind, addresses, turn, backoff, lost: false }
     }
 
     /// What it is called in messages.
@@ -62,7 +62,7 @@ impl Peer {
     }
 
     /// Waits before the next attempt, which goes to the next server.
-    pub(crate) async fn retreat(&mut self, reason: &str) {
+    pub(crate) async fn back_off(&mut self, reason: &str) {
         if self.lost {
             tracing::debug!(reason, "{} is still away", self.name());
         } else {
@@ -84,11 +84,11 @@ impl Peer {
     }
 }
 
-impl From<NetError> for End {
+impl From<NetError> for Disconnect {
     /// Codes that say "you are wrong" are final; whatever else went wrong may pass.
     fn from(error: NetError) -> Self {
         let NetError::Refused { status, .. } = &error else {
-            return End::Lost(error.to_string());
+            return Disconnect::Lost(error.to_string());
         };
         match status.code() {
             Code::FailedPrecondition
@@ -96,8 +96,8 @@ impl From<NetError> for End {
             | Code::OutOfRange
             | Code::Unauthenticated
             | Code::PermissionDenied
-            | Code::Unimplemented => End::Fatal(ActorError::Refused(error)),
-            code => End::Lost(format!("{} ({code:?})", status.message())),
+            | Code::Unimplemented => Disconnect::Fatal(ActorError::Refused(error)),
+            code => Disconnect::Lost(format!("{} ({code:?})", status.message())),
         }
     }
 }
@@ -108,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    fn end(status: Status) -> End {
+    fn end(status: Status) -> Disconnect {
         let (peer, doing) = ("the learner at x".to_owned(), "registering");
         NetError::Refused { peer, doing, status: Box::new(status) }.into()
     }
@@ -116,12 +116,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn turns_go_through_all_addresses_before_they_come_to_the_next_server_of_each() {
         let addresses = ["a:1", "b:1", "c:1"].map(|text| text.parse().unwrap()).to_vec();
-        let mut peer = Peer::new("inference server", addresses, 5, Backoff::new(1));
+        let mut peer = ReconnectingPeer::new("inference server", addresses, 5, Backoff::new(1));
         let mut seen = Vec::new();
         for _ in 0..4 {
             let (address, turn) = peer.place();
             seen.push((address.to_string(), turn));
-            peer.retreat("a test").await;
+            peer.back_off("a test").await;
         }
         let expected = [("c:1", 1), ("a:1", 2), ("b:1", 2), ("c:1", 2)];
         assert_eq!(seen, expected.map(|(address, turn)| (address.to_string(), turn)));
@@ -130,12 +130,12 @@ mod tests {
     #[test]
     fn a_refusal_is_final_and_an_absence_is_not() {
         let refused = end(Status::failed_precondition("another run"));
-        let End::Fatal(error) = refused else { panic!("{refused:?}") };
+        let Disconnect::Fatal(error) = refused else { panic!("{refused:?}") };
         assert!(error.to_string().contains("the learner at x refused"), "{error}");
         assert!(error.to_string().contains("another run"), "{error}");
         for status in [Status::unavailable("starting"), Status::unknown("h2"), Status::aborted("")]
         {
-            assert!(matches!(end(status), End::Lost(_)));
+            assert!(matches!(end(status), Disconnect::Lost(_)));
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::error::ActorError;
 /// Who the actor is. The run is learned from the first peer that names one, and never changes
 /// from then on: a peer of another run is refused, or refuses.
 #[derive(Debug)]
-pub(crate) struct Identity {
+pub(crate) struct ActorIdentity {
     pub(crate) actor: u32,
     pub(crate) generation: u64,
     pub(crate) spec: EnvSpec,
@@ -19,7 +19,7 @@ pub(crate) struct Identity {
     run_id: OnceLock<String>,
 }
 
-impl Identity {
+impl ActorIdentity {
     pub(crate) fn new(
         actor: u32,
         generation: u64,
@@ -28,7 +28,7 @@ impl Identity {
         run_id: Option<String>,
     ) -> Self {
         let run_id = run_id.map(OnceLock::from).unwrap_or_default();
-        Identity { actor, generation, spec, purpose, run_id }
+        ActorIdentity { actor, generation, spec, purpose, run_id }
     }
 
     /// The run, as soon as it is known.
@@ -76,7 +76,7 @@ mod tests {
             action: ActionSpec::Discrete { count: 2 },
             action_repeat: 1,
         };
-        let identity = Identity::new(0, 1, spec, Purpose::Train, None);
+        let identity = ActorIdentity::new(0, 1, spec, Purpose::Train, None);
         assert_eq!(identity.registration(0..1).run_id, "");
         identity.check_run("inference server", String::new()).unwrap();
         assert_eq!(identity.run_id(), None);

@@ -1,4 +1,4 @@
-//! Sends the learner what the worlds showed: one stream per actor.
+//! Sends the learner what the environments showed: one stream per actor.
 //!
 //! ```text
 //! groups ──▶ inbox ──▶ unacknowledged ──▶ learner
@@ -26,10 +26,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
+use crate::actor_identity::ActorIdentity;
 use crate::error::ActorError;
-use crate::identity::Identity;
-use crate::metrics::Unacknowledged;
-use crate::peer::{End, Peer};
+use crate::metrics::UnacknowledgedGauge;
+use crate::reconnecting_peer::{Disconnect, ReconnectingPeer};
 
 /// Trajectories that complete together share messages of up to so many bytes.
 const MESSAGE_BYTES: usize = 1 << 20;
@@ -41,19 +41,19 @@ const ENVELOPE_BYTES: usize = 64;
 pub(crate) const INBOX: usize = 1;
 
 /// The stream of one actor's trajectories.
-pub(crate) struct Experience {
-    peer: Peer,
-    identity: Arc<Identity>,
-    terms: Terms,
+pub(crate) struct TrajectorySender {
+    peer: ReconnectingPeer,
+    identity: Arc<ActorIdentity>,
+    settings: SenderSettings,
     inbox: mpsc::Receiver<v1::Trajectories>,
     /// Sent, but not acknowledged: sent again on the next stream.
     unacknowledged: VecDeque<v1::Trajectories>,
-    gauge: Unacknowledged,
+    gauge: UnacknowledgedGauge,
 }
 
 /// What an actor and its learner agree on.
 #[derive(Clone, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct SenderSettings {
     /// All environments of the actor.
     pub(crate) env_indices: Range<u32>,
     /// Decisions per trajectory.
@@ -65,7 +65,7 @@ pub(crate) struct Terms {
 }
 
 /// A registered stream.
-struct Stream {
+struct RegisteredStream {
     peer: String,
     /// Has room for everything that may be unacknowledged.
     requests: mpsc::Sender<v1::PushRequest>,
@@ -75,15 +75,22 @@ struct Stream {
     acknowledged: u64,
 }
 
-impl Experience {
+impl TrajectorySender {
     pub(crate) fn new(
-        peer: Peer,
-        identity: Arc<Identity>,
-        terms: Terms,
+        peer: ReconnectingPeer,
+        identity: Arc<ActorIdentity>,
+        settings: SenderSettings,
         inbox: mpsc::Receiver<v1::Trajectories>,
     ) -> Self {
-        let unacknowledged = VecDeque::with_capacity(terms.max_unacknowledged);
-        Experience { peer, identity, terms, inbox, unacknowledged, gauge: Unacknowledged::new() }
+        let unacknowledged = VecDeque::with_capacity(settings.max_unacknowledged);
+        TrajectorySender {
+            peer,
+            identity,
+            settings,
+            inbox,
+            unacknowledged,
+            gauge: UnacknowledgedGauge::new(),
+        }
     }
 
     /// Sends whatever comes, until the learner says that the run is over, or until `leave` is
@@ -103,19 +110,19 @@ impl Experience {
                 Err(end) => end,
             };
             match end {
-                End::Over => return Ok(()),
-                End::Lost(reason) => self.peer.retreat(&reason).await,
-                End::Fatal(error) => return Err(error),
+                Disconnect::Finished => return Ok(()),
+                Disconnect::Lost(reason) => self.peer.back_off(&reason).await,
+                Disconnect::Fatal(error) => return Err(error),
             }
         }
     }
 
     /// One attempt to get a registered stream.
-    async fn register(&self) -> Result<Stream, End> {
+    async fn register(&self) -> Result<RegisteredStream, Disconnect> {
         let peer = self.peer.name();
         let mut client = ExperienceClient::new(self.peer.channel());
-        let (requests, stream) = mpsc::channel(self.terms.max_unacknowledged + 1);
-        let registration = self.identity.registration(self.terms.env_indices.clone());
+        let (requests, stream) = mpsc::channel(self.settings.max_unacknowledged + 1);
+        let registration = self.identity.registration(self.settings.env_indices.clone());
         send(&requests, push_request::Body::Registration(registration))?;
         let opened = async {
             let mut responses = client.push(ReceiverStream::new(stream)).await?.into_inner();
@@ -123,31 +130,31 @@ impl Experience {
             Ok((responses, greeting))
         };
         let (responses, greeting) =
-            net::answer(&peer, "registering", self.terms.answer_within, opened).await?;
+            net::answer(&peer, "registering", self.settings.answer_within, opened).await?;
         let registered = match greeting.and_then(|greeting| greeting.body) {
             Some(push_response::Body::Registered(registered)) => registered,
-            Some(push_response::Body::Finished(_)) => return Err(End::Over),
-            _ => return Err(End::Lost("the stream did not begin with `registered`".into())),
+            Some(push_response::Body::Finished(_)) => return Err(Disconnect::Finished),
+            _ => return Err(Disconnect::Lost("the stream did not begin with `registered`".into())),
         };
-        self.identity.check_run(&peer, registered.run_id).map_err(End::Fatal)?;
+        self.identity.check_run(&peer, registered.run_id).map_err(Disconnect::Fatal)?;
         let expected = registered.unroll_length as usize;
-        if expected != self.terms.unroll_length {
-            let found = self.terms.unroll_length;
-            return Err(End::Fatal(ActorError::UnrollLength { peer, expected, found }));
+        if expected != self.settings.unroll_length {
+            let found = self.settings.unroll_length;
+            return Err(Disconnect::Fatal(ActorError::UnrollLength { peer, expected, found }));
         }
         tracing::info!(run = self.identity.run_id(), "registered with {peer}");
-        Ok(Stream { peer, requests, responses, sent: 0, acknowledged: 0 })
+        Ok(RegisteredStream { peer, requests, responses, sent: 0, acknowledged: 0 })
     }
 
     /// Sends on one stream for as long as it lasts: first what earlier streams left
     /// unacknowledged, then what comes.
-    async fn push(&mut self, mut stream: Stream) -> End {
+    async fn push(&mut self, mut stream: RegisteredStream) -> Disconnect {
         for message in &self.unacknowledged {
             stream.send(message.clone());
         }
         loop {
             self.gauge.set(self.unacknowledged.len());
-            let room = self.unacknowledged.len() < self.terms.max_unacknowledged;
+            let room = self.unacknowledged.len() < self.settings.max_unacknowledged;
             tokio::select! {
                 answer = stream.answer() => match answer {
                     Ok(newly) => {
@@ -161,14 +168,14 @@ impl Experience {
                         self.unacknowledged.push_back(message.clone());
                         stream.send(message);
                     }
-                    None => return End::Over,
+                    None => return Disconnect::Finished,
                 },
             }
         }
     }
 }
 
-impl Stream {
+impl RegisteredStream {
     /// Sends a message. If the stream has ended, its [`answer`](Self::answer) says so.
     fn send(&mut self, message: v1::Trajectories) {
         self.sent += 1;
@@ -176,7 +183,7 @@ impl Stream {
     }
 
     /// Awaits an acknowledgement, and returns how many messages it adds. May be dropped.
-    async fn answer(&mut self) -> Result<usize, End> {
+    async fn answer(&mut self) -> Result<usize, Disconnect> {
         let refused = |status| NetError::Refused {
             peer: self.peer.clone(),
             doing: "sending trajectories",
@@ -187,7 +194,7 @@ impl Stream {
             Some(push_response::Body::Acknowledged(count)) => {
                 if !(self.acknowledged..=self.sent).contains(&count) {
                     let (acknowledged, sent) = (self.acknowledged, self.sent);
-                    return Err(End::Lost(format!(
+                    return Err(Disconnect::Lost(format!(
                         "it acknowledged {count} messages after {acknowledged}, but {sent} were sent"
                     )));
                 }
@@ -195,19 +202,22 @@ impl Stream {
                 self.acknowledged = count;
                 Ok(newly as usize)
             }
-            Some(push_response::Body::Finished(_)) => Err(End::Over),
+            Some(push_response::Body::Finished(_)) => Err(Disconnect::Finished),
             Some(push_response::Body::Registered(_)) => {
-                Err(End::Lost("it registered the stream twice".into()))
+                Err(Disconnect::Lost("it registered the stream twice".into()))
             }
-            None => Err(End::Lost("it closed the stream".into())),
+            None => Err(Disconnect::Lost("it closed the stream".into())),
         }
     }
 }
 
-fn send(requests: &mpsc::Sender<v1::PushRequest>, body: push_request::Body) -> Result<(), End> {
+fn send(
+    requests: &mpsc::Sender<v1::PushRequest>,
+    body: push_request::Body,
+) -> Result<(), Disconnect> {
     requests
         .try_send(v1::PushRequest { body: Some(body) })
-        .map_err(|_| End::Lost("it closed the stream".into()))
+        .map_err(|_| Disconnect::Lost("it closed the stream".into()))
 }
 
 /// The messages that carry trajectories which were completed together, in order.

@@ -10,17 +10,17 @@ use engram_mdp::{Episode, Finish};
 
 /// What the environments of one group still owe, and what they have delivered.
 #[derive(Debug)]
-pub(crate) struct Quota {
+pub(crate) struct EpisodeQuota {
     first_env_index: u32,
     owed: Vec<u32>,
     episodes: Vec<Episode>,
 }
 
-impl Quota {
+impl EpisodeQuota {
     /// The share of `env_indices` when `envs` environments play `episodes` episodes.
     pub(crate) fn new(env_indices: Range<u32>, envs: u32, episodes: u32) -> Self {
         let share = |env_index: u32| episodes / envs + u32::from(env_index < episodes % envs);
-        Quota {
+        EpisodeQuota {
             first_env_index: env_indices.start,
             owed: env_indices.map(share).collect(),
             episodes: Vec::new(),
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn every_environment_owes_its_share_and_no_more_is_counted() {
         let ended = Finish::Ended(Ending::Terminated);
-        let mut quota = Quota::new(2..4, 4, 7);
+        let mut quota = EpisodeQuota::new(2..4, 4, 7);
         for _ in 0..5 {
             quota.count(&episode(2, ended));
         }
@@ -78,7 +78,7 @@ mod tests {
     fn shares_add_up_over_groups() {
         for (envs, episodes) in [(1, 1), (3, 10), (8, 8), (5, 100)] {
             let middle = envs / 2;
-            let owed = |range| Quota::new(range, envs, episodes).owed.iter().sum::<u32>();
+            let owed = |range| EpisodeQuota::new(range, envs, episodes).owed.iter().sum::<u32>();
             assert_eq!(owed(0..middle) + owed(middle..envs), episodes);
         }
     }

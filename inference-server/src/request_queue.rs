@@ -1,8 +1,8 @@
 //! Where streams and the model thread meet: one lock around the requests that wait, the slots that
 //! are leased, and the newest weights.
 //!
-//! Streams [`register`](Queue::register) and [`ask`](Lease::ask); the model thread takes what is
-//! [`next`](Queue::next): newer weights before anything else, so that they are swapped between
+//! Streams [`register`](RequestQueue::register) and [`ask`](StreamLease::ask); the model thread takes what is
+//! [`next`](RequestQueue::next): newer weights before anything else, so that they are swapped between
 //! batches, then the batch that is due. The lock is held for bookkeeping only, never while a
 //! policy runs or across an `.await`. A request wakes the model thread only if that changes when
 //! the next batch is due.
@@ -17,7 +17,7 @@ use engram_proto::{Purpose, Registration, v1};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::batcher::{Batch, BatchLimits, Batcher, Due, PushError, StreamKey};
+use crate::batcher::{BatchLimits, Batcher, Due, PushError, RequestBatch, StreamKey};
 use crate::metrics;
 use crate::slots::{LeaseError, SlotTable};
 
@@ -56,11 +56,11 @@ pub struct NewWeights {
 
 /// What the model thread does next.
 #[derive(Debug)]
-pub enum Work {
+pub enum ModelWork {
     /// Swap the weights.
     Weights(NewWeights),
     /// Answer these.
-    Batch(Batch<Request>),
+    Batch(RequestBatch<Request>),
     /// End.
     Closed,
 }
@@ -97,13 +97,13 @@ pub enum RegisterError {
 
 /// The meeting point.
 #[derive(Debug)]
-pub struct Queue {
-    state: Mutex<State>,
+pub struct RequestQueue {
+    state: Mutex<QueueState>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct QueueState {
     batcher: Batcher<Request>,
     slots: SlotTable,
     /// How to tell each registered stream that it is over.
@@ -116,11 +116,11 @@ struct State {
     asleep: Option<Due>,
 }
 
-impl Queue {
+impl RequestQueue {
     /// A queue without streams, whose slots number at most `max_slots`.
     pub fn new(limits: BatchLimits, max_slots: usize) -> Arc<Self> {
-        Arc::new(Queue {
-            state: Mutex::new(State {
+        Arc::new(RequestQueue {
+            state: Mutex::new(QueueState {
                 batcher: Batcher::new(limits),
                 slots: SlotTable::new(max_slots),
                 streams: HashMap::new(),
@@ -134,7 +134,10 @@ impl Queue {
     }
 
     /// Leases slots to a new stream. Streams that it replaces end.
-    pub fn register(self: &Arc<Self>, registration: &Registration) -> Result<Lease, RegisterError> {
+    pub fn register(
+        self: &Arc<Self>,
+        registration: &Registration,
+    ) -> Result<StreamLease, RegisterError> {
         let mut state = self.lock();
         if state.closed {
             return Err(StreamEnd::ShuttingDown.into());
@@ -152,7 +155,7 @@ impl Queue {
         metrics::evicted(leased.evicted.len());
         metrics::streams(state.streams.len(), state.slots.leased());
         self.wake(&state);
-        Ok(Lease { queue: self.clone(), key, slots: leased.slots.into(), ended })
+        Ok(StreamLease { queue: self.clone(), key, slots: leased.slots.into(), ended })
     }
 
     /// Puts newer weights in place of those that still wait.
@@ -174,18 +177,18 @@ impl Queue {
     }
 
     /// Waits for the model thread's next work.
-    pub fn next(&self) -> Work {
+    pub fn next(&self) -> ModelWork {
         let mut state = self.lock();
         loop {
             if state.closed {
-                return Work::Closed;
+                return ModelWork::Closed;
             }
             if let Some(weights) = state.weights.take() {
-                return Work::Weights(weights);
+                return ModelWork::Weights(weights);
             }
             let now = Instant::now();
             if let Some(batch) = state.batcher.take(now) {
-                return Work::Batch(batch);
+                return ModelWork::Batch(batch);
             }
             let due = state.batcher.due(now);
             state.asleep = Some(due);
@@ -201,7 +204,7 @@ impl Queue {
     }
 
     /// Wakes the model thread if it sleeps longer than it should.
-    fn wake(&self, state: &State) {
+    fn wake(&self, state: &QueueState) {
         let Some(until) = state.asleep else { return };
         let due = state.batcher.due(Instant::now());
         if due != until || state.closed || state.weights.is_some() {
@@ -209,12 +212,12 @@ impl Queue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().expect("no panic while locked")
     }
 }
 
-impl State {
+impl QueueState {
     /// Takes everything back from a stream, and tells it why.
     fn end(&mut self, key: StreamKey, why: StreamEnd) {
         self.release(key);
@@ -232,8 +235,8 @@ impl State {
 
 /// A registered stream's right to ask. Dropping it frees its slots.
 #[derive(Debug)]
-pub struct Lease {
-    queue: Arc<Queue>,
+pub struct StreamLease {
+    queue: Arc<RequestQueue>,
     key: StreamKey,
     /// One slot per environment.
     pub slots: Arc<[i64]>,
@@ -241,7 +244,7 @@ pub struct Lease {
     pub ended: oneshot::Receiver<StreamEnd>,
 }
 
-impl Lease {
+impl StreamLease {
     /// Puts a request into the queue.
     pub fn ask(&self, request: Request) -> Result<(), PushError> {
         let mut state = self.queue.lock();
@@ -252,7 +255,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for StreamLease {
     fn drop(&mut self) {
         let mut state = self.queue.lock();
         if state.streams.remove(&self.key).is_none() {

@@ -1,6 +1,6 @@
 //! Tells the learner of finished episodes: now and then, in batches.
 //!
-//! Reports are for people and plots, so no world ever waits for them: what the learner does not
+//! Reports are for people and plots, so no environment ever waits for them: what the learner does not
 //! take is kept up to a limit, and then the oldest is dropped and counted.
 
 use std::collections::VecDeque;
@@ -14,11 +14,11 @@ use engram_proto::v1::experience_client::ExperienceClient;
 use engram_service::{Channel, Shutdown, net};
 use tokio::sync::Notify;
 
-use crate::config::Patience;
+use crate::actor_identity::ActorIdentity;
+use crate::config::Timeouts;
 use crate::error::ActorError;
-use crate::identity::Identity;
 use crate::metrics;
-use crate::peer::{End, Peer};
+use crate::reconnecting_peer::{Disconnect, ReconnectingPeer};
 
 /// Episodes that may wait; beyond them the oldest is dropped.
 const WAITING: usize = 65_536;
@@ -28,21 +28,21 @@ const BATCH: usize = 4_096;
 
 /// Episodes that no report has held yet.
 #[derive(Debug, Default)]
-pub(crate) struct Unreported {
+pub(crate) struct EpisodeBuffer {
     episodes: Mutex<VecDeque<Episode>>,
     /// There are enough for a report.
     enough: Notify,
 }
 
 /// Tells the learner of finished episodes.
-pub(crate) struct Reporter {
-    pub(crate) peer: Peer,
-    pub(crate) identity: Arc<Identity>,
-    pub(crate) unreported: Arc<Unreported>,
-    pub(crate) patience: Patience,
+pub(crate) struct EpisodeReporter {
+    pub(crate) peer: ReconnectingPeer,
+    pub(crate) identity: Arc<ActorIdentity>,
+    pub(crate) unreported: Arc<EpisodeBuffer>,
+    pub(crate) timeouts: Timeouts,
 }
 
-impl Unreported {
+impl EpisodeBuffer {
     /// Adds episodes, in the order in which they were left.
     pub(crate) fn add(&self, episodes: &[Episode]) {
         let mut waiting = self.episodes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,7 +69,7 @@ impl Unreported {
     }
 }
 
-impl Reporter {
+impl EpisodeReporter {
     /// Reports until `leave` is triggered, and then what is left, if the learner takes it quickly.
     pub(crate) async fn run(mut self, leave: Shutdown) -> Result<(), ActorError> {
         let mut sequence = 0;
@@ -86,9 +86,9 @@ impl Reporter {
                 self.send(&mut client, request).await?;
                 pending = None;
             }
-            Ok::<_, End>(())
+            Ok::<_, Disconnect>(())
         };
-        match tokio::time::timeout(self.patience.farewell, farewell).await {
+        match tokio::time::timeout(self.timeouts.farewell, farewell).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => {
                 let left = pending.map_or(0, |report| report.episodes.len());
@@ -108,7 +108,7 @@ impl Reporter {
         loop {
             if !self.unreported.has_batch() {
                 let enough = self.unreported.enough.notified();
-                let _ = tokio::time::timeout(self.patience.report, enough).await;
+                let _ = tokio::time::timeout(self.timeouts.report, enough).await;
             }
             let Some(request) = self.next(sequence, pending) else { continue };
             match self.send(&mut client, request).await {
@@ -116,12 +116,12 @@ impl Reporter {
                     *pending = None;
                     self.peer.served();
                 }
-                Err(End::Fatal(error)) => return Err(error),
-                Err(End::Lost(reason)) => {
-                    self.peer.retreat(&reason).await;
+                Err(Disconnect::Fatal(error)) => return Err(error),
+                Err(Disconnect::Lost(reason)) => {
+                    self.peer.back_off(&reason).await;
                     client = self.client();
                 }
-                Err(End::Over) => unreachable!("a report does not end a run"),
+                Err(Disconnect::Finished) => unreachable!("a report does not end a run"),
             }
         }
     }
@@ -159,8 +159,8 @@ impl Reporter {
         &self,
         client: &mut ExperienceClient<Channel>,
         request: &v1::ReportRequest,
-    ) -> Result<(), End> {
-        let limit: Duration = self.patience.answer;
+    ) -> Result<(), Disconnect> {
+        let limit: Duration = self.timeouts.answer;
         let call = client.report(request.clone());
         net::answer(self.peer.name(), "reporting episodes", limit, call).await?;
         Ok(())
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_oldest_episodes_make_room_for_new_ones() {
-        let unreported = Unreported::default();
+        let unreported = EpisodeBuffer::default();
         let episode = |env_steps| Episode {
             env_index: 0,
             env_steps,

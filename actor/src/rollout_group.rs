@@ -1,0 +1,219 @@
+//! The loop of an actor: observe, ask, decide, sink, step.
+//!
+//! Two groups of environments run it as two tasks on one thread. While one group's request is
+//! under way the other group steps its environments, so that neither the thread nor the inference server
+//! waits for the other.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+use engram_envs::VectorEnv;
+use engram_mdp::{Episode, Finish};
+use engram_proto::v1;
+use engram_service::Shutdown;
+use tokio::sync::mpsc;
+
+use crate::episode_quota::EpisodeQuota;
+use crate::episode_reporter::EpisodeBuffer;
+use crate::error::ActorError;
+use crate::inference_stream::{InferenceConnector, InferenceStream, PolicyAnswer};
+use crate::metrics::{BusyTime, GroupMetrics, RolloutStats};
+use crate::reconnecting_peer::Disconnect;
+use crate::recorder::Recorder;
+use crate::trajectory_sender::messages;
+
+/// Some of an actor's environments, and what becomes of what they see.
+pub(crate) struct RolloutGroup {
+    environments: VectorEnv,
+    inference: InferenceConnector,
+    sink: RolloutSink,
+    metrics: GroupMetrics,
+    /// Steps between two tellings of what was done: those of an unroll.
+    report_every: usize,
+    unreported_steps: usize,
+    /// What was done since it was last reported.
+    stats: RolloutStats,
+    /// What was done before.
+    reported: RolloutStats,
+}
+
+/// What becomes of what a group sees.
+pub(crate) enum RolloutSink {
+    /// Trajectories go to the learner, episodes into its reports.
+    Learn {
+        recorder: Recorder,
+        /// Full: the environments wait.
+        outbox: mpsc::Sender<v1::Trajectories>,
+        episodes: Arc<EpisodeBuffer>,
+    },
+    /// Episodes are counted.
+    Evaluate { quota: EpisodeQuota },
+}
+
+/// What a group leaves.
+pub(crate) struct GroupSummary {
+    pub(crate) stats: RolloutStats,
+    /// The episodes of an evaluation.
+    pub(crate) episodes: Vec<Episode>,
+}
+
+impl RolloutGroup {
+    pub(crate) fn new(
+        environments: VectorEnv,
+        inference: InferenceConnector,
+        sink: RolloutSink,
+        report_every: usize,
+        busy: Arc<BusyTime>,
+    ) -> Self {
+        let metrics = GroupMetrics::new(environments.spec().action_repeat, busy);
+        let (stats, reported) = (RolloutStats::default(), RolloutStats::default());
+        RolloutGroup {
+            environments,
+            inference,
+            sink,
+            metrics,
+            report_every,
+            unreported_steps: 0,
+            stats,
+            reported,
+        }
+    }
+
+    /// Plays until nothing more is wanted, or until `leave` is triggered.
+    pub(crate) async fn run(mut self, leave: Shutdown) -> Result<GroupSummary, ActorError> {
+        tokio::select! {
+            biased;
+            () = leave.triggered() => {}
+            played = self.play_all() => played?,
+        }
+        self.report();
+        let episodes = match self.sink {
+            RolloutSink::Learn { .. } => Vec::new(),
+            RolloutSink::Evaluate { quota } => quota.into_episodes(),
+        };
+        Ok(GroupSummary { stats: self.reported, episodes })
+    }
+
+    /// Plays with one policy after the other.
+    async fn play_all(&mut self) -> Result<(), ActorError> {
+        loop {
+            let start = Instant::now();
+            let mut policy = self.inference.connect().await?;
+            self.stats.waiting_on_inference += start.elapsed();
+            let reason = match self.play(&mut policy).await {
+                Err(Disconnect::Finished) => return Ok(()),
+                Err(Disconnect::Fatal(error)) => return Err(error),
+                Err(Disconnect::Lost(reason)) => reason,
+                Ok(never) => match never {},
+            };
+            drop(policy);
+            self.interrupt();
+            self.inference.back_off(&reason).await;
+        }
+    }
+
+    /// The loop. It ends when the policy is lost, or nothing more is wanted.
+    async fn play(&mut self, policy: &mut InferenceStream) -> Result<Infallible, Disconnect> {
+        loop {
+            self.observe().await?;
+            let answer = self.ask(policy).await?;
+            self.decide(&answer);
+            // Stepping holds the thread: whatever the other group wants to send goes first.
+            tokio::task::yield_now().await;
+            self.step(&answer);
+            if let RolloutSink::Evaluate { quota } = &self.sink
+                && quota.is_met()
+            {
+                return Err(Disconnect::Finished);
+            }
+        }
+    }
+
+    /// Records what the environments show. What that completes goes to the learner, once it has room.
+    async fn observe(&mut self) -> Result<(), Disconnect> {
+        let RolloutSink::Learn { recorder, outbox, .. } = &mut self.sink else { return Ok(()) };
+        let complete = recorder.frames(self.environments.frames());
+        if complete.is_empty() {
+            return Ok(());
+        }
+        let messages = messages(&complete).map_err(Disconnect::Fatal)?;
+        let start = Instant::now();
+        for message in messages {
+            // A closed outbox means that the learner wants nothing more.
+            outbox.send(message).await.map_err(|_| Disconnect::Finished)?;
+        }
+        self.stats.waiting_on_learner += start.elapsed();
+        Ok(())
+    }
+
+    async fn ask(&mut self, policy: &mut InferenceStream) -> Result<PolicyAnswer, Disconnect> {
+        let unroll_start = match &self.sink {
+            RolloutSink::Learn { recorder, .. } => recorder.at_unroll_start(),
+            RolloutSink::Evaluate { .. } => false,
+        };
+        let start = Instant::now();
+        let answer = policy.ask(self.environments.frames(), unroll_start).await;
+        self.stats.waiting_on_inference += start.elapsed();
+        if answer.is_ok() {
+            self.inference.served();
+        }
+        answer
+    }
+
+    fn decide(&mut self, answer: &PolicyAnswer) {
+        let frames = self.environments.frames();
+        if let RolloutSink::Learn { recorder, .. } = &mut self.sink {
+            recorder.decisions(frames, answer);
+        }
+        let deciding = frames.step_types.iter().filter(|step_type| !step_type.is_last());
+        self.stats.env_steps += deciding.count() as u64;
+    }
+
+    fn step(&mut self, answer: &PolicyAnswer) {
+        let start = Instant::now();
+        let ended = self.environments.step(&answer.actions);
+        self.stats.stepping += start.elapsed();
+        report_episodes(ended, &mut self.sink, &mut self.stats, &self.metrics);
+        self.unreported_steps += 1;
+        if self.unreported_steps == self.report_every {
+            self.report();
+        }
+    }
+
+    /// The policy was lost, and with it what it remembered: the episodes in progress cannot go on.
+    fn interrupt(&mut self) {
+        self.stats.interruptions += 1;
+        let cut = self.environments.interrupt();
+        report_episodes(cut, &mut self.sink, &mut self.stats, &self.metrics);
+        if let RolloutSink::Learn { recorder, .. } = &mut self.sink {
+            recorder.interrupt();
+        }
+    }
+
+    fn report(&mut self) {
+        self.metrics.report(&self.stats);
+        self.reported.add(&std::mem::take(&mut self.stats));
+        self.unreported_steps = 0;
+    }
+}
+
+/// Tells of episodes that were left.
+fn report_episodes(
+    left: &[Episode],
+    sink: &mut RolloutSink,
+    stats: &mut RolloutStats,
+    metrics: &GroupMetrics,
+) {
+    if left.is_empty() {
+        return;
+    }
+    for episode in left.iter().filter(|episode| episode.finish != Finish::Interrupted) {
+        stats.episodes += 1;
+        metrics.report_episode(episode);
+    }
+    match sink {
+        RolloutSink::Learn { episodes, .. } => episodes.add(left),
+        RolloutSink::Evaluate { quota } => left.iter().for_each(|episode| quota.count(episode)),
+    }
+}
