@@ -1,4 +1,4 @@
-//! What an env step costs an actor: CPU time of its thread, over an in-memory pipe and over a Unix
+//! Cost of an env step for an actor: CPU time of its thread, over an in-memory pipe and over a Unix
 //! socket, with servers that answer at once on another thread.
 //!
 //! `cargo bench -p engram-actor`, or `-- 200000` for another number of steps per line.

@@ -1,4 +1,5 @@
-//! Who the actor is, as it says on every stream.
+//! Actor identity: the actor's number, generation, environment and run, as every stream states
+//! them.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -8,7 +9,7 @@ use engram_proto::{Purpose, Registration, v1};
 
 use crate::error::ActorError;
 
-/// Who the actor is. The run is learned from the first peer that names one, and never changes
+/// Identity of an actor. The run is learned from the first peer that names one, and never changes
 /// from then on: a peer of another run is refused, or refuses.
 #[derive(Debug)]
 pub(crate) struct ActorIdentity {

@@ -1,4 +1,4 @@
-//! What one actor is reported.
+//! Configuration of one actor.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,39 +9,39 @@ use engram_service::Address;
 
 use crate::error::ActorError;
 
-/// How many messages programs leave unacknowledged: each group has one under way, and one more.
+/// Messages that programs leave unacknowledged: each group has one under way, and one more.
 pub const MAX_UNACKNOWLEDGED: usize = 4;
 
-/// What one actor is reported. The fields' words are the manual.
+/// Configuration of one actor.
 #[derive(Clone, Debug)]
 pub struct ActorConfig {
     /// Its number within the run. Two actors of a run must not share one.
     pub actor: u32,
-    /// Which incarnation of that number it is; see [`generation_now`].
+    /// Its incarnation under that number; see [`generation_now`].
     pub generation: u64,
     /// The run it belongs to; `None` means whichever the first peer to answer serves.
     pub run_id: Option<String>,
-    /// The environment.
+    /// Its environment.
     pub env: EnvConfig,
-    /// How many environments it steps, in two groups (one, where there is one environment).
+    /// Number of environments, in two groups (one, where there is one environment).
     pub envs: u32,
     /// The experiment's seed: the actor's environments are derived from it by the actor's number.
     pub seed: Seed,
-    /// InferenceConnector servers, one or several behind each address. The groups spread over them, and fail
-    /// over from one to the next.
+    /// InferenceConnector servers, one or several behind each address. The groups spread over them,
+    /// and fail over from one to the next.
     pub inference: Vec<Address>,
-    /// What it is there for.
+    /// Training or evaluation.
     pub mode: ActorMode,
-    /// How long it waits for others.
+    /// Limits on waiting for its peers.
     pub timeouts: Timeouts,
 }
 
-/// What an actor is there for.
+/// Mode of an actor: training or evaluation.
 #[derive(Clone, Debug)]
 pub enum ActorMode {
     /// It samples actions, and sends the learner what it sees.
     Train {
-        /// Where trajectories and reports go.
+        /// Destination of trajectories and reports.
         learner: Address,
         /// The most steps after which the first episodes are cut off, so that environments do not
         /// stay in step; 0: they are not.
@@ -49,8 +49,8 @@ pub enum ActorMode {
         /// Decisions per trajectory (T); the learner expects the same number.
         unroll_length: usize,
         /// `Trajectories` messages (of up to 1 MiB) that may be under way to the learner without
-        /// its acknowledgement. When so many are, the environments stop: more of them smooth, and make
-        /// data older.
+        /// its acknowledgement. When so many are, the environments stop: more of them smooth, and
+        /// make data older.
         max_unacknowledged: usize,
     },
     /// It takes the most likely actions for a number of episodes. No learner is needed.
@@ -61,21 +61,21 @@ pub enum ActorMode {
     },
 }
 
-/// How long an actor waits for others. Not part of an experiment: no result depends on it.
+/// Timeouts of an actor. Not part of an experiment: no result depends on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// A server that owes an answer for so long is taken for dead: a registration, actions, or
+    /// Limit on an answer, after which a server is taken for dead: a registration, actions, or
     /// the receipt of a report. Acknowledgements of trajectories have no such limit, for a busy
     /// learner makes its actors wait; there the connection's keepalive tells.
     pub answer: Duration,
-    /// Between reports of finished episodes.
+    /// Interval between reports of finished episodes.
     pub report: Duration,
-    /// What the last report may take when the actor leaves.
+    /// Limit on the last report, when the actor leaves.
     pub farewell: Duration,
 }
 
 impl Timeouts {
-    /// What programs use; tests are less patient.
+    /// The timeouts of programs; tests use shorter ones.
     pub const STANDARD: Timeouts = Timeouts {
         answer: Duration::from_secs(20),
         report: Duration::from_secs(1),

@@ -1,4 +1,4 @@
-//! Which finished episodes an evaluation counts.
+//! Episode quota: the finished episodes that an evaluation counts.
 //!
 //! Taking the first N episodes that end would over-represent short ones, and where short means
 //! failed the mean would be too low. So every environment owes a fixed number of episodes, and
@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use engram_mdp::{Episode, Finish};
 
-/// What the environments of one group still owe, and what they have delivered.
+/// Episodes that the environments of one group still owe, and those that they have delivered.
 #[derive(Debug)]
 pub(crate) struct EpisodeQuota {
     first_env_index: u32,
@@ -37,7 +37,7 @@ impl EpisodeQuota {
         self.episodes.push(episode.clone());
     }
 
-    /// Whether nothing is owed any more.
+    /// True if nothing is owed any more.
     pub(crate) fn is_met(&self) -> bool {
         self.owed.iter().all(|&owed| owed == 0)
     }

@@ -1,7 +1,7 @@
-//! Tells the learner of finished episodes: now and then, in batches.
+//! Episode reporter: reports finished episodes to the learner, in batches.
 //!
-//! Reports are for people and plots, so no environment ever waits for them: what the learner does not
-//! take is kept up to a limit, and then the oldest is dropped and counted.
+//! Reports are for people and plots, so no environment ever waits for them: what the learner does
+//! not take is kept up to a limit, and then the oldest is dropped and counted.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +26,7 @@ const WAITING: usize = 65_536;
 /// Episodes that are worth a report before its time has come, and the most that one holds.
 const BATCH: usize = 4_096;
 
-/// Episodes that no report has held yet.
+/// Buffer of episodes that no report has held yet.
 #[derive(Debug, Default)]
 pub(crate) struct EpisodeBuffer {
     episodes: Mutex<VecDeque<Episode>>,
@@ -34,11 +34,11 @@ pub(crate) struct EpisodeBuffer {
     enough: Notify,
 }
 
-/// Tells the learner of finished episodes.
+/// Reporter of finished episodes.
 pub(crate) struct EpisodeReporter {
     pub(crate) peer: ReconnectingPeer,
     pub(crate) identity: Arc<ActorIdentity>,
-    pub(crate) unreported: Arc<EpisodeBuffer>,
+    pub(crate) buffer: Arc<EpisodeBuffer>,
     pub(crate) timeouts: Timeouts,
 }
 
@@ -70,7 +70,7 @@ impl EpisodeBuffer {
 }
 
 impl EpisodeReporter {
-    /// Reports until `leave` is triggered, and then what is left, if the learner takes it quickly.
+    /// Reports until `leave` is triggered, and then the rest, if the learner takes it quickly.
     pub(crate) async fn run(mut self, leave: Shutdown) -> Result<(), ActorError> {
         let mut sequence = 0;
         // A report that the learner may or may not have taken: it keeps its number.
@@ -106,8 +106,8 @@ impl EpisodeReporter {
     ) -> Result<(), ActorError> {
         let mut client = self.client();
         loop {
-            if !self.unreported.has_batch() {
-                let enough = self.unreported.enough.notified();
+            if !self.buffer.has_batch() {
+                let enough = self.buffer.enough.notified();
                 let _ = tokio::time::timeout(self.timeouts.report, enough).await;
             }
             let Some(request) = self.next(sequence, pending) else { continue };
@@ -127,7 +127,7 @@ impl EpisodeReporter {
     }
 
     /// The report to send now: the one that was not taken, or a new one. None before the run is
-    /// known, and where there is nothing to tell.
+    /// known, and where there is nothing to report.
     fn next<'a>(
         &self,
         sequence: &mut u64,
@@ -135,7 +135,7 @@ impl EpisodeReporter {
     ) -> Option<&'a v1::ReportRequest> {
         if pending.is_none() {
             let run_id = self.identity.run_id()?.to_owned();
-            let episodes = self.unreported.take();
+            let episodes = self.buffer.take();
             if episodes.is_empty() {
                 return None;
             }
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_oldest_episodes_make_room_for_new_ones() {
-        let unreported = EpisodeBuffer::default();
+        let buffer = EpisodeBuffer::default();
         let episode = |env_steps| Episode {
             env_index: 0,
             env_steps,
@@ -184,14 +184,14 @@ mod tests {
             finish: Finish::Interrupted,
         };
         for env_steps in 0..WAITING as u32 + 10 {
-            unreported.add(&[episode(env_steps)]);
+            buffer.add(&[episode(env_steps)]);
         }
         let mut taken = Vec::new();
-        while unreported.has_batch() {
-            taken.extend(unreported.take());
+        while buffer.has_batch() {
+            taken.extend(buffer.take());
         }
         assert_eq!(taken.len(), WAITING);
         assert_eq!(taken[0].env_steps, 10);
-        assert!(unreported.take().is_empty());
+        assert!(buffer.take().is_empty());
     }
 }

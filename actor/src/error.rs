@@ -1,9 +1,9 @@
-//! What ends an actor. Whatever a new connection may mend is not here: that is retried.
+//! Errors that end an actor. Faults that a new connection may mend are retried, and not here.
 
 use engram_service::NetError;
 use thiserror::Error;
 
-/// Why an actor cannot go on.
+/// Reason why an actor cannot go on.
 #[derive(Debug, Error)]
 pub enum ActorError {
     /// A setting cannot be worked with.
@@ -11,9 +11,9 @@ pub enum ActorError {
     Setting {
         /// The setting.
         setting: &'static str,
-        /// What it is.
+        /// Its value.
         found: String,
-        /// What it must be.
+        /// Its range.
         expected: String,
     },
     /// A peer will not work with this actor, now or later.
@@ -25,9 +25,9 @@ pub enum ActorError {
          addresses at one run"
     )]
     Run {
-        /// Who serves another run.
+        /// The peer that serves another run.
         peer: String,
-        /// The run that the actor was reported of, or learned of first.
+        /// The run that the actor was given, or heard of first.
         expected: String,
         /// The other one.
         found: String,
@@ -40,9 +40,9 @@ pub enum ActorError {
     UnrollLength {
         /// The learner.
         peer: String,
-        /// What it expects.
+        /// The learner's unroll length.
         expected: usize,
-        /// What the actor was started with.
+        /// The actor's unroll length.
         found: usize,
     },
     /// One trajectory does not fit into a message.

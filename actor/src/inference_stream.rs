@@ -1,4 +1,4 @@
-//! Asks an inference server for actions: one stream per group of environments.
+//! Inference stream: asks an inference server for actions, one stream per group of environments.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::actor_identity::ActorIdentity;
 use crate::error::ActorError;
 use crate::reconnecting_peer::{Disconnect, ReconnectingPeer};
 
-/// What the policy said about the frames of a group.
+/// The policy's answer to the frames of a group.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PolicyAnswer {
     /// One action per row.
@@ -34,7 +34,7 @@ pub(crate) struct PolicyAnswer {
     pub(crate) core_states: Vec<f32>,
 }
 
-/// Whoever serves the policy to one group of environments.
+/// Connector of one group of environments to the policy: registers, and reconnects.
 #[derive(Debug)]
 pub(crate) struct InferenceConnector {
     peer: ReconnectingPeer,
@@ -121,7 +121,7 @@ impl InferenceConnector {
 }
 
 impl InferenceStream {
-    /// Shows `frames` and awaits what to do. `unroll_start` asks for the recurrent states before
+    /// Sends `frames` and awaits the actions. `unroll_start` asks for the recurrent states before
     /// them, too.
     pub(crate) async fn ask(
         &mut self,
@@ -177,7 +177,7 @@ fn send(
         .map_err(|_| Disconnect::Lost("it closed the stream".into()))
 }
 
-/// Why an answer cannot be acted upon.
+/// Reason why an answer cannot be acted upon.
 #[derive(Debug, PartialEq, Error)]
 enum AnswerError {
     #[error("it sent bad actions: {0}")]

@@ -1,24 +1,24 @@
-//! An actor: steps environments, asks for actions, records trajectories. It never links libtorch.
+//! Actor: steps environments, asks for actions, records trajectories. It never links libtorch.
 //!
 //! ```text
 //!             ┌───────────── one thread ─────────────┐
-//! environments ◀──▶ group 0 ──┐                            │
-//!             │         ├── inference ───────────────┼──▶ inference server
-//! environments ◀──▶ group 1 ──┘                            │
-//!             │    ├─ trajectories ──▶ experience ───┼──▶ learner
-//!             │    └─ episodes ──────▶ report ───────┼──▶
+//!   envs ◀──▶ group 0 ──┐                            │
+//!             │         ├── inference_stream ────────┼──▶ inference server
+//!   envs ◀──▶ group 1 ──┘                            │
+//!             │    ├─ trajectories ─▶ trajectory_sender ─▶ learner
+//!             │    └─ episodes ─────▶ episode_reporter ──▶ learner
 //!             └──────────────────────────────────────┘
 //! ```
 //!
-//! In reading order: [`run`] starts the tasks and joins them; `group` is the loop (observe, ask,
-//! decide, record, step); `inference` asks for actions and comes back to a server that was lost;
-//! `recorder` cuts what was seen into trajectories; `experience` sends them until they are
-//! acknowledged; `report` tells of finished episodes; `quota` says which of them an evaluation
-//! counts.
+//! In reading order: [`run`] starts the tasks and joins them; `rollout_group` is the loop (observe,
+//! ask, decide, record, step); `inference_stream` asks for actions; `recorder` cuts frames into
+//! trajectories; `trajectory_sender` sends them until they are acknowledged; `episode_reporter`
+//! reports finished episodes; `episode_quota` counts those of an evaluation; `reconnecting_peer`
+//! comes back to a server that was lost.
 //!
-//! What can be lost: the unrolls in progress, when the inference server dies, because the
-//! recurrent state that they began with died as well. Nothing else: a complete trajectory is sent
-//! until the learner holds it, in order, and the learner ignores repeats.
+//! The unrolls in progress are lost when the inference server dies, because the recurrent state
+//! that they began with died as well. Nothing else is lost: a complete trajectory is sent until the
+//! learner holds it, in order, and the learner ignores repeats.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -17,7 +17,7 @@ use engram_service::{Address, ConfigArgs, Resolved, Shutdown, failure, logs};
 struct Program {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Where trajectories go
+    /// The learner: trajectories go there
     #[arg(
         long,
         value_name = "ADDR",
@@ -25,8 +25,8 @@ struct Program {
         required_unless_present_any = ["evaluate", "print_config"]
     )]
     learner: Option<Address>,
-    /// Where actions come from; several addresses, separated by commas, and all servers behind a
-    /// name share the load and stand in for one another
+    /// The inference servers: actions come from there. Several addresses, separated by commas, and
+    /// all servers behind a name share the load and stand in for one another
     #[arg(
         long,
         value_name = "ADDR",
@@ -35,8 +35,8 @@ struct Program {
         required_unless_present = "print_config"
     )]
     inference: Vec<Address>,
-    /// This actor's number, which no other actor of the run may have. Environments are derived from the
-    /// experiment's seed by it. By default a number that is different at every start
+    /// This actor's number, which no other actor of the run may have. Environments are derived from
+    /// the experiment's seed by it. By default a number that is different at every start
     #[arg(long, value_name = "N", env = "ENGRAM_ACTOR")]
     actor: Option<u32>,
     /// Environments that it steps, in two groups; by default run.envs_per_actor
@@ -92,7 +92,7 @@ async fn act(program: Program) -> anyhow::Result<()> {
         metrics.await?;
     }
     let summary = joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    report(&summary);
+    log_summary(&summary);
     Ok(())
 }
 
@@ -136,7 +136,7 @@ fn any_number(generation: u64) -> u32 {
     (mixed >> 32) as u32
 }
 
-fn report(summary: &ActorSummary) {
+fn log_summary(summary: &ActorSummary) {
     let episodes = &summary.episodes;
     if episodes.is_empty() {
         tracing::info!(

@@ -1,6 +1,6 @@
 //! The metrics of actors: names, units, help.
 //!
-//! A group adds up what it does in a [`RolloutStats`] and tells of it once per unroll, never per step.
+//! A group adds up its [`RolloutStats`] and reports them once per unroll, never per step.
 
 #![allow(clippy::disallowed_macros)]
 
@@ -26,7 +26,7 @@ const RECONNECTS: &str = "engram_actor_reconnects_total";
 const UNACKNOWLEDGED: &str = "engram_actor_unacknowledged";
 const UNREPORTED: &str = "engram_actor_episodes_unreported_total";
 
-/// Says what the metrics mean.
+/// Registers unit and help of every metric.
 pub(crate) fn describe() {
     static DESCRIBED: Once = Once::new();
     DESCRIBED.call_once(|| {
@@ -58,7 +58,7 @@ pub(crate) fn describe() {
     });
 }
 
-/// What a group has done, added up.
+/// Statistics of a group's rollouts: counts and times.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct RolloutStats {
     pub(crate) env_steps: u64,
@@ -70,7 +70,7 @@ pub(crate) struct RolloutStats {
 }
 
 impl RolloutStats {
-    /// Adds what another stats says.
+    /// Adds the counts and times of another.
     pub(crate) fn add(&mut self, other: &RolloutStats) {
         self.env_steps += other.env_steps;
         self.episodes += other.episodes;
@@ -81,7 +81,7 @@ impl RolloutStats {
     }
 }
 
-/// Where a group tells what it did.
+/// Metrics of a group.
 pub(crate) struct GroupMetrics {
     env_steps: Counter,
     frames: Option<Counter>,
@@ -96,8 +96,8 @@ pub(crate) struct GroupMetrics {
 }
 
 impl GroupMetrics {
-    /// For an environment with this action repeat; frames are counted only where they are not env steps.
-    /// The groups of an actor share `busy`.
+    /// For an environment with this action repeat; frames are counted only where they are not env
+    /// steps. The groups of an actor share `busy`.
     pub(crate) fn new(action_repeat: u32, busy: Arc<BusyTime>) -> Self {
         GroupMetrics {
             env_steps: counter!(ENV_STEPS),
@@ -113,7 +113,7 @@ impl GroupMetrics {
         }
     }
 
-    /// Tells what a group did.
+    /// Reports a group's statistics.
     pub(crate) fn report(&self, stats: &RolloutStats) {
         self.env_steps.increment(stats.env_steps);
         if let Some(frames) = &self.frames {
@@ -127,13 +127,13 @@ impl GroupMetrics {
         self.busy.report();
     }
 
-    /// Tells of an episode that has ended.
+    /// Reports an episode that has ended.
     pub(crate) fn report_episode(&self, episode: &Episode) {
         self.episode_return.record(f64::from(episode.episode_return));
     }
 }
 
-/// How long an actor's thread has been at work, by its runtime's own account: it steps environments,
+/// Busy time of an actor's thread, by its runtime's own account: it steps environments,
 /// records, packs and unpacks, and is at rest only while all of its groups wait.
 pub(crate) struct BusyTime {
     gauge: Gauge,
@@ -153,7 +153,7 @@ impl BusyTime {
     }
 }
 
-/// How many messages wait for the learner's acknowledgement. Several actors of one process share
+/// Messages that wait for the learner's acknowledgement. Several actors of one process share
 /// the gauge, so each adds its own changes, and takes its share away when it leaves.
 pub(crate) struct UnacknowledgedGauge {
     gauge: Gauge,
@@ -177,12 +177,12 @@ impl Drop for UnacknowledgedGauge {
     }
 }
 
-/// An attempt to come back to a peer.
+/// Counts an attempt to come back to a peer.
 pub(crate) fn reconnects(peer: &'static str) {
     counter!(RECONNECTS, "peer" => peer).increment(1);
 }
 
-/// Episodes that nobody will hear of.
+/// Counts episodes that no learner will hear of.
 pub(crate) fn unreported(episodes: usize) {
     counter!(UNREPORTED).increment(episodes as u64);
 }

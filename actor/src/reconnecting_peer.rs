@@ -1,4 +1,5 @@
-//! The servers that an actor depends on: what their failures mean, and how it comes back to them.
+//! Reconnecting peer: a server that the actor depends on, the meaning of its failures, and the way
+//! back to it.
 
 use engram_service::net::connect_at;
 use engram_service::{Address, Backoff, Channel, NetError};
@@ -7,7 +8,7 @@ use tonic::Code;
 use crate::error::ActorError;
 use crate::metrics;
 
-/// How work with a peer came to an end.
+/// Reason for the end of work with a peer.
 #[derive(Debug)]
 pub(crate) enum Disconnect {
     /// Nothing more is wanted.
@@ -21,13 +22,13 @@ pub(crate) enum Disconnect {
 /// A server, at one of several addresses, each of which may be a name that several servers share.
 #[derive(Debug)]
 pub(crate) struct ReconnectingPeer {
-    /// What it is, in messages and metrics.
+    /// Its kind, in messages and metrics.
     kind: &'static str,
     addresses: Vec<Address>,
     /// Counts through the addresses, and through the servers behind each of them.
     turn: u64,
     backoff: Backoff,
-    /// Whether the last that was heard of it was a failure.
+    /// True if its last sign was a failure.
     lost: bool,
 }
 
@@ -44,7 +45,7 @@ impl ReconnectingPeer {
         ReconnectingPeer { kind, addresses, turn, backoff, lost: false }
     }
 
-    /// What it is called in messages.
+    /// Its name in messages.
     pub(crate) fn name(&self) -> String {
         format!("the {} at {}", self.kind, self.place().0)
     }
@@ -74,7 +75,7 @@ impl ReconnectingPeer {
         self.backoff.wait().await;
     }
 
-    /// It did what it is there for: the next failure counts as the first.
+    /// Marks it as healthy: the next failure counts as the first.
     pub(crate) fn served(&mut self) {
         if self.lost {
             tracing::info!("{} serves again", self.name());

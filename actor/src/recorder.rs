@@ -1,4 +1,4 @@
-//! Records what a group of environments sees, and cuts it into trajectories.
+//! Recorder: cuts the frames of a group of environments into trajectories.
 //!
 //! All environments of a group start their unrolls at the same decision, because all of them are
 //! interrupted together and step together. So one flag per message asks for their core states, and
@@ -30,12 +30,12 @@ impl Recorder {
         Recorder { spec: spec.clone(), builders: env_indices.map(builder).collect() }
     }
 
-    /// Whether the next decision is the first one of its unroll.
+    /// True if the next decision is the first one of its unroll.
     pub(crate) fn at_unroll_start(&self) -> bool {
         self.builders[0].at_unroll_start()
     }
 
-    /// Records what the group shows now. Returns the trajectories that this completes: none, or
+    /// Records the group's frames. Returns the trajectories that this completes: none, or
     /// one of every environment.
     pub(crate) fn frames(&mut self, frames: &Frames) -> Vec<Trajectory> {
         let mut complete = Vec::new();
@@ -45,7 +45,7 @@ impl Recorder {
         complete
     }
 
-    /// Records what the policy said about `frames`, the ones recorded last.
+    /// Records the policy's answer to `frames`, the ones recorded last.
     pub(crate) fn decisions(&mut self, frames: &Frames, answer: &PolicyAnswer) {
         let rows = self.builders.len();
         let core_len = answer.core_states.len() / rows;

@@ -1,7 +1,7 @@
-//! The loop of an actor: observe, ask, decide, sink, step.
+//! Rollout group: the loop of an actor. Observe, ask, decide, record, step.
 //!
-//! Two groups of environments run it as two tasks on one thread. While one group's request is
-//! under way the other group steps its environments, so that neither the thread nor the inference server
+//! Two groups of environments run it as two tasks on one thread. While one group's request is under
+//! way the other group steps its environments, so that neither the thread nor the inference server
 //! waits for the other.
 
 use std::convert::Infallible;
@@ -23,22 +23,22 @@ use crate::reconnecting_peer::Disconnect;
 use crate::recorder::Recorder;
 use crate::trajectory_sender::messages;
 
-/// Some of an actor's environments, and what becomes of what they see.
+/// A group of an actor's environments, the policy that acts in them, and the sink of their data.
 pub(crate) struct RolloutGroup {
     environments: VectorEnv,
     inference: InferenceConnector,
     sink: RolloutSink,
     metrics: GroupMetrics,
-    /// Steps between two tellings of what was done: those of an unroll.
+    /// Steps between two reports of statistics: those of an unroll.
     report_every: usize,
-    unreported_steps: usize,
-    /// What was done since it was last reported.
+    pending_steps: usize,
+    /// Statistics since the last report.
     stats: RolloutStats,
-    /// What was done before.
+    /// Statistics up to the last report.
     reported: RolloutStats,
 }
 
-/// What becomes of what a group sees.
+/// Rollout sink: the destination of a group's frames and episodes.
 pub(crate) enum RolloutSink {
     /// Trajectories go to the learner, episodes into its reports.
     Learn {
@@ -51,7 +51,7 @@ pub(crate) enum RolloutSink {
     Evaluate { quota: EpisodeQuota },
 }
 
-/// What a group leaves.
+/// Summary of a group that has ended.
 pub(crate) struct GroupSummary {
     pub(crate) stats: RolloutStats,
     /// The episodes of an evaluation.
@@ -74,7 +74,7 @@ impl RolloutGroup {
             sink,
             metrics,
             report_every,
-            unreported_steps: 0,
+            pending_steps: 0,
             stats,
             reported,
         }
@@ -130,7 +130,8 @@ impl RolloutGroup {
         }
     }
 
-    /// Records what the environments show. What that completes goes to the learner, once it has room.
+    /// Records the current frames. Trajectories that this completes go to the learner, once it has
+    /// room.
     async fn observe(&mut self) -> Result<(), Disconnect> {
         let RolloutSink::Learn { recorder, outbox, .. } = &mut self.sink else { return Ok(()) };
         let complete = recorder.frames(self.environments.frames());
@@ -175,13 +176,13 @@ impl RolloutGroup {
         let ended = self.environments.step(&answer.actions);
         self.stats.stepping += start.elapsed();
         report_episodes(ended, &mut self.sink, &mut self.stats, &self.metrics);
-        self.unreported_steps += 1;
-        if self.unreported_steps == self.report_every {
+        self.pending_steps += 1;
+        if self.pending_steps == self.report_every {
             self.report();
         }
     }
 
-    /// The policy was lost, and with it what it remembered: the episodes in progress cannot go on.
+    /// The policy was lost, and with it its memory: the episodes in progress cannot go on.
     fn interrupt(&mut self) {
         self.stats.interruptions += 1;
         let cut = self.environments.interrupt();
@@ -194,11 +195,11 @@ impl RolloutGroup {
     fn report(&mut self) {
         self.metrics.report(&self.stats);
         self.reported.add(&std::mem::take(&mut self.stats));
-        self.unreported_steps = 0;
+        self.pending_steps = 0;
     }
 }
 
-/// Tells of episodes that were left.
+/// Reports episodes that have ended or were interrupted.
 fn report_episodes(
     left: &[Episode],
     sink: &mut RolloutSink,

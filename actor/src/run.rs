@@ -24,10 +24,10 @@ use crate::recorder::Recorder;
 use crate::rollout_group::{GroupSummary, RolloutGroup, RolloutSink};
 use crate::trajectory_sender::{INBOX, SenderSettings, TrajectorySender};
 
-/// What an actor leaves behind.
+/// Summary of an actor that has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActorSummary {
-    /// Why it left.
+    /// Reason of its end.
     pub reason: ExitReason,
     /// The run it worked for, if it ever heard of one.
     pub run_id: Option<String>,
@@ -47,10 +47,10 @@ pub struct ActorSummary {
     pub episodes: Vec<Episode>,
 }
 
-/// Why an actor left.
+/// Reason of an actor's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitReason {
-    /// It was reported to.
+    /// Its shutdown was triggered.
     Shutdown,
     /// The learner said that the run has had its budget.
     Finished,
@@ -58,7 +58,7 @@ pub enum ExitReason {
     Evaluated,
 }
 
-/// Lives the life of an actor: until it is reported to end, the learner wants nothing more, or the
+/// Runs an actor until its shutdown, until the learner wants nothing more, or until the
 /// evaluation is complete. Everything happens in tasks of the current runtime, which should be a
 /// single thread, the actor's own: see [`spawn`].
 pub async fn run(config: ActorConfig, shutdown: Shutdown) -> Result<ActorSummary, ActorError> {
@@ -72,7 +72,7 @@ pub async fn run(config: ActorConfig, shutdown: Shutdown) -> Result<ActorSummary
     };
     leave.trigger();
     let left = actor.leave().await;
-    // What ended it comes before what went wrong while it left.
+    // The reason of the end comes before errors of the shutdown.
     let reason = ended?;
     let (stats, mut episodes) = left?;
     episodes.sort_by_key(|episode| episode.env_index);
@@ -100,7 +100,7 @@ pub fn spawn(
     })
 }
 
-/// Steps between two tellings of what an evaluation does; training tells once per unroll.
+/// Steps between two reports of an evaluation's statistics; training reports once per unroll.
 const EVALUATION_REPORT_EVERY: usize = 64;
 
 type GroupTasks = JoinSet<Result<GroupSummary, ActorError>>;
@@ -116,12 +116,12 @@ struct ActorTasks {
 }
 
 impl ActorTasks {
-    /// Why it is over: the learner wants nothing more, all groups have met their quota, or a task
-    /// failed.
+    /// Waits for the end: the learner wants nothing more, all groups have met their quota, or a
+    /// task failed.
     async fn ended(&mut self) -> Result<ExitReason, ActorError> {
         loop {
             tokio::select! {
-                // Until it is reported to leave, only the stream of trajectories ends without an error.
+                // Before shutdown only the stream of trajectories ends without an error.
                 Some(stream) = self.streams.join_next() => {
                     joined(stream)?;
                     return Ok(ExitReason::Finished);
@@ -132,7 +132,7 @@ impl ActorTasks {
         }
     }
 
-    /// Joins all tasks, which have been reported to leave.
+    /// Joins all tasks, after `leave` was triggered.
     async fn leave(&mut self) -> Result<(RolloutStats, Vec<Episode>), ActorError> {
         while let Some(group) = self.groups.join_next().await {
             self.left.push(joined(group)?);
@@ -174,7 +174,7 @@ fn start(config: &ActorConfig, leave: &Shutdown) -> ActorTasks {
     ActorTasks { identity: start.identity, groups, streams, left: Vec::new() }
 }
 
-/// What the tasks of an actor are made from.
+/// Builder of an actor's tasks.
 struct ActorBuilder<'a> {
     config: &'a ActorConfig,
     /// Everything random in the actor is derived from it.
@@ -192,11 +192,11 @@ impl ActorBuilder<'_> {
     ) -> (GroupTasks, StreamTasks) {
         let (config, spec) = (self.config, &self.identity.spec);
         let (outbox, inbox) = mpsc::channel(INBOX);
-        let unreported = Arc::new(EpisodeBuffer::default());
+        let buffer = Arc::new(EpisodeBuffer::default());
         let groups = self.groups(config.envs, unroll_length, |env_indices| RolloutSink::Learn {
             recorder: Recorder::new(config.actor, env_indices, spec, unroll_length),
             outbox: outbox.clone(),
-            episodes: unreported.clone(),
+            episodes: buffer.clone(),
         });
 
         let mut streams = JoinSet::new();
@@ -213,7 +213,7 @@ impl ActorBuilder<'_> {
         let sender = TrajectorySender::new(peer("experience"), identity.clone(), settings, inbox);
         streams.spawn(sender.run(self.leave.clone()));
         let (peer, timeouts) = (peer("report"), config.timeouts);
-        let reporter = EpisodeReporter { peer, identity, unreported, timeouts };
+        let reporter = EpisodeReporter { peer, identity, buffer, timeouts };
         streams.spawn(reporter.run(self.leave.clone()));
         (groups, streams)
     }
@@ -271,7 +271,7 @@ impl ActorBuilder<'_> {
     }
 }
 
-/// What a task returned; its panic goes on here.
+/// Result of a task; its panic goes on here.
 fn joined<T>(task: Result<Result<T, ActorError>, JoinError>) -> Result<T, ActorError> {
     match task {
         Ok(result) => result,

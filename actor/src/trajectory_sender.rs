@@ -1,4 +1,4 @@
-//! Sends the learner what the environments showed: one stream per actor.
+//! Trajectory sender: one stream per actor to the learner.
 //!
 //! ```text
 //! groups ──▶ inbox ──▶ unacknowledged ──▶ learner
@@ -40,7 +40,7 @@ const ENVELOPE_BYTES: usize = 64;
 /// Messages that wait for room among the unacknowledged ones; a group beyond them waits itself.
 pub(crate) const INBOX: usize = 1;
 
-/// The stream of one actor's trajectories.
+/// Sender of one actor's trajectories.
 pub(crate) struct TrajectorySender {
     peer: ReconnectingPeer,
     identity: Arc<ActorIdentity>,
@@ -51,7 +51,7 @@ pub(crate) struct TrajectorySender {
     gauge: UnacknowledgedGauge,
 }
 
-/// What an actor and its learner agree on.
+/// Settings of a trajectory sender.
 #[derive(Clone, Debug)]
 pub(crate) struct SenderSettings {
     /// All environments of the actor.
@@ -60,7 +60,7 @@ pub(crate) struct SenderSettings {
     pub(crate) unroll_length: usize,
     /// The most messages without an acknowledgement.
     pub(crate) max_unacknowledged: usize,
-    /// How long the learner may take to answer a registration.
+    /// Limit on the learner's answer to a registration.
     pub(crate) answer_within: Duration,
 }
 
@@ -93,7 +93,7 @@ impl TrajectorySender {
         }
     }
 
-    /// Sends whatever comes, until the learner says that the run is over, or until `leave` is
+    /// Sends trajectories until the learner says that the run is over, or until `leave` is
     /// triggered.
     pub(crate) async fn run(mut self, leave: Shutdown) -> Result<(), ActorError> {
         tokio::select! {
@@ -146,8 +146,8 @@ impl TrajectorySender {
         Ok(RegisteredStream { peer, requests, responses, sent: 0, acknowledged: 0 })
     }
 
-    /// Sends on one stream for as long as it lasts: first what earlier streams left
-    /// unacknowledged, then what comes.
+    /// Sends on one stream for as long as it lasts: first the messages that earlier streams left
+    /// unacknowledged, then new ones.
     async fn push(&mut self, mut stream: RegisteredStream) -> Disconnect {
         for message in &self.unacknowledged {
             stream.send(message.clone());

@@ -107,7 +107,7 @@ async fn what_a_learner_did_not_acknowledge_is_sent_again_when_it_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn worlds_stop_while_the_learner_takes_nothing_and_go_on_when_it_does() {
+async fn environments_stop_while_the_learner_takes_nothing_and_go_on_when_it_does() {
     let policy = FakeInference::new(1, Fault::None);
     let learner = FakeLearner::new(UNROLL_LENGTH as u32, Mood::Full);
     let config = config(&counting(7), vec![policy.spawn()], learner.spawn(), UNROLL_LENGTH);

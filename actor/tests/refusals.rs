@@ -1,4 +1,4 @@
-//! What an actor cannot live with: it leaves with a message that says what to do.
+//! Refusals: an actor that cannot work leaves with a message that says what to do.
 
 #![allow(clippy::unwrap_used)]
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use anyhow::Result;
-use engram_actor::{ActorConfig, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts, ActorMode};
+use engram_actor::{ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts};
 use engram_inference_server::WeightsSource;
 use engram_learner::{LearnerArgs, LearnerConfig, Summary};
 use engram_mdp::Seed;

@@ -1,4 +1,4 @@
-//! When do waiting requests become a batch?
+//! Batcher: closes batches of waiting requests.
 //!
 //! A batch closes when it is full (`max_batch_size` rows, or every stream that could ask has
 //! asked), or when its oldest request has waited `max_wait`; it is empty if all its clients have
@@ -17,16 +17,16 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamKey(pub u64);
 
-/// When a batch closes.
+/// Limits that close a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
     /// Rows that fill a batch, at least 1.
     pub max_batch_size: usize,
-    /// How long the oldest request waits for company; zero takes whatever is there.
+    /// Longest wait of the oldest request for others; zero takes the requests at hand.
     pub max_wait: Duration,
 }
 
-/// When the next batch may be taken.
+/// Time of the next batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// Nothing waits.
@@ -55,7 +55,7 @@ pub struct RequestBatch<T> {
     pub requests: Vec<T>,
     /// Their rows.
     pub rows: usize,
-    /// When the oldest one came.
+    /// Arrival of the oldest one.
     pub since: Instant,
 }
 
@@ -124,7 +124,7 @@ impl<T> Batcher<T> {
         Ok(())
     }
 
-    /// When the next batch may be taken.
+    /// Time of the next batch.
     pub fn due(&self, now: Instant) -> Due {
         let Some(oldest) = self.queue.front() else {
             return Due::Never;

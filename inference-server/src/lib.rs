@@ -1,4 +1,5 @@
-//! Batches the requests of all actors through one policy, and keeps what the policy remembers.
+//! Inference server: batches the requests of all actors through one policy, and keeps its recurrent
+//! states.
 //!
 //! ```text
 //! stream ──Act──▶ service ──▶ queue ──▶ model ──▶ policy
@@ -8,10 +9,10 @@
 //!                     slots
 //! ```
 //!
-//! In reading order: [`service`] speaks with one group of environments; [`request_queue`] is where streams
-//! and the model thread meet; [`batcher`] decides when waiting requests become a batch, and
-//! [`slots`] who holds which rows of recurrent state; [`model`] is the thread that owns the policy
-//! and those rows; [`weights`] follows the learner. [`run`] is the whole life of the server.
+//! In reading order: [`service`] speaks with one group of environments; [`request_queue`] lies
+//! between streams and the model thread; [`batcher`] decides when waiting requests become a batch,
+//! and [`slots`] assigns rows of recurrent state; [`model`] is the thread that owns the policy and
+//! those rows; [`weights`] follows the learner. [`run`] is the whole life of the server.
 
 #![deny(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -51,24 +52,24 @@ use crate::request_queue::RequestQueue;
 use crate::service::{InferenceService, StreamSettings};
 use crate::weights::Serving;
 
-/// How an inference server serves.
+/// Configuration of an inference server.
 #[derive(Clone, Debug)]
 pub struct InferenceConfig {
     /// The run that is served; `None` takes the learner's, whichever it is.
     pub run_id: Option<String>,
-    /// Where weights come from.
+    /// Source of weights.
     pub weights: WeightsSource,
-    /// Where the policy runs.
+    /// Device of the policy.
     pub device: Device,
     /// Threads that one operation of the policy may use on the processor, at least 1.
     pub threads: usize,
-    /// The experiment's seed: what actions are drawn with is derived from it.
+    /// The experiment's seed: the draws of actions are derived from it.
     pub seed: u64,
-    /// When a batch closes.
+    /// Limits that close a batch.
     pub batch: BatchLimits,
-    /// How long a stream may be silent before its slots are taken back.
+    /// Silence after which a stream's slots are taken back.
     pub lease: Duration,
-    /// How long a registration waits for the first weights before it is refused.
+    /// Wait of a registration for the first weights, after which it is refused.
     pub weights_wait: Duration,
     /// Slots of recurrent state, one per environment, that may be leased at once.
     pub max_slots: usize,
@@ -77,7 +78,7 @@ pub struct InferenceConfig {
 /// The longest that a request may be told to wait for others.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// Why an inference server ended.
+/// Reason why an inference server ended.
 #[derive(Debug, Error)]
 pub enum InferenceError {
     /// A setting is out of its range.
@@ -85,9 +86,9 @@ pub enum InferenceError {
     Config {
         /// The setting.
         key: &'static str,
-        /// What it is.
+        /// Its value.
         found: String,
-        /// What it may be.
+        /// Its range.
         expected: &'static str,
     },
     /// The policy cannot run where it should.
@@ -203,7 +204,7 @@ async fn follow(
     }
 }
 
-/// Tells the health service once there is a policy.
+/// Reports itself as serving once there is a policy.
 async fn announce(
     health: &Health,
     mut serving: watch::Receiver<Serving>,

@@ -1,5 +1,5 @@
-//! The inference server as a program. Where to run is flags and environment variables, never
-//! part of an experiment.
+//! The inference server as a program. Addresses and devices are flags and environment variables,
+//! never part of an experiment.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -18,7 +18,7 @@ use engram_service::{Address, Listener, Shutdown, allocator, failure, health, lo
 #[derive(Debug, Parser)]
 #[command(name = "engram-inference-server", version)]
 struct Args {
-    /// Where to listen: host:port or unix:/path
+    /// Address to listen at: host:port or unix:/path
     #[arg(long, value_name = "ADDR", env = "ENGRAM_LISTEN", default_value = "127.0.0.1:7002")]
     listen: Address,
     /// The learner to take weights from, and every newer version
@@ -30,7 +30,7 @@ struct Args {
     /// Serve the weights in this file instead
     #[arg(long, value_name = "FILE", conflicts_with = "learner")]
     weights: Option<PathBuf>,
-    /// Where the policy runs: cpu, cuda or cuda:n
+    /// Device of the policy: cpu, cuda or cuda:n
     #[arg(long, env = "ENGRAM_DEVICE", default_value = "cpu")]
     device: Device,
     /// Threads that one operation of the policy may use on the processor

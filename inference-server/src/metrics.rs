@@ -1,4 +1,4 @@
-//! What graphs show of this crate: the only place where its metrics have names.
+//! The metrics of inference servers: names, units, help.
 
 #![allow(clippy::disallowed_macros)]
 
@@ -18,7 +18,7 @@ const POLICY_VERSION: &str = "engram_policy_version";
 const WEIGHTS_RECEIVED: &str = "engram_weights_received_total";
 const WEIGHTS_REFUSED: &str = "engram_weights_refused_total";
 
-/// Says what the metrics mean.
+/// Registers unit and help of every metric.
 pub(crate) fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_counter!(REQUESTS, Unit::Count, "Requests answered, one per group of environments.");
@@ -39,7 +39,7 @@ pub(crate) fn describe() {
     streams(0, 0);
 }
 
-/// How many streams are registered, and how many slots they lease.
+/// Numbers of registered streams and of leased slots.
 pub(crate) fn streams(streams: usize, slots: usize) {
     gauge!(STREAMS).set(streams as f64);
     gauge!(SLOTS).set(slots as f64);
@@ -60,7 +60,7 @@ pub(crate) fn weights_refused() {
     counter!(WEIGHTS_REFUSED).increment(1);
 }
 
-/// What the model thread emits, once per batch.
+/// Metrics of the model thread, once per batch.
 #[derive(Debug)]
 pub(crate) struct ModelMetrics {
     requests: Counter,

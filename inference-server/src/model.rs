@@ -1,8 +1,8 @@
-//! The thread that owns the policy and what it remembers.
+//! Model thread: owns the policy and its recurrent states.
 //!
 //! ```text
-//! take what is next ──▶ newer weights: swap them
-//!                  └──▶ a batch: states of its slots ▶ one forward pass ▶ states back ▶ actions
+//! take next work  ──▶ newer weights: swap them
+//!                └──▶ a batch: states of its slots ▶ one forward pass ▶ states back ▶ actions
 //! ```
 //!
 //! Weights change between batches only, so all of an answer comes from one version.
@@ -24,7 +24,7 @@ use crate::metrics::ModelMetrics;
 use crate::request_queue::{ModelWork, NewWeights, Request, RequestQueue};
 use crate::weights::Serving;
 
-/// Works until the queue is closed. Tells `serving` of the first weights that can be used.
+/// Works until the queue is closed. Announces the first usable weights in `serving`.
 pub(crate) fn run(
     queue: &RequestQueue,
     serving: &watch::Sender<Serving>,
@@ -72,7 +72,7 @@ fn swap(
 struct Model {
     policy: Policy,
     version: u64,
-    /// Whether the memory's state travels with trajectories.
+    /// True if the memory's state travels with trajectories.
     exports: bool,
     states: StateTable,
     /// The rows of a batch; kept for their memory.
@@ -80,7 +80,7 @@ struct Model {
     metrics: ModelMetrics,
 }
 
-/// What was chosen in a batch, on the host.
+/// Choices for a batch, on the host.
 struct Chosen {
     /// All rows' actions, as they go over the wire.
     actions: Bytes,
@@ -133,7 +133,7 @@ impl Model {
         self.reply(requests, &chosen, exported);
     }
 
-    /// Where the batch's states are. Slots that have a new holder are cleared first.
+    /// Rows of the batch's states. Slots that have a new holder are cleared first.
     fn slots(&mut self, requests: &[Request]) -> Rows {
         for fresh in requests.iter().filter(|request| request.fresh) {
             self.states.clear(&fresh.slots);

@@ -1,11 +1,11 @@
-//! Where streams and the model thread meet: one lock around the requests that wait, the slots that
-//! are leased, and the newest weights.
+//! Request queue between streams and the model thread: one lock around the requests that wait, the
+//! slots that are leased, and the newest weights.
 //!
-//! Streams [`register`](RequestQueue::register) and [`ask`](StreamLease::ask); the model thread takes what is
-//! [`next`](RequestQueue::next): newer weights before anything else, so that they are swapped between
-//! batches, then the batch that is due. The lock is held for bookkeeping only, never while a
-//! policy runs or across an `.await`. A request wakes the model thread only if that changes when
-//! the next batch is due.
+//! Streams [`register`](RequestQueue::register) and [`ask`](StreamLease::ask); the model thread
+//! takes the [`next`](RequestQueue::next) work: newer weights before anything else, so that they
+//! are swapped between batches, then the batch that is due. The lock is held for bookkeeping only,
+//! never while a policy runs or across an `.await`. A request wakes the model thread only if that
+//! changes when the next batch is due.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -26,19 +26,19 @@ use crate::slots::{LeaseError, SlotTable};
 pub struct Request {
     /// The slot of each row.
     pub slots: Arc<[i64]>,
-    /// Whether this is the stream's first request: its slots hold what their last holder left.
+    /// True for the stream's first request: its slots hold the state of their last holder.
     pub fresh: bool,
-    /// What the environments show; checked against the spec.
+    /// Frames of the environments; checked against the spec.
     pub frames: Frames,
-    /// Whether the answer must hold the states before these frames.
+    /// True if the answer must hold the states before these frames.
     pub unroll_start: bool,
-    /// Whether actions explore or are the likeliest ones.
+    /// Training explores, evaluation takes the likeliest actions.
     pub purpose: Purpose,
-    /// Who asks: actors may explore each in their own way.
+    /// The actor that asks: each may explore in its own way.
     pub actor: u32,
-    /// Where the randomness of this answer comes from.
+    /// Seed of this answer.
     pub seed: Seed,
-    /// Where the answer goes. The stream may have left: then nobody minds.
+    /// Destination of the answer; the stream may have left.
     pub reply: oneshot::Sender<v1::Act>,
 }
 
@@ -49,12 +49,12 @@ pub struct NewWeights {
     pub run_id: Option<String>,
     /// Safetensors, as [`engram_policy`] writes them.
     pub bytes: Bytes,
-    /// Told the version once they are in use, or why they are not. Closed without a word if newer
-    /// weights came first.
+    /// Answered with the version once they are in use, or with the reason why they are not. Closed
+    /// unanswered if newer weights came first.
     pub outcome: oneshot::Sender<Result<u64, String>>,
 }
 
-/// What the model thread does next.
+/// Next work of the model thread.
 #[derive(Debug)]
 pub enum ModelWork {
     /// Swap the weights.
@@ -65,7 +65,7 @@ pub enum ModelWork {
     Closed,
 }
 
-/// Why a stream is ended by the server.
+/// Reason why the server ends a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StreamEnd {
     /// Its environments are spoken for by another stream.
@@ -95,7 +95,7 @@ pub enum RegisterError {
     End(#[from] StreamEnd),
 }
 
-/// The meeting point.
+/// Queue between streams and the model thread.
 #[derive(Debug)]
 pub struct RequestQueue {
     state: Mutex<QueueState>,
@@ -106,13 +106,13 @@ pub struct RequestQueue {
 struct QueueState {
     batcher: Batcher<Request>,
     slots: SlotTable,
-    /// How to tell each registered stream that it is over.
+    /// Ends each registered stream, with a reason.
     streams: HashMap<StreamKey, oneshot::Sender<StreamEnd>>,
     next_key: u64,
     /// The newest weights, until the model thread takes them.
     weights: Option<NewWeights>,
     closed: bool,
-    /// When the model thread will look again by itself, if it sleeps.
+    /// Time at which the model thread wakes by itself, if it sleeps.
     asleep: Option<Due>,
 }
 
@@ -218,7 +218,7 @@ impl RequestQueue {
 }
 
 impl QueueState {
-    /// Takes everything back from a stream, and tells it why.
+    /// Takes everything back from a stream, with a reason.
     fn end(&mut self, key: StreamKey, why: StreamEnd) {
         self.release(key);
         if let Some(stream) = self.streams.remove(&key) {
@@ -240,7 +240,7 @@ pub struct StreamLease {
     key: StreamKey,
     /// One slot per environment.
     pub slots: Arc<[i64]>,
-    /// Told when the server ends the stream.
+    /// Answered when the server ends the stream.
     pub ended: oneshot::Receiver<StreamEnd>,
 }
 

@@ -1,4 +1,4 @@
-//! The `Inference` service: what is said on one stream of requests.
+//! The `Inference` service: the dialog on one stream of requests.
 //!
 //! A registration first; then, for as long as the stream lasts, one observation and its answer.
 //! A stream is a `ActSession` that tonic polls: no task of our own, and when the peer leaves, the
@@ -25,14 +25,14 @@ use crate::request_queue::{self, RegisterError, RequestQueue, StreamEnd, StreamL
 use crate::slots::LeaseError;
 use crate::weights::Serving;
 
-/// How streams are treated.
+/// Settings of streams.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamSettings {
-    /// How long a stream may be silent before its slots are taken back.
+    /// Silence after which a stream's slots are taken back.
     pub lease: Duration,
-    /// How long a registration waits for the first weights.
+    /// Wait of a registration for the first weights.
     pub weights_wait: Duration,
-    /// Where every stream's randomness is derived from.
+    /// Seed of every stream's randomness.
     pub seed: Seed,
 }
 
@@ -46,7 +46,7 @@ pub struct InferenceService {
 }
 
 impl InferenceService {
-    /// A service of the policy that `serving` tells of, through `queue`.
+    /// A service of the policy in `serving`, through `queue`.
     pub(crate) fn new(
         queue: Arc<RequestQueue>,
         serving: watch::Receiver<Serving>,
@@ -136,8 +136,8 @@ struct ActSession {
     purpose: Purpose,
     actor: u32,
     silence: Duration,
-    /// Answers draw from the seeds below this one, by number: what a stream is told does not
-    /// depend on whose requests share its batches.
+    /// Answers draw from the seeds below this one, by number: a stream's answers do not depend on
+    /// the requests that share its batches.
     seed: Seed,
     answers: u64,
 }
@@ -226,7 +226,7 @@ impl ActSession {
         act.map_err(|_| self.why())
     }
 
-    /// Why the server ended this stream.
+    /// Reason why the server ended this stream.
     fn why(&mut self) -> Status {
         self.lease.ended.try_recv().map_or_else(|_| model_gone(), Status::from)
     }
@@ -248,7 +248,7 @@ async fn greeting(
     }
 }
 
-/// What was read from a stream. A message that cannot be read is the peer's fault; a connection
+/// A message read from a stream. One that cannot be read is the peer's fault; a connection
 /// that broke is a peer that left, and no error.
 fn read(message: Result<Option<ActRequest>, Status>) -> Result<Option<ActRequest>, Status> {
     match message {

@@ -1,4 +1,4 @@
-//! Who holds which rows of recurrent state.
+//! Slot table: the holder of each row of recurrent state.
 //!
 //! A registration leases one slot per environment, for as long as its stream lasts. A newer
 //! incarnation of an actor evicts the streams of older ones, and a stream that comes again for the
@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::batcher::StreamKey;
 
-/// Why slots cannot be leased.
+/// Reason why slots cannot be leased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum LeaseError {
     /// A newer incarnation of the actor has been here.
@@ -46,7 +46,7 @@ pub enum LeaseError {
     },
 }
 
-/// What a registration was given.
+/// Slots that a registration was given.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Leased {
     /// One slot per environment, in the registration's order.
@@ -128,7 +128,7 @@ impl SlotTable {
         Ok(Leased { slots, evicted })
     }
 
-    /// Takes back what `stream` holds; nothing happens if it holds nothing.
+    /// Takes back the slots of `stream`; nothing happens if it holds none.
     pub fn free(&mut self, stream: StreamKey) {
         if let Some(lease) = self.leases.remove(&stream) {
             self.free.extend(lease.slots);

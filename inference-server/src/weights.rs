@@ -1,8 +1,8 @@
-//! Where weights come from, and how they reach the model thread.
+//! Weights: their source, and their way to the model thread.
 //!
 //! A subscription to the learner lasts as long as the server: it is opened again, after a pause
 //! that grows and is never in step with others', however often it breaks. Pieces are put together
-//! here; what they say is checked by the model thread, which really loads them. Broken weights are
+//! here; their content is checked by the model thread, which loads them. Broken weights are
 //! refused and counted, and those in use stay.
 
 use std::convert::Infallible;
@@ -23,7 +23,7 @@ use tonic::{Status, Streaming};
 use crate::metrics;
 use crate::request_queue::{NewWeights, RequestQueue};
 
-/// Where weights come from.
+/// Source of weights.
 #[derive(Clone, Debug)]
 pub enum WeightsSource {
     /// A learner, which sends every newer version.
@@ -34,10 +34,10 @@ pub enum WeightsSource {
     Bytes(Bytes),
 }
 
-/// What is known of the policy.
+/// State of the served policy.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Serving {
-    /// There is none yet; why, for those who ask.
+    /// There is none yet, for this reason.
     Nothing(String),
     /// There is one.
     Policy {
@@ -48,7 +48,7 @@ pub enum Serving {
     },
 }
 
-/// What went wrong with weights.
+/// Error of weights.
 #[derive(Debug, Error)]
 pub enum WeightsError {
     /// The file cannot be read.
@@ -56,15 +56,15 @@ pub enum WeightsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's reason.
         source: std::io::Error,
     },
     /// They are no weights of this policy.
     #[error("{source_name} sent weights that cannot be used: {reason}")]
     Refused {
-        /// Whose they are.
+        /// Their source.
         source_name: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The pieces do not make a whole.
@@ -95,7 +95,7 @@ pub enum WeightsError {
     Silent,
 }
 
-/// Why a piece of weights is not the next one.
+/// Reason why a piece of weights is not the next one.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PieceError {
     /// The whole is empty or too large.
@@ -121,9 +121,9 @@ pub enum PieceError {
     /// The piece is another one than the next.
     #[error("{found} came where {expected} was expected")]
     Order {
-        /// What should have come.
+        /// Position that was expected.
         expected: ChunkPosition,
-        /// What came.
+        /// Position that came.
         found: ChunkPosition,
     },
 }
@@ -146,8 +146,7 @@ impl std::fmt::Display for ChunkPosition {
     }
 }
 
-/// How long the learner may take to answer, and to send the next piece of weights that it began
-/// to send.
+/// Limit on the learner's answer, and on the next piece of weights that it began to send.
 const PIECE_LIMIT: Duration = Duration::from_secs(30);
 
 /// The most memory that is set aside for weights before they come.
@@ -319,7 +318,7 @@ struct Begun {
 }
 
 impl ChunkAssembler {
-    /// Whether no version has been begun.
+    /// True if no version has been begun.
     pub fn is_empty(&self) -> bool {
         self.begun.is_none()
     }

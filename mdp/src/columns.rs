@@ -12,7 +12,7 @@ pub enum Observations {
     F32(Vec<f32>),
 }
 
-/// Where an environment writes one observation.
+/// Row into which an environment writes one observation.
 #[derive(Debug)]
 pub enum ObservationMut<'a> {
     /// A row of bytes.
@@ -72,7 +72,7 @@ impl Observations {
         }
     }
 
-    /// Whether nothing is held.
+    /// True if nothing is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -190,7 +190,7 @@ impl Actions {
         }
     }
 
-    /// Whether nothing is held.
+    /// True if nothing is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

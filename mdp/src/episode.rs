@@ -1,8 +1,8 @@
-//! What is said of a finished episode.
+//! Report of a finished episode.
 
 use crate::frame::Ending;
 
-/// How an episode was left.
+/// Finish of an episode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
     /// The environment ended it.
@@ -14,14 +14,14 @@ pub enum Finish {
 /// A finished episode, measured in the environment's own rewards.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Episode {
-    /// Which of the actor's environments played it.
+    /// Index of its environment within the actor.
     pub env_index: u32,
     /// Decisions taken.
     pub env_steps: u32,
     /// The undiscounted sum of rewards.
     pub episode_return: f32,
-    /// Whether the task was solved, where the environment can tell.
+    /// Success; `None` where the task has no such notion.
     pub success: Option<bool>,
-    /// How it was left.
+    /// Its finish.
     pub finish: Finish,
 }

@@ -1,4 +1,4 @@
-//! What an agent sees: frames, kept in columns.
+//! Frames: the observations of an agent, in columns.
 //!
 //! A group of environments at one moment and one environment over many moments are the same
 //! thing, [`Frames`]: rows of observation, the action and reward that led to it, and its place in
@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::columns::{Action, Actions, Observations};
 use crate::spec::{ActionSpec, EnvSpec};
 
-/// How an episode ended.
+/// Ending of an episode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Ending {
     /// The environment ended it: nothing follows, the value of what follows is zero.
@@ -32,12 +32,12 @@ pub enum StepType {
 }
 
 impl StepType {
-    /// Whether recurrent state starts afresh here.
+    /// True if recurrent state starts afresh here.
     pub fn is_first(self) -> bool {
         self == StepType::First
     }
 
-    /// Whether the episode is over: a decision here means nothing.
+    /// True if the episode is over: a decision here means nothing.
     pub fn is_last(self) -> bool {
         matches!(self, StepType::Last(_))
     }
@@ -76,7 +76,7 @@ impl StepType {
 /// Rows of frames, in columns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Frames {
-    /// What is seen.
+    /// Observations.
     pub observations: Observations,
     /// The action that led here; zero at First frames.
     pub previous_actions: Actions,
@@ -86,7 +86,7 @@ pub struct Frames {
     pub step_types: Vec<StepType>,
 }
 
-/// Why rows of frames cannot be what they claim to be.
+/// Reason why rows of frames are not valid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FrameError {
     /// A column has the wrong length.
@@ -114,7 +114,7 @@ pub enum FrameError {
     Action {
         /// The first such row.
         row: usize,
-        /// What is allowed.
+        /// The action space.
         spec: ActionSpec,
     },
     /// A First frame claims that something led to it.
@@ -150,7 +150,7 @@ impl Frames {
         }
     }
 
-    /// How many rows there are.
+    /// Number of rows.
     pub fn rows(&self) -> usize {
         self.step_types.len()
     }

@@ -1,6 +1,5 @@
-//! The vocabulary of Engram: what an environment looks like ([`spec`]), what an agent sees of it
-//! ([`frame`], in [`columns`]), what a learner is sent ([`trajectory`]), what is said of a finished episode
-//! ([`episode`]), and where randomness comes from ([`seed`]).
+//! Vocabulary of Engram: specs of environments ([`spec`]), frames ([`frame`], in [`columns`]),
+//! trajectories ([`trajectory`]), reports of finished episodes ([`episode`]), and seeds ([`seed`]).
 //!
 //! Everything here is plain memory: no tensors, no network. Data that crosses a boundary becomes
 //! one of these types once, checked, and is trusted from then on.

@@ -40,7 +40,8 @@ impl Seed {
     }
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea & Flood 2014, <https://doi.org/10.1145/2714064.2660195>).
+/// The finalizer of SplitMix64 (Steele, Lea & Flood 2014,
+/// <https://doi.org/10.1145/2714064.2660195>).
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

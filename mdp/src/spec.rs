@@ -1,4 +1,4 @@
-//! What an environment shows and accepts.
+//! Spec of an environment: its observations and actions.
 
 use std::fmt;
 
@@ -47,7 +47,7 @@ impl ObservationSpec {
         self.shape.iter().product()
     }
 
-    /// Whether an observation holds no number at all; never true of a checked spec.
+    /// True if an observation holds no number at all; never for a checked spec.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -58,13 +58,13 @@ impl ObservationSpec {
     }
 }
 
-/// What an agent can do.
+/// Action space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum ActionSpec {
     /// One of `count` actions, numbered from zero.
     Discrete {
-        /// How many actions there are.
+        /// Number of actions.
         count: usize,
     },
     /// A vector in `[-1, 1]^dimensions`; the environment rescales it.
@@ -92,27 +92,27 @@ impl ActionSpec {
         }
     }
 
-    /// Whether an action holds no number at all; never true of a checked spec.
+    /// True if an action holds no number at all; never for a checked spec.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
 }
 
-/// An environment, as actors announce it and everybody else trusts it.
+/// Spec of an environment, as actors announce it and everybody else trusts it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnvSpec {
     /// The environment's name in the registry, with the parameters that change what is seen.
     pub name: String,
-    /// What one frame shows.
+    /// Observation of one frame.
     pub observation: ObservationSpec,
-    /// What one decision may be.
+    /// Space of one decision.
     pub action: ActionSpec,
     /// Emulator frames per env step; 1 where the environment knows no such thing.
     pub action_repeat: u32,
 }
 
-/// Why a spec cannot be worked with.
+/// Reason why a spec cannot be worked with.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SpecError {
     /// The environment has no name.

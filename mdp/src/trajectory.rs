@@ -1,4 +1,4 @@
-//! What a learner is sent: unrolls of T decisions that overlap by one frame.
+//! Trajectories: unrolls of T decisions that overlap by one frame.
 
 use thiserror::Error;
 
@@ -21,7 +21,7 @@ impl std::fmt::Display for StreamId {
     }
 }
 
-/// What the acting policy said about the action it took at one frame.
+/// Decision of the acting policy at one frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decision {
     /// The log-probability (density, where actions are continuous) of the action.
@@ -33,7 +33,7 @@ pub struct Decision {
 /// T decisions on one environment, and the T + 1 frames around them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trajectory {
-    /// Where it comes from.
+    /// Its source.
     pub stream: StreamId,
     /// Its place in the stream, counted without gaps from zero.
     pub sequence: u64,
@@ -48,7 +48,7 @@ pub struct Trajectory {
     pub core_state: Vec<f32>,
 }
 
-/// Why something is not a trajectory.
+/// Reason why something is not a trajectory.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TrajectoryError {
     /// It holds no decision at all.
@@ -181,7 +181,7 @@ impl TrajectoryBuilder {
         }
     }
 
-    /// Whether the next decision is the first of its unroll: its core state must be handed to
+    /// True if the next decision is the first of its unroll: its core state must be handed to
     /// [`core_state`](Self::core_state).
     pub fn at_unroll_start(&self) -> bool {
         self.log_probs.is_empty()
@@ -220,7 +220,7 @@ impl TrajectoryBuilder {
         self.core_state.extend_from_slice(core_state);
     }
 
-    /// Records what the acting policy said at the last frame.
+    /// Records the acting policy's decision at the last frame.
     pub fn decision(&mut self, decision: Decision) {
         assert_eq!(
             self.frames.rows(),

@@ -1,4 +1,4 @@
-//! Messages become checked values here, once, and values become messages.
+//! Conversion of messages to checked values, once, and of values to messages.
 
 use bytes::Bytes;
 use engram_mdp::{
@@ -11,7 +11,7 @@ use tonic::Status;
 use crate::limits::{MAX_NAME_BYTES, MAX_UNROLL_LENGTH};
 use crate::{PROTOCOL_VERSION, v1};
 
-/// What is wrong with a message.
+/// Fault of a message.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum WireError {
     /// The peer speaks another version of the protocol.
@@ -48,11 +48,11 @@ pub enum WireError {
     /// There is too much, or nothing, of something.
     #[error("{found} {what}; the limit is {limit}")]
     TooMany {
-        /// What is counted.
+        /// The things that are counted.
         what: &'static str,
         /// The most that is allowed.
         limit: usize,
-        /// What was found.
+        /// Their number.
         found: usize,
     },
     /// A column's bytes do not make whole numbers.

@@ -2,8 +2,8 @@
 //!
 //! [`v1`] is generated from `engram/v1/*.proto`, which document every field. Messages are dumb;
 //! nothing beyond this crate looks inside one. A message that arrives becomes a type of
-//! `engram_mdp` in [`convert`], or a [`WireError`] that names what was wrong; [`limits`] says how
-//! large things may be; [`registration`] is the greeting on every stream.
+//! `engram_mdp` in [`convert`], or a [`WireError`] that names what was wrong; [`limits`] holds
+//! the size limits; [`registration`] is the first message on every stream.
 
 pub mod limits;
 

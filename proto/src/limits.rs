@@ -1,4 +1,4 @@
-//! How large things may be. Every message and every queue has a limit.
+//! Size limits. Every message and every queue has one.
 
 /// The largest message of any stream, in bytes: what tonic is told to decode.
 pub const MAX_MESSAGE_BYTES: usize = 64 << 20;

@@ -1,4 +1,5 @@
-//! The greeting on every stream of an actor: who speaks, for which run, about which environment.
+//! Registration: the first message on every stream of an actor. It names the actor, the run and the
+//! environment.
 
 use engram_mdp::{EnvSpec, StreamId};
 
@@ -6,7 +7,7 @@ use crate::convert::WireError;
 use crate::limits::{MAX_ENVS_PER_STREAM, MAX_NAME_BYTES};
 use crate::{PROTOCOL_VERSION, v1};
 
-/// What an actor is there for.
+/// Purpose of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Actions are sampled from the policy.
@@ -22,13 +23,13 @@ pub struct Registration {
     pub run_id: Option<String>,
     /// The actor's number within the run.
     pub actor: u32,
-    /// Which incarnation of that actor this is.
+    /// Incarnation of that actor.
     pub generation: u64,
     /// The environments that the stream speaks for.
     pub env_indices: std::ops::Range<u32>,
     /// The environment.
     pub spec: EnvSpec,
-    /// What the actor is there for.
+    /// Purpose of the actor.
     pub purpose: Purpose,
 }
 

@@ -1,4 +1,4 @@
-//! What must be true of every stream of trajectories from the counting environment.
+//! Checks of every stream of trajectories from the counting environment.
 
 use engram_mdp::{Observations, StepType, Trajectory};
 

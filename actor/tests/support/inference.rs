@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-/// What the server does wrong.
+/// Fault of the server.
 #[derive(Clone, Debug, Default)]
 pub enum Fault {
     #[default]
@@ -36,7 +36,7 @@ pub enum Fault {
     BackAt(u64),
 }
 
-/// What has happened.
+/// Events so far.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     pub registrations: Vec<Registration>,
@@ -176,7 +176,7 @@ impl FakeInference {
     }
 }
 
-/// What the counting environment's frame number `number` is answered with.
+/// Answer to the counting environment's frame number `number`.
 pub fn action_at(number: f32) -> i32 {
     number as i32 % 4
 }

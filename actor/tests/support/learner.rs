@@ -1,6 +1,6 @@
 //! A learner that learns nothing and remembers everything.
 //!
-//! What it holds survives its streams, as a checkpoint would: a repeat is acknowledged and ignored,
+//! Its trajectories survive its streams, as in a checkpoint: a repeat is acknowledged and ignored,
 //! and a gap is a failure of the test.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-/// How the learner behaves. Changes take effect at once.
+/// Behavior of the learner. Changes take effect at once.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Mood {
     /// Holds and acknowledges whatever comes.
@@ -75,7 +75,7 @@ pub struct FakeLearner {
     pub unroll_length: u32,
     pub held: Arc<watch::Sender<Held>>,
     mood: Arc<watch::Sender<Mood>>,
-    /// Whether trajectories are kept, or counted only.
+    /// True if trajectories are kept, false if they are counted only.
     pub keep: bool,
     /// Finished after so many messages, if it only counts.
     pub budget: u64,

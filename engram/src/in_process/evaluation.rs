@@ -1,7 +1,7 @@
 //! Evaluation: greedy episodes with fixed weights.
 
 use anyhow::Result;
-use engram_actor::{ActorConfig, ActorSummary, Timeouts, ActorMode};
+use engram_actor::{ActorConfig, ActorMode, ActorSummary, Timeouts};
 use engram_inference_server::WeightsSource;
 use engram_mdp::Seed;
 use engram_service::Shutdown;

@@ -4,7 +4,9 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engram_actor::{ActorConfig, ActorError, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts, ActorMode};
+use engram_actor::{
+    ActorConfig, ActorError, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts,
+};
 use engram_envs::EnvConfig;
 use engram_inference_server::{BatchLimits, InferenceConfig, InferenceError, WeightsSource};
 use engram_learner::storage::checkpoint::{Checkpoint, Store};

@@ -16,7 +16,7 @@ struct ByHand {
     states: Vec<CoreState>,
 }
 
-/// What it says about one frame.
+/// Its answer to one frame.
 struct Said {
     state_before: Vec<f32>,
     output: engram_policy::Output,

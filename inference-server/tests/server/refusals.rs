@@ -1,4 +1,4 @@
-//! What is wrong is refused with a message that says why, and everybody else is undisturbed.
+//! Refusals say why, and disturb nobody else.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What the component tests share: a small environment, a policy for it, a server in memory, a client
-//! that speaks the protocol plainly, and a learner that says what it is told to.
+//! Shared parts of the component tests: a small environment, a policy for it, a server in memory, a
+//! client that speaks the protocol plainly, and a learner that says what it is told to.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -172,7 +172,7 @@ pub(crate) fn observe(frames: &Frames, unroll_start: bool) -> v1::Observe {
     v1::Observe { frames: Some(frames_to_wire(frames)), unroll_start }
 }
 
-/// What the environments `envs` show at `moment`: numbers that never repeat, episodes of a length
+/// Frames of the environments `envs` at `moment`: numbers that never repeat, episodes of a length
 /// of its own in each environment.
 pub(crate) fn frames(envs: Range<u32>, moment: u32, spec: &EnvSpec) -> Frames {
     let mut frames = Frames::with_capacity(spec, envs.len());
