@@ -1,4 +1,4 @@
-//! `engram bench`: what a run costs, stage by stage and as a whole, in one run.
+//! `engram bench`: the cost of a run, stage by stage and as a whole.
 //!
 //! Machines are shared and noisy: look at the ratios, which were taken side by side.
 
@@ -11,6 +11,7 @@ mod requests;
 mod scaling;
 mod soak;
 mod stages;
+mod timing;
 mod whole;
 
 use std::path::PathBuf;
@@ -27,7 +28,7 @@ use crate::experiment::Experiment;
 /// Flags of `engram bench`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct BenchArgs {
-    /// What to measure
+    /// Subject of the measurement
     #[arg(value_enum, default_value = "system")]
     what: What,
     /// The experiment whose world, network and algorithm are used [default: recall-30, or
@@ -37,7 +38,7 @@ pub(crate) struct BenchArgs {
     /// Set one key, as in run.envs_per_actor=128; may be given many times
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Where experiments and parts are found
+    /// Folder of experiments and parts
     #[arg(long, value_name = "DIR", env = "ENGRAM_CONFIGS", default_value = "configs")]
     configs: PathBuf,
     /// Seconds that each stage is measured
@@ -61,7 +62,7 @@ pub(crate) struct BenchArgs {
     compute: ComputeArgs,
 }
 
-/// What to measure.
+/// Subject of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum What {
     /// The stages alone, the whole together, and their ratio

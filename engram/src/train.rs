@@ -169,12 +169,12 @@ fn conclusion(trained: &Trained) -> String {
         summary.updates,
         summary.episodes,
         summary.env_steps_per_second,
-        held_up(trained),
+        bottleneck(trained),
     )
 }
 
 /// What held the run up, and who waited for whom.
-pub(crate) fn held_up(trained: &Trained) -> String {
+pub(crate) fn bottleneck(trained: &Trained) -> String {
     let shares = &trained.summary.shares;
     let total = |time: fn(&ActorSummary) -> Duration| {
         trained.actors.iter().map(time).sum::<Duration>().as_secs_f64()

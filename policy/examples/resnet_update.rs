@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p engram-policy --example resnet_update [THREADS [REPEATS]]
-//! python3 policy/benches/resnet_plain_pytorch.py
+//! python3 policy/comparisons/resnet_plain_pytorch.py
 //! ```
 //!
 //! An update is forward and backward of T = 20, B = 32 frames of 4 × 84 × 84 through the ResNet,

@@ -1,8 +1,8 @@
-//! What learning from a replay costs: drawing, updating, and all of it in a whole run.
+//! Cost of learning from a replay: sampling, updating, and all of it in a whole run.
 //!
 //! Deep Q-learning with Memory-RL's networks on whole episodes of passive T-mazes. Medians; what
-//! is compared takes turns. `learner/benches/dqn_plain_pytorch.py` makes the same updates in plain
-//! PyTorch.
+//! is compared takes turns. `learner/comparisons/dqn_plain_pytorch.py` makes the same updates in
+//! plain PyTorch.
 //!
 //! In reading order: `episodes` to learn from, what the `replays` that keep them cost, and the
 //! `updates`.
@@ -55,7 +55,7 @@ pub(super) fn run(
         experiment.resolved.experiment(),
         rate * wall,
         whole.micros(),
-        crate::train::held_up(&trained)
+        crate::train::bottleneck(&trained)
     );
     Ok(())
 }

@@ -20,7 +20,7 @@ use crate::compute::Compute;
 use crate::experiment::Experiment;
 use crate::watch::samples::Page;
 
-/// How programs reach one another.
+/// Transport between programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Transport {
     /// TCP on loopback
@@ -41,7 +41,7 @@ impl Transport {
     }
 }
 
-/// What one of the programs is.
+/// Role of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Learner,
@@ -59,7 +59,7 @@ impl Role {
         }
     }
 
-    /// What its files are called, and it in messages.
+    /// Its name in files and messages.
     fn name(self) -> String {
         match self {
             Role::Actor(number) => format!("actor-{number}"),
@@ -78,7 +78,7 @@ pub(super) struct Fleet {
     runtime: Runtime,
 }
 
-/// How each program is started.
+/// Launch settings of all programs.
 struct Launch {
     folder: TempDir,
     learner: Address,
@@ -98,7 +98,7 @@ struct Program {
     log: PathBuf,
 }
 
-/// How long anything may take before the measurement is given up.
+/// Time after which the measurement is given up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Between two looks. It bounds how exact times are.
@@ -151,7 +151,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// What a program shows; nothing if it does not answer.
+    /// Metrics of a program; none if it does not answer.
     pub(super) fn page(&self, role: Role) -> Page {
         self.read(self.program(role))
     }
@@ -166,7 +166,7 @@ impl Fleet {
         self.actors.iter().map(|actor| self.read(actor).sum(name)).sum()
     }
 
-    /// Whether a server says that it serves.
+    /// True once a server says that it serves.
     pub(super) fn serves(&self, role: Role) -> Result<bool> {
         let address = match role {
             Role::Learner => &self.launch.learner,
@@ -183,7 +183,7 @@ impl Fleet {
         Page::parse(&program.role.name(), &String::from_utf8_lossy(&text)).unwrap_or_default()
     }
 
-    /// What a program has logged since it was started last.
+    /// Log of a program since it was started last.
     pub(super) fn log(&self, role: Role) -> String {
         std::fs::read_to_string(&self.program(role).log).unwrap_or_default()
     }

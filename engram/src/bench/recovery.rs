@@ -1,6 +1,5 @@
-//! What a killed program costs: each is killed as by `kill -9` while a run goes on, and started
-//! again at once, as a supervisor would; then it is measured how long the others wait, and what is
-//! lost.
+//! Cost of a killed program: each is killed as by `kill -9` during a run, and started again at
+//! once, as a supervisor would. Measured are the time that the others wait, and what is lost.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +26,7 @@ const SAMPLES: u32 = 40;
 const LEARNED: &str = "engram_learner_env_steps_total";
 const ACTED: &str = "engram_env_steps_total";
 
-/// What is killed.
+/// Program that is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {
     Learner,
@@ -66,7 +65,7 @@ impl Victim {
     }
 }
 
-/// What one kill cost: seconds since it, and env steps.
+/// Cost of one kill: seconds since it, and env steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Cost {
     /// Until whoever was killed is there again: a server says that it serves, an actor has

@@ -1,7 +1,7 @@
 //! The programs of a run on this machine, with more and more actors, over each transport.
 //!
-//! Where processes outnumber cores, env steps per second say how the cores are shared; what an env
-//! step costs each role is measured in CPU seconds, and holds on any machine.
+//! If processes outnumber cores, env steps per second only say how the cores are shared. The cost
+//! of an env step to each role is measured in CPU seconds, and holds on any machine.
 
 use std::time::Instant;
 
@@ -30,7 +30,7 @@ struct Moment {
     cpu: [f64; 3],
 }
 
-/// What one combination came to.
+/// Result of one combination.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Rates {
     learned: f64,
@@ -39,7 +39,7 @@ struct Rates {
     micros: [f64; 3],
 }
 
-/// What is measured.
+/// Combinations to measure.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ScalingSettings<'a> {
     /// Numbers of actors.

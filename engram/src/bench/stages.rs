@@ -17,7 +17,7 @@ use tch::Device;
 
 use crate::experiment::Experiment;
 
-/// What one stage costs.
+/// Cost of one stage.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     /// Env steps that were worked on.

@@ -61,7 +61,7 @@ pub(super) fn run(
     println!("wall clock       {wall:.0} env steps/s");
     println!("batch size       {batch:.1} rows on average");
     println!("policy lag       {lag:.1} versions on average");
-    println!("bottleneck       {}", crate::train::held_up(&trained));
+    println!("bottleneck       {}", crate::train::bottleneck(&trained));
     Ok(())
 }
 

@@ -5,7 +5,8 @@ use anyhow::Result;
 use engram_policy::{Gradient, MemoryConfig, Norm, Past, Positions};
 use tch::{Device, no_grad};
 
-use super::{Bench, medians, wait_for};
+use super::workload::Workload;
+use crate::bench::timing::{medians, wait_for};
 
 const WIDTH: i64 = 64;
 const LONG: i64 = 1000;
@@ -24,16 +25,16 @@ pub(super) fn run(device: Device, seconds: f64) -> Result<()> {
         "layer", "parameters", "steps", "unroll", "ratio", "by steps", "unroll", "ratio", "µs"
     );
     for (name, memory) in layers() {
-        let bench = Bench::new(memory, WIDTH, device)?;
-        let [stepped, unrolled] = long(&bench, seconds);
-        let [by_steps, by_unroll] = update(&bench, seconds, time, batch);
+        let workload = Workload::new(memory, WIDTH, device)?;
+        let [stepped, unrolled] = long(&workload, seconds);
+        let [by_steps, by_unroll] = update(&workload, seconds, time, batch);
         let acting: Vec<String> = [1, 32, 256]
-            .map(|batch| format!("{:.0}", 1e6 * acting(&bench, seconds, batch)))
+            .map(|batch| format!("{:.0}", 1e6 * acting(&workload, seconds, batch)))
             .into_iter()
             .collect();
         println!(
             "{name:<12}{:>11}{:>9.1}{:>9.1}{:>8.1}{:>11.1}{:>10.1}{:>8.1}{:>22}",
-            bench.policy.parameter_count(),
+            workload.policy.parameter_count(),
             1e3 * stepped,
             1e3 * unrolled,
             stepped / unrolled,
@@ -101,46 +102,46 @@ fn layers() -> Vec<(&'static str, MemoryConfig)> {
 }
 
 /// A thousand steps, and an unroll of a thousand.
-fn long(bench: &Bench, seconds: f64) -> [f64; 2] {
+fn long(workload: &Workload, seconds: f64) -> [f64; 2] {
     let batch = 4;
-    let (frames, moment) = (bench.frames(LONG, batch), bench.moment(batch));
-    let initial = bench.policy.initial_state(batch);
+    let (frames, moment) = (workload.frames(LONG, batch), workload.moment(batch));
+    let initial = workload.policy.initial_state(batch);
     let mut steps = || {
         let mut state = initial.shallow_clone();
         for _ in 0..LONG {
-            let (output, next) = bench.policy.step(&moment, &state);
+            let (output, next) = workload.policy.step(&moment, &state);
             state = next;
             wait_for(output.value());
         }
     };
-    let mut unroll = || no_grad(|| wait_for(bench.policy.unroll(&frames, &initial).0.value()));
+    let mut unroll = || no_grad(|| wait_for(workload.policy.unroll(&frames, &initial).0.value()));
     medians(seconds, [&mut steps, &mut unroll])
 }
 
 /// Gradients through unrolls of one frame each, and through one unroll.
-fn update(bench: &Bench, seconds: f64, time: i64, batch: i64) -> [f64; 2] {
-    let (frames, moment) = (bench.frames(time, batch), bench.frames(1, batch));
-    let initial = bench.policy.initial_state(batch);
+fn update(workload: &Workload, seconds: f64, time: i64, batch: i64) -> [f64; 2] {
+    let (frames, moment) = (workload.frames(time, batch), workload.frames(1, batch));
+    let initial = workload.policy.initial_state(batch);
     let mut steps = || {
         let mut state = initial.shallow_clone();
         let outputs: Vec<_> = (0..time)
             .map(|_| {
-                let (output, next) = bench.policy.unroll(&moment, &state);
+                let (output, next) = workload.policy.unroll(&moment, &state);
                 state = next;
                 output
             })
             .collect();
-        wait_for(&bench.gradient(&outputs, Past::none()).0[0]);
+        wait_for(&workload.gradient(&outputs, Past::none()).0[0]);
     };
     let mut unroll = || {
-        let (output, _) = bench.policy.unroll(&frames, &initial);
-        wait_for(&bench.gradient(&[output], Past::none()).0[0]);
+        let (output, _) = workload.policy.unroll(&frames, &initial);
+        wait_for(&workload.gradient(&[output], Past::none()).0[0]);
     };
     medians(seconds, [&mut steps, &mut unroll])
 }
 
-fn acting(bench: &Bench, seconds: f64, batch: i64) -> f64 {
-    let (moment, state) = (bench.moment(batch), bench.policy.initial_state(batch));
-    let mut step = || wait_for(bench.policy.step(&moment, &state).0.value());
+fn acting(workload: &Workload, seconds: f64, batch: i64) -> f64 {
+    let (moment, state) = (workload.moment(batch), workload.policy.initial_state(batch));
+    let mut step = || wait_for(workload.policy.step(&moment, &state).0.value());
     medians(seconds / 10.0, [&mut step])[0]
 }

@@ -1,6 +1,5 @@
-//! What exact gradients cost: an update by RTRL beside the same one by truncated BPTT, where the
-//! difference goes, and the sensitivities' step-by-step recursion beside the form that
-//! `engram_policy` uses.
+//! Cost of exact gradients: an update by RTRL beside the same one by truncated BPTT, and the parts
+//! of the difference.
 
 use std::cell::RefCell;
 
@@ -9,8 +8,8 @@ use engram_policy::slots::Rows;
 use engram_policy::{CoreState, Gradient, Inputs, MemoryConfig, StateTable};
 use tch::{Device, Kind, Tensor};
 
-use super::recursion::{Placing, Recursion};
-use super::{Bench, medians, wait_for};
+use super::workload::Workload;
+use crate::bench::timing::{medians, wait_for};
 
 /// R2AC's setting for DMLab: T, B, N, D.
 const LARGE: [i64; 4] = [100, 32, 512, 257];
@@ -33,7 +32,6 @@ pub(super) fn run(device: Device, seconds: f64) -> Result<()> {
         "(product)",
         "carry"
     );
-    let mut prices = Vec::new();
     for shape in [LARGE, SMALL] {
         for layer in ["elstm", "gilr", "lru"] {
             let [forward, truncated, rtrl_forward, rtrl, product, carry] =
@@ -47,36 +45,14 @@ pub(super) fn run(device: Device, seconds: f64) -> Result<()> {
                 rtrl / truncated,
                 added - of_forward,
             );
-            if layer == "elstm" {
-                prices.push((shape, added));
-            }
         }
     }
     println!(
-        "\nforward: what each moment does to the sensitivities at the unroll's end. backward: λ, the sum \
-         of λ ⊙ S,\nand these sensitivities, of which the batched matrix product alone takes \
+        "\nforward: what each moment does to the sensitivities at the unroll's end. backward: λ, the \
+         sum of λ ⊙ S,\nand these sensitivities, of which the batched matrix product alone takes \
          (product). carry: beside the\nupdate, to take the sensitivities of B streams out of their \
          table and to put them back.\n"
     );
-    println!(
-        "The eLSTM's sensitivities and gradients by their recursion (Irie et al. 2023, eq. 8 to \
-         12), without the\nupdate around it, ms; ratios are to what RTRL adds above\n\n\
-         {:>22}{:>10}{:>8}{:>16}{:>8}",
-        "T, B, N, D", "in place", "ratio", "new tensors", "ratio"
-    );
-    for (shape, added) in prices {
-        let mut walks =
-            [Placing::InPlace, Placing::New].map(|placing| Recursion::new(shape, placing, device));
-        let [first, second] = &mut walks;
-        let times = medians(seconds, [&mut || first.walk(), &mut || second.walk()]);
-        let [in_place, new] = times.map(|time| 1e3 * time);
-        println!(
-            "{:>22}{in_place:>10.1}{:>8.1}{new:>16.1}{:>8.1}",
-            format!("{shape:?}"),
-            in_place / added,
-            new / added
-        );
-    }
     Ok(())
 }
 
@@ -119,7 +95,7 @@ fn parts(layer: &str, shape: [i64; 4], device: Device, seconds: f64) -> Result<[
 
 /// One update, again and again: from the same state, with the sensitivities of the last time.
 struct Update {
-    bench: Bench,
+    workload: Workload,
     frames: Inputs,
     core_state: Tensor,
     carry: RefCell<CoreState>,
@@ -132,21 +108,21 @@ impl Update {
         gradient: Gradient,
         device: Device,
     ) -> Result<Self> {
-        let bench = Bench::new(memory(layer, hidden, gradient), width, device)?;
-        let (frames, core_state) = (bench.frames(time + 1, batch), bench.core_state(batch));
-        let carry = RefCell::new(bench.policy.initial_carry(batch));
-        Ok(Update { bench, frames, core_state, carry })
+        let workload = Workload::new(memory(layer, hidden, gradient), width, device)?;
+        let (frames, core_state) = (workload.frames(time + 1, batch), workload.core_state(batch));
+        let carry = RefCell::new(workload.policy.initial_carry(batch));
+        Ok(Update { workload, frames, core_state, carry })
     }
 
     fn forward(&self) {
         let carry = self.carry.borrow().shallow_clone();
-        let unrolled = self.bench.forward(&self.frames, &self.core_state, carry);
+        let unrolled = self.workload.forward(&self.frames, &self.core_state, carry);
         wait_for(unrolled.output.value());
     }
 
     fn whole(&self) {
         let carry = self.carry.replace(CoreState::nothing(0));
-        let carry = self.bench.update(&self.frames, &self.core_state, carry);
+        let carry = self.workload.update(&self.frames, &self.core_state, carry);
         carry.tensors().iter().for_each(wait_for);
         self.carry.replace(carry);
     }

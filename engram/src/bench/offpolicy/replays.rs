@@ -1,4 +1,4 @@
-//! What a replay of whole episodes costs, by the size of an observation.
+//! Cost of a replay of whole episodes, by the size of an observation.
 
 use anyhow::Result;
 use engram_learner::config::flags::ByteSize;
@@ -9,7 +9,7 @@ use engram_policy::Batch;
 use tch::Device;
 
 use super::episodes;
-use crate::bench::memory::medians;
+use crate::bench::timing::medians;
 use crate::experiment::Experiment;
 
 /// Episodes that are inserted in one turn.

@@ -144,7 +144,7 @@ struct Case {
     generator: Generator,
 }
 
-/// Where the time of one turn went.
+/// Times of the parts of one turn.
 #[derive(Clone, Copy, Debug)]
 struct Times {
     sampling: Duration,

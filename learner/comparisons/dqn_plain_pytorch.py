@@ -1,7 +1,7 @@
 """What `engram bench offpolicy` times, in plain PyTorch: run both, one after the other.
 
     cargo run --release -p engram -- bench offpolicy --learner-threads 2
-    python3 learner/benches/dqn_plain_pytorch.py --threads 2
+    python3 learner/comparisons/dqn_plain_pytorch.py --threads 2
 
 Double Q-learning (van Hasselt et al. 2016, https://arxiv.org/abs/1509.06461) on batches of 64
 whole episodes of T = 51 and 251 decisions, with the networks of the bench: an LSTM of 128 cells

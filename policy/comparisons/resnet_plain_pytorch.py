@@ -1,7 +1,7 @@
 """What `examples/resnet_update.rs` times, in plain PyTorch: run both, one after the other.
 
     cargo run --release -p engram-policy --example resnet_update
-    python3 policy/benches/resnet_plain_pytorch.py
+    python3 policy/comparisons/resnet_plain_pytorch.py
 
 Forward and backward of T = 20, B = 32 frames of 4 x 84 x 84 through IMPALA's deep ResNet, an LSTM
 of 256 cells and a V-trace loss, and single steps of acting, in PyTorch's default layout and with
