@@ -1,10 +1,11 @@
-//! What one wants to know of a run at a glance, from two snapshots of its metrics.
+//! Status of a run at a glance, from two snapshots of its metrics.
 //!
 //! The shares of time at work and what limits a run are those of `deploy/prometheus/rules.yml`.
 
+use super::bottleneck::Bottleneck;
 use super::samples::{Between, Page, Snapshot};
 
-/// A run at a glance. What nobody shows is `None`.
+/// Status of a run. Values that no process shows are `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct RunStatus {
     /// Its name, and its world, algorithm and sequence model.
@@ -26,10 +27,10 @@ pub(crate) struct RunStatus {
     pub(crate) replay: Option<ReplayStats>,
     pub(crate) checkpoint_age: Option<f64>,
     pub(crate) checkpoint_interval: Option<f64>,
-    /// What went wrong since the processes began.
+    /// Troubles since the processes began.
     pub(crate) troubles: Vec<Trouble>,
     pub(crate) processes: Vec<ProcessStatus>,
-    /// Who did not answer, and why.
+    /// Addresses that did not answer, and the error of each.
     pub(crate) silent: Vec<(String, String)>,
 }
 
@@ -49,20 +50,8 @@ pub(crate) struct BusyShares {
     pub(crate) learner: Option<f64>,
     pub(crate) inference: Option<f64>,
     pub(crate) actors: Option<f64>,
-    /// For which the rate limiter holds actors back.
+    /// Share of time for which the rate limiter holds actors back.
     pub(crate) held: Option<f64>,
-}
-
-/// What limits a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bottleneck {
-    /// Nobody is at work.
-    Nothing,
-    Actors,
-    Inference,
-    Learner,
-    /// Of updates per env step.
-    RateLimiter,
 }
 
 /// Batches, and how long requests take: the median and 99 of 100, in seconds.
@@ -82,7 +71,7 @@ pub(crate) struct PolicyVersions {
     pub(crate) lag_95: Option<f64>,
 }
 
-/// What is learned from, where that is a replay.
+/// Size of the replay.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ReplayStats {
     pub(crate) episodes: f64,
@@ -94,9 +83,9 @@ pub(crate) struct ReplayStats {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Trouble {
     pub(crate) what: String,
-    /// How often.
+    /// Number of occurrences.
     pub(crate) times: f64,
-    /// Whether again between the two moments.
+    /// True if it occurred between the two moments.
     pub(crate) is_new: bool,
 }
 
@@ -113,7 +102,7 @@ pub(crate) struct ProcessStatus {
 /// Phases of an update that are the learner's own time: assembling goes on beside them.
 const PHASES: [&str; 5] = ["forward", "backward", "optimizer", "publish", "checkpoint"];
 
-/// What goes wrong, and the label that tells more.
+/// Troubles: name, metric, and the label with the detail.
 const TROUBLES: [(&str, &str, Option<&str>); 10] = [
     ("trajectories dropped", "engram_trajectories_dropped_total", Some("reason")),
     ("updates not finite", "engram_non_finite_updates_total", None),
@@ -245,18 +234,6 @@ impl ProcessStatus {
             cores: spent.filter(|spent| *spent >= 0.0 && seconds > 0.0).map(|s| s / seconds),
             threads: of(now, "process_threads"),
         }
-    }
-}
-
-impl std::fmt::Display for Bottleneck {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Bottleneck::Nothing => "nothing moves",
-            Bottleneck::Actors => "actors",
-            Bottleneck::Inference => "inference",
-            Bottleneck::Learner => "learner",
-            Bottleneck::RateLimiter => "rate limiter",
-        })
     }
 }
 

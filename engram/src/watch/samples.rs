@@ -14,23 +14,23 @@ pub(crate) struct Sample {
     pub(crate) value: f64,
 }
 
-/// What one process shows.
+/// Page of metrics of one process.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Page {
-    /// Where.
+    /// Its address.
     pub(crate) from: String,
-    /// All of it.
+    /// All samples.
     pub(crate) samples: Vec<Sample>,
 }
 
-/// What all processes showed at one moment.
+/// Pages of all processes at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Snapshot {
-    /// When, in seconds since 1970.
+    /// Time in seconds since 1970.
     pub(crate) seconds: f64,
-    /// Those that answered.
+    /// Pages of processes that answered.
     pub(crate) pages: Vec<Page>,
-    /// Those that did not: where, and why.
+    /// Address and error of those that did not.
     pub(crate) silent: Vec<(String, String)>,
 }
 
@@ -93,7 +93,7 @@ impl Snapshot {
         self.values(name, with).reduce(f64::max)
     }
 
-    /// How many processes show it.
+    /// Number of processes that show it.
     pub(crate) fn processes(&self, name: &str) -> usize {
         let shows = |page: &&Page| page.samples.iter().any(|sample| sample.name == name);
         self.pages.iter().filter(shows).count()

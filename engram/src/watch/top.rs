@@ -2,7 +2,6 @@
 
 mod screen;
 mod source;
-mod terminal;
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
@@ -12,18 +11,20 @@ use anyhow::Result;
 use clap::Args;
 use engram_service::args::DoorArgs;
 use engram_service::{Address, Shutdown};
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use ratatui::text::Text;
 use tokio::runtime::Handle;
 
-use self::screen::{Curves, Screen};
+use self::screen::Curves;
 use self::source::Source;
-use self::terminal::Terminal;
 use super::run_status::RunStatus;
 use super::samples::{Between, Snapshot};
 
 /// Flags of `engram top`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TopArgs {
-    /// Where programs show their metrics: the addresses that they were given as --metrics
+    /// Addresses of metrics, as the programs were given them with --metrics
     #[arg(value_name = "ADDR", required_unless_present = "prometheus")]
     pages: Vec<Address>,
     /// Ask a Prometheus that scrapes them: http://HOST:PORT
@@ -58,30 +59,73 @@ pub(crate) fn run(args: &TopArgs, shutdown: &Shutdown) -> Result<()> {
         anyhow::Ok(())
     })?;
     if args.once || !io::stdout().is_terminal() {
-        print!("{}", watch.screen().plain());
+        print!("{}", screen::plain(&watch.screen()));
         return Ok(());
     }
-    let mut terminal = Terminal::open()?;
-    while !shutdown.is_triggered() {
-        let next = Instant::now() + every;
-        terminal.show(&watch.screen())?;
-        while Instant::now() < next && !shutdown.is_triggered() {
-            match terminal.wait(next)? {
-                terminal::Event::Leave => return Ok(()),
-                terminal::Event::Resized => terminal.show(&watch.screen())?,
-                terminal::Event::Nothing => {}
+    let shown = ratatui::try_init().map_err(anyhow::Error::from).and_then(|mut terminal| {
+        while !shutdown.is_triggered() {
+            if show(&mut terminal, &watch.screen(), every, shutdown)? == Answer::Leave {
+                break;
+            }
+            // A source that fails for a while is shown as such.
+            match runtime.block_on(source.now()) {
+                Ok(snapshot) => watch.add(snapshot, &source),
+                Err(error) => watch.trouble = Some(format!("{error:#}")),
             }
         }
-        // A source that fails for a while is shown as such.
-        match runtime.block_on(source.now()) {
-            Ok(snapshot) => watch.add(snapshot, &source),
-            Err(error) => watch.trouble = Some(format!("{error:#}")),
-        }
-    }
-    Ok(())
+        Ok(())
+    });
+    // Whatever can still be given back is.
+    let _ = ratatui::try_restore();
+    shown
 }
 
-/// What has been seen so far.
+/// End of a page's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// The next page is due.
+    Next,
+    /// Somebody has pressed `q`, Escape or Ctrl-C.
+    Leave,
+}
+
+/// Interval at which signals are looked for.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Shows a page until the next one is due, and again where the window changes.
+fn show(
+    terminal: &mut DefaultTerminal,
+    screen: &Text<'_>,
+    every: Duration,
+    shutdown: &Shutdown,
+) -> Result<Answer> {
+    let next = Instant::now() + every;
+    loop {
+        terminal.draw(|frame| frame.render_widget(screen, frame.area()))?;
+        loop {
+            let left = next.saturating_duration_since(Instant::now());
+            if left.is_zero() || shutdown.is_triggered() {
+                return Ok(Answer::Next);
+            }
+            if !event::poll(left.min(LOOK))? {
+                continue;
+            }
+            match event::read()? {
+                Event::Resize(..) => break,
+                Event::Key(key) if key.kind == KeyEventKind::Press => match key.code {
+                    KeyCode::Char('q') | KeyCode::Esc => return Ok(Answer::Leave),
+                    KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                        return Ok(Answer::Leave);
+                    }
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Snapshots and curves so far.
 #[derive(Default)]
 struct Watch {
     /// Over which rates are taken, the newest last.
@@ -111,7 +155,7 @@ impl Watch {
         RunStatus::new(Between { before, now })
     }
 
-    fn screen(&self) -> Screen {
+    fn screen(&self) -> Text<'static> {
         screen::draw(&self.status(), &self.curves, self.trouble.as_deref())
     }
 }

@@ -1,24 +1,19 @@
-//! The screen of `engram top`: lines of text, and how each piece of them looks.
+//! Screen of `engram top`: styled lines of text.
 
 use engram_service::format::{bytes, duration, number, seconds};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span, Text};
 
-use crate::watch::run_status::{Bottleneck, BusyShares, ProcessStatus, RunStatus, Trouble};
+use crate::watch::bottleneck::Bottleneck;
+use crate::watch::run_status::{BusyShares, ProcessStatus, RunStatus, Trouble};
 
-/// How a piece of text looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
-    Plain,
-    Dim,
-    Bold,
-    Good,
-    Bad,
-}
+const PLAIN: Style = Style::new();
+const DIM: Style = Style::new().fg(Color::DarkGray);
+const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
+const GOOD: Style = Style::new().fg(Color::Green);
+const BAD: Style = Style::new().fg(Color::Red);
 
-/// Everything that is shown.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Screen(Vec<Vec<(Look, String)>>);
-
-/// What numbers were lately.
+/// Recent values of some numbers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Curves {
     episode_return: Curve,
@@ -29,42 +24,25 @@ pub(super) struct Curves {
 #[derive(Clone, Debug, Default)]
 struct Curve(Vec<f64>);
 
-/// Values of a curve; as many columns.
+/// Values of a curve, each a column.
 const CURVE: usize = 32;
 
 /// Columns of the bar of progress.
 const BAR: usize = 40;
 
-/// Where what is said of a thing begins.
+/// Columns of the names of rows.
 const NAME: usize = 12;
 
-use Look::{Bad, Bold, Dim, Good, Plain};
+/// The text without styles.
+pub(super) fn plain(screen: &Text<'_>) -> String {
+    screen.lines.iter().map(|line| format!("{}\n", line.to_string().trim_end())).collect()
+}
 
-impl Screen {
-    /// A line; empty beyond the last.
-    pub(super) fn line(&self, row: usize) -> &[(Look, String)] {
-        self.0.get(row).map_or(&[], Vec::as_slice)
-    }
-
-    /// All lines without looks.
-    pub(super) fn plain(&self) -> String {
-        let text = |line: &Vec<(Look, String)>| {
-            let text: String = line.iter().map(|(_, text)| text.as_str()).collect();
-            format!("{}\n", text.trim_end())
-        };
-        self.0.iter().map(text).collect()
-    }
-
-    /// A line that begins with the name of what it tells.
-    fn tell<const N: usize>(&mut self, name: &str, rest: [(Look, String); N]) {
-        let mut line = vec![(Dim, format!("{name:<NAME$}"))];
-        line.extend(rest);
-        self.0.push(line);
-    }
-
-    fn gap(&mut self) {
-        self.0.push(Vec::new());
-    }
+/// A line that begins with the name of what it tells.
+fn row<const N: usize>(name: &str, rest: [(Style, String); N]) -> Line<'static> {
+    let name = Span::styled(format!("{name:<NAME$}"), DIM);
+    let rest = rest.into_iter().map(|(style, text)| Span::styled(text, style));
+    std::iter::once(name).chain(rest).collect()
 }
 
 impl Curves {
@@ -95,57 +73,66 @@ impl Curve {
     }
 }
 
-/// What is shown of a run.
-pub(super) fn draw(status: &RunStatus, curves: &Curves, trouble: Option<&str>) -> Screen {
-    let mut screen = Screen::default();
+/// The screen of a run.
+pub(super) fn draw(status: &RunStatus, curves: &Curves, trouble: Option<&str>) -> Text<'static> {
+    let mut screen = Text::default();
     let (run, parts) = status.run.clone().unwrap_or(("no run".into(), String::new()));
-    screen.0.push(vec![(Bold, run), (Dim, format!("  {parts}"))]);
+    screen.push_line(Line::from_iter([
+        Span::styled(run, BOLD),
+        Span::styled(format!("  {parts}"), DIM),
+    ]));
     if let Some(trouble) = trouble {
-        screen.0.push(vec![(Bad, trouble.into())]);
+        screen.push_line(Span::styled(trouble.to_owned(), BAD));
     }
-    screen.gap();
+    screen.push_line("");
     learning(&mut screen, status, curves);
-    screen.gap();
+    screen.push_line("");
     flow(&mut screen, status);
-    screen.gap();
+    screen.push_line("");
     health(&mut screen, status);
-    screen.gap();
+    screen.push_line("");
     for process in &status.processes {
-        screen.0.push(vec![(Plain, row(process))]);
+        screen.push_line(process_row(process));
     }
     for (at, why) in &status.silent {
-        screen.0.push(vec![(Bad, format!("{at}  does not answer: {why}"))]);
+        screen.push_line(Span::styled(format!("{at}  does not answer: {why}"), BAD));
     }
     screen
 }
 
-fn learning(screen: &mut Screen, status: &RunStatus, curves: &Curves) {
+fn learning(screen: &mut Text<'_>, status: &RunStatus, curves: &Curves) {
     let (rates, taken) = (status.rates, status.env_steps.zip(status.budget));
     let share = taken.map_or(0.0, |(taken, budget)| (taken / budget.max(1.0)).min(1.0));
     let filled = (share * BAR as f64) as usize;
     let left = taken.zip(rates.learned.filter(|rate| *rate > 0.0));
     let left = left.map(|((taken, budget), rate)| (budget - taken).max(0.0) / rate);
-    let left =
-        left.map_or(String::new(), |left| format!(", {} left", duration(left.ceil() as u64)));
+    let left = left.map_or(String::new(), |left| format!(", {} left", duration(left.ceil() as u64)));
     let of = taken
         .map_or("–".into(), |(taken, budget)| format!("{} of {}", number(taken), number(budget)));
-    screen.tell(
+    screen.push_line(row(
         "progress",
         [
-            (Good, "━".repeat(filled)),
-            (Dim, "─".repeat(BAR - filled)),
-            (Bold, format!("  {:.1}%", 100.0 * share)),
-            (Plain, format!("  {of}{left}")),
+            (GOOD, "━".repeat(filled)),
+            (DIM, "─".repeat(BAR - filled)),
+            (BOLD, format!("  {:.1}%", 100.0 * share)),
+            (PLAIN, format!("  {of}{left}")),
         ],
-    );
+    ));
     let value = status.episode_return.map_or("–".into(), |mean| format!("{mean:.3}"));
-    screen.tell("return", [(Bold, format!("{value:<10}")), (Plain, curves.episode_return.draw())]);
+    screen.push_line(row(
+        "return",
+        [(BOLD, format!("{value:<10}")), (PLAIN, curves.episode_return.draw())],
+    ));
     if let Some(success) = status.success {
         let value = format!("{:.1}%", 100.0 * success);
-        screen.tell("success", [(Bold, format!("{value:<10}")), (Plain, curves.success.draw())]);
+        screen.push_line(row(
+            "success",
+            [(BOLD, format!("{value:<10}")), (PLAIN, curves.success.draw())],
+        ));
     }
     let rate = per_second(rates.learned);
-    screen.tell("env steps", [(Bold, format!("{rate:<10}")), (Plain, curves.rate.draw())]);
+    screen
+        .push_line(row("env steps", [(BOLD, format!("{rate:<10}")), (PLAIN, curves.rate.draw())]));
     let others = format!(
         "{:<10}{} published, {} episodes, {} env steps acted",
         per_second(rates.updates),
@@ -153,64 +140,70 @@ fn learning(screen: &mut Screen, status: &RunStatus, curves: &Curves) {
         per_second(rates.episodes),
         per_second(rates.acted),
     );
-    screen.tell("updates", [(Plain, others)]);
+    screen.push_line(row("updates", [(PLAIN, others)]));
 }
 
-fn flow(screen: &mut Screen, status: &RunStatus) {
+fn flow(screen: &mut Text<'_>, status: &RunStatus) {
     let limit = status.bottleneck.map_or("–".into(), |limit| limit.to_string());
-    let look = if status.bottleneck == Some(Bottleneck::Nothing) { Bad } else { Bold };
-    screen.tell("limited by", [(look, format!("{limit:<15}")), (Plain, at_work(&status.work))]);
+    let look = if status.bottleneck == Some(Bottleneck::Nothing) { BAD } else { BOLD };
+    screen.push_line(row(
+        "limited by",
+        [(look, format!("{limit:<15}")), (PLAIN, at_work(&status.work))],
+    ));
+    if let Some(bottleneck) = status.bottleneck {
+        screen.push_line(row("settings", [(PLAIN, bottleneck.settings().into())]));
+    }
     let inference = &status.inference;
     let batch = status.inference.batch_size.map_or("–".into(), number);
     let latency = |both: Option<(f64, f64)>| match both {
         Some((median, most)) => format!("{} ({})", seconds(median), seconds(most)),
         None => "–".into(),
     };
-    screen.tell(
+    screen.push_line(row(
         "inference",
         [(
-            Plain,
+            PLAIN,
             format!(
                 "{batch} a batch, queue {}, forward {}: median (99 of 100)",
                 latency(inference.queue_seconds),
                 latency(inference.forward_seconds),
             ),
         )],
-    );
-    screen.tell(
+    ));
+    screen.push_line(row(
         "actors",
         [
-            (Bold, count(status.actors)),
-            (Plain, format!("   {} groups, {} slots", count(status.groups), count(status.slots))),
+            (BOLD, count(status.actors)),
+            (PLAIN, format!("   {} groups, {} slots", count(status.groups), count(status.slots))),
         ],
-    );
-    screen.tell(
+    ));
+    screen.push_line(row(
         "waiting",
         [(
-            Plain,
+            PLAIN,
             format!(
                 "{} trajectories in the learner's queue, {} unacknowledged",
                 count(status.queue_depth),
                 count(status.unacknowledged),
             ),
         )],
-    );
+    ));
     if let Some(replay) = &status.replay {
         let [episodes, env_steps] = [replay.episodes, replay.env_steps].map(number);
         let held = bytes(replay.bytes);
-        screen.tell(
+        screen.push_line(row(
             "replay",
-            [(Plain, format!("{episodes} episodes, {env_steps} env steps, {held}"))],
-        );
+            [(PLAIN, format!("{episodes} episodes, {env_steps} env steps, {held}"))],
+        ));
     }
 }
 
-fn health(screen: &mut Screen, status: &RunStatus) {
+fn health(screen: &mut Text<'_>, status: &RunStatus) {
     let policy = &status.policy;
-    screen.tell(
+    screen.push_line(row(
         "policy",
         [(
-            Plain,
+            PLAIN,
             format!(
                 "version {}, acting {}; lag {} (95 of 100: {})",
                 policy.published.map_or("–".into(), |version| format!("{version}")),
@@ -219,7 +212,7 @@ fn health(screen: &mut Screen, status: &RunStatus) {
                 policy.lag_95.map_or("–".into(), number),
             ),
         )],
-    );
+    ));
     let age = status.checkpoint_age;
     let late = age.zip(status.checkpoint_interval);
     let late = late.is_some_and(|(age, interval)| age > 60.0 + 3.0 * interval);
@@ -227,17 +220,18 @@ fn health(screen: &mut Screen, status: &RunStatus) {
     let every =
         status.checkpoint_interval.map_or(String::new(), |s| format!(", every {}", whole(s)));
     let age = age.map_or("none yet".into(), |age| format!("{} old", whole(age)));
-    screen.tell("checkpoint", [(if late { Bad } else { Plain }, age), (Plain, every)]);
-    let mut troubles = vec![(Dim, format!("{:<NAME$}", "trouble"))];
+    screen.push_line(row("checkpoint", [(if late { BAD } else { PLAIN }, age), (PLAIN, every)]));
+    let mut troubles = row("trouble", []);
     for (i, Trouble { what, times, is_new }) in status.troubles.iter().enumerate() {
         let comma = if i > 0 { ", " } else { "" };
-        troubles.push((Plain, comma.into()));
-        troubles.push((if *is_new { Bad } else { Plain }, format!("{} {what}", number(*times))));
+        troubles.push_span(Span::styled(comma, PLAIN));
+        let style = if *is_new { BAD } else { PLAIN };
+        troubles.push_span(Span::styled(format!("{} {what}", number(*times)), style));
     }
     if status.troubles.is_empty() {
-        troubles.push((Good, "none".into()));
+        troubles.push_span(Span::styled("none", GOOD));
     }
-    screen.0.push(troubles);
+    screen.push_line(troubles);
 }
 
 fn at_work(work: &BusyShares) -> String {
@@ -247,15 +241,13 @@ fn at_work(work: &BusyShares) -> String {
     };
     let [learner, inference, actors] = [work.learner, work.inference, work.actors].map(percent);
     let held = match work.held {
-        Some(share) if share > 0.005 => {
-            format!(", held by the rate limiter {}", percent(Some(share)))
-        }
+        Some(share) if share > 0.005 => format!(", held by the rate limiter {}", percent(Some(share))),
         _ => String::new(),
     };
     format!("at work: learner {learner}, inference {inference}, actors {actors}{held}")
 }
 
-fn row(process: &ProcessStatus) -> String {
+fn process_row(process: &ProcessStatus) -> String {
     let ProcessStatus { role, at, resident_bytes, cores, threads } = process;
     let memory = resident_bytes.map_or("–".into(), bytes);
     let cores = cores.map_or("–".into(), |cores| format!("{cores:.2}"));
@@ -313,7 +305,7 @@ mod tests {
         for value in [0.1, 0.4, 0.8] {
             curves.add(&RunStatus { episode_return: Some(value), ..RunStatus::default() });
         }
-        let page = draw(&status(), &curves, None).plain();
+        let page = plain(&draw(&status(), &curves, None));
         for line in [
             "recall  recall-30, vtrace, lstm",
             "progress    ━━━━━━━━━━──────────────────────────────  25.0%  2M of 8M, 1m 0s left",
@@ -322,6 +314,8 @@ mod tests {
             "env steps   100k/s",
             "updates     24.4/s    – published, – episodes, – env steps acted",
             "limited by  learner        at work: learner 96%, inference –, actors –",
+            "settings    raise rl.batch_size, use --device cuda or more learner threads; fewer \
+             actors do not slow the run, and lower the policy lag",
             "inference   256 a batch, queue 0.4 ms (1.2 ms), forward –: median (99 of 100)",
             "actors      4   – groups, – slots",
             "policy      version 5097, acting –; lag – (95 of 100: –)",
@@ -336,7 +330,7 @@ mod tests {
 
     #[test]
     fn nothing_known_is_still_a_page() {
-        let page = draw(&RunStatus::default(), &Curves::default(), Some("no answer")).plain();
+        let page = plain(&draw(&RunStatus::default(), &Curves::default(), Some("no answer")));
         assert!(page.starts_with("no run\nno answer\n"), "{page}");
         assert!(page.contains("progress    ────"), "{page}");
     }
@@ -352,13 +346,9 @@ mod tests {
             ..status()
         };
         let screen = draw(&late, &Curves::default(), None);
-        let red: Vec<&str> = screen
-            .0
-            .iter()
-            .flatten()
-            .filter(|(look, _)| *look == Bad)
-            .map(|(_, text)| text.trim())
-            .collect();
+        let spans = screen.iter().flatten();
+        let red: Vec<&str> =
+            spans.filter(|span| span.style == BAD).map(|span| span.content.trim()).collect();
         assert_eq!(
             red,
             [
@@ -368,7 +358,7 @@ mod tests {
                 "host:9103  does not answer: connection refused"
             ]
         );
-        assert!(screen.plain().contains("trouble     2 gaps in streams, 1 updates not finite"));
+        assert!(plain(&screen).contains("trouble     2 gaps in streams, 1 updates not finite"));
     }
 
     #[test]

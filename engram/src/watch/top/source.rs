@@ -1,4 +1,4 @@
-//! Where snapshots come from: pages of metrics, or a Prometheus.
+//! Sources of snapshots: pages of metrics, or a Prometheus.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::watch::prometheus::Prometheus;
 use crate::watch::samples::{Page, Snapshot};
 
-/// Where snapshots come from.
+/// Source of snapshots.
 pub(super) enum Source {
     Pages(Vec<Target>),
     Prometheus(Prometheus),
@@ -67,8 +67,8 @@ impl Source {
         }
     }
 
-    /// What is shown now. Pages that do not answer are named in it; a Prometheus that does not is
-    /// an error.
+    /// The present snapshot. Pages that do not answer are named in it; a Prometheus that does not
+    /// is an error.
     pub(super) async fn now(&mut self) -> Result<Snapshot> {
         match self {
             Source::Prometheus(prometheus) => prometheus.snapshot(seconds_now()).await,

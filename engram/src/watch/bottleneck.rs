@@ -1,0 +1,57 @@
+//! Bottleneck of a run: the stage that limits it, and the settings to move.
+
+use std::fmt;
+
+/// The stage that limits a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bottleneck {
+    /// No stage works.
+    Nothing,
+    /// The actors' threads.
+    Actors,
+    /// The model threads of inference servers.
+    Inference,
+    /// The learner's updates.
+    Learner,
+    /// The rate limiter: the number of updates per env step.
+    RateLimiter,
+}
+
+impl Bottleneck {
+    /// The settings to move, most effective first. `docs/guide/monitoring.md` has the same words.
+    pub(crate) fn settings(self) -> &'static str {
+        match self {
+            Bottleneck::Nothing => {
+                "look for a process that does not answer, or for an alert; no setting helps"
+            }
+            Bottleneck::Actors => {
+                "raise run.actors to one per core, add actor hosts; if nobody is at work for half \
+                 of its time, raise run.envs_per_actor"
+            }
+            Bottleneck::Inference => {
+                "raise run.envs_per_actor and run.max_batch_size (larger batches), use --device \
+                 cuda, add inference servers"
+            }
+            Bottleneck::Learner => {
+                "raise rl.batch_size, use --device cuda or more learner threads; fewer actors do \
+                 not slow the run, and lower the policy lag"
+            }
+            Bottleneck::RateLimiter => {
+                "intended: actors wait for updates; lower rl.limiter.updates_per_env_step, or make \
+                 updates faster (see learner)"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Bottleneck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Bottleneck::Nothing => "nothing moves",
+            Bottleneck::Actors => "actors",
+            Bottleneck::Inference => "inference",
+            Bottleneck::Learner => "learner",
+            Bottleneck::RateLimiter => "rate limiter",
+        })
+    }
+}
