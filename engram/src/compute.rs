@@ -18,7 +18,7 @@ pub(crate) struct Compute {
 /// Flags of every command that runs a network.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ComputeArgs {
-    /// Where networks compute: cpu, cuda, or cuda:N
+    /// Device of networks: cpu, cuda, or cuda:N
     #[arg(long, env = "ENGRAM_DEVICE", default_value = "cpu")]
     device: Device,
     /// Threads of one tensor operation in the learner

@@ -3,13 +3,13 @@
 //! RL adds exploration, a moving policy and noisy returns to whatever is wrong with a memory. These
 //! tasks ask the memory alone: sequences are made at random, some frames ask for a class, and
 //! cross-entropy teaches it. In reading order: an [`episode`] shows frames and asks for classes;
-//! [`mod@recall`] and [`mod@copy`] make episodes, a [`task`] is one of the two; [`streams`] cut endless episodes into unrolls; [`trainer`] learns from
-//! them; [`training_run`] trains one network, [`model`] is what is trained, and [`report`] what is said in the
-//! end.
+//! [`mod@recall`] and [`mod@copy`] make episodes, a [`task`] is one of the two; [`streams`] cut
+//! endless episodes into unrolls; a [`trainer`] learns from them; a [`training_run`] trains one
+//! [`model`], and the [`report`] compares all runs.
 //!
-//! What real-time recurrent learning (Irie et al. 2023, <https://arxiv.org/abs/2305.19044>) is good
-//! for shows in minutes. Unrolls are of 10 frames, and what is asked for was shown at least 51
-//! before, so that backpropagation alone never sees what was done wrong when it was shown:
+//! The benefit of real-time recurrent learning (Irie et al. 2023,
+//! <https://arxiv.org/abs/2305.19044>) shows in minutes. Unrolls have 10 frames. The answer was
+//! shown at least 51 frames before the question, so truncated backpropagation never reaches it:
 //!
 //! ```text
 //! engram diagnose recall --against elstm-tbptt,feedforward --seeds 1,2,3 --target 0.99
@@ -64,7 +64,7 @@ use task::Task;
 use trainer::Steps;
 use training_run::{End, TrainingRun, TrainingSettings};
 
-/// How often progress is told.
+/// Interval between progress lines.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Flags of `engram diagnose`.
@@ -74,7 +74,7 @@ pub(crate) struct DiagnoseArgs {
     task: TaskArgs,
 }
 
-/// What is asked of the memory.
+/// Task and its flags.
 #[derive(Clone, Debug, Subcommand)]
 enum TaskArgs {
     /// Keep the one marked symbol among many like it, and name it at the end
@@ -105,7 +105,7 @@ struct TrainingArgs {
     /// Set one key in every model that has it, as in seq.memory.hidden=64; may be given many times
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Where sequence models are found
+    /// Folder of sequence models
     #[arg(long, value_name = "DIR", env = "ENGRAM_CONFIGS", default_value = "configs")]
     configs: PathBuf,
     /// Frames of an unroll, where gradients are truncated: a number, or `full` for whole episodes
@@ -135,10 +135,10 @@ struct TrainingArgs {
     /// Stop a training once three rows in a row have reached this accuracy
     #[arg(long, value_name = "ACCURACY")]
     target: Option<f64>,
-    /// Where tables and pictures go [default: a folder in runs/diagnose, named after the task]
+    /// Folder of tables and charts [default: a folder in runs/diagnose, named after the task]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Where networks compute: cpu, cuda, or cuda:N
+    /// Device of the network: cpu, cuda, or cuda:N
     #[arg(long, env = "ENGRAM_DEVICE", default_value = "cpu")]
     device: Device,
     /// Threads of one tensor operation
@@ -146,7 +146,7 @@ struct TrainingArgs {
     threads: NonZeroUsize,
 }
 
-/// Where gradients are cut.
+/// Length of an unroll, at whose ends gradients are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Truncation {
     /// After so many frames.
@@ -190,7 +190,7 @@ pub(crate) fn run(args: &DiagnoseArgs, shutdown: &Shutdown) -> Result<()> {
 }
 
 impl TrainingArgs {
-    /// What all trainings have in common, checked.
+    /// The settings that all trainings share, checked.
     fn settings(&self, task: Task) -> Result<TrainingSettings> {
         task.validate()?;
         let positive = |name: &str, number: f64| match number > 0.0 {
@@ -275,7 +275,7 @@ fn train_all<'a>(
     Ok(report)
 }
 
-/// What will be asked, and how it will be learned.
+/// Description of the task and of the training.
 fn introduction(settings: &TrainingSettings) -> String {
     let TrainingSettings { task, unroll, batch, budget, steps, .. } = settings;
     format!(

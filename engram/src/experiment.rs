@@ -34,12 +34,12 @@ impl Experiment {
         Ok(Experiment { run: resolved.run()?, resolved, env, rl, seq })
     }
 
-    /// What the command line asked for.
+    /// The experiment of a command line.
     pub(crate) fn from_args(args: &ConfigArgs) -> Result<Self> {
         Self::new(args.resolve()?)
     }
 
-    /// What a run trained, from its folder, with the keys that `set` sets.
+    /// The experiment of a run, from its folder, with the keys that `set` sets.
     pub(crate) fn of_run(folder: &Path, set: &[String]) -> Result<Self> {
         let resolved = resolve(&Selection {
             experiment: folder.join("config.toml").display().to_string(),

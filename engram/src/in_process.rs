@@ -26,27 +26,27 @@ use self::services::{Sockets, Thread, join, start, start_inference};
 use crate::compute::Compute;
 use crate::experiment::Experiment;
 
-/// What to train, and how.
+/// Training job: experiment, run and device.
 #[derive(Clone, Debug)]
 pub(crate) struct Job<'a> {
-    /// What.
+    /// The experiment.
     pub(crate) experiment: &'a Experiment,
     /// The run's name.
     pub(crate) run_id: &'a str,
     /// Its folder; without one nothing is left behind.
     pub(crate) folder: Option<&'a Path>,
-    /// Where networks compute.
+    /// Devices and threads.
     pub(crate) compute: Compute,
     /// The learner's own flags.
     pub(crate) learner: LearnerArgs,
 }
 
-/// What a training came to.
+/// Result of a training.
 #[derive(Debug)]
 pub(crate) struct Trained {
-    /// The learner's own account.
+    /// Summary of the learner.
     pub(crate) summary: Summary,
-    /// Each actor's.
+    /// Summaries of the actors.
     pub(crate) actors: Vec<ActorSummary>,
 }
 

@@ -53,7 +53,7 @@ struct Cli {
     logs: LogArgs,
 }
 
-/// What to do.
+/// Commands.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Train an agent, all in one process; a run that exists is resumed

@@ -1,5 +1,5 @@
-//! `engram plot`: any set of runs as learning curves, over lengths, as inter-quartile means and as a
-//! table. A sweep ends with the same; `engram_analysis` does the work.
+//! `engram plot`: any set of runs as learning curves, over lengths, as inter-quartile means and as
+//! a table. A sweep ends with the same; `engram_analysis` does the work.
 
 use std::path::{Path, PathBuf};
 

@@ -28,7 +28,7 @@ pub(crate) struct RenderArgs {
     /// Name of an experiment or of a world, or a .toml file of either [default: the run's world]
     #[arg(value_name = "WORLD", required_unless_present = "run")]
     world: Option<String>,
-    /// Where the picture goes: an animation if it ends in .gif, one moment if it ends in .png
+    /// File of the picture: an animation if it ends in .gif, one moment if it ends in .png
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Let the newest checkpoint of this run play, greedily; else decisions are random
@@ -51,12 +51,12 @@ pub(crate) struct RenderArgs {
     /// Set one key of the world, as in env.delay=40
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Where experiments and parts are found
+    /// Folder of experiments and parts
     #[arg(long, value_name = "DIR", env = "ENGRAM_CONFIGS", default_value = "configs")]
     configs: PathBuf,
 }
 
-/// What kind of file was asked for.
+/// Kind of file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Gif,
@@ -103,7 +103,7 @@ impl RenderArgs {
     }
 }
 
-/// Whether a file describes a world alone; an experiment names none.
+/// True for the file of an environment alone; an experiment has no such key.
 fn is_world(path: &str) -> Result<bool> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
     let table = text.parse::<toml::Table>().with_context(|| format!("{path} does not parse"))?;

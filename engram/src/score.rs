@@ -7,7 +7,7 @@ use engram_actor::ActorSummary;
 use engram_analysis::final_evaluation;
 use engram_mdp::Finish;
 
-/// What an evaluation found.
+/// Score of an evaluation.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Score {
     episodes: usize,

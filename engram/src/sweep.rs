@@ -1,10 +1,10 @@
 //! `engram sweep`: one experiment under every combination of some settings, over several seeds, as
 //! pictures and a table.
 //!
-//! [`spec`] is what is asked, from flags or a file; [`plan`] its runs, each an ordinary `engram
-//! train` with a folder of its own below the sweep's; [`executor`] where they run; [`scheduler`] runs them
-//! in processes of their own, [`progress_view`] shows how far they are. A sweep that was stopped goes on
-//! where it was: what is finished stays, what was begun resumes. Its end is `engram plot`.
+//! In reading order: a [`spec`] comes from flags or a file; a [`plan`] has its runs, each an ordinary
+//! `engram train` with a folder of its own below the sweep's; an [`executor`] is a machine that runs
+//! them; the [`scheduler`] gives runs to executors, and the [`progress_view`] shows their progress.
+//! Re-running a sweep skips finished runs and resumes interrupted ones. It ends with `engram plot`.
 
 mod args;
 mod event;
@@ -63,8 +63,8 @@ pub(crate) fn run(args: &SweepArgs, shutdown: &Shutdown) -> Result<()> {
     bail!("{failed} of {all} runs failed; the same command tries them again")
 }
 
-/// Draws what is finished. That there is nothing to draw, as where runs are shorter than an episode,
-/// is no failure of the sweep.
+/// Draws the finished runs. If there is nothing to draw, as where runs are shorter than an episode,
+/// that is no failure of the sweep.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 fn conclude(spec: &SweepSpec, folder: &Path, tasks: &[Task]) {
     // Not the whole folder: it may hold runs of an earlier, larger sweep of that name.

@@ -34,7 +34,7 @@ pub(crate) struct TrainArgs {
     /// The run's name; a run of that name that exists is resumed [default: experiment and seed]
     #[arg(long, value_name = "NAME")]
     run_name: Option<String>,
-    /// Where runs are stored
+    /// Folder of runs
     #[arg(long, value_name = "DIR", env = "ENGRAM_RUNS", default_value = "runs")]
     runs: PathBuf,
     /// Train other sequence models on the same afterwards, and draw all curves in one picture
@@ -53,7 +53,7 @@ pub(crate) struct TrainArgs {
 }
 
 impl TrainArgs {
-    /// What these flags would train.
+    /// The experiment of these flags.
     pub(crate) fn experiment(&self) -> Result<Experiment> {
         resolve(self, &self.config)
     }
@@ -136,7 +136,7 @@ fn train(
     Ok(folder)
 }
 
-/// What will be trained on what.
+/// Description of the run that begins.
 fn introduction(experiment: &Experiment, run_id: &str) -> String {
     let parts = experiment.resolved.parts();
     let run = &experiment.run;
@@ -156,7 +156,7 @@ fn introduction(experiment: &Experiment, run_id: &str) -> String {
     text
 }
 
-/// What was trained, how fast, and what held it up.
+/// Summary of the run: amount, speed, bottleneck.
 fn conclusion(trained: &Trained) -> String {
     let summary = &trained.summary;
     let ended = match summary.ended {
@@ -173,7 +173,7 @@ fn conclusion(trained: &Trained) -> String {
     )
 }
 
-/// What held the run up, and who waited for whom.
+/// Bottleneck of the run, and the shares of time spent waiting.
 pub(crate) fn bottleneck(trained: &Trained) -> String {
     let shares = &trained.summary.shares;
     let total = |time: fn(&ActorSummary) -> Duration| {

@@ -2,8 +2,8 @@
 //! every unroll starts from the recurrent state that acting had there.
 //!
 //! Actors, an inference server and a learner run as in any run. Between actors and learner stands
-//! a recording proxy, which remembers what it passes on. The learner's steps are too small to change what
-//! its policy says, while its versions go on; so one policy explains all that was ever acted.
+//! a recording proxy, which remembers what it passes on. The learner's steps are too small to
+//! change what its policy says, while its versions go on; so one policy explains all actions.
 //!
 //! An episode takes four frames and an unroll five decisions: unrolls begin at First, Mid and Last
 //! frames in turn. The learner updates from single trajectories and lets hardly any wait, so what
@@ -54,7 +54,7 @@ const SETTINGS: [&str; 17] = [
     "seq.memory.forget_bias=1.0",
 ];
 
-/// How far numbers may be apart that are the same but for rounding.
+/// Tolerance for numbers that are the same but for rounding.
 const TOLERANCE: f64 = 1e-5;
 
 #[tokio::test]
@@ -265,7 +265,7 @@ fn shown(trajectory: &Trajectory) -> Vec<[f32; 3]> {
     numbers.chunks_exact(3).map(|frame| [frame[0], frame[1], frame[2]]).collect()
 }
 
-/// Whether `after` begins where `before` ends.
+/// True if `after` begins where `before` ends.
 fn continues(before: &Trajectory, after: &Trajectory) -> bool {
     shown(before)[UNROLL_LENGTH] == shown(after)[0]
 }

@@ -49,7 +49,7 @@ impl Sweep {
         self.command(flags).output().expect("the program starts")
     }
 
-    /// How often a run was started.
+    /// Number of starts of a run.
     fn starts(&self, run: &str) -> usize {
         let meta = fs::read_to_string(self.run_folder(run).join("meta.json"));
         meta.map_or(0, |text| text.matches("unix_seconds").count())

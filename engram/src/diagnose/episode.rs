@@ -16,7 +16,7 @@ impl Episode {
         Episode { width, observations: vec![0.0; frames * width], answers: vec![None; frames] }
     }
 
-    /// What frame `time` shows, `[D]`.
+    /// Observation of frame `time`, `[D]`.
     pub(crate) fn observation(&self, time: usize) -> &[f32] {
         &self.observations[time * self.width..(time + 1) * self.width]
     }
@@ -27,7 +27,7 @@ impl Episode {
         self.observations[time * self.width + channel] = 1.0;
     }
 
-    /// What must be named at frame `time`.
+    /// Class that must be named at frame `time`.
     pub(crate) fn answer(&self, time: usize) -> Option<usize> {
         self.answers[time]
     }

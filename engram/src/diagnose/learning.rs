@@ -1,4 +1,4 @@
-//! Whether what the tasks ask can be learned, by tiny networks in seconds, and by the right ones.
+//! Tests that tiny networks learn the tasks in seconds, and only networks with the needed memory.
 
 use std::path::Path;
 use std::time::Duration;

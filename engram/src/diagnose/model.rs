@@ -50,7 +50,7 @@ impl Model {
         Ok(Model { name, config })
     }
 
-    /// How it learns from what came before an unroll; `whole` says that nothing ever does.
+    /// Kind of gradient across the starts of unrolls; with `whole` episodes there are none.
     pub(crate) fn gradient(&self, whole: bool) -> &'static str {
         match &self.config.memory {
             MemoryConfig::None {} => "–",

@@ -7,9 +7,9 @@
 //! query      0       0              1        ◀ name the cue
 //! ```
 //!
-//! What makes it hard is selection, not noise: each distractor is one of the same K symbols, on the
-//! same channels, and as large as the cue. Only the store flag tells them apart. Who keeps a fading
-//! sum of all that was shown knows nearly nothing after 50 of them; the cue has to be let in, and
+//! The difficulty is selection, not noise: each distractor is one of the same K symbols, on the
+//! same channels, and as large as the cue. Only the store flag tells them apart. A fading sum of
+//! all that was shown says nearly nothing after 50 of them; the cue has to be let in, and
 //! everything else kept out. The gradient that teaches the first of these comes from the query,
 //! D + 1 frames later.
 
@@ -27,7 +27,7 @@ pub(crate) struct Recall {
     /// Frames between the cue and the query, each of which shows a distractor
     #[arg(long, value_name = "D", default_value_t = 50)]
     pub(crate) delay: usize,
-    /// How many symbols there are
+    /// Number of symbols
     #[arg(long, value_name = "K", default_value_t = 4)]
     pub(crate) choices: usize,
 }

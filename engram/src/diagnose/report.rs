@@ -1,4 +1,4 @@
-//! What came of all trainings: a table for people, and a picture.
+//! Report of all training runs: a table and a chart.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,9 @@ use engram_service::format::number;
 use super::model::Model;
 use super::training_run::{End, ProgressRow, TrainingRun, TrainingSettings};
 
-/// All trainings of a command.
+/// Report of all training runs of a command.
 pub(crate) struct Report<'a> {
-    /// What they had in common.
+    /// Settings of all runs.
     pub(crate) settings: &'a TrainingSettings,
     /// Each network with its trainings, one per seed.
     pub(crate) trained: Vec<(&'a Model, Vec<TrainingRun>)>,

@@ -1,4 +1,4 @@
-//! What is asked: supervised tasks over sequences of frames.
+//! Supervised tasks over sequences of frames.
 //!
 //! Every episode of a task has the same number of frames, so that parallel streams of episodes
 //! begin theirs together and an unroll asks something of all of them or of none.
@@ -68,7 +68,7 @@ impl Task {
         }
     }
 
-    /// How many classes there are to name.
+    /// Number of classes.
     pub(crate) fn classes(&self) -> usize {
         match self {
             Task::Copy(_) => 2,

@@ -16,7 +16,7 @@ use super::streams::Unroll;
 /// PyTorch's defaults.
 const ADAM: OptimizerConfig = OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
 
-/// How weights are changed.
+/// Step size and clipping of updates.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Steps {
     /// Adam's.
@@ -33,15 +33,15 @@ pub(crate) struct Trainer {
     steps: Steps,
     /// The state before the next unroll, where the memory's state is of the kind that travels.
     state: CoreState,
-    /// What else goes from unroll to unroll; see `Policy::initial_carry`.
+    /// Carry from unroll to unroll; see `Policy::initial_carry`.
     carry: CoreState,
 }
 
-/// What an update came to.
+/// Result of an update.
 pub(crate) struct Learned {
     /// The mean cross-entropy of its questions.
     pub(crate) loss: f64,
-    /// Whether each question was answered rightly, in the order of `[T B]`.
+    /// For each question, whether the answer was right, in the order of `[T B]`.
     pub(crate) right: Vec<bool>,
 }
 

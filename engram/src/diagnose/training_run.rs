@@ -1,4 +1,4 @@
-//! One training: how it went, row by row, and how it ended.
+//! Training run of one network: rows of progress, and the end.
 
 use std::path::Path;
 use std::time::Instant;
@@ -19,10 +19,10 @@ const ROWS: u64 = 100;
 /// A training stops early once this many rows in a row have reached the target.
 const ROWS_AT_TARGET: usize = 3;
 
-/// What every training of a command has in common.
+/// Settings that all training runs of a command share.
 #[derive(Clone, Debug)]
 pub(crate) struct TrainingSettings {
-    /// What is asked.
+    /// The task.
     pub(crate) task: Task,
     /// T: frames of an unroll.
     pub(crate) unroll: usize,
@@ -30,11 +30,11 @@ pub(crate) struct TrainingSettings {
     pub(crate) batch: usize,
     /// Frames of all streams together.
     pub(crate) budget: u64,
-    /// How weights are changed.
+    /// Step size and clipping.
     pub(crate) steps: Steps,
     /// The accuracy that is enough.
     pub(crate) target: Option<f64>,
-    /// Where the network computes.
+    /// Device of the network.
     pub(crate) device: Device,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct ProgressRow {
     pub(crate) seconds: f64,
 }
 
-/// How a training ended.
+/// End of a training run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// It reached the target.
@@ -70,7 +70,7 @@ pub(crate) enum End {
     Stopped,
 }
 
-/// A training that has ended.
+/// Training run that has ended.
 #[derive(Clone, Debug)]
 pub(crate) struct TrainingRun {
     /// The experiment's seed.
@@ -83,7 +83,7 @@ pub(crate) struct TrainingRun {
     pub(crate) parameters: usize,
 }
 
-/// What has happened since the last row.
+/// Counts since the last row.
 #[derive(Default)]
 struct Count {
     updates: u64,
@@ -94,7 +94,7 @@ struct Count {
     episodes_right: u64,
 }
 
-/// Whether each stream's episode in progress was asked anything, and has been right so far.
+/// For each stream's episode in progress: asked anything, and all right so far.
 struct Flawless(Vec<(bool, bool)>);
 
 /// Trains one network, and leaves `progress.csv` in `folder`.
@@ -151,7 +151,7 @@ pub(crate) fn train(
     Ok(TrainingRun { seed, rows, end, parameters: trainer.parameters() })
 }
 
-/// What is shown of a training after `row`.
+/// Line of progress after `row`.
 pub(crate) fn line(settings: &TrainingSettings, row: &ProgressRow) -> ProgressLine {
     ProgressLine {
         env_steps: row.frames,

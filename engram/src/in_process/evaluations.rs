@@ -1,7 +1,7 @@
-//! Evaluations while a run trains: greedy episodes, every so many env steps, in worlds of their own.
+//! Evaluations during training: greedy episodes every so many env steps, in worlds of their own.
 //!
 //! Each takes the newest weights that the learner has published and plays with these to its end,
-//! however far training gets meanwhile. What it found is a row of the run's `evaluations.csv`.
+//! however far training gets meanwhile. Its score is a row of the run's `evaluations.csv`.
 
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -21,19 +21,19 @@ use crate::compute::Compute;
 use crate::experiment::Experiment;
 use crate::score::Score;
 
-/// Whom to ask, and what to play.
+/// Evaluations of one run.
 pub(crate) struct Evaluations {
-    /// What is trained.
+    /// The experiment.
     pub(crate) experiment: Experiment,
-    /// The run.
+    /// Name of the run.
     pub(crate) run_id: String,
     /// Its folder.
     pub(crate) folder: PathBuf,
-    /// Where its weights are.
+    /// Address of the learner, which has the weights.
     pub(crate) learner: Address,
-    /// Where networks compute.
+    /// Devices and threads.
     pub(crate) compute: Compute,
-    /// How far the run is.
+    /// Progress of the run.
     pub(crate) progress: watch::Receiver<ProgressLine>,
     /// Triggered when the run has ended.
     pub(crate) ending: Shutdown,

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use engram_envs::canvas::Canvas;
 
-/// How long an episode's last frame stays, in hundredths of a second.
+/// Time that an episode's last frame stays, in hundredths of a second.
 const LAST_DELAY: u16 = 200;
 /// Colors of a GIF's frame.
 const COLORS: usize = 256;

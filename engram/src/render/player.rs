@@ -1,4 +1,4 @@
-//! Who plays: a run's newest checkpoint, greedily, or chance.
+//! Players: a run's newest checkpoint, greedily, or chance.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use tch::{Device, Kind};
 
 use crate::eval;
 
-/// Who decides in one environment.
+/// Player of one environment.
 pub(super) enum Player {
     /// Every decision is as likely as any other.
     Random(Generator),

@@ -23,11 +23,11 @@ use plotters::prelude::*;
 const WIDTH: usize = 600;
 const HEIGHT: usize = 330;
 const MARGIN: usize = 16;
-/// Where pictures begin, below their titles.
+/// Top of pictures, below their titles.
 const TOP: usize = 58;
 /// The world's picture.
 const WORLD: (usize, usize) = (374, 228);
-/// Where the observation is.
+/// Left edge of the observation.
 const SIGHT_LEFT: usize = MARGIN + WORLD.0 + 24;
 /// The observation's side.
 const SIGHT_SIDE: usize = WIDTH - MARGIN - SIGHT_LEFT;
@@ -63,7 +63,7 @@ impl Scene {
         &self.picture
     }
 
-    /// Whether this moment is an episode's last.
+    /// True at an episode's last moment.
     pub(super) fn is_last(&self) -> bool {
         self.step_type.is_last()
     }
@@ -88,7 +88,7 @@ impl Scene {
         self.write(&status);
     }
 
-    /// How the agent fares: step, reward, return, and how an episode ended.
+    /// Text below the picture: step, reward, return, and the ending of the episode.
     fn status(&self, reward: f32, success: Option<bool>) -> [String; 4] {
         // Two digits, but no more than there are.
         let number = |x: f64| {

@@ -27,7 +27,7 @@ pub(crate) struct SweepArgs {
     /// The sweep's name [default: the file's, or experiment and the settings' names]
     #[arg(long, value_name = "NAME")]
     pub(super) name: Option<String>,
-    /// Where runs are stored
+    /// Folder of runs
     #[arg(long, value_name = "DIR", env = "ENGRAM_RUNS", default_value = "runs")]
     pub(super) runs: PathBuf,
     #[command(flatten)]
@@ -57,8 +57,8 @@ pub(crate) struct ExecutorArgs {
     /// The engram program there [default: the path of this one]
     #[arg(long, value_name = "PATH", requires = "on")]
     pub(super) program: Option<String>,
-    /// Where machines do not share --runs: the command that copies the folder {local} of a run that
-    /// goes on to {remote} on {host}
+    /// For machines that do not share --runs: the command that copies the folder {local} of a run
+    /// that goes on to {remote} on {host}
     #[arg(long, value_name = "COMMAND", requires = "on")]
     pub(super) send: Option<String>,
     /// The command that copies it back, as in "rsync -a {host}:{remote}/ {local}/"

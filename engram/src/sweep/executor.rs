@@ -1,8 +1,8 @@
-//! Where runs are run: on this machine, or on others by ssh.
+//! Executors of runs: this machine, or others by ssh.
 //!
-//! Both ways a run is a child of a shell script that watches its standard input: when that ends,
-//! because the sweep closes it or is gone, whoever was between, the run is asked to leave by SIGTERM
-//! and writes its checkpoint. So a stopped sweep leaves no run behind, on no machine.
+//! Both ways a run is a child of a shell script that watches its standard input. When that ends,
+//! because the sweep closes it or is gone, the script sends SIGTERM to the run, which writes its
+//! checkpoint. So a stopped sweep leaves no run behind, on no machine.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use super::args::ExecutorArgs;
 use super::plan::Task;
 
-/// One machine.
+/// Executor: one machine that can run one task at a time.
 #[derive(Clone, Debug)]
 pub(crate) struct Executor {
     /// Its name; this machine has none.
@@ -24,7 +24,7 @@ pub(crate) struct Executor {
     fetch: Vec<String>,
 }
 
-/// What ssh ends with where it could not do what it was asked for.
+/// Exit code of ssh where it did not reach the machine.
 pub(crate) const UNREACHABLE: i32 = 255;
 
 impl ExecutorArgs {

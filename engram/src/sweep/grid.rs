@@ -1,4 +1,4 @@
-//! Which combinations a sweep tries.
+//! Grid of a sweep: all combinations of the values of its axes.
 
 use std::fmt;
 use std::str::FromStr;

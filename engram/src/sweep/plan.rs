@@ -98,7 +98,7 @@ impl Task {
         Ok(task)
     }
 
-    /// Whether it has been trained to its end and has played its greedy episodes.
+    /// True once it has been trained to its end and has played its greedy episodes.
     pub(crate) fn is_finished(&self) -> bool {
         final_evaluation::read(&self.folder).is_some_and(|kept| {
             kept.env_steps >= self.budget && kept.episodes >= self.evaluate as usize

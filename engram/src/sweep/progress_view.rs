@@ -1,4 +1,4 @@
-//! What a sweep shows while it runs: which runs, how far each is, how long it will take.
+//! Progress view of a sweep: its runs, the progress of each, and the time left.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, stderr};
@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::event::Event;
 use super::plan::Task;
 
-/// Where nobody watches a terminal, how often a line says how far things are.
+/// Interval between lines of progress where output is no terminal.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// All runs at a glance: bars on a terminal, else a line for each that starts or ends and one a
@@ -38,16 +38,16 @@ struct Work {
     shares: Vec<Share>,
 }
 
-/// How much of a run there is.
+/// Finished share of a run.
 #[derive(Clone, Copy, Default)]
 struct Share {
-    /// What was there before this sweep took it up, once the run has said.
+    /// Share before this sweep took the run up, once the run has said it.
     before: Option<f64>,
     now: f64,
 }
 
 impl ProgressView {
-    /// Of these tasks, none of which has started.
+    /// A view of tasks, none of which has started.
     pub(crate) fn new(tasks: &[Task]) -> Self {
         let finished = tasks.iter().filter(|task| task.is_finished()).count();
         let bars = stderr().is_terminal().then(MultiProgress::new);
@@ -64,7 +64,7 @@ impl ProgressView {
         }
     }
 
-    /// Takes in what a slot tells.
+    /// Takes in an event of a slot.
     pub(crate) fn tell(&mut self, tasks: &[Task], event: &Event) {
         match event {
             Event::Started(index, host) => {
@@ -206,7 +206,7 @@ impl Work {
     }
 }
 
-/// How far a run is, from a line of its progress: `env steps 1.2M / 3.0M  41% …`.
+/// Finished share in a line of progress: `env steps 1.2M / 3.0M  41% …`.
 fn share(line: &str) -> Option<f64> {
     let words = line.strip_prefix("env steps ")?.split_whitespace();
     let percent = words.filter_map(|word| word.strip_suffix('%')).next()?;

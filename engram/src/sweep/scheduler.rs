@@ -1,7 +1,7 @@
-//! Runs tasks, several at once, each in a process of its own: one cannot take another with it.
+//! Scheduler of tasks: several at once, each in a process of its own: none can end another.
 //!
 //! A thread for each slot takes the next task, starts it, writes what it says to its log, and waits
-//! for its end. All of them report to one place, [`run`], which shows how far things are.
+//! for its end. All of them send events to [`run`], which shows the progress.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -21,12 +21,12 @@ use super::executor::{Executor, UNREACHABLE};
 use super::plan::Task;
 use super::progress_view::ProgressView;
 
-/// What came of all tasks.
+/// Outcome of all tasks.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// Indices of tasks that were not finished, each with why.
     pub(crate) failed: Vec<(usize, String)>,
-    /// Whether somebody stopped it all.
+    /// True if somebody stopped the sweep.
     pub(crate) stopped: bool,
 }
 
@@ -176,7 +176,7 @@ fn copy(mut command: Command, log: &File) -> Result<()> {
     Ok(())
 }
 
-/// Whether a task that ended is finished.
+/// Verdict on a task that ended: finished, or the reason why not.
 fn judge(task: &Task, code: Option<i32>) -> Result<(), String> {
     match code {
         Some(0) if task.is_finished() => Ok(()),

@@ -1,4 +1,4 @@
-//! What a sweep is to find out: from flags, or from a file.
+//! Spec of a sweep, from flags or from a file.
 //!
 //! ```toml
 //! experiment = "main"                  # also env, rl and seq, in the place of the experiment's
@@ -34,20 +34,20 @@ use super::grid::Axis;
 const SEEDS: [u64; 3] = [1, 2, 3];
 const EVALUATE: u32 = 100;
 
-/// What is run, and what is asked of it.
+/// Spec of a sweep.
 #[derive(Clone, Debug)]
 pub(crate) struct SweepSpec {
     /// A name for its folder.
     pub(crate) name: String,
     /// The experiment, with everything that all runs share.
     pub(crate) config: ConfigArgs,
-    /// What is varied.
+    /// Axes of the grid.
     pub(crate) vary: Vec<Axis>,
     /// Every combination is run with each of them.
     pub(crate) seeds: Vec<u64>,
     /// Greedy episodes after each training.
     pub(crate) evaluate: u32,
-    /// How it is drawn.
+    /// Question that its charts answer.
     pub(crate) question: Question,
 }
 
@@ -69,7 +69,7 @@ struct SpecFile {
 }
 
 impl SweepSpec {
-    /// What the command line asks for.
+    /// The spec of a command line.
     pub(crate) fn from_args(args: &SweepArgs) -> Result<Self> {
         let path = Path::new(&args.config.experiment);
         let mut spec = match document(path)? {

@@ -42,12 +42,12 @@ impl Engine {
         command
     }
 
-    /// What docker prints, which must work.
+    /// Output of docker, which must succeed.
     pub(crate) fn run(&self, args: &[&str]) -> String {
         output(self.docker().args(args)).unwrap_or_else(|why| panic!("docker {args:?}: {why}"))
     }
 
-    /// What docker prints, or its last words.
+    /// Output of docker, or its last words.
     pub(crate) fn ask(&self, args: &[&str]) -> Result<String, String> {
         output(self.docker().args(args)).map_err(|why| {
             why.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
@@ -89,7 +89,7 @@ impl Engine {
     }
 }
 
-/// What a program says on both its outputs: `Ok` where it succeeds.
+/// Both outputs of a program: `Ok` where it succeeds.
 pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| error.to_string())?;
     let said = [output.stdout, output.stderr].concat();
@@ -108,7 +108,7 @@ pub(crate) fn engine_or_skip(test: &str) -> Option<Engine> {
     }
 }
 
-/// Where `cargo xtask` keeps what it brings.
+/// Cache of `cargo xtask`.
 fn cache() -> Option<PathBuf> {
     let folder = |name| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
     folder("ENGRAM_CACHE")

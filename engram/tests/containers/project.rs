@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::engine::{self, BASE, Engine, PROMETHEUS};
 use crate::support::PATIENCE;
 
-/// What runs here: all of compose.yaml but Grafana, whose image nobody can make from Debian's packages.
+/// Services under test: all of compose.yaml but Grafana, which Debian does not package.
 const SERVICES: [&str; 4] = ["learner", "inference-server", "actor", "prometheus"];
 
 /// Recall over two blank frames: small, and impossible without memory. It ends by itself some day,
@@ -74,7 +74,7 @@ impl<'a> Project<'a> {
         command
     }
 
-    /// What `docker compose` prints, which must work.
+    /// Output of `docker compose`, which must succeed.
     pub(crate) fn run(&self, args: &[&str]) -> String {
         engine::output(&mut self.compose(args))
             .unwrap_or_else(|why| panic!("docker compose {args:?}: {why}"))
@@ -88,8 +88,8 @@ impl<'a> Project<'a> {
         self.run(&args);
     }
 
-    /// Kills what runs in a container of a service as a fault would, from within, so that the engine
-    /// takes it for one. Waits until it was started again.
+    /// Kills the program in a container of a service from within, so that the engine takes it for a
+    /// fault. Waits until it was started again.
     pub(crate) fn crash(&self, service: &str) {
         let all = self.run(&["ps", "--quiet", service]);
         let id = all.split_whitespace().next().expect("a container runs");
@@ -135,7 +135,7 @@ impl<'a> Project<'a> {
         self.engine.run(&args).lines().map(|line| line.replace(&self.name, "")).collect()
     }
 
-    /// What the engine still has of this project: containers, networks, volumes.
+    /// Remains of this project in the engine: containers, networks, volumes.
     pub(crate) fn remains(&self) -> String {
         let label = format!("label=com.docker.compose.project={}", self.name);
         [&["ps", "--all"][..], &["network", "ls"], &["volume", "ls"]]

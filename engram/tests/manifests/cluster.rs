@@ -13,13 +13,13 @@ pub(crate) struct Cluster<'a> {
     problems: Vec<String>,
 }
 
-/// What makes pods.
+/// Kinds that make pods.
 const WORKLOADS: [&str; 2] = ["Deployment", "StatefulSet"];
 
 /// The files of a door's secret: those of `engram certs`, and the token.
 const DOOR: [&str; 6] = ["ca.pem", "server.pem", "server.key", "client.pem", "client.key", "token"];
 
-/// What an overlay's manifests have wrong.
+/// Mistakes in an overlay's manifests.
 pub(crate) fn problems(documents: &[Value]) -> Vec<String> {
     let mut cluster = Cluster { documents, problems: Vec::new() };
     for workload in cluster.workloads() {
@@ -269,7 +269,7 @@ impl<'a> Cluster<'a> {
     }
 }
 
-/// Whether labels have all that a selector asks for. One that asks for nothing selects all.
+/// True if labels have all that a selector asks for. One that asks for nothing selects all.
 fn selects(selector: &Value, labels: &Value) -> bool {
     let wanted = selector.as_object().into_iter().flatten();
     wanted.into_iter().all(|(key, value)| labels.get(key) == Some(value))
@@ -307,7 +307,7 @@ fn name_is(document: &Value, name: &str) -> bool {
     document["metadata"]["name"] == name
 }
 
-/// What a document is called in messages.
+/// Name of a document in messages.
 fn name(document: &Value) -> String {
     format!("{} {}", text(document, "/kind"), text(document, "/metadata/name"))
 }

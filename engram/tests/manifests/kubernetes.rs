@@ -11,7 +11,7 @@ use crate::tools::{Tools, system, tools};
 
 const OVERLAYS: [&str; 3] = ["open", "locked", "gpu"];
 
-/// What is no part of a set of manifests, but of another program's configuration.
+/// Files that are no part of a set of manifests, but another program's configuration.
 const ELSEWHERE: [&str; 2] = ["prometheus.yml", "components/autoscale/adapter.yaml"];
 
 fn folder() -> PathBuf {

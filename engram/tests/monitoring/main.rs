@@ -1,5 +1,6 @@
 //! Watching a run: a real Prometheus scrapes real programs with our configuration and our rules,
-//! and answers every query of the dashboard; `engram top` shows the same, and a picture is drawn of it.
+//! and answers every query of the dashboard. `engram top` shows the same, and a picture of the
+//! dashboard is drawn.
 
 #[path = "../support/mod.rs"]
 mod support;

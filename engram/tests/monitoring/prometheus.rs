@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::files::{deploy, deploy_path};
 use crate::support::{PATIENCE, Program};
 
-/// Where the three programs show their metrics.
+/// Addresses of the three programs' metrics.
 pub(crate) struct Targets {
     pub(crate) learner: String,
     pub(crate) inference: String,

@@ -30,7 +30,7 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-/// How long anything here may take before the test fails; machines of tests are slow.
+/// Time after which a test fails; machines of tests are slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Messages that may wait on either way through the proxy. Never full: an actor sends no more
@@ -47,7 +47,7 @@ pub(crate) struct StreamIncarnation {
     pub(crate) generation: u64,
 }
 
-/// What a connection may suffer, once.
+/// Fault of a connection, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// It breaks with a message that the learner never gets.
@@ -57,20 +57,20 @@ pub(crate) enum Fault {
     LoseAcknowledgements,
 }
 
-/// Everything that was seen.
+/// Recording of everything that passed.
 #[derive(Debug, Default)]
 pub(crate) struct Recording {
-    /// What was passed on to the learner, each trajectory once.
+    /// Trajectories that were passed on to the learner, each once.
     pub(crate) streams: BTreeMap<StreamIncarnation, Vec<Trajectory>>,
-    /// How many trajectories of each the learner has acknowledged.
+    /// Number of trajectories of each that the learner has acknowledged.
     pub(crate) acknowledged: BTreeMap<StreamIncarnation, u64>,
     /// Trajectories that were passed on again.
     pub(crate) repeats: usize,
-    /// Who registered, in order.
+    /// Registrations, in order.
     pub(crate) registrations: Vec<Incarnation>,
     /// Connections of actors that are open now.
     pub(crate) connections: usize,
-    /// What must not happen.
+    /// Events that must not happen.
     violations: Vec<String>,
 }
 
@@ -134,12 +134,12 @@ impl RecordingProxy {
         serve(router, listener, leave).await
     }
 
-    /// What was seen so far.
+    /// The recording so far.
     pub(crate) fn recording(&self) -> watch::Ref<'_, Recording> {
         self.recording.borrow()
     }
 
-    /// Everything that was seen, once nothing more comes.
+    /// The whole recording, once nothing more comes.
     pub(crate) fn into_recording(self) -> Recording {
         self.recording.send_replace(Recording::default())
     }

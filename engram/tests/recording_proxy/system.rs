@@ -48,13 +48,13 @@ pub(crate) struct System {
     folder: TempDir,
 }
 
-/// What is left when everything has ended.
+/// Remains when everything has ended.
 pub(crate) struct Left {
-    /// What the proxy saw.
+    /// The proxy's recording.
     pub(crate) recording: Recording,
-    /// What the learner says.
+    /// The learner's summary.
     pub(crate) summary: Summary,
-    /// What it saved last.
+    /// Its last checkpoint.
     pub(crate) checkpoint: Checkpoint,
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use engram_service::Resolved;
 use engram_service::config::{Selection, resolve};
 
-/// How long anything here may take before the test fails; machines of tests are slow.
+/// Time after which a test fails; machines of tests are slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running program, killed when dropped.
@@ -150,7 +150,7 @@ pub(crate) fn address(line: &str) -> String {
     rest.split_whitespace().next().expect("an address").to_string()
 }
 
-/// Where experiments are found.
+/// Folder of experiments.
 pub(crate) fn configs() -> String {
     format!("{}/../configs", env!("CARGO_MANIFEST_DIR"))
 }
@@ -168,7 +168,7 @@ pub(crate) fn resolved(experiment: &str, set: &[&str]) -> Resolved {
     resolve(&selection).expect("an experiment")
 }
 
-/// What a process shows at `/metrics`.
+/// Text of a process at `/metrics`.
 pub(crate) fn scrape(address: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("the metrics are served");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");

@@ -106,7 +106,8 @@ fn learning(screen: &mut Text<'_>, status: &RunStatus, curves: &Curves) {
     let filled = (share * BAR as f64) as usize;
     let left = taken.zip(rates.learned.filter(|rate| *rate > 0.0));
     let left = left.map(|((taken, budget), rate)| (budget - taken).max(0.0) / rate);
-    let left = left.map_or(String::new(), |left| format!(", {} left", duration(left.ceil() as u64)));
+    let left =
+        left.map_or(String::new(), |left| format!(", {} left", duration(left.ceil() as u64)));
     let of = taken
         .map_or("–".into(), |(taken, budget)| format!("{} of {}", number(taken), number(budget)));
     screen.push_line(row(
@@ -241,7 +242,9 @@ fn at_work(work: &BusyShares) -> String {
     };
     let [learner, inference, actors] = [work.learner, work.inference, work.actors].map(percent);
     let held = match work.held {
-        Some(share) if share > 0.005 => format!(", held by the rate limiter {}", percent(Some(share))),
+        Some(share) if share > 0.005 => {
+            format!(", held by the rate limiter {}", percent(Some(share)))
+        }
         _ => String::new(),
     };
     format!("at work: learner {learner}, inference {inference}, actors {actors}{held}")

@@ -92,7 +92,7 @@ fn lines() -> Vec<Line> {
     vec![line("one", 1.0), line("another", 1000.0)]
 }
 
-/// Whether a color is found in the cells of a place.
+/// True if the cells of a place have a color.
 fn has(image: &Image, place: [u32; 4], color: RGBColor) -> bool {
     let [x, y, w, h] = place;
     let columns = x * CELL.0 + GAP..(x + w) * CELL.0;

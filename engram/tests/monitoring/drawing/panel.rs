@@ -129,7 +129,7 @@ pub(super) fn time_series(
     draw_legend(area, ink, &legend, plot.bottom + BELOW)
 }
 
-/// Where values are on a plot.
+/// Positions of values on a plot.
 struct Plot {
     span: Span,
     range: (f64, f64),
