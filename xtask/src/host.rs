@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::setup::{Device, VERSION, Wheel, archive, wheels};
+use crate::release::{self, Device, VERSION, Wheel};
 
 /// Where this runs and with what.
 #[derive(Clone, Debug)]
@@ -53,8 +53,8 @@ impl Host {
             python: vec!["python3".into()],
             compiler: compiler.to_string_lossy().split_whitespace().map(OsString::from).collect(),
             platform: platform(),
-            wheels: wheels::published(),
-            archive: archive::published,
+            wheels: release::wheels(),
+            archive: release::archive,
         })
     }
 

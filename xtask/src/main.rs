@@ -2,6 +2,7 @@
 //!
 //! | file | is |
 //! |---|---|
+//! | [`release`] | which libtorch, and where it is published |
 //! | [`host`] | the checkout, the cache and the tools of this machine |
 //! | [`setup`] | brings libtorch: a LIBTORCH that is set, else Python wheels, else the archive |
 //! | [`docker`] | what tests of containers need: compose, buildx, images |
@@ -13,6 +14,8 @@
 //! no libtorch yet.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod release;
 
 mod host;
 
@@ -32,7 +35,8 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::host::Host;
-use crate::setup::{Depth, Device, Wish};
+use crate::release::Device;
+use crate::setup::{Depth, Wish};
 
 const USAGE: &str = "\
 Developer commands of Engram.
@@ -47,7 +51,8 @@ Usage: cargo xtask <command>
   bench [args]       `engram bench`, optimized
   lint               format, tidy, clippy and docs, every warning an error
   ci                 lint, then test
-  tidy               layers, comments, configs, metrics, links: what the compiler cannot check
+  tidy [--imports]   layers, comments, configs, metrics, links: what the compiler cannot check;
+                     --imports prints how many imports and circles each crate has
 
 Where libtorch comes from: LIBTORCH if set; else the Python wheels of torch, through pip; else the
 official archive. It is kept in $ENGRAM_CACHE, by default ~/.cache/engram.";
@@ -63,6 +68,7 @@ enum Command {
     Lint,
     Ci,
     Tidy,
+    Imports,
     Help,
 }
 
@@ -91,6 +97,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Lint => steps::lint(&host),
         Command::Ci => steps::ci(&host),
         Command::Tidy => tidy::run(&host),
+        Command::Imports => tidy::print_imports(&host),
         Command::Help => unreachable!("help was answered above"),
     }
 }
@@ -109,6 +116,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command> {
         Some("docker") => Command::Docker,
         Some("lint") => Command::Lint,
         Some("ci") => Command::Ci,
+        Some("tidy") if rest == ["--imports"] => return Ok(Command::Imports),
         Some("tidy") => Command::Tidy,
         Some("help" | "--help" | "-h") => Command::Help,
         _ => bail!("there is no command {name:?}\n\n{USAGE}"),
@@ -177,6 +185,7 @@ mod tests {
         assert!(refusal("setup --device").contains("cpu or cuda"));
         assert!(refusal("setup --gpu").contains("--device cpu|cuda and --verify"));
         assert!(refusal("tidy now").contains("takes no arguments"));
+        assert_eq!(parsed("tidy --imports").unwrap(), Command::Imports);
         assert!(refusal("deploy").contains("Usage: cargo xtask"));
     }
 }

@@ -9,56 +9,35 @@
 //! `.cargo/config.toml` points `LIBTORCH` at the link, so plain `cargo build` works afterwards.
 //! When everything is there, set-up says nothing and costs a few calls of `stat`.
 
+mod disk;
+
 mod libtorch;
 
-pub(crate) mod wheels;
+mod wheels;
 
-pub(crate) mod archive;
+mod archive;
 
 mod unpack;
 
 #[cfg(test)]
 pub(crate) mod fixture;
 
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-pub(crate) use libtorch::{Depth, VERSION};
-pub(crate) use wheels::Wheel;
+pub(crate) use disk::lock;
+pub(crate) use libtorch::Depth;
 
 use crate::host::Host;
+use crate::release::{Device, VERSION};
+use crate::setup::disk::remove;
 use crate::setup::libtorch::Libtorch;
 use crate::setup::unpack::Unpacked;
 
 /// How a folder is named while it is unpacked.
 const PARTIAL: &str = "partial-";
-
-/// What libtorch computes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Device {
-    Cpu,
-    Cuda,
-}
-
-impl Device {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Device::Cpu => "cpu",
-            Device::Cuda => "cuda",
-        }
-    }
-
-    /// What must be free on the disk: the downloads and what is unpacked from them.
-    fn space(self) -> u64 {
-        match self {
-            Device::Cpu => 1_300_000_000,
-            Device::Cuda => 7_000_000_000,
-        }
-    }
-}
 
 /// What the caller of set-up asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -231,27 +210,6 @@ fn symlink(target: &Path, link: &Path) -> Result<()> {
 #[cfg(not(unix))]
 fn symlink(target: &Path, _link: &Path) -> Result<()> {
     bail!("links are made on Unix only: set LIBTORCH={} yourself", target.display())
-}
-
-/// Removes a file, a link or a folder, whichever it is; nothing is fine too.
-fn remove(path: &Path) -> Result<()> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    };
-    removed.with_context(|| format!("cannot remove {}", path.display()))
-}
-
-/// Holds the lock until the file is dropped.
-pub(crate) fn lock(path: &Path) -> Result<File> {
-    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    if file.try_lock().is_err() {
-        eprintln!("setup: waiting for another set-up, which holds {}", path.display());
-        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
-    }
-    Ok(file)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! | file | keeps |
 //! |---|---|
 //! | [`layers`] | imports go down only; the actor links no libtorch |
+//! | [`imports`] | inside a crate: no circles between files, one direction between folders |
 //! | [`sources`] | headers, sizes, the words we do not use, metrics in their place |
 //! | [`protos`] | every item of the wire is explained |
 //! | [`configs`] | every file in `configs/` parses, every experiment names parts that exist |
@@ -11,11 +12,17 @@
 //! Each check is a function from a [`Tree`] in memory to [`Problem`]s. What review finds twice
 //! becomes a check here.
 
+mod problem;
+
 mod tree;
 
 mod text;
 
 mod layers;
+
+mod modules;
+
+mod imports;
 
 mod sources;
 
@@ -31,43 +38,8 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 
 use crate::host::Host;
+use crate::tidy::problem::{Problem, Weight};
 use crate::tidy::tree::Tree;
-
-/// Something to mend, and where.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Problem {
-    path: String,
-    line: usize,
-    message: String,
-    weight: Weight,
-}
-
-/// Whether a problem fails the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Weight {
-    Error,
-    Warning,
-}
-
-impl Problem {
-    fn error(path: &str, line: usize, message: impl Into<String>) -> Problem {
-        Problem { path: path.into(), line, message: message.into(), weight: Weight::Error }
-    }
-
-    fn warning(path: &str, line: usize, message: impl Into<String>) -> Problem {
-        Problem { weight: Weight::Warning, ..Problem::error(path, line, message) }
-    }
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let weight = match self.weight {
-            Weight::Error => "",
-            Weight::Warning => "warning: ",
-        };
-        write!(formatter, "{}:{}: {weight}{}", self.path, self.line, self.message)
-    }
-}
 
 /// Runs every check over the checkout and prints what it finds.
 pub(crate) fn run(host: &Host) -> Result<ExitCode> {
@@ -84,9 +56,15 @@ pub(crate) fn run(host: &Host) -> Result<ExitCode> {
     Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Prints how many imports there are inside each crate.
+pub(crate) fn print_imports(host: &Host) -> Result<ExitCode> {
+    println!("{}", imports::summary(&Tree::read(&host.root)?));
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Every check that reads files alone.
 fn check(tree: &Tree) -> Vec<Problem> {
-    [layers::check, sources::check, protos::check, configs::check, pages::check]
+    [layers::check, imports::check, sources::check, protos::check, configs::check, pages::check]
         .into_iter()
         .flat_map(|check| check(tree))
         .collect()
@@ -108,12 +86,6 @@ fn actor_dependencies(host: &Host) -> Result<Result<String, String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_problem_reads_as_file_line_message() {
-        assert_eq!(Problem::error("a.rs", 3, "bad").to_string(), "a.rs:3: bad");
-        assert_eq!(Problem::warning("a.rs", 3, "long").to_string(), "a.rs:3: warning: long");
-    }
 
     #[test]
     fn an_empty_checkout_has_no_problems() {

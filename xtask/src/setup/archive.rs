@@ -5,21 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use crate::host::{Host, last_lines};
-use crate::setup::{Device, VERSION};
 
 const FETCH: &str = include_str!("fetch.py");
-
-/// Where PyTorch publishes the archive.
-pub(crate) fn published(device: Device) -> String {
-    let build = match device {
-        Device::Cpu => "cpu",
-        Device::Cuda => "cu130",
-    };
-    format!(
-        "https://download.pytorch.org/libtorch/{build}/\
-         libtorch-shared-with-deps-{VERSION}%2B{build}.zip"
-    )
-}
 
 /// The archive, in `to`. A download that was cut off goes on where it stopped.
 pub(crate) fn fetch(host: &Host, url: &str, to: &Path) -> Result<PathBuf> {

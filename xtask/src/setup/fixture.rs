@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::host::Host;
+use crate::release::Wheel;
 use crate::setup::libtorch::{digest, library};
-use crate::setup::wheels::Wheel;
 
 /// Python with a pip of its own: `pip download … --dest FOLDER NAME==VERSION…` copies from the
 /// folder `index` beside this script. It is always well, and the disk is never full.

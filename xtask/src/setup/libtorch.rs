@@ -12,10 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::setup::Device;
-
-/// The only version that tch 0.24 links.
-pub(crate) const VERSION: &str = "2.11.0";
+use crate::release::{Device, VERSION};
 
 const MANIFEST: &str = "manifest";
 const HEADER: &str = "include/torch/csrc/api/include/torch/torch.h";

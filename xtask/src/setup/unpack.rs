@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::host::{Host, last_lines};
-use crate::setup::{Device, remove};
+use crate::release::Device;
+use crate::setup::disk::remove;
 
 const UNPACK: &str = include_str!("unpack.py");
 const DAMAGED: i32 = 3;

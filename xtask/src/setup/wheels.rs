@@ -12,19 +12,9 @@ use std::process::Stdio;
 use anyhow::Context;
 
 use crate::host::{Host, last_lines, megabytes};
-use crate::setup::{Device, VERSION, libtorch, remove};
-
-/// One file on PyPI.
-#[derive(Clone, Debug)]
-pub(crate) struct Wheel {
-    /// As pip names it: `project==version`.
-    pub(crate) requirement: String,
-    /// The platform and, for compiled modules, the Python it was built for.
-    pub(crate) tags: &'static [&'static str],
-    pub(crate) file: &'static str,
-    pub(crate) sha256: String,
-    pub(crate) size: u64,
-}
+use crate::release::{Device, VERSION, Wheel};
+use crate::setup::disk::remove;
+use crate::setup::libtorch;
 
 /// Why no wheels came.
 #[derive(Debug)]
@@ -56,39 +46,6 @@ impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Failure {
         Failure::Final(error)
     }
-}
-
-/// What a CPU build is unpacked from. The wheel of torch comes first.
-pub(crate) fn published() -> Vec<Wheel> {
-    vec![
-        Wheel {
-            requirement: format!("torch=={VERSION}"),
-            tags: &[
-                "--platform=manylinux_2_28_x86_64",
-                "--python-version=3.11",
-                "--implementation=cp",
-                "--abi=cp311",
-            ],
-            file: "torch-2.11.0-cp311-cp311-manylinux_2_28_x86_64.whl",
-            sha256: "7aa2f9bbc6d4595ba72138026b2074be1233186150e9292865e04b7a63b8c67a".into(),
-            size: 530_604_548,
-        },
-        Wheel {
-            requirement: "nvidia-cuda-runtime==13.0.96".into(),
-            tags: &["--platform=manylinux2014_x86_64"],
-            file: "nvidia_cuda_runtime-13.0.96-py3-none-\
-                   manylinux2014_x86_64.manylinux_2_17_x86_64.whl",
-            sha256: "7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548".into(),
-            size: 2_243_632,
-        },
-        Wheel {
-            requirement: "nvidia-cuda-cupti==13.0.85".into(),
-            tags: &["--platform=manylinux_2_25_x86_64"],
-            file: "nvidia_cuda_cupti-13.0.85-py3-none-manylinux_2_25_x86_64.whl",
-            sha256: "4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8".into(),
-            size: 10_715_597,
-        },
-    ]
 }
 
 /// All wheels for `device`, in `to`. What is there already is not fetched again.
@@ -272,16 +229,5 @@ mod tests {
             Requires-Dist: triton==3.6.0; platform_system == \"Linux\"\n";
         let needs = ["cuda-toolkit[cublas,cudart]==13.0.2", "nvidia-cudnn-cu13==9.19.0.56"];
         assert_eq!(cuda_requirements(metadata), needs);
-    }
-
-    #[test]
-    fn what_is_published_is_pinned_file_by_file() {
-        for wheel in published() {
-            let (project, version) = wheel.requirement.split_once("==").unwrap();
-            let start = format!("{}-{version}-", project.replace('-', "_"));
-            assert!(wheel.file.starts_with(&start), "{}", wheel.file);
-            assert_eq!(wheel.sha256.len(), 64);
-            assert!(wheel.tags[0].starts_with("--platform="));
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! The experiments: every file in `configs/` parses, lies where it is looked for, and names parts
 //! that exist. Whether the values make sense is for the tests of the crates that read them.
 
-use crate::tidy::Problem;
+use crate::tidy::problem::Problem;
 use crate::tidy::tree::Tree;
 
 /// The modular parts of an experiment; each has a folder of its own.

@@ -1,6 +1,6 @@
 //! Imports go down only, and what a crate must do without it does without.
 
-use crate::tidy::Problem;
+use crate::tidy::problem::Problem;
 use crate::tidy::tree::Tree;
 
 /// A crate, its level, and the crates of ours that it may import. Tests may use whatever lies

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::tidy::Problem;
+use crate::tidy::problem::Problem;
 use crate::tidy::tree::Tree;
 
 const ARCHITECTURE: &str = "ARCHITECTURE.md";

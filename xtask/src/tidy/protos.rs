@@ -1,7 +1,7 @@
 //! Every item of a `.proto` file has a comment right above it: messages, fields, enums and their
 //! values, services and their calls.
 
-use crate::tidy::Problem;
+use crate::tidy::problem::Problem;
 use crate::tidy::text::words;
 use crate::tidy::tree::Tree;
 

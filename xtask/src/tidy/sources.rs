@@ -1,6 +1,6 @@
 //! The Rust sources: how a file begins, how long it gets, and the words we do not use.
 
-use crate::tidy::Problem;
+use crate::tidy::problem::Problem;
 use crate::tidy::text::{code_only, words};
 use crate::tidy::tree::Tree;
 

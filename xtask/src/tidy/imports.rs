@@ -1,0 +1,274 @@
+//! Imports inside a crate: no circles between files, and one direction between folders.
+//!
+//! What counts as an import is said in [`modules`](super::modules). A *unit* is a folder or a file
+//! at the top of `src`; [`ORDER`] lists each crate's units from top to bottom, and a unit imports
+//! only from those below it. The crate's root file is above all of them. Crates of single files
+//! need no order: without circles, they have one.
+//!
+//! `cargo xtask tidy --imports` prints the numbers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::tidy::modules::Graph;
+use crate::tidy::problem::Problem;
+use crate::tidy::tree::Tree;
+
+/// Units of each crate that has folders, from top to bottom.
+const ORDER: [(&str, &[&str]); 1] =
+    [("xtask", &["steps", "tidy", "docker", "packages", "setup", "host", "release"])];
+
+/// Crates that are not checked yet.
+const PENDING: [&str; 5] = ["engram", "envs", "learner", "policy", "service"];
+
+/// Imports that are allowed although they go up or close a circle: from, to, and why.
+const EXCEPTIONS: [(&str, &str, &str); 0] = [];
+
+/// Rules for the crates of one tree.
+struct Rules<'a> {
+    order: &'a [(&'a str, &'a [&'a str])],
+    exceptions: &'a [(&'a str, &'a str, &'a str)],
+}
+
+/// Checks the imports inside every crate.
+pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
+    check_by(tree, &Rules { order: &ORDER, exceptions: &EXCEPTIONS })
+}
+
+fn check_by(tree: &Tree, rules: &Rules<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut needed: BTreeSet<&(&str, &str, &str)> = BTreeSet::new();
+    for folder in crates(tree).into_iter().filter(|name| !PENDING.contains(&name.as_str())) {
+        let mut graph = Graph::of(tree, &folder);
+        let at = |file: &str| format!("{folder}/src/{file}");
+        graph.edges.retain(|(from, to), _| {
+            let (from, to) = (at(from), at(to));
+            let excepted = rules.exceptions.iter().find(|(a, b, _)| (*a, *b) == (&from, &to));
+            needed.extend(excepted);
+            excepted.is_none()
+        });
+        for circle in circles(&graph) {
+            let message = format!("these files import one another: {}", circle.describe(&graph));
+            problems.push(Problem::error(&at(&circle.0[0]), 1, message));
+        }
+        let order = rules.order.iter().find(|(name, _)| *name == folder);
+        problems
+            .extend(order.into_iter().flat_map(|(_, order)| check_order(&folder, &graph, order)));
+    }
+    let stale = rules.exceptions.iter().filter(|exception| !needed.contains(exception));
+    problems.extend(stale.map(|(from, to, _)| {
+        let message = format!("does not import {to} any more: remove the exception in tidy");
+        Problem::error(from, 1, message)
+    }));
+    problems
+}
+
+/// Units are all in the table, and import from those below them.
+fn check_order(folder: &str, graph: &Graph, order: &[&str]) -> Vec<Problem> {
+    let at = |file: &str| format!("{folder}/src/{file}");
+    let mut problems = Vec::new();
+    let place = |unit: &str| match unit {
+        "" => Some(0),
+        unit => order.iter().position(|known| *known == unit).map(|place| place + 1),
+    };
+    for unit in units(graph).into_iter().filter(|unit| place(unit).is_none()) {
+        let message =
+            format!("`{unit}` has no place in the order of folders in xtask/src/tidy/imports.rs");
+        problems.push(Problem::error(&at(""), 1, message));
+    }
+    for ((from, to), names) in &graph.edges {
+        let (Some(above), Some(below)) = (place(unit(from)), place(unit(to))) else { continue };
+        if above > below {
+            let names = list(names);
+            let message = format!("imports {names} from {to}, which is above it: imports go down");
+            problems.push(Problem::error(&at(from), 1, message));
+        }
+    }
+    problems
+}
+
+/// Numbers of every crate, and its circles.
+pub(crate) fn summary(tree: &Tree) -> String {
+    let mut text = format!(
+        "{:<18}{:>6}{:>7}{:>15}{:>15}{:>9}\n",
+        "crate", "files", "units", "file imports", "unit imports", "circles"
+    );
+    let mut found = String::new();
+    for folder in crates(tree) {
+        let graph = Graph::of(tree, &folder);
+        let circles = circles(&graph);
+        let between: BTreeSet<_> = graph
+            .edges
+            .keys()
+            .map(|(from, to)| (unit(from), unit(to)))
+            .filter(|(from, to)| from != to)
+            .collect();
+        text.push_str(&format!(
+            "{folder:<18}{:>6}{:>7}{:>15}{:>15}{:>9}\n",
+            graph.files.len(),
+            units(&graph).len(),
+            graph.edges.len(),
+            between.len(),
+            circles.len()
+        ));
+        for circle in circles {
+            found.push_str(&format!("\n{folder}: {}", circle.describe(&graph)));
+        }
+    }
+    text + &found
+}
+
+/// Files that all reach one another.
+struct Circle(Vec<String>);
+
+impl Circle {
+    /// Shortest way round, and how many files there are in all.
+    fn describe(&self, graph: &Graph) -> String {
+        let rounds = self.0.iter().filter_map(|file| round(graph, file));
+        let round = rounds.min_by_key(Vec::len).expect("each of its files reaches itself");
+        let mut text = round[0].to_string();
+        for pair in round.windows(2) {
+            let names = &graph.edges[&(pair[0].to_string(), pair[1].to_string())];
+            text.push_str(&format!(" > {} ({})", pair[1], list(names)));
+        }
+        if self.0.len() + 1 > round.len() {
+            text.push_str(&format!("; {} files in all: {}", self.0.len(), self.0.join(", ")));
+        }
+        text
+    }
+}
+
+/// Shortest way from a file back to it, both ends included.
+fn round<'a>(graph: &'a Graph, start: &'a str) -> Option<Vec<&'a str>> {
+    let mut ways = vec![vec![start]];
+    let mut seen = BTreeSet::new();
+    while !ways.is_empty() {
+        let mut longer = Vec::new();
+        for way in ways {
+            let from = *way.last().expect("it has a start");
+            for (_, to) in graph.edges.keys().filter(|(edge, _)| edge == from) {
+                let next = [way.as_slice(), &[to.as_str()]].concat();
+                if to == start {
+                    return Some(next);
+                }
+                if seen.insert(to) {
+                    longer.push(next);
+                }
+            }
+        }
+        ways = longer;
+    }
+    None
+}
+
+/// Circles of a graph: its strongly connected components of more than one file.
+fn circles(graph: &Graph) -> Vec<Circle> {
+    let mut next: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (from, to) in graph.edges.keys() {
+        next.entry(from).or_default().push(to);
+    }
+    let reached = |from: &str| {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
+        while let Some(file) = open.pop() {
+            let fresh = next.get(file).into_iter().flatten().filter(|to| seen.insert(**to));
+            open.extend(fresh.copied().collect::<Vec<_>>());
+        }
+        seen
+    };
+    let reach: BTreeMap<&str, BTreeSet<&str>> =
+        graph.files.iter().map(|file| (file.as_str(), reached(file))).collect();
+    let mut circles: Vec<Circle> = Vec::new();
+    for (file, from_here) in &reach {
+        let known = circles.iter().any(|circle| circle.0.iter().any(|other| other == file));
+        if known || !from_here.contains(file) {
+            continue;
+        }
+        let members = from_here.iter().filter(|other| reach[**other].contains(file));
+        circles.push(Circle(members.map(ToString::to_string).collect()));
+    }
+    circles
+}
+
+/// Folder or file at the top of `src`; the root file has the empty name.
+fn unit(file: &str) -> &str {
+    let top = file.split('/').next().unwrap_or(file).trim_end_matches(".rs");
+    if ["lib", "main"].contains(&top) { "" } else { top }
+}
+
+fn units(graph: &Graph) -> BTreeSet<&str> {
+    graph.files.iter().map(|file| unit(file)).filter(|unit| !unit.is_empty()).collect()
+}
+
+/// Folders of crates.
+fn crates(tree: &Tree) -> Vec<String> {
+    let manifests =
+        tree.ending("/Cargo.toml").filter_map(|(path, _)| path.strip_suffix("/Cargo.toml"));
+    manifests.filter(|folder| !folder.contains('/')).map(String::from).collect()
+}
+
+fn list(names: &BTreeSet<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CIRCLE: [(&str, &str); 5] = [
+        ("c/Cargo.toml", ""),
+        ("c/src/lib.rs", "mod a; mod b;"),
+        ("c/src/a.rs", "mod d; use crate::b::B; pub struct A;"),
+        ("c/src/a/d.rs", "use super::A; pub struct D;"),
+        ("c/src/b.rs", "use crate::a::d::D; pub struct B;"),
+    ];
+
+    fn found(files: &[(&str, &str)], rules: &Rules<'_>) -> Vec<String> {
+        check_by(&Tree::of(files), rules).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_circle_is_named_with_its_imports() {
+        let rules = Rules { order: &[], exceptions: &[] };
+        assert_eq!(
+            found(&CIRCLE, &rules),
+            ["c/src/a.rs:1: these files import one another: \
+              a.rs > b.rs (B) > a/d.rs (D) > a.rs (A)"]
+        );
+        assert!(found(&CIRCLE[..4], &rules).is_empty());
+        assert!(summary(&Tree::of(&CIRCLE)).contains("\nc: a.rs > b.rs (B) > "));
+    }
+
+    #[test]
+    fn an_exception_is_needed_or_removed() {
+        let exception = [("c/src/b.rs", "c/src/a/d.rs", "a reason")];
+        let rules = Rules { order: &[], exceptions: &exception };
+        assert!(found(&CIRCLE, &rules).is_empty());
+        assert_eq!(
+            found(&CIRCLE[..4], &rules),
+            ["c/src/b.rs:1: does not import c/src/a/d.rs any more: remove the exception in tidy"]
+        );
+    }
+
+    #[test]
+    fn folders_import_from_those_below_them() {
+        let order = |order: &[&str]| {
+            let orders = [("c", order)];
+            found(&CIRCLE[..4], &Rules { order: &orders, exceptions: &[] })
+        };
+        let files = [CIRCLE[0], CIRCLE[1], CIRCLE[2], CIRCLE[3], ("c/src/b.rs", "pub struct B;")];
+        let orders = [("c", &["a", "b"] as &[&str])];
+        assert!(found(&files, &Rules { order: &orders, exceptions: &[] }).is_empty());
+        let orders = [("c", &["b", "a"] as &[&str])];
+        assert_eq!(
+            found(&files, &Rules { order: &orders, exceptions: &[] }),
+            ["c/src/a.rs:1: imports B from b.rs, which is above it: imports go down"]
+        );
+        assert!(order(&["b"])[0].contains("`a` has no place in the order"));
+        let root =
+            [CIRCLE[0], ("c/src/lib.rs", "mod a; pub struct R;"), ("c/src/a.rs", "use crate::R;")];
+        let orders = [("c", &["a"] as &[&str])];
+        assert!(
+            found(&root, &Rules { order: &orders, exceptions: &[] })[0]
+                .contains("imports R from lib.rs")
+        );
+    }
+}
