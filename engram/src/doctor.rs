@@ -193,7 +193,7 @@ fn check_experiment(name: &str, configs: &Path) -> Result<()> {
         print_config: false,
     };
     let experiment = Experiment::from_args(&args)?;
-    let (spec, outputs) = (experiment.env.spec(), experiment.rl.outputs());
+    let (spec, outputs) = (experiment.env.spec(), experiment.rl.algorithm().outputs());
     let (kind, device) = (tch::Kind::Float, tch::Device::Cpu);
     Policy::with_outputs(&outputs, kind, &experiment.seq, &spec, Seed::new(1), device)?;
     Ok(())

@@ -28,7 +28,7 @@ impl Experiment {
     pub(crate) fn new(resolved: Resolved) -> Result<Self> {
         let env = EnvConfig::from_table(resolved.table("env").clone()).context("in [env]")?;
         let rl: RlConfig = resolved.section("rl")?;
-        rl.validate()?;
+        rl.algorithm().validate()?;
         let seq: PolicyConfig = resolved.section("seq")?;
         seq.validate().context("in [seq]")?;
         Ok(Experiment { run: resolved.run()?, resolved, env, rl, seq })
@@ -104,7 +104,7 @@ mod tests {
             let experiment = Experiment::from_args(&args(&name, &[]))
                 .unwrap_or_else(|error| panic!("{name}: {error:#}"));
             let spec = experiment.env.spec();
-            let (outputs, seed) = (experiment.rl.outputs(), Seed::new(1));
+            let (outputs, seed) = (experiment.rl.algorithm().outputs(), Seed::new(1));
             let (kind, device) = (tch::Kind::Float, tch::Device::Cpu);
             Policy::with_outputs(&outputs, kind, &experiment.seq, &spec, seed, device)
                 .unwrap_or_else(|error| panic!("{name}: {error}"));

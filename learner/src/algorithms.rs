@@ -1,70 +1,152 @@
 //! Algorithms: a batch becomes an update of the weights.
 //!
-//! One file each, which a reader can finish. [`ActorCritic`] learns from what streams have just
-//! sent; [`Dqn`] and [`SacDiscrete`] learn from what a replay has kept, [`Replayed`]. A new
-//! algorithm is a file in `algorithms/`, an arm of [`Algorithm`] and an arm of [`RlConfig`].
+//! One file each, with its settings, which a reader can finish. An algorithm learns either from
+//! streams, what actors have just sent ([`StreamsAlgorithm`]), or from a replay, what was kept of
+//! it ([`ReplayAlgorithm`]). Which of the two a run does is decided once, when its `[rl]` part is
+//! read: [`RlConfig`].
+//!
+//! A new algorithm is a file here, a line of [`ALGORITHMS`], and a file in `configs/rl`.
 
-mod actor_critic;
-
-mod replayed;
+mod vtrace;
 
 mod dqn;
 
 mod sac_discrete;
 
-mod saved;
+mod replay_batch;
 
 pub mod optimizer;
 
+pub mod state_dict;
+
 pub mod target_network;
 
-pub mod exploration;
-
-use std::time::Duration;
+use std::sync::Arc;
 
 use engram_mdp::Seed;
 use engram_policy::exploration::Choice;
-use engram_policy::{Batch, CoreState, Policy};
+use engram_policy::{Batch, CoreState, Outputs, Policy};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 use tch::{Device, Kind, Tensor};
 use thiserror::Error;
+use toml::{Table, Value};
 
-pub use self::actor_critic::{ActorCritic, Loss};
-pub use self::dqn::Dqn;
-pub use self::replayed::Replayed;
-pub use self::sac_discrete::SacDiscrete;
-use crate::algorithms::optimizer::StateError;
-use crate::config::RlConfig;
+pub use self::dqn::{Dqn, QLearningConfig};
+pub use self::replay_batch::ReplayBatch;
+pub use self::sac_discrete::{Encoder, SacDiscrete, SacDiscreteConfig, Temperature};
+pub use self::vtrace::{Loss, Reduction, Vtrace, VtraceConfig};
+use crate::config::{ErrorLoss, OffPolicyConfig, OutOfRange};
+pub use crate::telemetry::update_stats::{Phases, UpdateStats};
+use state_dict::{StateDict, StateError};
 
-/// What learns. It belongs to one thread, together with its policy.
-#[derive(Debug)]
-pub enum Algorithm {
-    /// The on-policy actor-critic of IMPALA.
-    Vtrace(Box<ActorCritic>),
-    /// Deep Q-learning.
-    Dqn(Box<Dqn>),
-    /// Soft actor-critic for discrete actions.
-    SacDiscrete(Box<SacDiscrete>),
+/// Every algorithm: its name, the key `algorithm` of `[rl]`, and how the rest of it is read.
+const ALGORITHMS: &[(&str, Read)] = &[
+    ("vtrace", streams::<VtraceConfig>),
+    ("dqn", replay::<QLearningConfig>),
+    ("sac_discrete", replay::<SacDiscreteConfig>),
+];
+
+/// The `[rl]` part of an experiment: what a run learns from, and the algorithm's settings.
+#[derive(Clone, Debug)]
+pub enum RlConfig {
+    /// From what actors have just sent, each trajectory once.
+    Streams(Arc<dyn LearnsFromStreams>),
+    /// From sequences drawn out of all that was kept.
+    Replay(Arc<dyn LearnsFromReplay>),
 }
 
-/// What an update did.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct UpdateStats {
-    /// Named numbers, those of the algorithm's `COLUMNS`, in their order.
-    pub numbers: Vec<(&'static str, f64)>,
-    /// Where the time went.
-    pub phases: Phases,
+/// Settings of an algorithm, as a run needs them.
+pub trait AlgorithmConfig: std::fmt::Debug + Send + Sync {
+    /// Trajectories or sequences per update.
+    fn batch_size(&self) -> usize;
+
+    /// Updates in a row that may be skipped because a number was not finite, before the run stops.
+    fn max_non_finite_updates(&self) -> u32;
+
+    /// Parts of the policy that do not learn.
+    fn freeze(&self) -> &[String];
+
+    /// Outputs of the acting network.
+    fn outputs(&self) -> Outputs;
+
+    /// Checks every range.
+    fn validate(&self) -> Result<(), OutOfRange>;
 }
 
-/// The phases of an update. Each ends where numbers are read back from the device, but for the
-/// last: on an accelerator it is only the time to ask for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Phases {
-    /// From a batch, and what its streams carry, to a loss.
-    pub forward: Duration,
-    /// From a loss to a gradient.
-    pub backward: Duration,
-    /// From a gradient to new weights, and to what is carried on.
-    pub optimizer: Duration,
+/// Settings of an algorithm that learns from streams.
+pub trait LearnsFromStreams: AlgorithmConfig {
+    /// The algorithm, about to make its first update of `policy`.
+    fn start(&self, policy: &Policy) -> Box<dyn StreamsAlgorithm>;
+}
+
+/// Settings of an algorithm that learns from a replay. [`OffPolicyConfig`] is, for every
+/// [`Objective`].
+pub trait LearnsFromReplay: AlgorithmConfig {
+    /// Settings of the replay, its rate limiter, and exploration.
+    fn shared(&self) -> OffPolicyConfig;
+
+    /// The algorithm, about to make its first update of `policy`. Networks of its own start from
+    /// `seed`.
+    fn start(&self, policy: &Policy, seed: Seed) -> Box<dyn ReplayAlgorithm>;
+}
+
+/// Objective: what an off-policy algorithm learns from sequences, `[rl.objective]`.
+pub trait Objective: Clone + std::fmt::Debug + Send + Sync + Sized + 'static {
+    /// Outputs of the acting network.
+    fn outputs(&self) -> Outputs;
+
+    /// Checks every range; `error` is what an error of a value costs.
+    fn validate(&self, error: ErrorLoss) -> Result<(), OutOfRange>;
+
+    /// The algorithm, about to make its first update of `policy`. Networks of its own start from
+    /// `seed`.
+    fn start(
+        config: &OffPolicyConfig<Self>,
+        policy: &Policy,
+        seed: Seed,
+    ) -> Box<dyn ReplayAlgorithm>;
+}
+
+/// Algorithm between two updates. It belongs to one thread, together with its policy.
+pub trait Algorithm: std::fmt::Debug {
+    /// Names of the numbers that an update reports.
+    fn columns(&self) -> &'static [&'static str];
+
+    /// Everything it remembers between updates, by name, for a checkpoint.
+    fn state(&self) -> StateDict;
+
+    /// Goes on from what [`state`](Self::state) said; the run ends if that does not fit.
+    fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), StateError>;
+}
+
+/// An algorithm that learns from streams.
+pub trait StreamsAlgorithm: Algorithm {
+    /// Makes one update of `policy` from `batch`, whose streams carry `carry`, after the share
+    /// `progress` of the run's env steps; or none at all if a number is not finite. Returns what
+    /// the streams carry on, too.
+    fn update(
+        &mut self,
+        policy: &Policy,
+        batch: &Batch,
+        carry: CoreState,
+        progress: f64,
+    ) -> Result<(UpdateStats, CoreState), NonFinite>;
+}
+
+/// An algorithm that learns from a replay.
+pub trait ReplayAlgorithm: Algorithm {
+    /// Makes one update of `policy` from sequences of a replay, or none at all if a number is not
+    /// finite. Returns the TD errors of all decisions of whole rows, `[T, B]`, zero where nothing
+    /// was learned, too.
+    fn update(
+        &mut self,
+        policy: &Policy,
+        batch: &ReplayBatch,
+    ) -> Result<(UpdateStats, Tensor), NonFinite>;
+
+    /// How actors choose an action that is not random.
+    fn choice(&self) -> Choice;
 }
 
 /// An update that was skipped: weights and optimizer are as they were.
@@ -77,100 +159,81 @@ pub struct NonFinite {
     pub value: f64,
 }
 
-impl UpdateStats {
-    /// The number called `name`, one of the algorithm's columns.
-    pub fn get(&self, name: &str) -> f64 {
-        let found = self.numbers.iter().find(|(found, _)| *found == name);
-        found.unwrap_or_else(|| panic!("an update has no number `{name}`")).1
-    }
-
-    fn set(&mut self, name: &str, value: f64) {
-        let found = self.numbers.iter_mut().find(|(found, _)| *found == name);
-        found.unwrap_or_else(|| panic!("an update has no number `{name}`")).1 = value;
+impl RlConfig {
+    /// The settings, whatever a run learns from.
+    pub fn algorithm(&self) -> &dyn AlgorithmConfig {
+        match self {
+            RlConfig::Streams(config) => &**config,
+            RlConfig::Replay(config) => &**config,
+        }
     }
 }
 
-impl Algorithm {
-    /// The algorithm of `config`, about to make its first update of `policy`. Networks of its own
-    /// start from `seed`.
-    pub fn new(config: &RlConfig, policy: &Policy, seed: Seed) -> Self {
-        match config {
-            RlConfig::Vtrace(config) => {
-                Algorithm::Vtrace(Box::new(ActorCritic::new(config, policy)))
-            }
-            RlConfig::Dqn(config) => Algorithm::Dqn(Box::new(Dqn::new(config, policy))),
-            RlConfig::SacDiscrete(config) => {
-                Algorithm::SacDiscrete(Box::new(SacDiscrete::new(config, policy, seed)))
-            }
-        }
+impl<'de> Deserialize<'de> for RlConfig {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut table = Table::deserialize(from)?;
+        let name = table.remove("algorithm").ok_or_else(|| D::Error::missing_field("algorithm"))?;
+        let Some(name) = name.as_str() else {
+            return Err(D::Error::custom(format!("rl.algorithm is {name}, not a name")));
+        };
+        let Some((_, read)) = ALGORITHMS.iter().find(|(known, _)| *known == name) else {
+            let known: Vec<String> =
+                ALGORITHMS.iter().map(|(known, _)| format!("`{known}`")).collect();
+            let known = known.join(", ");
+            return Err(D::Error::custom(format!(
+                "unknown variant `{name}`, expected one of {known}"
+            )));
+        };
+        read(table).map_err(|error| D::Error::custom(error.message()))
+    }
+}
+
+/// Reads what `[rl]` says beside the algorithm's name.
+type Read = fn(Table) -> Result<RlConfig, toml::de::Error>;
+
+fn streams<C>(table: Table) -> Result<RlConfig, toml::de::Error>
+where
+    C: LearnsFromStreams + DeserializeOwned + 'static,
+{
+    let config: C = Value::Table(table).try_into()?;
+    Ok(RlConfig::Streams(Arc::new(config)))
+}
+
+fn replay<O: Objective + DeserializeOwned>(table: Table) -> Result<RlConfig, toml::de::Error> {
+    let config: OffPolicyConfig<O> = Value::Table(table).try_into()?;
+    Ok(RlConfig::Replay(Arc::new(config)))
+}
+
+impl<O: Objective> AlgorithmConfig for OffPolicyConfig<O> {
+    fn batch_size(&self) -> usize {
+        self.batch_size
     }
 
-    /// Makes one update of `policy` from `batch`, whose streams carry `carry`, after the share
-    /// `progress` of the run's env steps. Returns what they carry on, too. For algorithms that
-    /// learn from streams.
-    pub fn update(
-        &mut self,
-        policy: &Policy,
-        batch: &Batch,
-        carry: CoreState,
-        progress: f64,
-    ) -> Result<(UpdateStats, CoreState), NonFinite> {
-        match self {
-            Algorithm::Vtrace(algorithm) => algorithm.update(policy, batch, carry, progress),
-            Algorithm::Dqn(_) | Algorithm::SacDiscrete(_) => {
-                panic!("this algorithm learns from a replay, not from streams")
-            }
-        }
+    fn max_non_finite_updates(&self) -> u32 {
+        self.max_non_finite_updates
     }
 
-    /// Makes one update of `policy` from sequences of a replay. Returns the TD errors of all
-    /// decisions, `[T, B]`, zero where nothing was learned, too. For algorithms that learn from a
-    /// replay.
-    pub fn update_from_replay(
-        &mut self,
-        policy: &Policy,
-        replayed: &Replayed,
-    ) -> Result<(UpdateStats, Tensor), NonFinite> {
-        match self {
-            Algorithm::Vtrace(_) => panic!("this algorithm learns from streams, not from a replay"),
-            Algorithm::Dqn(algorithm) => algorithm.update(policy, replayed),
-            Algorithm::SacDiscrete(algorithm) => algorithm.update(policy, replayed),
-        }
+    fn freeze(&self) -> &[String] {
+        &self.freeze
     }
 
-    /// The names of the numbers that an update reports.
-    pub fn columns(&self) -> &'static [&'static str] {
-        match self {
-            Algorithm::Vtrace(_) => ActorCritic::COLUMNS,
-            Algorithm::Dqn(_) => Dqn::COLUMNS,
-            Algorithm::SacDiscrete(algorithm) => algorithm.columns(),
-        }
+    fn outputs(&self) -> Outputs {
+        self.objective.outputs()
     }
 
-    /// How actors choose an action that is not random.
-    pub fn choice(&self) -> Choice {
-        match self {
-            Algorithm::Vtrace(_) | Algorithm::SacDiscrete(_) => Choice::Sample,
-            Algorithm::Dqn(_) => Choice::Greedy,
-        }
+    fn validate(&self) -> Result<(), OutOfRange> {
+        self.validate_shared()?;
+        self.objective.validate(self.error)
+    }
+}
+
+impl<O: Objective> LearnsFromReplay for OffPolicyConfig<O> {
+    fn shared(&self) -> OffPolicyConfig {
+        OffPolicyConfig::shared(self)
     }
 
-    /// Everything it remembers between updates, by name, for a checkpoint.
-    pub fn state(&self) -> Vec<(String, Tensor)> {
-        match self {
-            Algorithm::Vtrace(algorithm) => algorithm.state(),
-            Algorithm::Dqn(algorithm) => algorithm.state(),
-            Algorithm::SacDiscrete(algorithm) => algorithm.state(),
-        }
-    }
-
-    /// Goes on from what [`state`](Self::state) said; the run ends if that does not fit.
-    pub fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), StateError> {
-        match self {
-            Algorithm::Vtrace(algorithm) => algorithm.load_state(state),
-            Algorithm::Dqn(algorithm) => algorithm.load_state(state),
-            Algorithm::SacDiscrete(algorithm) => algorithm.load_state(state),
-        }
+    fn start(&self, policy: &Policy, seed: Seed) -> Box<dyn ReplayAlgorithm> {
+        O::start(self, policy, seed)
     }
 }
 
@@ -185,7 +248,7 @@ fn to_host<const N: usize>(scalars: [&Tensor; N]) -> [f64; N] {
 
 impl NonFinite {
     /// Lets a finite number pass.
-    fn check(quantity: &'static str, value: f64) -> Result<(), NonFinite> {
+    pub fn check(quantity: &'static str, value: f64) -> Result<(), NonFinite> {
         if value.is_finite() {
             return Ok(());
         }

@@ -4,10 +4,12 @@
 //! [`carry_table`] keeps what an unroll leaves to the next one of its stream. From a replay:
 //! [`replay_worker`] puts trajectories in and draws sequences out.
 
+pub mod batch;
+
 pub mod batcher;
 
 pub mod carry_table;
 
 pub mod replay_worker;
 
-pub(crate) mod selector;
+pub mod selector;

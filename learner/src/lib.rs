@@ -48,8 +48,7 @@ pub mod config;
 #[allow(missing_docs, unreachable_pub)]
 mod fixtures;
 
-pub use algorithms::{Algorithm, NonFinite, UpdateStats};
-pub use config::RlConfig;
+pub use algorithms::{NonFinite, RlConfig, UpdateStats};
 pub use config::flags::LearnerArgs;
 pub use run::error::LearnerError;
 pub use run::learner_config::LearnerConfig;

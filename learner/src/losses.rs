@@ -23,9 +23,9 @@ pub mod quantile;
 
 pub mod sac_discrete;
 
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use crate::config::ErrorLoss;
 use crate::losses::n_step::NStepReturns;
 
 /// Which decisions were taken, and how much each counts. Everything has shape `[T, B]`.
@@ -52,32 +52,6 @@ pub struct ValueLoss {
     pub td_errors: Tensor,
     /// The mean value of the actions taken: a constant scalar.
     pub mean_value: Tensor,
-}
-
-/// Which network says what action is the best of the next frame. What it is worth there is always
-/// said by the target network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Selection {
-    /// The network that learns: double Q-learning, van Hasselt et al. 2016,
-    /// <https://arxiv.org/abs/1509.06461>.
-    Online,
-    /// The target network: Q-learning as in Mnih et al. 2015.
-    Target,
-}
-
-/// What a temporal difference δ costs.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
-pub enum ErrorLoss {
-    /// δ².
-    Squared {},
-    /// ½ δ² up to |δ| = κ, from there on κ (|δ| − ½ κ): half the square, but gradients are at most
-    /// κ. Huber 1964.
-    Huber {
-        /// κ > 0, in units of the value.
-        threshold: f64,
-    },
 }
 
 impl ErrorLoss {

@@ -30,11 +30,9 @@
 //!   as many decisions to learn from and fewer rows; of episodes whose lengths are uniform from 1
 //!   to T, a batch of 64 wastes a few percent instead of half ([`Sample::waste`]).
 //!
-//! In reading order: [`config`] says how, `building` makes episodes, `segment` keeps them in
+//! In reading order: `building` makes episodes, `segment` keeps them in
 //! `column`s on the `shelf`, `starts` and `priorities` (a `sum_tree`) say what is drawn, `packing`
 //! and `rows` make a [`Sample`] of it. `file` and `saving` are for checkpoints.
-
-pub mod config;
 
 pub mod rate_limiter;
 
@@ -70,12 +68,12 @@ use engram_mdp::{EnvSpec, Generator};
 use serde::{Deserialize, Serialize};
 
 use crate::config::flags::ByteSize;
+use crate::config::replay::{InitialState, ReplayConfig, Sampling, Sequences, Storage};
 use crate::rpc::queue::Arrival;
 use building::Building;
 use rows::{Placed, Shape};
 use shelf::{Draw, Shelf};
 
-pub use config::{InitialState, ReplayConfig, Sampling, Sequences, Storage};
 pub use error::ReplayError;
 pub use sample::{Piece, Priority, Sample};
 pub use saving::{Lost, Saved, SavedSegment, Snapshot, prune};

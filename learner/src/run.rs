@@ -12,6 +12,10 @@ pub mod learner;
 
 pub mod learner_config;
 
+pub mod learner_spec;
+
+pub mod pipeline;
+
 mod startup;
 
 pub mod summary;

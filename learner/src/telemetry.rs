@@ -18,3 +18,5 @@ pub mod progress_log;
 pub mod tensorboard;
 
 pub mod time_profile;
+
+pub mod update_stats;

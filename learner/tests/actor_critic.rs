@@ -3,9 +3,11 @@
 
 mod support;
 
-use engram_learner::algorithms::{ActorCritic, Algorithm};
-use engram_learner::config::{Reduction, RewardClip, RlConfig, VtraceConfig};
-use engram_mdp::{Ending, Seed, StepType, Trajectory};
+use engram_learner::algorithms::{
+    LearnsFromStreams, Reduction, StreamsAlgorithm, Vtrace, VtraceConfig,
+};
+use engram_learner::config::RewardClip;
+use engram_mdp::{Ending, StepType, Trajectory};
 use engram_policy::{Batch, CoreState, Distribution, MemoryConfig, Policy, PolicyConfig};
 use support::{Actor, Task, numbers};
 use tch::{Kind, Tensor, no_grad};
@@ -43,7 +45,7 @@ fn config(reduction: Reduction) -> VtraceConfig {
         (c.rho_clip, c.c_clip, c.pg_rho_clip) = (1.2, 1.0, 1.1);
         (c.baseline_cost, c.entropy_cost) = (0.7, 0.3);
     };
-    let RlConfig::Vtrace(config) = support::vtrace(change) else { panic!("V-trace") };
+    let config = support::vtrace(change);
     config
 }
 
@@ -122,7 +124,7 @@ fn loss_of(decisions: &[Decided], constants: &[Decided], c: &VtraceConfig) -> f6
     }
 }
 
-fn gradients(algorithm: &ActorCritic, policy: &Policy, batch: &Batch) -> Vec<Vec<f64>> {
+fn gradients(algorithm: &Vtrace, policy: &Policy, batch: &Batch) -> Vec<Vec<f64>> {
     let weights: Vec<Tensor> = policy.trainable().into_iter().map(|(_, w)| w).collect();
     let loss = algorithm.loss(policy, batch, carry(policy, batch)).total;
     let gradients = Tensor::run_backward(&[loss], &weights, false, false);
@@ -137,7 +139,7 @@ fn loss_and_gradients_equal_a_slow_transcription() {
     let policy = support::policy(Kind::Double, &lstm(), TASK, 1);
     for reduction in [Reduction::Sum, Reduction::Mean] {
         let config = config(reduction);
-        let algorithm = ActorCritic::new(&config, &policy);
+        let algorithm = Vtrace::new(&config, &policy);
         let slow = || transcription(&policy, &trajectories, &batch, &config);
         let constants = slow();
         let expected = loss_of(&constants, &constants, &config);
@@ -170,7 +172,7 @@ fn loss_and_gradients_equal_a_slow_transcription() {
 fn what_stands_at_a_last_frame_changes_nothing() {
     let trajectories = off_policy_unrolls();
     let policy = support::policy(Kind::Float, &lstm(), TASK, 1);
-    let algorithm = ActorCritic::new(&config(Reduction::Sum), &policy);
+    let algorithm = Vtrace::new(&config(Reduction::Sum), &policy);
     let mut batch = support::batch(&trajectories, &TASK.spec());
     let before = gradients(&algorithm, &policy, &batch);
     let last = batch.weights.eq(0.0);
@@ -189,8 +191,8 @@ fn what_stands_at_a_last_frame_changes_nothing() {
 fn fresh_data_is_on_policy_because_the_core_state_came_with_it() {
     let policy = support::policy(Kind::Float, &lstm(), TASK, 1);
     let mut actor = Actor::new(TASK, 16, 5, &policy, 1);
-    let RlConfig::Vtrace(config) = support::vtrace(|_| ()) else { panic!("V-trace") };
-    let algorithm = ActorCritic::new(&config, &policy);
+    let config = support::vtrace(|_| ());
+    let algorithm = Vtrace::new(&config, &policy);
     let off = |batch: &Batch| {
         (algorithm.loss(&policy, batch, carry(&policy, batch)).summary.mean_rho - 1.0).abs()
     };
@@ -210,7 +212,7 @@ fn rewards_are_clipped_where_the_config_says_so() {
         let mut batch = support::batch(&off_policy_unrolls(), &TASK.spec());
         batch.rewards *= factor;
         let config = VtraceConfig { reward_clip, ..config(Reduction::Mean) };
-        ActorCritic::new(&config, &policy)
+        Vtrace::new(&config, &policy)
             .loss(&policy, &batch, carry(&policy, &batch))
             .total
             .double_value(&[])
@@ -224,17 +226,17 @@ fn weights(policy: &Policy) -> Vec<Vec<f64>> {
     policy.trainable().iter().map(|(_, weight)| numbers(weight)).collect()
 }
 
-fn memory_of(algorithm: &Algorithm) -> Vec<(String, Vec<f64>)> {
+fn memory_of(algorithm: &dyn StreamsAlgorithm) -> Vec<(String, Vec<f64>)> {
     algorithm.state().into_iter().map(|(name, tensor)| (name, numbers(&tensor))).collect()
 }
 
 #[test]
 fn an_update_that_is_not_finite_leaves_no_trace() {
     let policy = support::policy(Kind::Float, &lstm(), TASK, 1);
-    let mut algorithm = Algorithm::new(&support::vtrace(|_| ()), &policy, Seed::new(1));
+    let mut algorithm = support::vtrace(|_| ()).start(&policy);
     let mut batch = support::batch(&off_policy_unrolls(), &TASK.spec());
     algorithm.update(&policy, &batch, carry(&policy, &batch), 0.0).expect("a finite update");
-    let (weights_before, memory_before) = (weights(&policy), memory_of(&algorithm));
+    let (weights_before, memory_before) = (weights(&policy), memory_of(&*algorithm));
 
     let good = batch.rewards.copy();
     batch.rewards = &good + f64::INFINITY;
@@ -248,7 +250,7 @@ fn an_update_that_is_not_finite_leaves_no_trace() {
         .expect_err("a loss that is no number");
     assert!(error.to_string().contains("NaN"), "{error}");
     assert_eq!(weights(&policy), weights_before);
-    assert_eq!(memory_of(&algorithm), memory_before);
+    assert_eq!(memory_of(&*algorithm), memory_before);
 
     batch.rewards = good;
     algorithm.update(&policy, &batch, carry(&policy, &batch), 0.0).expect("a finite update");
@@ -260,25 +262,24 @@ fn a_restored_algorithm_goes_on_bit_for_bit() {
     let rl = support::vtrace(|_| ());
     let batch = support::batch(&off_policy_unrolls(), &TASK.spec());
     let policy = support::policy(Kind::Float, &lstm(), TASK, 1);
-    let mut algorithm = Algorithm::new(&rl, &policy, Seed::new(1));
+    let mut algorithm = rl.start(&policy);
     algorithm.update(&policy, &batch, carry(&policy, &batch), 0.1).expect("a finite update");
     let mut restored_policy = support::policy(Kind::Float, &lstm(), TASK, 2);
     restored_policy.load(&policy.save(1)).expect("its own weights");
-    let mut other = Algorithm::new(&rl, &restored_policy, Seed::new(1));
+    let mut other = rl.start(&restored_policy);
     other.load_state(&algorithm.state()).expect("its own state");
     algorithm.update(&policy, &batch, carry(&policy, &batch), 0.2).expect("a finite update");
     other
         .update(&restored_policy, &batch, carry(&restored_policy, &batch), 0.2)
         .expect("a finite update");
     assert_eq!(weights(&policy), weights(&restored_policy));
-    assert_eq!(memory_of(&algorithm), memory_of(&other));
+    assert_eq!(memory_of(&*algorithm), memory_of(&*other));
 }
 
 #[test]
 fn the_learning_rate_follows_the_schedule_and_ends_at_rest() {
     let policy = support::policy(Kind::Float, &lstm(), TASK, 1);
-    let mut algorithm =
-        Algorithm::new(&support::vtrace(|c| c.learning_rate = 0.01), &policy, Seed::new(1));
+    let mut algorithm = support::vtrace(|c| c.learning_rate = 0.01).start(&policy);
     let batch = support::batch(&off_policy_unrolls(), &TASK.spec());
     let (stats, _) =
         algorithm.update(&policy, &batch, carry(&policy, &batch), 0.75).expect("a finite update");

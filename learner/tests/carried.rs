@@ -7,11 +7,10 @@
 
 mod support;
 
-use engram_learner::algorithms::{ActorCritic, Loss};
-use engram_learner::batches::batcher::Row;
-use engram_learner::batches::carry_table::Carried;
+use engram_learner::algorithms::{Loss, Reduction, Vtrace};
+use engram_learner::batches::carry_table::CarryTable;
+use engram_learner::batches::selector::TrajectoryKey;
 use engram_learner::config::flags::ByteSize;
-use engram_learner::config::{Reduction, RlConfig};
 use engram_mdp::{Ending, Frames, Trajectory};
 use engram_policy::{
     Batch, CoreState, Gradient, Inputs, MemoryConfig, Norm, Policy, PolicyConfig, TorsoConfig,
@@ -38,7 +37,7 @@ fn network(memory: MemoryConfig) -> PolicyConfig {
 /// What is learned from: unrolls one after another of each environment.
 struct Experience {
     policy: Policy,
-    algorithm: ActorCritic,
+    algorithm: Vtrace,
     unrolls: Vec<Vec<Trajectory>>,
     /// The policy's own state before each unroll, `[B, S]`, not rounded.
     states: Vec<Tensor>,
@@ -52,24 +51,23 @@ impl Experience {
         let mut actor = Actor::new(TASK, ENVS, UNROLL_LENGTH, &behavior, 3);
         let unrolls: Vec<_> = (0..unrolls).map(|_| actor.unroll(&behavior)).collect();
         let policy = support::policy(Kind::Double, &network, TASK, 1);
-        let rl = support::vtrace(|c| {
+        let config = support::vtrace(|c| {
             (c.reduction, c.lambda, c.pg_rho_clip) = (Reduction::Sum, 0.0, 1e-300);
             (c.baseline_cost, c.entropy_cost) = (1.0, 0.3);
         });
-        let RlConfig::Vtrace(config) = rl else { panic!("V-trace") };
-        let algorithm = ActorCritic::new(&config, &policy);
+        let algorithm = Vtrace::new(&config, &policy);
         let states = no_grad(|| states(&policy, &unrolls));
         Experience { policy, algorithm, unrolls, states }
     }
 
-    fn carried(&self) -> Carried {
-        Carried::new(&self.policy, ByteSize::STREAM_MEMORY, ENVS).expect("enough memory")
+    fn carried(&self) -> CarryTable {
+        CarryTable::new(&self.policy, ByteSize::STREAM_MEMORY, ENVS).expect("enough memory")
     }
 
     /// The environments' trajectories of unroll `k`, and where they came from.
-    fn batch(&self, k: usize, envs: &[usize]) -> (Batch, Vec<Row>) {
+    fn batch(&self, k: usize, envs: &[usize]) -> (Batch, Vec<TrajectoryKey>) {
         let trajectories: Vec<_> = envs.iter().map(|&env| self.unrolls[k][env].clone()).collect();
-        let row = |t: &Trajectory| Row {
+        let row = |t: &Trajectory| TrajectoryKey {
             stream: t.stream,
             generation: 1,
             sequence: t.sequence,
@@ -105,7 +103,7 @@ impl Experience {
 
     /// The gradient as a learner finds it, summed over updates that change nothing; environment 1
     /// sends nothing in the unrolls `missing`.
-    fn learned(&self, carried: &mut Carried, missing: &[usize]) -> Vec<(String, Tensor)> {
+    fn learned(&self, carried: &mut CarryTable, missing: &[usize]) -> Vec<(String, Tensor)> {
         let all = (0..self.unrolls.len()).map(|k| {
             let envs: &[usize] = if missing.contains(&k) { &[0, 2] } else { &[1, 0, 2] };
             let (batch, rows) = self.batch(k, envs);

@@ -7,11 +7,16 @@ mod fixtures;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
-use engram_learner::batches::batcher::{Content, Row};
+use engram_learner::LearnerError;
+use engram_learner::algorithms::{LearnsFromStreams, RlConfig};
+use engram_learner::batches::batcher::StreamsBatch;
+use engram_learner::batches::selector::TrajectoryKey;
 use engram_learner::config::flags::ByteSize;
 use engram_learner::rpc::stream_positions::Streams;
-use engram_learner::run::learner::{Learner, Recipe};
+use engram_learner::run::learner_spec::LearnerSpec;
+use engram_learner::run::pipeline::{self, Resumed};
 use engram_learner::storage::checkpoint::{Checkpoint, CheckpointError, FORMAT, Store};
 use engram_learner::storage::checkpoint_writer::{Places, Unwritten, Writer};
 use engram_learner::telemetry::episodes::Episodes;
@@ -21,38 +26,61 @@ use engram_policy::Batch;
 use fixtures::{resolved, spec, stream, trajectory};
 use tch::Device;
 
-fn recipe() -> Recipe {
+fn learner_spec() -> LearnerSpec {
     let resolved = resolved(&[]);
-    Recipe {
+    LearnerSpec {
         run_id: fixtures::RUN.into(),
         config: resolved.to_toml(),
-        rl: resolved.section("rl").unwrap(),
         policy: resolved.section("seq").unwrap(),
         seed: Seed::new(1),
         budget: 1_000,
         device: Device::Cpu,
         stream_memory: ByteSize(1 << 20),
+        unroll_length: 4,
+        replay_folder: None,
+        metrics: Metrics::new(),
     }
 }
 
+type Learner = engram_learner::run::learner::Learner<pipeline::Streams>;
+
+fn algorithm() -> Arc<dyn LearnsFromStreams> {
+    match resolved(&[]).section("rl").unwrap() {
+        RlConfig::Streams(config) => config,
+        RlConfig::Replay(_) => panic!("streams"),
+    }
+}
+
+fn begin(learner_spec: LearnerSpec) -> Learner {
+    Learner::new(&*algorithm(), learner_spec, &spec()).unwrap()
+}
+
+fn resume(
+    learner_spec: LearnerSpec,
+    path: &Path,
+    checkpoint: &Checkpoint,
+) -> Result<Learner, LearnerError> {
+    Learner::resume(&*algorithm(), learner_spec, Resumed { path, checkpoint })
+}
+
 /// The `number`-th batch of a fixed list, with so much core state.
-fn batch(number: u64, core_state: usize) -> (Batch, [Row; 2], u64) {
+fn batch(number: u64, core_state: usize) -> (Batch, [TrajectoryKey; 2], u64) {
     let mut pair: Vec<Trajectory> = [0, 1].map(|env_index| trajectory(env_index, number)).into();
     pair.iter_mut().for_each(|t| t.core_state.truncate(core_state));
     let env_steps = pair.iter().map(|t| t.env_steps() as u64).sum();
-    let rows = [0, 1].map(|env_index| Row {
+    let keys = [0, 1].map(|env_index| TrajectoryKey {
         stream: stream(env_index),
         generation: 5,
         sequence: number,
         policy_version: 1,
     });
-    (Batch::from_trajectories(&pair, &spec(), Device::Cpu).unwrap(), rows, env_steps)
+    (Batch::from_trajectories(&pair, &spec(), Device::Cpu).unwrap(), keys, env_steps)
 }
 
 fn learn(learner: &mut Learner, batches: std::ops::Range<u64>) {
     for number in batches {
-        let (batch, rows, env_steps) = batch(number, learner.core_state_width());
-        let content = Content::Streams { batch, rows: rows.into() };
+        let (batch, keys, env_steps) = batch(number, learner.core_state_width());
+        let content = StreamsBatch { batch, keys: keys.into() };
         learner.update(&content, env_steps).unwrap();
         learner.next_weights();
     }
@@ -66,12 +94,12 @@ fn streams() -> Streams {
 }
 
 fn save(learner: &mut Learner) -> Checkpoint {
-    learner.checkpoint(streams(), Episodes::default())
+    learner.checkpoint(streams(), Episodes::default()).0
 }
 
 /// A checkpoint after so many updates.
 fn after(updates: u64) -> Checkpoint {
-    let mut learner = Learner::new(recipe(), spec()).unwrap();
+    let mut learner = begin(learner_spec());
     learn(&mut learner, 0..updates);
     save(&mut learner)
 }
@@ -80,13 +108,13 @@ fn after(updates: u64) -> Checkpoint {
 fn a_resumed_learner_goes_on_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::new(folder.path().into(), 1);
-    let mut uninterrupted = Learner::new(recipe(), spec()).unwrap();
+    let mut uninterrupted = begin(learner_spec());
     learn(&mut uninterrupted, 0..3);
     store.write(&save(&mut uninterrupted)).unwrap();
     learn(&mut uninterrupted, 3..6);
 
     let (path, checkpoint) = store.newest().unwrap().unwrap();
-    let mut resumed = Learner::resume(recipe(), &path, &checkpoint).unwrap();
+    let mut resumed = resume(learner_spec(), &path, &checkpoint).unwrap();
     learn(&mut resumed, 3..6);
     assert_eq!(resumed.counters(), uninterrupted.counters());
     assert_eq!(resumed.counters().env_steps, 48);
@@ -105,10 +133,10 @@ const CARRYING: [&str; 3] = [
        dropout = 0.1"#,
 ];
 
-fn carrying(memory: &str) -> Recipe {
+fn carrying(memory: &str) -> LearnerSpec {
     let resolved = resolved(&[&format!("seq.memory={{ {} }}", memory.replace('\n', " "))]);
     let (config, policy) = (resolved.to_toml(), resolved.section("seq").unwrap());
-    Recipe { config, policy, ..recipe() }
+    LearnerSpec { config, policy, ..learner_spec() }
 }
 
 #[test]
@@ -116,22 +144,22 @@ fn what_streams_carry_goes_on_bit_for_bit_too_and_matters() {
     for memory in CARRYING {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path().into(), 1);
-        let mut uninterrupted = Learner::new(carrying(memory), spec()).unwrap();
+        let mut uninterrupted = begin(carrying(memory));
         learn(&mut uninterrupted, 0..3);
         store.write(&save(&mut uninterrupted)).unwrap();
         learn(&mut uninterrupted, 3..6);
 
         let (path, checkpoint) = store.newest().unwrap().unwrap();
-        let mut resumed = Learner::resume(carrying(memory), &path, &checkpoint).unwrap();
+        let mut resumed = resume(carrying(memory), &path, &checkpoint).unwrap();
         learn(&mut resumed, 3..6);
         assert!(save(&mut resumed) == save(&mut uninterrupted), "{memory}");
-        assert_eq!(resumed.carried().unwrap().restarts, 0);
+        assert_eq!(resumed.pipeline_mut().carry_table().tally().restarts, 0);
 
         let mut forgetful = checkpoint;
         forgetful.state.carried.clear();
-        let mut anew = Learner::resume(carrying(memory), &path, &forgetful).unwrap();
+        let mut anew = resume(carrying(memory), &path, &forgetful).unwrap();
         learn(&mut anew, 3..6);
-        assert_eq!(anew.carried().unwrap().restarts, 2);
+        assert_eq!(anew.pipeline_mut().carry_table().tally().restarts, 2);
         assert_ne!(anew.weights(), uninterrupted.weights(), "{memory}: it made no difference");
     }
 }
@@ -140,13 +168,13 @@ fn what_streams_carry_goes_on_bit_for_bit_too_and_matters() {
 fn what_streams_carry_is_refused_where_it_does_not_fit_or_is_torn() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::new(folder.path().into(), 1);
-    let mut learner = Learner::new(carrying(CARRYING[0]), spec()).unwrap();
+    let mut learner = begin(carrying(CARRYING[0]));
     learn(&mut learner, 0..1);
     let checkpoint = save(&mut learner);
     let path = store.write(&checkpoint).unwrap();
     let mut torn = checkpoint;
     torn.carried = after(1).optimizer;
-    let refused = Learner::resume(carrying(CARRYING[0]), &path, &torn).err().unwrap();
+    let refused = resume(carrying(CARRYING[0]), &path, &torn).err().unwrap();
     assert!(refused.to_string().contains("does not fit this build"), "{refused}");
     fs::write(path.join("streams.safetensors"), b"half").unwrap();
     assert_eq!(store.newest().unwrap(), None, "a torn one");
@@ -164,7 +192,7 @@ fn everything_in_a_checkpoint_is_read_back_generators_too() {
     assert!(!path.join("streams.safetensors").exists(), "an LSTM carries nothing");
     assert!(path.ends_with("000000000008"), "{}", path.display());
     assert_eq!(store.newest().unwrap(), Some((path.clone(), checkpoint.clone())));
-    Learner::resume(recipe(), &path, &checkpoint).unwrap();
+    resume(learner_spec(), &path, &checkpoint).unwrap();
 }
 
 #[test]
@@ -240,9 +268,11 @@ fn another_experiment_is_refused_with_both_values_and_a_longer_one_is_not() {
 
 #[test]
 fn weights_of_another_network_are_refused() {
-    let other =
-        Recipe { policy: resolved(&["seq.memory.hidden=9"]).section("seq").unwrap(), ..recipe() };
-    let refused = Learner::resume(other, Path::new("here"), &after(1)).unwrap_err();
+    let other = LearnerSpec {
+        policy: resolved(&["seq.memory.hidden=9"]).section("seq").unwrap(),
+        ..learner_spec()
+    };
+    let refused = resume(other, Path::new("here"), &after(1)).unwrap_err();
     assert!(refused.to_string().contains("does not fit this build"), "{refused}");
 }
 

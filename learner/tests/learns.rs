@@ -2,8 +2,8 @@
 
 mod support;
 
-use engram_learner::algorithms::Algorithm;
-use engram_mdp::{Ending, Seed};
+use engram_learner::algorithms::LearnsFromStreams;
+use engram_mdp::Ending;
 use engram_policy::{Batch, MemoryConfig};
 use support::{Actor, Task};
 use tch::Kind;
@@ -27,8 +27,8 @@ impl Training {
         let network = support::network(16, self.memory.clone());
         let policy = support::policy(Kind::Float, &network, self.task, 1);
         let mut actor = Actor::new(self.task, 32, self.unroll_length, &policy, 1);
-        let rl = support::vtrace(|c| c.learning_rate = self.learning_rate);
-        let mut algorithm = Algorithm::new(&rl, &policy, Seed::new(1));
+        let config = support::vtrace(|c| c.learning_rate = self.learning_rate);
+        let mut algorithm = config.start(&policy);
         for update in 0..self.updates {
             if update + 20 == self.updates {
                 actor.answers = (0, 0);

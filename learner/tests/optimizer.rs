@@ -1,6 +1,7 @@
 //! The optimizers against PyTorch's rules, transcribed in `optimizer_golden.py`.
 
-use engram_learner::algorithms::optimizer::{Optimizer, StateError, clip_factor, global_norm};
+use engram_learner::algorithms::optimizer::{Optimizer, clip_factor, global_norm};
+use engram_learner::algorithms::state_dict::StateError;
 use engram_learner::config::{OptimizerConfig, Schedule};
 use tch::{Device, Kind, Tensor, no_grad};
 

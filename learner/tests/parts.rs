@@ -8,15 +8,20 @@ mod fixtures;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use engram_learner::LearnerError;
-use engram_learner::batches::batcher::{Content, Row};
+use engram_learner::algorithms::{LearnsFromStreams, RlConfig};
+use engram_learner::batches::batcher::StreamsBatch;
+use engram_learner::batches::selector::TrajectoryKey;
 use engram_learner::config::flags::ByteSize;
 use engram_learner::rpc::stream_positions::Streams;
-use engram_learner::run::learner::{Learner, Recipe};
+use engram_learner::run::learner_spec::LearnerSpec;
+use engram_learner::run::pipeline::{self, Resumed};
 use engram_learner::storage::checkpoint::Store;
 use engram_learner::storage::warm_start::{Origin, TransferError};
 use engram_learner::telemetry::episodes::Episodes;
+use engram_learner::telemetry::metrics::Metrics;
 use engram_mdp::{Seed, Trajectory};
 use engram_policy::{Batch, Loaded};
 use fixtures::{resolved, spec, stream, trajectory};
@@ -26,38 +31,50 @@ use tch::Device;
 const TORSO: &str = "seq.torso={ name = \"mlp\", hidden = [5], activation = \"tanh\" }";
 
 /// A torso with weights, and changes beside it.
-fn recipe(seed: u64, changes: &[&str]) -> Recipe {
+fn learner_spec(seed: u64, changes: &[&str]) -> LearnerSpec {
     let resolved = resolved(&[&[TORSO], changes].concat());
-    Recipe {
+    LearnerSpec {
         run_id: fixtures::RUN.into(),
         config: resolved.to_toml(),
-        rl: resolved.section("rl").unwrap(),
         policy: resolved.section("seq").unwrap(),
         seed: Seed::new(seed),
         budget: 1_000,
         device: Device::Cpu,
         stream_memory: ByteSize::STREAM_MEMORY,
+        unroll_length: 4,
+        replay_folder: None,
+        metrics: Metrics::new(),
+    }
+}
+
+type Learner = engram_learner::run::learner::Learner<pipeline::Streams>;
+
+/// The algorithm, with changes.
+fn algorithm(changes: &[&str]) -> Arc<dyn LearnsFromStreams> {
+    match resolved(changes).section("rl").unwrap() {
+        RlConfig::Streams(config) => config,
+        RlConfig::Replay(_) => panic!("streams"),
     }
 }
 
 fn learner(seed: u64, changes: &[&str]) -> Learner {
-    Learner::new(recipe(seed, changes), spec()).unwrap()
+    Learner::new(&*algorithm(changes), learner_spec(seed, changes), &spec()).unwrap()
 }
 
 fn refusal(changes: &[&str]) -> LearnerError {
-    Learner::new(recipe(1, changes), spec()).err().unwrap()
+    Learner::new(&*algorithm(changes), learner_spec(1, changes), &spec()).err().unwrap()
 }
 
 fn learn(learner: &mut Learner, sequence: u64) {
     let pair: Vec<Trajectory> = [0, 1].map(|env_index| trajectory(env_index, sequence)).into();
     let batch = Batch::from_trajectories(&pair, &spec(), Device::Cpu).unwrap();
-    let rows = [0, 1].map(|env_index| Row {
+    let keys = [0, 1].map(|env_index| TrajectoryKey {
         stream: stream(env_index),
         generation: 1,
         sequence,
         policy_version: 1,
     });
-    let content = Content::Streams { batch, rows: rows.into() };
+    let content = StreamsBatch { batch, keys: keys.into() };
     learner.update(&content, 8).unwrap();
 }
 
@@ -92,12 +109,13 @@ fn frozen_parts_stay_as_they_are_also_after_a_checkpoint() {
         let mut after = learner(1, &[freeze]);
         learn(&mut after, 0);
         assert_eq!(compare(&before, &after), (owned(learning), owned(frozen)));
-        let checkpoint = after.checkpoint(Streams::default(), Episodes::default());
+        let (checkpoint, _) = after.checkpoint(Streams::default(), Episodes::default());
         let remembered = SafeTensors::deserialize(&checkpoint.optimizer).unwrap();
         let names = remembered.names();
         assert!(names.iter().all(|name| !name.contains(frozen[0])), "{names:?}");
-        let mut resumed =
-            Learner::resume(recipe(1, &[freeze]), Path::new("here"), &checkpoint).unwrap();
+        let here = Resumed { path: Path::new("here"), checkpoint: &checkpoint };
+        let (algorithm, learner_spec) = (algorithm(&[freeze]), learner_spec(1, &[freeze]));
+        let mut resumed = Learner::resume(&*algorithm, learner_spec, here).unwrap();
         learn(&mut resumed, 1);
         learn(&mut after, 1);
         assert_eq!(weights(&resumed), weights(&after));
@@ -137,7 +155,7 @@ fn a_run_a_checkpoint_and_a_file_give_the_same_parts() {
     let run = folder.path().join("other");
     // Another memory, whose weights would not fit.
     let mut other = learner(2, &["seq.memory.hidden=16", "seq.memory.layers=1"]);
-    let checkpoint = other.checkpoint(Streams::default(), Episodes::default());
+    let (checkpoint, _) = other.checkpoint(Streams::default(), Episodes::default());
     let path = Store::new(run.join("checkpoints"), 1).write(&checkpoint).unwrap();
     let torso = [String::from("torso")];
     for from in [&run, &path, &path.join("weights.safetensors")] {

@@ -13,10 +13,8 @@ mod model;
 #[path = "replay/run.rs"]
 mod run;
 
-use engram_learner::replay::{
-    EpisodeId, InitialState, Piece, Priority, Replay, ReplayConfig, ReplayError, Sample, Sampling,
-    Sequences, Storage, World,
-};
+use engram_learner::config::replay::{InitialState, ReplayConfig, Sampling, Sequences, Storage};
+use engram_learner::replay::{EpisodeId, Piece, Priority, Replay, ReplayError, Sample, World};
 use engram_mdp::Seed;
 use model::{Stream, config, world};
 use proptest::prelude::*;
@@ -68,8 +66,14 @@ fn every_start_is_as_likely_as_any_other() {
     for (initial_state, sampling) in [
         (InitialState::Zero, Sampling::Uniform),
         (InitialState::Stored, Sampling::Uniform),
-        (InitialState::Zero, Sampling::Prioritized { exponent: 0.0, importance: 1.0 }),
-        (InitialState::Zero, Sampling::Prioritized { exponent: 0.7, importance: 1.0 }),
+        (
+            InitialState::Zero,
+            Sampling::Prioritized { exponent: 0.0, importance: 1.0, largest_share: 0.9 },
+        ),
+        (
+            InitialState::Zero,
+            Sampling::Prioritized { exponent: 0.7, importance: 1.0, largest_share: 0.9 },
+        ),
     ] {
         let sequences = Sequences::Chunks { length: 4, burn_in: 1 };
         let config = ReplayConfig { sequences, initial_state, sampling, ..config() };
@@ -91,7 +95,7 @@ fn draws_are_proportional_to_priorities_and_weights_undo_that() {
 }
 
 fn draws_are_proportional(initial_state: InitialState) {
-    let sampling = Sampling::Prioritized { exponent: 0.5, importance: 1.0 };
+    let sampling = Sampling::Prioritized { exponent: 0.5, importance: 1.0, largest_share: 0.9 };
     let sequences = Sequences::Chunks { length: 4, burn_in: 0 };
     let config = ReplayConfig { sequences, sampling, initial_state, ..config() };
     let mut run = Run::new(config, world(false), (3, 20), Seed::new(3));
@@ -140,7 +144,7 @@ fn draws_are_proportional(initial_state: InitialState) {
 
 #[test]
 fn a_new_episode_has_the_largest_priority_so_far() {
-    let sampling = Sampling::Prioritized { exponent: 1.0, importance: 0.0 };
+    let sampling = Sampling::Prioritized { exponent: 1.0, importance: 0.0, largest_share: 0.9 };
     let mut run =
         Run::new(ReplayConfig { sampling, ..config() }, world(false), (3, 9), Seed::new(1));
     run.fill(4);

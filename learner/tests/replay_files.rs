@@ -15,7 +15,8 @@ mod run;
 
 use std::path::Path;
 
-use engram_learner::replay::{Replay, ReplayConfig, Saved, Storage, prune};
+use engram_learner::config::replay::{ReplayConfig, Storage};
+use engram_learner::replay::{Replay, Saved, prune};
 use engram_mdp::Seed;
 use model::{Stream, config, world};
 use run::Run;

@@ -4,13 +4,13 @@
 
 mod support;
 
-use engram_learner::algorithms::{Algorithm, Replayed, SacDiscrete};
-use engram_learner::config::RlConfig;
+use engram_learner::algorithms::{LearnsFromReplay, ReplayBatch, SacDiscrete, SacDiscreteConfig};
+use engram_learner::config::OffPolicyConfig;
 use engram_learner::replay::{Replay, Sample, World};
 use engram_learner::rpc::queue::Arrival;
 use engram_mdp::{Ending, Generator, Seed};
 use engram_policy::{Batch, MemoryConfig, Policy};
-use support::{Actor, DQN, SAC_DISCRETE, Task, network, network_of, rl};
+use support::{Actor, DQN, SAC_DISCRETE, Task, from_replay, network, network_of};
 use tch::{Device, Kind, Tensor};
 
 const TASK: Task = Task { choices: 2, question: 3, ending: Ending::Terminated };
@@ -32,31 +32,31 @@ fn shared(freeze_critic: bool, freeze_encoder: bool) -> String {
 }
 
 /// What random play has left.
-struct Memory {
+struct Kept {
     replay: Replay,
     generator: Generator,
     burn_in: usize,
 }
 
-impl Memory {
-    fn of(rl: &RlConfig, task: Task, unrolls: usize) -> Self {
+impl Kept {
+    fn of(rl: &dyn LearnsFromReplay, task: Task, unrolls: usize) -> Self {
         tch::set_num_threads(1);
         let random = support::policy(Kind::Float, &network(4, MemoryConfig::None {}), task, 9);
         let mut actor = Actor::new(task, 16, 8, &random, 1);
-        let config = rl.off_policy().unwrap().replay;
+        let config = rl.shared().replay;
         let burn_in = config.burn_in();
         let world = World { spec: task.spec(), state_width: 0 };
         let mut replay = Replay::new(config, world, None).unwrap();
         for trajectory in (0..unrolls).flat_map(|_| actor.unroll(&random)) {
             replay.insert(&Arrival { trajectory, generation: 1 }).unwrap();
         }
-        Memory { replay, generator: Seed::new(2).generator(), burn_in }
+        Kept { replay, generator: Seed::new(2).generator(), burn_in }
     }
 
-    fn draw(&mut self, sequences: usize) -> (Replayed, Sample) {
+    fn draw(&mut self, sequences: usize) -> (ReplayBatch, Sample) {
         let sample = self.replay.sample(sequences, &mut self.generator).unwrap();
         let batch = Batch::from_trajectories(&sample.rows, &TASK.spec(), Device::Cpu).unwrap();
-        (Replayed::new(batch, &sample, self.burn_in), sample)
+        (ReplayBatch::new(batch, &sample, self.burn_in), sample)
     }
 }
 
@@ -77,13 +77,13 @@ fn success(policy: &Policy, task: Task) -> f64 {
     right as f64 / task.choices as f64
 }
 
-fn learns(rl: &RlConfig, task: Task, updates: usize) {
+fn learns(rl: &dyn LearnsFromReplay, task: Task, updates: usize) {
     let policy = network_of(Kind::Float, rl, &network(16, gru()), task);
-    let mut algorithm = Algorithm::new(rl, &policy, Seed::new(3));
-    let mut memory = Memory::of(rl, task, 40);
+    let mut algorithm = rl.start(&policy, Seed::new(3));
+    let mut kept = Kept::of(rl, task, 40);
     for update in 0..updates {
-        let (replayed, _) = memory.draw(32);
-        let _ = algorithm.update_from_replay(&policy, &replayed).unwrap();
+        let (replayed, _) = kept.draw(32);
+        let _ = algorithm.update(&policy, &replayed).unwrap();
         if update % 20 == 19 && success(&policy, task) == 1.0 && update >= updates / 2 {
             return;
         }
@@ -95,7 +95,7 @@ const FAST: &str = "learning_rate = 0.01\ntarget = { name = \"polyak\", tau = 0.
 
 #[test]
 fn q_learning_remembers_a_cue() {
-    learns(&rl(DQN, FAST), TASK, 300);
+    learns(&*from_replay(DQN, FAST), TASK, 300);
 }
 
 #[test]
@@ -104,37 +104,37 @@ fn the_distribution_of_returns_is_learned_too() {
                        least = -0.5, greatest = 1.5 }";
     // Where most decisions have nothing to tell apart, cross-entropies take their time.
     let fast = FAST.replace("0.01", "0.02");
-    learns(&rl(DQN, &format!("{fast}\n{categorical}")), TASK, 1200);
+    learns(&*from_replay(DQN, &format!("{fast}\n{categorical}")), TASK, 1200);
 }
 
 #[test]
 fn quantiles_of_returns_are_learned_too() {
     let quantiles = "error = { name = \"huber\", threshold = 1.0 }\n[objective]\n\
                      returns = { name = \"quantiles\", quantiles = 8 }";
-    learns(&rl(DQN, &format!("{FAST}\n{quantiles}")), TASK, 400);
+    learns(&*from_replay(DQN, &format!("{FAST}\n{quantiles}")), TASK, 400);
 }
 
 #[test]
 fn soft_actor_critic_remembers_a_cue_with_either_encoder() {
-    learns(&rl(SAC_DISCRETE, FAST), TASK, 300);
-    learns(&rl(SAC_DISCRETE, &format!("{FAST}\n{SEPARATE}")), TASK, 300);
+    learns(&*from_replay(SAC_DISCRETE, FAST), TASK, 300);
+    learns(&*from_replay(SAC_DISCRETE, &format!("{FAST}\n{SEPARATE}")), TASK, 300);
 }
 
 #[test]
 fn chunks_from_stored_weights_burn_in_and_pack_without_harm() {
     let chunks = "sequences = { name = \"chunks\", length = 3, burn_in = 2 }";
-    learns(&rl(DQN, &format!("{FAST}\n[replay]\n{chunks}")), TASK, 400);
-    learns(&rl(DQN, &format!("{FAST}\n[replay]\npacked = true")), TASK, 300);
+    learns(&*from_replay(DQN, &format!("{FAST}\n[replay]\n{chunks}")), TASK, 400);
+    learns(&*from_replay(DQN, &format!("{FAST}\n[replay]\npacked = true")), TASK, 300);
 }
 
 #[test]
 fn nothing_is_learned_from_a_burn_in() {
     let chunks = "[replay]\nsequences = { name = \"chunks\", length = 2, burn_in = 2 }";
-    let rl = rl(DQN, chunks);
-    let policy = network_of(Kind::Float, &rl, &network(8, gru()), TASK);
-    let mut algorithm = Algorithm::new(&rl, &policy, Seed::new(3));
-    let (replayed, sample) = Memory::of(&rl, TASK, 10).draw(8);
-    let (_, errors) = algorithm.update_from_replay(&policy, &replayed).unwrap();
+    let rl = from_replay(DQN, chunks);
+    let policy = network_of(Kind::Float, &*rl, &network(8, gru()), TASK);
+    let mut algorithm = rl.start(&policy, Seed::new(3));
+    let (replayed, sample) = Kept::of(&*rl, TASK, 10).draw(8);
+    let (_, errors) = algorithm.update(&policy, &replayed).unwrap();
     assert_eq!(errors.size(), [4, sample.rows.len() as i64]);
     let errors = Vec::<f32>::try_from(errors.contiguous().view(-1)).unwrap();
     for (error, weight) in errors.iter().zip(sample.weights()) {
@@ -144,11 +144,10 @@ fn nothing_is_learned_from_a_burn_in() {
 
 /// The parts of a network that the loss of an actor moves.
 fn moved_by_actor(settings: &str) -> Vec<&'static str> {
-    let rl = rl(SAC_DISCRETE, settings);
-    let policy = network_of(Kind::Double, &rl, &network(8, gru()), TASK);
-    let RlConfig::SacDiscrete(config) = &rl else { panic!("SAC") };
-    let algorithm = SacDiscrete::new(config, &policy, Seed::new(3));
-    let (replayed, _) = Memory::of(&rl, TASK, 10).draw(8);
+    let config: OffPolicyConfig<SacDiscreteConfig> = support::settings(SAC_DISCRETE, settings);
+    let policy = network_of(Kind::Double, &config, &network(8, gru()), TASK);
+    let algorithm = SacDiscrete::new(&config, &policy, Seed::new(3));
+    let (replayed, _) = Kept::of(&config, TASK, 10).draw(8);
     let loss = algorithm.shared_losses(&policy, &replayed).actor.loss;
     let weights = policy.trainable();
     let inputs: Vec<&Tensor> = weights.iter().map(|(_, weight)| weight).collect();
@@ -173,7 +172,7 @@ fn freezing_says_which_weights_the_actors_loss_moves() {
 
 #[test]
 fn an_encoder_frozen_for_the_actor_alone_is_refused() {
-    let error = rl(SAC_DISCRETE, &shared(false, true)).validate().unwrap_err().to_string();
+    let error = from_replay(SAC_DISCRETE, &shared(false, true)).validate().unwrap_err().to_string();
     assert!(error.contains("rl.objective.encoder.freeze_encoder_in_actor_loss"), "{error}");
 }
 
@@ -185,23 +184,23 @@ fn what_is_remembered_goes_on_bit_for_bit() {
             .into_iter()
             .chain([(SAC_DISCRETE, separate.as_str())])
     {
-        let rl = rl(text, settings);
-        let policy = network_of(Kind::Float, &rl, &network(8, gru()), TASK);
-        let mut algorithm = Algorithm::new(&rl, &policy, Seed::new(3));
-        let mut memory = Memory::of(&rl, TASK, 10);
-        let batches: Vec<Replayed> = (0..4).map(|_| memory.draw(8).0).collect();
+        let rl = from_replay(text, settings);
+        let policy = network_of(Kind::Float, &*rl, &network(8, gru()), TASK);
+        let mut algorithm = rl.start(&policy, Seed::new(3));
+        let mut kept = Kept::of(&*rl, TASK, 10);
+        let batches: Vec<ReplayBatch> = (0..4).map(|_| kept.draw(8).0).collect();
         for replayed in &batches[..2] {
-            let _ = algorithm.update_from_replay(&policy, replayed).unwrap();
+            let _ = algorithm.update(&policy, replayed).unwrap();
         }
         let (state, bytes) = (algorithm.state(), policy.save(1));
 
-        let mut other_policy = network_of(Kind::Float, &rl, &network(8, gru()), TASK);
-        let mut other = Algorithm::new(&rl, &other_policy, Seed::new(77));
+        let mut other_policy = network_of(Kind::Float, &*rl, &network(8, gru()), TASK);
+        let mut other = rl.start(&other_policy, Seed::new(77));
         other_policy.load(&bytes).unwrap();
         other.load_state(&state).unwrap();
         for replayed in &batches[2..] {
-            let (stats, errors) = algorithm.update_from_replay(&policy, replayed).unwrap();
-            let (again, same) = other.update_from_replay(&other_policy, replayed).unwrap();
+            let (stats, errors) = algorithm.update(&policy, replayed).unwrap();
+            let (again, same) = other.update(&other_policy, replayed).unwrap();
             assert_eq!((stats.numbers, errors), (again.numbers, same), "{settings}");
         }
         assert_eq!(numbers(&policy), numbers(&other_policy), "{settings}");
@@ -213,15 +212,15 @@ fn what_is_remembered_goes_on_bit_for_bit() {
 #[test]
 fn an_update_that_is_not_finite_leaves_everything_as_it_was() {
     for (text, settings) in [(DQN, ""), (SAC_DISCRETE, ""), (SAC_DISCRETE, SEPARATE)] {
-        let rl = rl(text, settings);
-        let policy = network_of(Kind::Float, &rl, &network(8, gru()), TASK);
-        let mut algorithm = Algorithm::new(&rl, &policy, Seed::new(3));
-        let (_, mut sample) = Memory::of(&rl, TASK, 10).draw(8);
+        let rl = from_replay(text, settings);
+        let policy = network_of(Kind::Float, &*rl, &network(8, gru()), TASK);
+        let mut algorithm = rl.start(&policy, Seed::new(3));
+        let (_, mut sample) = Kept::of(&*rl, TASK, 10).draw(8);
         let (before, state) = (numbers(&policy), algorithm.state());
         sample.rows[0].frames.previous_rewards[1] = f32::INFINITY;
         let batch = Batch::from_trajectories(&sample.rows, &TASK.spec(), Device::Cpu).unwrap();
-        let spoiled = Replayed::new(batch, &sample, 0);
-        let error = algorithm.update_from_replay(&policy, &spoiled).unwrap_err();
+        let spoiled = ReplayBatch::new(batch, &sample, 0);
+        let error = algorithm.update(&policy, &spoiled).unwrap_err();
         assert!(error.to_string().contains("skipped"), "{error}");
         assert_eq!(numbers(&policy), before, "{settings}");
         for ((name, was), (_, is)) in state.iter().zip(algorithm.state()) {

@@ -377,9 +377,9 @@ async fn a_run_begins_with_another_runs_weights_once_and_a_wrong_path_is_named()
 
 const OFF_POLICY: [&str; 5] = [
     "rl.batch_size=2",
-    "rl.limiter.updates_per_env_step=0.5",
-    "rl.limiter.learning_starts={episodes=1}",
-    "rl.limiter.slack_env_steps=100",
+    "rl.rate_limiter.updates_per_env_step=0.5",
+    "rl.rate_limiter.learning_starts={episodes=1}",
+    "rl.rate_limiter.slack_env_steps=100",
     "rl.replay.max_env_steps=1000",
 ];
 
@@ -447,9 +447,9 @@ async fn what_a_replay_cannot_do_is_said_before_anything_starts() {
         run.learner.await.unwrap().unwrap_err().to_string()
     };
     let small = refused("rl.replay.max_env_steps=1").await;
-    assert!(small.contains("batch of 2 sequences takes 2"), "{small}");
-    let slack = refused("rl.limiter.slack_env_steps=5").await;
-    assert!(slack.contains("limiter.slack_env_steps") && slack.contains("6"), "{slack}");
+    assert!(small.contains("a batch of 2 sequences has 2"), "{small}");
+    let slack = refused("rl.rate_limiter.slack_env_steps=5").await;
+    assert!(slack.contains("rate_limiter.slack_env_steps") && slack.contains("6"), "{slack}");
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ pub(super) fn run(
         experiment.resolved.parts().seq,
         experiment.run.envs_per_actor,
         experiment.run.unroll_length,
-        experiment.rl.batch_size(),
+        experiment.rl.algorithm().batch_size(),
         std::thread::available_parallelism()?
     );
     let combinations: Vec<(Transport, u32)> =

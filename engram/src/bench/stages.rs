@@ -5,9 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use engram_envs::VectorEnv;
-use engram_learner::algorithms::Algorithm;
+use engram_learner::RlConfig;
 use engram_mdp::{
     ActionSpec, Actions, Decision, Frames, Generator, Seed, StreamId, Trajectory, TrajectoryBuilder,
 };
@@ -87,12 +87,15 @@ pub(crate) fn forward(experiment: &Experiment, rows: u32, seconds: f64) -> Resul
 
 /// Updates on a batch that was stored beforehand.
 pub(crate) fn updating(experiment: &Experiment, seconds: f64) -> Result<Cost> {
-    let batch_size = experiment.rl.batch_size();
+    let batch_size = experiment.rl.algorithm().batch_size();
     let mut rollout = Rollout::new(experiment, u32::try_from(batch_size)?)?;
     let trajectories = rollout.trajectories(experiment.run.unroll_length);
     let env_steps = trajectories.iter().map(|t| t.env_steps() as u64).sum::<u64>();
     let batch = Batch::from_trajectories(&trajectories, rollout.policy.spec(), Device::Cpu)?;
-    let mut algorithm = Algorithm::new(&experiment.rl, &rollout.policy, Seed::new(1));
+    let RlConfig::Streams(config) = &experiment.rl else {
+        bail!("rl.algorithm learns from a replay: `engram bench offpolicy` measures that")
+    };
+    let mut algorithm = config.start(&rollout.policy);
     let (mut carry, mut failed) = (Some(rollout.policy.initial_carry(batch.batch())), None);
     let cost = measure(seconds, || {
         // After an update that failed there is none, and no number that counts.

@@ -44,7 +44,7 @@ pub(super) fn run(
         parts.seq,
         parts.rl,
         experiment.run.unroll_length,
-        experiment.rl.batch_size(),
+        experiment.rl.algorithm().batch_size(),
         experiment.run.actors,
         experiment.run.envs_per_actor
     );

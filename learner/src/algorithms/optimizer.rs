@@ -5,8 +5,8 @@
 //! not of numbers. Rules and their ε are PyTorch's, so its settings carry over.
 
 use tch::{Device, Kind, Tensor, no_grad};
-use thiserror::Error;
 
+use super::state_dict::{StateDict, StateError, find};
 use crate::config::OptimizerConfig;
 
 /// A rule that turns gradients into steps, and what it remembers of earlier ones.
@@ -14,27 +14,6 @@ use crate::config::OptimizerConfig;
 pub struct Optimizer {
     layout: Layout,
     rule: Rule,
-}
-
-/// Why a checkpoint's state does not fit this optimizer.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum StateError {
-    /// A tensor is missing.
-    #[error("the optimizer's state lacks `{name}`; it was saved by another optimizer or policy")]
-    Missing {
-        /// Its name.
-        name: String,
-    },
-    /// A tensor has another shape.
-    #[error("the optimizer's state `{name}` has shape {found:?}; this policy needs {expected:?}")]
-    Shape {
-        /// Its name.
-        name: String,
-        /// The shape it has.
-        found: Vec<i64>,
-        /// The shape it should have.
-        expected: Vec<i64>,
-    },
 }
 
 /// Where each weight lies in the one vector.
@@ -128,7 +107,7 @@ impl Optimizer {
     }
 
     /// Everything it remembers, by names that join a moment to a weight: `square.policy.bias`.
-    pub fn state(&self) -> Vec<(String, Tensor)> {
+    pub fn state(&self) -> StateDict {
         let mut state: Vec<_> = self
             .rule
             .moments()
@@ -246,23 +225,4 @@ impl Layout {
             .map(|((name, shape), part)| (format!("{moment}.{name}"), part.view(shape.as_slice())))
             .collect()
     }
-}
-
-/// The tensor `name` of `state`, of shape `expected`.
-pub(crate) fn find<'a>(
-    state: &'a [(String, Tensor)],
-    name: &str,
-    expected: &[i64],
-) -> Result<&'a Tensor, StateError> {
-    let Some((_, stored)) = state.iter().find(|(found, _)| found == name) else {
-        return Err(StateError::Missing { name: name.into() });
-    };
-    if stored.size() != expected {
-        return Err(StateError::Shape {
-            name: name.into(),
-            found: stored.size(),
-            expected: expected.to_vec(),
-        });
-    }
-    Ok(stored)
 }

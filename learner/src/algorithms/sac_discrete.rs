@@ -17,22 +17,28 @@
 //! | `freeze_critic` | yes | no | through the actor alone |
 //! | both | yes | no | no |
 
+mod config;
+
+mod temperature;
+
 use std::time::Instant;
 
 use engram_mdp::Seed;
+use engram_policy::exploration::Choice;
 use engram_policy::{Distribution, Outputs, Policy, Returns};
-use tch::{Kind, Tensor, no_grad};
+use tch::{Tensor, no_grad};
 
-use super::replayed::Replayed;
-use super::saved::{below, copies, restore, under};
-use super::{NonFinite, Phases, UpdateStats, to_host};
-use crate::algorithms::optimizer::{Optimizer, StateError, clip_factor, find, global_norm};
-use crate::algorithms::target_network::update_target;
-use crate::config::{Encoder, OffPolicyConfig, OptimizerConfig, SacDiscreteConfig, Temperature};
+pub use self::config::{Encoder, SacDiscreteConfig, Temperature};
+use self::temperature::Alpha;
+use super::optimizer::{Optimizer, clip_factor, global_norm};
+use super::replay_batch::ReplayBatch;
+use super::state_dict::{StateDict, StateError, below, copies, find, restore, under};
+use super::target_network::update_target;
+use super::{Algorithm, NonFinite, Objective, Phases, ReplayAlgorithm, UpdateStats, to_host};
+use crate::config::{ErrorLoss, OffPolicyConfig, OutOfRange};
 use crate::losses::masked_mean;
 use crate::losses::sac_discrete::{
     ActionProbabilities, ActorLoss, CriticLoss, actor_loss, critic_loss, soft_targets,
-    target_entropy, temperature_loss,
 };
 
 /// Below this name lie the critics' heads.
@@ -62,12 +68,6 @@ enum Networks {
     },
 }
 
-/// α.
-enum Alpha {
-    Fixed(f64),
-    Tuned { log: Tensor, optimizer: Optimizer, target_entropy: f64, learning_rate: f64 },
-}
-
 /// Both losses on one batch.
 #[derive(Debug)]
 pub struct Losses {
@@ -85,6 +85,9 @@ struct Step {
 }
 
 impl SacDiscrete {
+    /// Names of what an update reports, means over decisions: both losses, the policy's entropy
+    /// in nats, α, the value of the action taken, by how much it was wrong, and the gradients'
+    /// lengths before they were clipped.
     const SHARED: &'static [&'static str] = &[
         "critic_loss",
         "actor_loss",
@@ -129,57 +132,21 @@ impl SacDiscrete {
         SacDiscrete { settings, objective, networks, temperature, updates: 0 }
     }
 
-    /// The names of what an update reports, means over decisions: both losses, the policy's
-    /// entropy in nats, α, the value of the action taken, by how much it was wrong, and gradients'
-    /// lengths before they were clipped.
-    pub fn columns(&self) -> &'static [&'static str] {
-        match self.networks {
-            Networks::Shared { .. } => Self::SHARED,
-            Networks::Separate { .. } => Self::SEPARATE,
-        }
-    }
-
-    /// One step of gradient descent for each optimizer, or none at all if a number is not finite.
-    /// Returns the TD errors `[T, B]` of whole rows, too.
-    pub fn update(
-        &mut self,
-        policy: &Policy,
-        replayed: &Replayed,
-    ) -> Result<(UpdateStats, Tensor), NonFinite> {
-        let (losses, mut norms, phases) = match self.networks {
-            Networks::Shared { .. } => self.update_shared(policy, replayed)?,
-            Networks::Separate { .. } => self.update_separate(policy, replayed)?,
-        };
-        let alpha = self.temperature.value();
-        self.temperature.update(&losses.actor.entropy);
-        self.updates += 1;
-        self.follow(policy);
-        let CriticLoss { loss, td_errors, mean_value } = &losses.critic;
-        let error = masked_mean(&td_errors.abs(), replayed.mask(), None);
-        let mut numbers =
-            to_host([loss, &losses.actor.loss, &losses.actor.entropy, mean_value, &error]).to_vec();
-        numbers.insert(3, alpha);
-        numbers.append(&mut norms);
-        let numbers = self.columns().iter().copied().zip(numbers).collect();
-        let td_errors = replayed.of_whole_rows(td_errors);
-        Ok((UpdateStats { numbers, phases }, td_errors))
-    }
-
     /// Both losses where actor and critics share a memory, with the gradients that the
     /// configuration lets through.
-    pub fn shared_losses(&self, policy: &Policy, replayed: &Replayed) -> Losses {
+    pub fn shared_losses(&self, policy: &Policy, batch: &ReplayBatch) -> Losses {
         let (Networks::Shared { target, .. }, Encoder::Shared { .. }) =
             (&self.networks, self.objective.encoder)
         else {
             panic!("actor and critics do not share a memory")
         };
-        let y = replayed.remember(policy);
+        let y = batch.remember(policy);
         let critics = expected(policy, &y);
         let targets = no_grad(|| expected(target, &y));
         let (for_actor, judges) = self.seen_by_actor(&y, &critics);
         let policy = probabilities(&policy.distribution(&for_actor));
-        let critic = self.critic_loss(&critics, &targets, &policy, replayed, 0.5);
-        let actor = self.actor_loss(&policy, &judges, replayed);
+        let critic = self.critic_loss(&critics, &targets, &policy, batch, 0.5);
+        let actor = self.actor_loss(&policy, &judges, batch);
         Losses { critic, actor }
     }
 
@@ -198,9 +165,9 @@ impl SacDiscrete {
         (y, judges)
     }
 
-    fn update_shared(&mut self, policy: &Policy, replayed: &Replayed) -> Result<Done, NonFinite> {
+    fn update_shared(&mut self, policy: &Policy, batch: &ReplayBatch) -> Result<Done, NonFinite> {
         let started = Instant::now();
-        let losses = self.shared_losses(policy, replayed);
+        let losses = self.shared_losses(policy, batch);
         let forward_ended = Instant::now();
         let Networks::Shared { optimizer, .. } = &mut self.networks else { unreachable!() };
         let total = &losses.critic.loss + &losses.actor.loss;
@@ -208,7 +175,7 @@ impl SacDiscrete {
         let backward_ended = Instant::now();
         let norm = step.norm;
         let settings = &self.settings;
-        step.take(optimizer, settings.max_grad_norm, settings.learning_rate);
+        step.take(optimizer, settings.longest_gradient(), settings.learning_rate);
         let phases = Phases {
             forward: forward_ended - started,
             backward: backward_ended - forward_ended,
@@ -217,25 +184,25 @@ impl SacDiscrete {
         Ok((losses, vec![norm], phases))
     }
 
-    fn update_separate(&mut self, policy: &Policy, replayed: &Replayed) -> Result<Done, NonFinite> {
+    fn update_separate(&mut self, policy: &Policy, batch: &ReplayBatch) -> Result<Done, NonFinite> {
         let started = Instant::now();
         let Networks::Separate { critic, target, .. } = &self.networks else { unreachable!() };
-        let policy_says = probabilities(&policy.distribution(&replayed.remember(policy)));
-        let critics = expected(critic, &replayed.remember(critic));
-        let targets = no_grad(|| expected(target, &replayed.remember(target)));
-        let critic_loss = self.critic_loss(&critics, &targets, &policy_says, replayed, 1.0);
+        let policy_says = probabilities(&policy.distribution(&batch.remember(policy)));
+        let critics = expected(critic, &batch.remember(critic));
+        let targets = no_grad(|| expected(target, &batch.remember(target)));
+        let critic_loss = self.critic_loss(&critics, &targets, &policy_says, batch, 1.0);
         let forward_ended = Instant::now();
 
         let Networks::Separate { critic, critics, .. } = &mut self.networks else { unreachable!() };
-        let (most, rate) = (self.settings.max_grad_norm, self.settings.learning_rate);
+        let (most, rate) = (self.settings.longest_gradient(), self.settings.learning_rate);
         let step = Step::of(critics, &critic_loss.loss, critic)?;
         let critic_norm = step.norm;
         // What the actor is to be judged by is known only after the critics' step; should its own
         // numbers not be finite, theirs is taken back.
         let (before, remembered) = (copies(critic.weights()), critics.state());
         step.take(critics, most, rate);
-        let judges = no_grad(|| expected(critic, &replayed.remember(critic)));
-        let actor_loss = self.actor_loss(&policy_says, &judges, replayed);
+        let judges = no_grad(|| expected(critic, &batch.remember(critic)));
+        let actor_loss = self.actor_loss(&policy_says, &judges, batch);
         let Networks::Separate { actor, critic, critics, .. } = &mut self.networks else {
             unreachable!()
         };
@@ -265,15 +232,15 @@ impl SacDiscrete {
         critics: &[Tensor; 2],
         targets: &[Tensor; 2],
         policy: &ActionProbabilities,
-        replayed: &Replayed,
+        batch: &ReplayBatch,
         factor: f64,
     ) -> CriticLoss {
         let settings = &self.settings;
-        let returns = replayed.returns(settings);
+        let returns = batch.returns(settings);
         let alpha = self.temperature.tensor(&critics[0]);
         let targets = soft_targets(policy, targets.each_ref(), &alpha, &returns);
-        let actions = replayed.actions();
-        let decisions = replayed.taken(&actions);
+        let actions = batch.actions();
+        let decisions = batch.taken(&actions);
         critic_loss(critics.each_ref(), &targets, &decisions, settings.error, factor)
     }
 
@@ -281,10 +248,10 @@ impl SacDiscrete {
         &self,
         policy: &ActionProbabilities,
         judges: &[Tensor; 2],
-        replayed: &Replayed,
+        batch: &ReplayBatch,
     ) -> ActorLoss {
         let alpha = self.temperature.tensor(&judges[0]);
-        let (mask, importance) = (replayed.mask(), replayed.importance());
+        let (mask, importance) = (batch.mask(), batch.importance());
         actor_loss(policy, judges.each_ref(), &alpha, mask, importance)
     }
 
@@ -301,9 +268,17 @@ impl SacDiscrete {
             }
         }
     }
+}
 
-    /// Everything it remembers between updates.
-    pub fn state(&self) -> Vec<(String, Tensor)> {
+impl Algorithm for SacDiscrete {
+    fn columns(&self) -> &'static [&'static str] {
+        match self.networks {
+            Networks::Shared { .. } => Self::SHARED,
+            Networks::Separate { .. } => Self::SEPARATE,
+        }
+    }
+
+    fn state(&self) -> StateDict {
         let mut state = match &self.networks {
             Networks::Shared { optimizer, target } => {
                 let mut state = under("optimizer", optimizer.state());
@@ -318,16 +293,12 @@ impl SacDiscrete {
                 state
             }
         };
-        if let Alpha::Tuned { log, optimizer, .. } = &self.temperature {
-            state.push(("log_temperature".into(), log.detach().copy()));
-            state.extend(under("temperature_optimizer", optimizer.state()));
-        }
+        self.temperature.save(&mut state);
         state.push(("updates".into(), Tensor::from_slice(&[self.updates as i64])));
         state
     }
 
-    /// Goes on from what [`state`](Self::state) said.
-    pub fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), StateError> {
+    fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), StateError> {
         match &mut self.networks {
             Networks::Shared { optimizer, target } => {
                 restore(&heads_of(target), "target", state)?;
@@ -340,13 +311,57 @@ impl SacDiscrete {
                 actor.load_state(&below("optimizer", state))?;
             }
         }
-        if let Alpha::Tuned { log, optimizer, .. } = &mut self.temperature {
-            let stored = find(state, "log_temperature", &[1])?;
-            no_grad(|| log.copy_(stored));
-            optimizer.load_state(&below("temperature_optimizer", state))?;
-        }
+        self.temperature.load(state)?;
         self.updates = find(state, "updates", &[1])?.int64_value(&[0]) as u64;
         Ok(())
+    }
+}
+
+impl ReplayAlgorithm for SacDiscrete {
+    fn update(
+        &mut self,
+        policy: &Policy,
+        batch: &ReplayBatch,
+    ) -> Result<(UpdateStats, Tensor), NonFinite> {
+        let (losses, mut norms, phases) = match self.networks {
+            Networks::Shared { .. } => self.update_shared(policy, batch)?,
+            Networks::Separate { .. } => self.update_separate(policy, batch)?,
+        };
+        let alpha = self.temperature.value();
+        self.temperature.update(&losses.actor.entropy);
+        self.updates += 1;
+        self.follow(policy);
+        let CriticLoss { loss, td_errors, mean_value } = &losses.critic;
+        let error = masked_mean(&td_errors.abs(), batch.mask(), None);
+        let mut numbers =
+            to_host([loss, &losses.actor.loss, &losses.actor.entropy, mean_value, &error]).to_vec();
+        numbers.insert(3, alpha);
+        numbers.append(&mut norms);
+        let numbers = self.columns().iter().copied().zip(numbers).collect();
+        let td_errors = batch.of_whole_rows(td_errors);
+        Ok((UpdateStats { numbers, phases }, td_errors))
+    }
+
+    fn choice(&self) -> Choice {
+        Choice::Sample
+    }
+}
+
+impl Objective for SacDiscreteConfig {
+    fn outputs(&self) -> Outputs {
+        self.acting_outputs()
+    }
+
+    fn validate(&self, _: ErrorLoss) -> Result<(), OutOfRange> {
+        self.validate_ranges()
+    }
+
+    fn start(
+        config: &OffPolicyConfig<Self>,
+        policy: &Policy,
+        seed: Seed,
+    ) -> Box<dyn ReplayAlgorithm> {
+        Box::new(SacDiscrete::new(config, policy, seed))
     }
 }
 
@@ -370,45 +385,6 @@ impl Step {
             self.gradient = self.gradient.g_mul_scalar_(factor);
         }
         optimizer.step(&self.weights, &self.gradient, learning_rate);
-    }
-}
-
-impl Alpha {
-    fn new(config: Temperature, policy: &Policy) -> Self {
-        match config {
-            Temperature::Fixed { value } => Alpha::Fixed(value),
-            Temperature::Tuned { initial, entropy_share, learning_rate } => {
-                let log = Tensor::full([1], initial.ln(), (Kind::Float, policy.device()));
-                let log = log.set_requires_grad(true);
-                let rule = OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
-                let optimizer = Optimizer::new(&rule, &[("log".into(), log.shallow_clone())]);
-                let target_entropy = target_entropy(entropy_share, policy.spec().action.width());
-                Alpha::Tuned { log, optimizer, target_entropy, learning_rate }
-            }
-        }
-    }
-
-    fn tensor(&self, like: &Tensor) -> Tensor {
-        match self {
-            Alpha::Fixed(value) => Tensor::full([1], *value, (like.kind(), like.device())),
-            Alpha::Tuned { log, .. } => log.detach().exp().to_kind(like.kind()),
-        }
-    }
-
-    fn value(&self) -> f64 {
-        match self {
-            Alpha::Fixed(value) => *value,
-            Alpha::Tuned { log, .. } => log.double_value(&[0]).exp(),
-        }
-    }
-
-    /// Moves α so that the policy's entropy comes nearer to what is aimed at.
-    fn update(&mut self, entropy: &Tensor) {
-        let Alpha::Tuned { log, optimizer, target_entropy, learning_rate } = self else { return };
-        let loss = temperature_loss(log, &entropy.to_kind(Kind::Float), *target_entropy);
-        let weights = [("log".to_owned(), log.shallow_clone())];
-        let gradient = optimizer.gradient(&loss.sum(Kind::Float), &weights);
-        optimizer.step(&weights, &gradient, *learning_rate);
     }
 }
 

@@ -3,24 +3,9 @@
 //! Slowly, by Polyak averaging (Lillicrap et al. 2016, <https://arxiv.org/abs/1509.02971>), or as
 //! a copy every so many updates (Mnih et al. 2015, <https://doi.org/10.1038/nature14236>).
 
-use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
-/// When target weights change, and to what.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
-pub enum TargetUpdate {
-    /// After every update: `target ← target + τ (online − target)`.
-    Polyak {
-        /// 0 ≤ τ ≤ 1: 0 stands still, 1 copies.
-        tau: f64,
-    },
-    /// A copy, after every so many updates.
-    Copy {
-        /// How many, 1 at least.
-        every: u64,
-    },
-}
+use crate::config::TargetUpdate;
 
 /// Brings the weights `target` after those of `online`, of which `updates` have been made, the one
 /// that has just ended among them. In place, and not differentiated.

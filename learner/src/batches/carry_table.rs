@@ -1,4 +1,4 @@
-//! What is kept of every stream between two unrolls.
+//! Carry table: per-stream state between two unrolls.
 //!
 //! A policy may learn from more than an unroll shows: what it needs of the time before, its
 //! carry, is taken out before an update and put back after it, a row of a table per stream. A
@@ -18,19 +18,19 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 use thiserror::Error;
 
-use crate::batches::batcher::Row;
+use crate::batches::selector::TrajectoryKey;
 use crate::config::flags::ByteSize;
 use crate::storage::tensors;
 
 /// The carries of all streams.
 #[derive(Debug)]
-pub struct Carried {
-    /// The carry of no stream: kinds, shapes and place.
+pub struct CarryTable {
+    /// The carry of no stream: kinds, shapes and entry.
     nothing: CoreState,
     table: StateTable,
     device: Device,
     most: usize,
-    streams: HashMap<StreamId, Place>,
+    streams: HashMap<StreamId, Entry>,
     /// All streams, the one that was silent for longest first.
     silent: BTreeSet<(u64, StreamId)>,
     /// Batches so far: the time by which silence is measured.
@@ -41,7 +41,7 @@ pub struct Carried {
 
 /// One stream.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Entry {
     /// Its row of the table. The rows in use are the first ones, without gaps.
     slot: i64,
     /// The batch in which it was last.
@@ -76,7 +76,7 @@ pub struct TooLittleMemory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saved(u32, u32, u64, Option<(u64, u64)>);
 
-impl Carried {
+impl CarryTable {
     /// Nothing is kept yet, and never more than `memory`, for batches of `batch_size` streams.
     pub fn new(
         policy: &Policy,
@@ -92,7 +92,7 @@ impl Carried {
             return Err(TooLittleMemory { given: memory, needed, per_stream, batch_size });
         }
         let most = most.min(i64::MAX as u64);
-        Ok(Carried {
+        Ok(CarryTable {
             nothing: carry.zeros_like(0),
             table: StateTable::new(carry, device, most as i64),
             device,
@@ -105,22 +105,6 @@ impl Carried {
         })
     }
 
-    /// For a learner that does not learn from streams: nothing is ever kept.
-    pub fn nothing(device: Device) -> Self {
-        let nothing = CoreState::nothing(0);
-        Carried {
-            table: StateTable::new(&nothing, device, i64::MAX),
-            nothing,
-            device,
-            most: usize::MAX,
-            streams: HashMap::new(),
-            silent: BTreeSet::new(),
-            batches: 0,
-            restarts: 0,
-            evictions: 0,
-        }
-    }
-
     /// Whether the policy carries anything at all. If so, a batch must hold at most one trajectory
     /// of each stream.
     pub fn carries(&self) -> bool {
@@ -129,16 +113,16 @@ impl Carried {
 
     /// What the streams of a batch carry, in the batch's order. From here on they begin anew,
     /// unless [`put`](Self::put) says what comes next.
-    pub fn take(&mut self, rows: &[Row]) -> CoreState {
+    pub fn take(&mut self, rows: &[TrajectoryKey]) -> CoreState {
         if !self.carries() {
             return self.nothing.zeros_like(rows.len() as i64);
         }
         self.make_room(rows);
         let mut anew = Vec::new();
         for row in rows {
-            let place = self.streams.get_mut(&row.stream).expect("there is room for every row");
-            if place.next.take() != Some((row.generation, row.sequence)) {
-                anew.push(place.slot);
+            let entry = self.streams.get_mut(&row.stream).expect("there is room for every row");
+            if entry.next.take() != Some((row.generation, row.sequence)) {
+                anew.push(entry.slot);
                 self.restarts += u64::from(row.sequence > 0);
             }
         }
@@ -150,15 +134,15 @@ impl Carried {
     }
 
     /// Keeps what an update has left of the streams of its batch, which were [taken](Self::take).
-    pub fn put(&mut self, rows: &[Row], carry: &CoreState) {
+    pub fn put(&mut self, rows: &[TrajectoryKey], carry: &CoreState) {
         if !self.carries() {
             return;
         }
         let slots = self.slots(rows);
         self.table.put(&slots, carry);
         for row in rows {
-            let place = self.streams.get_mut(&row.stream).expect("it was taken");
-            place.next = Some((row.generation, row.sequence + 1));
+            let entry = self.streams.get_mut(&row.stream).expect("it was taken");
+            entry.next = Some((row.generation, row.sequence + 1));
         }
     }
 
@@ -179,10 +163,10 @@ impl Carried {
             return (Vec::new(), Vec::new());
         }
         let mut streams: Vec<_> = self.streams.iter().collect();
-        streams.sort_unstable_by_key(|(_, place)| place.slot);
+        streams.sort_unstable_by_key(|(_, entry)| entry.slot);
         let saved = streams
             .into_iter()
-            .map(|(stream, place)| Saved(stream.actor, stream.env_index, place.heard, place.next));
+            .map(|(stream, entry)| Saved(stream.actor, stream.env_index, entry.heard, entry.next));
         let rows = self.table.first(self.streams.len() as i64);
         let named: Vec<_> = rows.into_iter().enumerate().map(|(i, t)| (name(i), t)).collect();
         (saved.collect(), tensors::to_bytes(&named))
@@ -217,27 +201,27 @@ impl Carried {
         for (slot, &row) in newest.iter().enumerate() {
             let Saved(actor, env_index, heard, next) = saved[row];
             let stream = StreamId { actor, env_index };
-            self.streams.insert(stream, Place { slot: slot as i64, heard, next });
+            self.streams.insert(stream, Entry { slot: slot as i64, heard, next });
             self.silent.insert((heard, stream));
             self.batches = self.batches.max(heard);
         }
         Ok(())
     }
 
-    /// Gives each row's stream a place, evicting others where there is none left.
-    fn make_room(&mut self, rows: &[Row]) {
+    /// Gives each row's stream a entry, evicting others where there is none left.
+    fn make_room(&mut self, rows: &[TrajectoryKey]) {
         self.batches += 1;
         let heard = self.batches;
         // Those that are here already come first, so that nobody evicts them.
-        for Row { stream, .. } in rows {
-            if let Some(place) = self.streams.get_mut(stream) {
-                assert_ne!(place.heard, heard, "{stream} is twice in a batch");
-                self.silent.remove(&(place.heard, *stream));
+        for TrajectoryKey { stream, .. } in rows {
+            if let Some(entry) = self.streams.get_mut(stream) {
+                assert_ne!(entry.heard, heard, "{stream} is twice in a batch");
+                self.silent.remove(&(entry.heard, *stream));
                 self.silent.insert((heard, *stream));
-                place.heard = heard;
+                entry.heard = heard;
             }
         }
-        for &Row { stream, .. } in rows {
+        for &TrajectoryKey { stream, .. } in rows {
             if self.streams.contains_key(&stream) {
                 continue;
             }
@@ -245,7 +229,7 @@ impl Carried {
                 true => self.streams.len() as i64,
                 false => self.evict(),
             };
-            self.streams.insert(stream, Place { slot, heard, next: None });
+            self.streams.insert(stream, Entry { slot, heard, next: None });
             self.silent.insert((heard, stream));
         }
     }
@@ -258,7 +242,7 @@ impl Carried {
         self.streams.remove(&stream).expect("every stream is in both").slot
     }
 
-    fn slots(&self, rows: &[Row]) -> Rows {
+    fn slots(&self, rows: &[TrajectoryKey]) -> Rows {
         let slots: Vec<i64> = rows.iter().map(|row| self.streams[&row.stream].slot).collect();
         Rows::new(&slots, self.device)
     }
@@ -290,84 +274,78 @@ mod tests {
     /// seven inputs' weights, a bias, and the cell's own weight.
     const ROW: u64 = 4 * 2 * 2 * (7 + 1 + 1);
 
-    fn carried(streams: u64, batch_size: usize) -> Carried {
-        Carried::new(&policy(2, "rtrl"), ByteSize(streams * ROW), batch_size).unwrap()
+    fn table(streams: u64, batch_size: usize) -> CarryTable {
+        CarryTable::new(&policy(2, "rtrl"), ByteSize(streams * ROW), batch_size).unwrap()
     }
 
-    fn row(env_index: u32, sequence: u64) -> Row {
-        Row { stream: stream(env_index), generation: 1, sequence, policy_version: 1 }
+    fn row(env_index: u32, sequence: u64) -> TrajectoryKey {
+        TrajectoryKey { stream: stream(env_index), generation: 1, sequence, policy_version: 1 }
     }
 
     /// Learns from a batch: what its rows got, as their first number; then they keep `left`.
-    fn update(carried: &mut Carried, rows: &[Row], left: f64) -> Vec<f32> {
-        let taken = carried.take(rows);
+    fn update(table: &mut CarryTable, rows: &[TrajectoryKey], left: f64) -> Vec<f32> {
+        let taken = table.take(rows);
         let numbers = taken.flatten();
         let first = Vec::<f32>::try_from(numbers.select(1, 0)).unwrap();
         assert_eq!(numbers, numbers.select(1, 0).unsqueeze(1).expand_as(&numbers));
         let options = (Kind::Float, Device::Cpu);
         let full = Tensor::full([rows.len() as i64, taken.width() as i64], left, options);
-        carried.put(rows, &taken.unflatten(&full).unwrap());
+        table.put(rows, &taken.unflatten(&full).unwrap());
         first
     }
 
     #[test]
     fn a_direct_successor_gets_what_its_stream_has_left() {
-        let mut carried = carried(9, 2);
-        assert_eq!(update(&mut carried, &[row(0, 0), row(1, 0)], 1.0), [0.0, 0.0]);
-        assert_eq!(update(&mut carried, &[row(2, 0), row(1, 1)], 2.0), [0.0, 1.0]);
-        assert_eq!(update(&mut carried, &[row(1, 2), row(0, 1)], 3.0), [2.0, 1.0]);
+        let mut table = table(9, 2);
+        assert_eq!(update(&mut table, &[row(0, 0), row(1, 0)], 1.0), [0.0, 0.0]);
+        assert_eq!(update(&mut table, &[row(2, 0), row(1, 1)], 2.0), [0.0, 1.0]);
+        assert_eq!(update(&mut table, &[row(1, 2), row(0, 1)], 3.0), [2.0, 1.0]);
         let tally = Tally { streams: 3, bytes: 4 * ROW, restarts: 0, evictions: 0 };
-        assert_eq!(carried.tally(), tally);
+        assert_eq!(table.tally(), tally);
     }
 
     #[test]
     fn behind_a_hole_a_repeat_or_a_new_generation_a_stream_begins_anew() {
-        let mut carried = carried(9, 1);
-        update(&mut carried, &[row(0, 0)], 1.0);
-        assert_eq!(update(&mut carried, &[row(0, 2)], 2.0), [0.0], "a hole");
-        assert_eq!(update(&mut carried, &[row(0, 2)], 3.0), [0.0], "the same again");
-        assert_eq!(update(&mut carried, &[row(0, 3)], 4.0), [3.0]);
-        assert_eq!(carried.tally().restarts, 2);
+        let mut table = table(9, 1);
+        update(&mut table, &[row(0, 0)], 1.0);
+        assert_eq!(update(&mut table, &[row(0, 2)], 2.0), [0.0], "a hole");
+        assert_eq!(update(&mut table, &[row(0, 2)], 3.0), [0.0], "the same again");
+        assert_eq!(update(&mut table, &[row(0, 3)], 4.0), [3.0]);
+        assert_eq!(table.tally().restarts, 2);
         // Its first trajectory was stale; the second has the number that would come next.
-        let newer = Row { generation: 2, ..row(0, 4) };
-        assert_eq!(update(&mut carried, &[newer], 5.0), [0.0], "another generation");
-        assert_eq!(carried.tally().restarts, 1);
-        let newest = Row { generation: 3, ..row(0, 0) };
-        assert_eq!(update(&mut carried, &[newest], 6.0), [0.0]);
-        assert_eq!(carried.tally().restarts, 0, "that one begins where it should");
+        let newer = TrajectoryKey { generation: 2, ..row(0, 4) };
+        assert_eq!(update(&mut table, &[newer], 5.0), [0.0], "another generation");
+        assert_eq!(table.tally().restarts, 1);
+        let newest = TrajectoryKey { generation: 3, ..row(0, 0) };
+        assert_eq!(update(&mut table, &[newest], 6.0), [0.0]);
+        assert_eq!(table.tally().restarts, 0, "that one begins where it should");
     }
 
     #[test]
     fn after_an_update_that_was_not_finite_its_streams_begin_anew() {
-        let mut carried = carried(9, 2);
-        update(&mut carried, &[row(0, 0), row(1, 0)], 1.0);
-        carried.take(&[row(0, 1)]);
-        assert_eq!(update(&mut carried, &[row(0, 2), row(1, 1)], 2.0), [0.0, 1.0]);
-        assert_eq!(carried.tally().restarts, 1);
+        let mut table = table(9, 2);
+        update(&mut table, &[row(0, 0), row(1, 0)], 1.0);
+        table.take(&[row(0, 1)]);
+        assert_eq!(update(&mut table, &[row(0, 2), row(1, 1)], 2.0), [0.0, 1.0]);
+        assert_eq!(table.tally().restarts, 1);
     }
 
     #[test]
     fn the_stream_that_was_silent_for_longest_is_evicted() {
-        let mut carried = carried(3, 2);
-        update(&mut carried, &[row(0, 0), row(1, 0)], 1.0);
-        update(&mut carried, &[row(2, 0)], 2.0);
-        update(&mut carried, &[row(0, 1)], 3.0);
+        let mut table = table(3, 2);
+        update(&mut table, &[row(0, 0), row(1, 0)], 1.0);
+        update(&mut table, &[row(2, 0)], 2.0);
+        update(&mut table, &[row(0, 1)], 3.0);
         // That would be 1, but it is in this very batch: 2 makes room for 3.
-        assert_eq!(update(&mut carried, &[row(3, 0), row(1, 1)], 4.0), [0.0, 1.0]);
-        assert_eq!(
-            carried.tally(),
-            Tally { streams: 3, bytes: 3 * ROW, restarts: 0, evictions: 1 }
-        );
-        assert_eq!(update(&mut carried, &[row(0, 2), row(2, 1)], 5.0), [3.0, 0.0]);
-        assert_eq!(
-            carried.tally(),
-            Tally { streams: 3, bytes: 3 * ROW, restarts: 1, evictions: 1 }
-        );
+        assert_eq!(update(&mut table, &[row(3, 0), row(1, 1)], 4.0), [0.0, 1.0]);
+        assert_eq!(table.tally(), Tally { streams: 3, bytes: 3 * ROW, restarts: 0, evictions: 1 });
+        assert_eq!(update(&mut table, &[row(0, 2), row(2, 1)], 5.0), [3.0, 0.0]);
+        assert_eq!(table.tally(), Tally { streams: 3, bytes: 3 * ROW, restarts: 1, evictions: 1 });
     }
 
     #[test]
     fn memory_for_less_than_a_batch_is_refused_with_the_numbers() {
-        let refused = Carried::new(&policy(2, "rtrl"), ByteSize(4 * ROW - 1), 4).unwrap_err();
+        let refused = CarryTable::new(&policy(2, "rtrl"), ByteSize(4 * ROW - 1), 4).unwrap_err();
         assert_eq!(refused.needed, ByteSize(4 * ROW));
         let message = refused.to_string();
         assert!(message.contains("575 B") && message.contains("144 B"), "{message}");
@@ -375,24 +353,24 @@ mod tests {
 
     #[test]
     fn a_policy_that_carries_nothing_needs_no_memory() {
-        let mut carried = Carried::new(&policy(2, "tbptt"), ByteSize(0), 4).unwrap();
-        assert!(!carried.carries());
-        let taken = carried.take(&[row(0, 0), row(0, 1)]);
+        let mut table = CarryTable::new(&policy(2, "tbptt"), ByteSize(0), 4).unwrap();
+        assert!(!table.carries());
+        let taken = table.take(&[row(0, 0), row(0, 1)]);
         assert_eq!((taken.batch(), taken.width()), (2, 0));
-        carried.put(&[row(0, 0), row(0, 1)], &taken);
-        assert_eq!(carried.tally(), Tally::default());
-        assert_eq!(carried.save(), (vec![], vec![]));
+        table.put(&[row(0, 0), row(0, 1)], &taken);
+        assert_eq!(table.tally(), Tally::default());
+        assert_eq!(table.save(), (vec![], vec![]));
     }
 
     #[test]
     fn what_was_saved_goes_on_evictions_in_the_same_order() {
-        let mut before = carried(3, 2);
+        let mut before = table(3, 2);
         update(&mut before, &[row(0, 0), row(1, 0)], 1.0);
         update(&mut before, &[row(2, 0)], 2.0);
         update(&mut before, &[row(0, 1)], 3.0);
         before.take(&[row(1, 1)]);
         let (saved, bytes) = before.save();
-        let mut after = carried(3, 2);
+        let mut after = table(3, 2);
         after.load(&saved, &bytes).unwrap();
         assert_eq!(after.save(), (saved.clone(), bytes.clone()));
         for rows in [[row(3, 0), row(1, 2)], [row(0, 2), row(2, 1)], [row(3, 1), row(1, 3)]] {
@@ -400,7 +378,7 @@ mod tests {
         }
         assert_eq!(after.save(), before.save());
 
-        let mut smaller = carried(2, 2);
+        let mut smaller = table(2, 2);
         smaller.load(&saved, &bytes).unwrap();
         // The ones last heard of are 1, whose update was not finite, and 0.
         assert_eq!(update(&mut smaller, &[row(0, 2), row(2, 1)], 5.0), [3.0, 0.0]);
@@ -408,10 +386,10 @@ mod tests {
 
     #[test]
     fn carries_of_another_width_are_refused() {
-        let mut narrow = carried(3, 1);
+        let mut narrow = table(3, 1);
         update(&mut narrow, &[row(0, 0)], 1.0);
         let (saved, bytes) = narrow.save();
-        let mut wide = Carried::new(&policy(3, "rtrl"), ByteSize(1000), 1).unwrap();
+        let mut wide = CarryTable::new(&policy(3, "rtrl"), ByteSize(1000), 1).unwrap();
         let refused = wide.load(&saved, &bytes).unwrap_err();
         assert!(refused.contains("[1, 8, 4]") && refused.contains("[1, 8, 6]"), "{refused}");
         assert!(wide.load(&[], &[]).is_ok());

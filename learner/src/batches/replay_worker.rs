@@ -1,13 +1,14 @@
-//! From what actors send to sequences to learn from, by way of the replay.
+//! Replay worker: from what actors send to sequences to learn from, by way of the replay.
 //!
-//! The replayer is a thread of its own: it puts what arrives into the replay and draws from it,
-//! as the [`limiter`](crate::replay::rate_limiter) lets either side. While the learner updates from one batch
+//! It is a thread of its own: it puts what arrives into the replay and draws from it,
+//! as the [rate limiter](crate::replay::rate_limiter) lets either side. While the learner updates from one batch
 //! the next one is drawn and waits. When the limiter holds arrivals back their queue fills, and
 //! actors wait; when it holds updates back the learner waits for a batch.
 //!
 //! The replay lies behind a lock, for the learner's thread has a say in it twice: after an update
 //! it brings priorities, and for a checkpoint it asks for everything that is needed to go on.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -19,18 +20,18 @@ use tch::Device;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::algorithms::Replayed;
-use crate::batches::batcher::{Assembled, Content};
-use crate::replay::rate_limiter::{Limiter, LimiterConfig};
-use crate::replay::{Priority, Replay, ReplayConfig, ReplayError, Snapshot, World};
+use crate::algorithms::ReplayBatch;
+use crate::batches::batch::LearnerBatch;
+use crate::config::rate_limiter::RateLimiterConfig;
+use crate::config::replay::ReplayConfig;
+use crate::replay::rate_limiter::{Counted, Limiter};
+use crate::replay::{Priority, Replay, ReplayError, Sample, Saved, Snapshot, World};
 use crate::rpc::queue::{Arrival, Arrivals};
-use crate::run::error::LearnerError;
-use crate::storage::checkpoint::State;
 use crate::telemetry::metrics::{Dropped, HeldBack, Metrics, Phase};
 
-/// The replay and what decides over it, shared by the replayer and the learner's thread.
+/// The replay and what decides over it, shared by the replay worker and the learner's thread.
 #[derive(Clone, Debug)]
-pub struct Memory(Arc<Mutex<Shared>>);
+pub struct SharedReplay(Arc<Mutex<Shared>>);
 
 #[derive(Debug)]
 struct Shared {
@@ -42,13 +43,24 @@ struct Shared {
 /// What the generator is called in checkpoints, and derived by.
 const GENERATOR: &str = "replay";
 
-/// How a replay is made.
+/// Replay as a checkpoint tells of it.
+#[derive(Clone, Copy, Debug)]
+pub struct SavedReplay<'a> {
+    /// Segments and their episodes.
+    pub replay: &'a Saved,
+    /// Counts of the rate limiter.
+    pub counted: Counted,
+    /// Generators of the run, by name.
+    pub generators: &'a BTreeMap<String, Generator>,
+}
+
+/// Settings and surroundings of a replay.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct ReplaySetup {
     /// What is kept, and how it is sampled.
     pub replay: ReplayConfig,
     /// Updates per env step.
-    pub limiter: LimiterConfig,
+    pub rate_limiter: RateLimiterConfig,
     /// Decisions per trajectory.
     pub unroll_length: usize,
     /// What trajectories were checked against.
@@ -59,40 +71,35 @@ pub struct Plan {
     pub seed: Seed,
 }
 
-impl Memory {
+impl SharedReplay {
     /// An empty one.
-    pub fn new(plan: Plan) -> Result<Self, LearnerError> {
-        let Plan { replay, limiter, unroll_length, world, folder, seed } = plan;
-        let limiter = Limiter::new(limiter, unroll_length)?;
+    pub fn new(setup: ReplaySetup) -> Result<Self, ReplayError> {
+        let ReplaySetup { replay, rate_limiter, unroll_length, world, folder, seed } = setup;
+        let limiter = Limiter::new(rate_limiter, unroll_length)?;
         let replay = Replay::new(replay, world, folder)?;
         let generator = seed.derive(GENERATOR, 0).generator();
-        Ok(Memory(Arc::new(Mutex::new(Shared { replay, limiter, generator }))))
+        Ok(SharedReplay(Arc::new(Mutex::new(Shared { replay, limiter, generator }))))
     }
 
     /// The one that a checkpoint tells of. Segments that cannot be read are said and left out.
-    pub fn resume(plan: Plan, state: &State) -> Result<Self, LearnerError> {
-        let (Some(saved), Some(counted), Some(folder)) =
-            (&state.replay, state.limiter, plan.folder.clone())
-        else {
-            return Memory::new(plan);
-        };
-        let Plan { replay, limiter, unroll_length, world, seed, .. } = plan;
-        let mut limiter = Limiter::restored(limiter, unroll_length, counted)?;
-        let (replay, lost) = Replay::restore(replay, world, folder, saved)?;
+    pub fn resume(setup: ReplaySetup, saved: SavedReplay<'_>) -> Result<Self, ReplayError> {
+        let Some(folder) = setup.folder.clone() else { return SharedReplay::new(setup) };
+        let ReplaySetup { replay, rate_limiter, unroll_length, world, seed, .. } = setup;
+        let mut limiter = Limiter::restored(rate_limiter, unroll_length, saved.counted)?;
+        let (replay, lost) = Replay::restore(replay, world, folder, saved.replay)?;
         if lost.segments > 0 && replay.held().episodes == 0 {
             limiter.begin_anew();
         }
-        let generator = state.generators.get(GENERATOR).cloned();
+        let generator = saved.generators.get(GENERATOR).cloned();
         let generator = generator.unwrap_or_else(|| seed.derive(GENERATOR, 0).generator());
-        Ok(Memory(Arc::new(Mutex::new(Shared { replay, limiter, generator }))))
+        Ok(SharedReplay(Arc::new(Mutex::new(Shared { replay, limiter, generator }))))
     }
 
-    /// Adds to a checkpoint what only this side knows, and takes hold of the replay.
-    pub fn save(&self, state: &mut State) -> Snapshot {
+    /// Adds the generator to those of a checkpoint, and takes hold of the replay.
+    pub fn save(&self, generators: &mut BTreeMap<String, Generator>) -> (Counted, Snapshot) {
         let mut shared = self.lock();
-        state.limiter = Some(shared.limiter.counted());
-        state.generators.insert(GENERATOR.into(), shared.generator.clone());
-        shared.replay.snapshot()
+        generators.insert(GENERATOR.into(), shared.generator.clone());
+        (shared.limiter.counted(), shared.replay.snapshot())
     }
 
     /// Env steps inserted since learning has started, if it has.
@@ -114,11 +121,11 @@ impl Memory {
 
 /// Fills the replay and draws from it.
 #[derive(Debug)]
-pub struct Replayer {
+pub struct ReplayWorker {
     /// Where trajectories come from.
     pub arrivals: Arrivals,
     /// The replay.
-    pub memory: Memory,
+    pub replay: SharedReplay,
     /// The most env steps of a trajectory.
     pub unroll_length: u64,
     /// Sequences per batch.
@@ -133,6 +140,15 @@ pub struct Replayer {
     pub metrics: Metrics,
 }
 
+/// Sequences out of the replay, side by side.
+#[derive(Debug)]
+pub struct SampledBatch {
+    /// Their tensors.
+    pub batch: ReplayBatch,
+    /// Where they came from.
+    pub sample: Sample,
+}
+
 /// What has arrived since the last batch.
 #[derive(Debug, Default)]
 struct New {
@@ -141,20 +157,20 @@ struct New {
     policy_versions: Vec<u64>,
 }
 
-impl Replayer {
+impl ReplayWorker {
     /// Works until the learner takes no more batches or `stop` is triggered. A batch that cannot
     /// be made is a bug, for its trajectories were checked when they came.
     pub fn run(
         mut self,
         runtime: &Handle,
         stop: &Shutdown,
-        batches: &mpsc::Sender<Assembled>,
+        batches: &mpsc::Sender<LearnerBatch<SampledBatch>>,
     ) -> Result<(), PolicyError> {
         let mut new = New::default();
         loop {
             let held_back = !self.fill(&mut new);
             let started = Instant::now();
-            if self.memory.lock().limiter.may_update() {
+            if self.replay.lock().limiter.may_update() {
                 let assembled = self.draw(std::mem::take(&mut new))?;
                 if batches.blocking_send(assembled).is_err() {
                     return Ok(());
@@ -175,7 +191,7 @@ impl Replayer {
             if taken == 0 {
                 return Ok(());
             }
-            if self.memory.lock().limiter.has_started() {
+            if self.replay.lock().limiter.has_started() {
                 self.metrics.held_back(HeldBack::Updates, started.elapsed());
             }
             arrived.drain(..).for_each(|arrival| self.insert(&arrival, &mut new));
@@ -187,7 +203,7 @@ impl Replayer {
         let mut all = true;
         loop {
             self.metrics.queue_depth(self.arrivals.depth());
-            if !self.memory.lock().limiter.may_insert(self.unroll_length) {
+            if !self.replay.lock().limiter.may_insert(self.unroll_length) {
                 all = self.arrivals.depth() == 0;
                 break;
             }
@@ -198,7 +214,7 @@ impl Replayer {
     }
 
     fn insert(&self, arrival: &Arrival, new: &mut New) {
-        let mut shared = self.memory.lock();
+        let mut shared = self.replay.lock();
         let env_steps = arrival.trajectory.env_steps() as u64;
         let episodes = match shared.replay.insert(arrival) {
             Ok(inserted) => {
@@ -217,10 +233,10 @@ impl Replayer {
         new.policy_versions.push(arrival.trajectory.oldest_version());
     }
 
-    fn draw(&self, new: New) -> Result<Assembled, PolicyError> {
+    fn draw(&self, new: New) -> Result<LearnerBatch<SampledBatch>, PolicyError> {
         let started = Instant::now();
         let sample = {
-            let mut shared = self.memory.lock();
+            let mut shared = self.replay.lock();
             let Shared { replay, limiter, generator } = &mut *shared;
             limiter.updated();
             match replay.sample(self.batch_size, generator) {
@@ -232,11 +248,11 @@ impl Replayer {
             }
         };
         let batch = Batch::from_trajectories(&sample.rows, &self.spec, self.device)?;
-        let replayed = Replayed::new(batch, &sample, self.burn_in);
+        let batch = ReplayBatch::new(batch, &sample, self.burn_in);
         let assembly_time = started.elapsed();
         self.metrics.phase(Phase::Assemble, assembly_time);
         let New { env_steps, policy_versions } = new;
-        let content = Content::Sequences { replayed, sample };
-        Ok(Assembled { content, policy_versions, env_steps, stale: 0, assembly_time })
+        let content = SampledBatch { batch, sample };
+        Ok(LearnerBatch { content, policy_versions, env_steps, stale: 0, assembly_time })
     }
 }

@@ -8,7 +8,8 @@
 
 use tch::{Kind, Tensor, no_grad};
 
-use super::{Decisions, Selection, ValueLoss, at_best_actions, check_networks};
+use super::{Decisions, ValueLoss, at_best_actions, check_networks};
+use crate::config::Selection;
 use crate::losses::n_step::NStepReturns;
 
 /// The atoms: returns that are told apart, evenly spaced from `least` to `greatest`.

@@ -12,7 +12,8 @@
 
 use tch::{Tensor, no_grad};
 
-use super::{Decisions, ErrorLoss, Selection, ValueLoss, at_best_actions, check_networks};
+use super::{Decisions, ValueLoss, at_best_actions, check_networks};
+use crate::config::{ErrorLoss, Selection};
 use crate::losses::n_step::NStepReturns;
 use crate::losses::value_rescaling::ValueRescaling;
 

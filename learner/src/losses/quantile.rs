@@ -11,7 +11,8 @@
 
 use tch::{Tensor, no_grad};
 
-use super::{Decisions, Selection, ValueLoss, at_best_actions, check_networks, huber};
+use super::{Decisions, ValueLoss, at_best_actions, check_networks, huber};
+use crate::config::Selection;
 use crate::losses::n_step::NStepReturns;
 
 /// Sequences as QR-DQN sees them.

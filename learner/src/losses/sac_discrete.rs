@@ -15,7 +15,8 @@
 
 use tch::{Tensor, no_grad};
 
-use super::{Decisions, ErrorLoss, masked_mean};
+use super::{Decisions, masked_mean};
+use crate::config::ErrorLoss;
 use crate::losses::n_step::NStepReturns;
 
 /// The least probability whose logarithm is taken.

@@ -25,19 +25,6 @@ pub enum ReplayError {
     /// A replay on the disk has no folder.
     #[error("rl.replay.storage is \"disk\", but the run has no folder; set it to \"memory\"")]
     NoFolder,
-    /// A batch asks for more than the replay can ever hold.
-    #[error(
-        "a batch of {sequences} sequences takes {needed} env steps, and rl.replay.max_env_steps \
-         is {held}; make the replay larger or the batch smaller"
-    )]
-    TooSmallForBatch {
-        /// Sequences of a batch.
-        sequences: usize,
-        /// Env steps that they take.
-        needed: u64,
-        /// Env steps that the replay holds.
-        held: u64,
-    },
     /// One episode is larger than the whole replay; it was dropped, all others stay.
     #[error(
         "an episode of {stream} takes more than {env_steps} env steps and {bytes}, and the whole \

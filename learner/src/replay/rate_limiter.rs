@@ -20,30 +20,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::OutOfRange;
-
-/// How many updates an env step is worth, and from when on.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LimiterConfig {
-    /// ρ, updates per env step; 0.25 is one update for every four env steps.
-    pub updates_per_env_step: f64,
-    /// What must have been inserted before the first update.
-    pub learning_starts: LearningStarts,
-    /// The most env steps that may wait for their updates. At least those of one trajectory and
-    /// one update, see [`Limiter::smallest_slack`].
-    pub slack_env_steps: u64,
-}
-
-/// When the warm-up ends. Either way at least one episode must be complete, for otherwise there
-/// is nothing to sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LearningStarts {
-    /// After so many env steps.
-    EnvSteps(u64),
-    /// After so many complete episodes.
-    Episodes(u64),
-}
+use crate::config::rate_limiter::{LearningStarts, RateLimiterConfig};
 
 /// What a limiter has counted; a checkpoint holds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,38 +40,19 @@ pub struct Counted {
 /// after the other side has moved.
 #[derive(Clone, Debug)]
 pub struct Limiter {
-    config: LimiterConfig,
+    config: RateLimiterConfig,
     counted: Counted,
-}
-
-impl LimiterConfig {
-    /// Checks every range that does not depend on the unroll length.
-    pub fn validate(&self) -> Result<(), OutOfRange> {
-        let ratio = self.updates_per_env_step;
-        if !(ratio > 0.0 && ratio <= 1e6) {
-            let range = "above 0 and at most 1000000";
-            let found = ratio.to_string();
-            return Err(OutOfRange { key: "limiter.updates_per_env_step", found, range });
-        }
-        let (LearningStarts::EnvSteps(least) | LearningStarts::Episodes(least)) =
-            self.learning_starts;
-        if least == 0 {
-            let (found, range) = ("0".into(), "at least 1");
-            return Err(OutOfRange { key: "limiter.learning_starts", found, range });
-        }
-        Ok(())
-    }
 }
 
 impl Limiter {
     /// A limiter at the start of a run, of trajectories of `unroll_length` decisions.
-    pub fn new(config: LimiterConfig, unroll_length: usize) -> Result<Self, OutOfRange> {
+    pub fn new(config: RateLimiterConfig, unroll_length: usize) -> Result<Self, OutOfRange> {
         Limiter::restored(config, unroll_length, Counted::default())
     }
 
     /// A limiter that goes on where another one was.
     pub fn restored(
-        config: LimiterConfig,
+        config: RateLimiterConfig,
         unroll_length: usize,
         counted: Counted,
     ) -> Result<Self, OutOfRange> {
@@ -104,7 +62,7 @@ impl Limiter {
             let found = format!("{}, and the smallest is {least}", config.slack_env_steps);
             let range = "at least run.unroll_length + 1 / updates_per_env_step, or both sides \
                          would wait for each other";
-            return Err(OutOfRange { key: "limiter.slack_env_steps", found, range });
+            return Err(OutOfRange { key: "rate_limiter.slack_env_steps", found, range });
         }
         Ok(Limiter { config, counted })
     }
@@ -176,8 +134,8 @@ mod tests {
 
     use super::*;
 
-    fn config(ratio: f64, learning_starts: LearningStarts, slack: u64) -> LimiterConfig {
-        LimiterConfig { updates_per_env_step: ratio, learning_starts, slack_env_steps: slack }
+    fn config(ratio: f64, learning_starts: LearningStarts, slack: u64) -> RateLimiterConfig {
+        RateLimiterConfig { updates_per_env_step: ratio, learning_starts, slack_env_steps: slack }
     }
 
     #[test]

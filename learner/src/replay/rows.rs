@@ -3,9 +3,9 @@
 use engram_mdp::{Actions, Ending, Frames, Observations, StepType, StreamId, Trajectory};
 
 use super::World;
-use super::config::InitialState;
 use super::sample::Piece;
 use super::segment::{Episode, Segment};
+use crate::config::replay::InitialState;
 
 /// A piece and where its frames lie.
 #[derive(Clone, Copy, Debug)]

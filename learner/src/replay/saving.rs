@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 use super::file::{self, Place};
 use super::segment::{Segment, Written};
 use super::shelf::Totals;
-use super::{EpisodeId, Replay, ReplayConfig, ReplayError, Storage, World};
+use super::{EpisodeId, Replay, ReplayError, World};
+use crate::config::replay::{ReplayConfig, Storage};
 
 /// A replay, as a checkpoint's state holds it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -10,13 +10,13 @@ use engram_mdp::Generator;
 use rand::RngExt;
 
 use super::building::Finished;
-use super::config::{ReplayConfig, Sampling, Storage};
 use super::file::{self, Place};
 use super::priorities::Priorities;
 use super::saving::Saved;
 use super::segment::{Episode, Segment, Written, episode_bytes};
 use super::starts::Starts;
 use super::{EpisodeId, Priority, World};
+use crate::config::replay::{ReplayConfig, Sampling, Storage};
 
 /// The largest segment, as long as one episode is not larger.
 pub(super) const SEGMENT_BYTES: u64 = 64 << 20;

@@ -6,7 +6,7 @@
 //! after every stored state; of the starts whose chunks reach the episode's end only the first
 //! is one, so that no ending is left out and few chunks are short.
 
-use super::config::{InitialState, ReplayConfig, Sequences};
+use crate::config::replay::{InitialState, ReplayConfig, Sequences};
 
 /// Where sequences of one kind may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,13 +7,15 @@ use engram_policy::PolicyConfig;
 use engram_service::{Resolved, RunConfig};
 use tch::Device;
 
-use crate::config::RlConfig;
+use crate::algorithms::RlConfig;
+use crate::config::OffPolicyConfig;
 use crate::config::flags::LearnerArgs;
 use crate::replay::rate_limiter::Limiter;
 use crate::run::error::LearnerError;
-use crate::run::learner::Recipe;
+use crate::run::learner_spec::LearnerSpec;
 use crate::storage::checkpoint::Store;
-use crate::storage::run_folder::RunFolder;
+use crate::storage::run_folder::{RunFolder, replay_folder};
+use crate::telemetry::metrics::Metrics;
 
 /// What to learn, and where.
 #[derive(Clone, Debug)]
@@ -49,7 +51,7 @@ impl LearnerConfig {
         threads: i32,
     ) -> Result<Self, LearnerError> {
         let (run, rl): (RunConfig, RlConfig) = (resolved.run()?, resolved.section("rl")?);
-        rl.validate()?;
+        rl.algorithm().validate()?;
         let policy: PolicyConfig = resolved.section("seq")?;
         policy.validate().map_err(LearnerError::Policy)?;
         let flags = LearnerArgs::default();
@@ -59,22 +61,25 @@ impl LearnerConfig {
     /// Refuses what could only fail later: settings of a replay that do not go with those of the
     /// run.
     pub fn check(&self) -> Result<(), LearnerError> {
-        let Some(config) = self.rl.off_policy() else { return Ok(()) };
-        config.replay.check_batch(config.batch_size)?;
-        Limiter::new(config.limiter, self.run.unroll_length)?;
+        let RlConfig::Replay(config) = &self.rl else { return Ok(()) };
+        let OffPolicyConfig { replay, batch_size, rate_limiter, .. } = config.shared();
+        replay.check_batch(batch_size)?;
+        Limiter::new(rate_limiter, self.run.unroll_length)?;
         Ok(())
     }
 
-    pub(crate) fn recipe(&self) -> Recipe {
-        Recipe {
+    pub(crate) fn learner_spec(&self, metrics: Metrics) -> LearnerSpec {
+        LearnerSpec {
             run_id: self.run_id.clone(),
             config: self.resolved.to_toml(),
-            rl: self.rl.clone(),
             policy: self.policy.clone(),
             seed: Seed::new(self.run.seed),
             budget: self.run.env_steps,
             device: self.device,
             stream_memory: self.flags.stream_memory,
+            unroll_length: self.run.unroll_length,
+            replay_folder: self.folder.as_deref().map(replay_folder),
+            metrics,
         }
     }
 

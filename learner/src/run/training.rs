@@ -1,4 +1,4 @@
-//! The learner's loop: wait for a batch, update, publish, and every so often tell and save.
+//! Training loop: wait for a batch, update, publish, and every so often report and save.
 //!
 //! The policy, the algorithm and the optimizer belong to the thread that runs this.
 
@@ -12,13 +12,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::algorithms::NonFinite;
-use crate::batches::batcher::Assembled;
-use crate::batches::replay_worker::Memory;
+use crate::batches::batch::LearnerBatch;
 use crate::rpc::publisher::{Publisher, Weights};
 use crate::rpc::shared_stats::SharedStats;
 use crate::run::error::LearnerError;
-use crate::run::learner::{Learner, Updated};
+use crate::run::learner::Learner;
 use crate::run::learner_config::LearnerConfig;
+use crate::run::pipeline::Pipeline;
 use crate::run::summary::{Ended, Summary};
 use crate::storage::checkpoint_writer::{Unwritten, Writer};
 use crate::storage::run_folder::RunFolder;
@@ -29,11 +29,9 @@ use crate::telemetry::progress_log::Curves;
 use crate::telemetry::time_profile::Meter;
 
 /// A run, ready to train.
-pub(crate) struct Training {
-    pub(crate) learner: Learner,
-    /// What it learns from, where that is a replay.
-    pub(crate) memory: Option<Memory>,
-    pub(crate) batches: mpsc::Receiver<Assembled>,
+pub(crate) struct Training<P: Pipeline> {
+    pub(crate) learner: Learner<P>,
+    pub(crate) batches: mpsc::Receiver<LearnerBatch<P::Batch>>,
     pub(crate) publisher: Publisher,
     pub(crate) stats: Arc<SharedStats>,
     pub(crate) disk: Option<Disk>,
@@ -64,12 +62,12 @@ pub(crate) struct Limits {
 }
 
 /// What changes while it trains.
-struct Course {
+struct LoopState {
     /// Since the last row.
     interval: Interval,
     /// Env steps per second in the interval before that, or in the first one so far.
     rate: f64,
-    told: bool,
+    reported: bool,
     /// When time was last added to the run's seconds.
     clock: Instant,
     saved: Instant,
@@ -86,26 +84,26 @@ struct Total {
     meter: Meter,
 }
 
-impl From<&LearnerConfig> for Limits {
-    fn from(config: &LearnerConfig) -> Self {
+impl Limits {
+    pub(crate) fn new<P: Pipeline>(config: &LearnerConfig, pipeline: &P) -> Self {
         Limits {
             env_steps: config.run.env_steps,
-            publish_updates: config.rl.off_policy().map_or(1, |config| config.publish_updates),
+            publish_updates: pipeline.publish_updates(),
             log_interval: config.run.log_interval(),
             checkpoint_interval: config.run.checkpoint_interval(),
-            non_finite_updates: config.rl.max_non_finite_updates(),
+            non_finite_updates: config.rl.algorithm().max_non_finite_updates(),
         }
     }
 }
 
-impl Training {
+impl<P: Pipeline> Training<P> {
     /// Trains until the run has had its env steps, or shutdown. The last checkpoint is on the
     /// disk when this returns; after an error, the last good one is.
     pub(crate) fn run(mut self) -> Result<Summary, LearnerError> {
-        let mut course = self.begin();
+        let mut state = self.begin();
         self.publish_first();
-        match self.train(&mut course) {
-            Ok(()) => Ok(self.end(course)),
+        match self.train(&mut state) {
+            Ok(()) => Ok(self.end(state)),
             Err(error) => {
                 // The disk may still be busy with a good checkpoint.
                 self.disk.and_then(|disk| disk.writer.finish(None));
@@ -114,24 +112,24 @@ impl Training {
         }
     }
 
-    fn train(&mut self, course: &mut Course) -> Result<(), LearnerError> {
+    fn train(&mut self, state: &mut LoopState) -> Result<(), LearnerError> {
         while !self.learner.is_finished() {
-            let Some(assembled) = self.wait_for_batch(course) else { break };
-            let updated = self.update(&assembled, course)?;
+            let Some(batch) = self.wait_for_batch(state) else { break };
+            let updated = self.update(&batch, state)?;
             let updates = self.learner.counters().updates;
             if updated && updates.is_multiple_of(self.limits.publish_updates) {
-                self.publish(course);
+                self.publish(state);
             }
-            self.tell(course);
-            self.save_if_due(course);
+            self.report(state);
+            self.save_if_due(state);
         }
         Ok(())
     }
 
-    fn begin(&self) -> Course {
+    fn begin(&self) -> LoopState {
         let (now, counters) = (Instant::now(), self.learner.counters());
         self.metrics.progress(counters.env_steps);
-        Course {
+        LoopState {
             interval: Interval::start(
                 now,
                 counters,
@@ -139,7 +137,7 @@ impl Training {
                 self.learner.columns(),
             ),
             rate: 0.0,
-            told: false,
+            reported: false,
             clock: now,
             saved: now,
             saved_env_steps: counters.env_steps,
@@ -156,7 +154,7 @@ impl Training {
     /// Publishes the weights to start from: those of the checkpoint under their own version, unless
     /// a killed predecessor has used newer ones.
     fn publish_first(&mut self) {
-        self.explore();
+        self.learner.explore();
         let used = self.disk.as_ref().map_or(0, |disk| disk.folder.newest_version());
         let version = self.learner.counters().policy_version;
         let weights = match version {
@@ -170,59 +168,58 @@ impl Training {
     }
 
     /// The next batch; `None` on shutdown, or when the assembler has ended.
-    fn wait_for_batch(&mut self, course: &mut Course) -> Option<Assembled> {
+    fn wait_for_batch(&mut self, state: &mut LoopState) -> Option<LearnerBatch<P::Batch>> {
         let started = Instant::now();
-        let assembled = self.runtime.block_on(async {
+        let batch = self.runtime.block_on(async {
             tokio::select! {
                 biased;
                 () = self.shutdown.triggered() => None,
-                assembled = self.batches.recv() => assembled,
+                batch = self.batches.recv() => batch,
             }
         });
         let waited = started.elapsed();
         self.metrics.waited_for_data(waited);
-        course.interval.meter().waited(waited);
-        assembled
+        state.interval.meter().waited(waited);
+        batch
     }
 
     /// Learns from a batch; `false` if the update was skipped. Too many of those in a row are an
     /// error.
-    fn update(&mut self, assembled: &Assembled, course: &mut Course) -> Result<bool, LearnerError> {
-        let Assembled { content, policy_versions, env_steps, stale, assembly_time } = assembled;
+    fn update(
+        &mut self,
+        batch: &LearnerBatch<P::Batch>,
+        state: &mut LoopState,
+    ) -> Result<bool, LearnerError> {
+        let LearnerBatch { content, policy_versions, env_steps, stale, assembly_time } = batch;
         let version = self.learner.counters().policy_version;
         let lags = || policy_versions.iter().map(|&acted| version.saturating_sub(acted));
-        lags().for_each(|lag| course.interval.lag(lag));
-        course.interval.stale(*stale);
-        course.total.stale += stale;
-        course.interval.meter().spent(Phase::Assemble, *assembly_time);
+        lags().for_each(|lag| state.interval.lag(lag));
+        state.interval.stale(*stale);
+        state.total.stale += stale;
+        state.interval.meter().spent(Phase::Assemble, *assembly_time);
         let updated = self.learner.update(content, *env_steps);
-        if let Some(tally) = self.learner.carried() {
-            self.metrics.carried(&tally);
-        }
+        self.learner.pipeline_mut().report();
         match updated {
-            Ok(Updated { stats, priorities }) => {
-                if let Some(memory) = &self.memory {
-                    memory.prioritize(&priorities);
-                }
+            Ok(stats) => {
                 let phases = stats.phases;
                 self.metrics.phase(Phase::Forward, phases.forward);
                 self.metrics.phase(Phase::Backward, phases.backward);
                 self.metrics.phase(Phase::Optimizer, phases.optimizer);
                 self.metrics.updated(*env_steps, lags());
-                course.interval.updated(&stats);
-                course.non_finite_in_a_row = 0;
+                state.interval.updated(&stats);
+                state.non_finite_in_a_row = 0;
                 Ok(true)
             }
             Err(last) => {
                 self.metrics.non_finite(*env_steps);
-                course.non_finite_in_a_row += 1;
-                self.bear(last, course.non_finite_in_a_row)?;
+                state.non_finite_in_a_row += 1;
+                self.tolerate(last, state.non_finite_in_a_row)?;
                 Ok(false)
             }
         }
     }
 
-    fn bear(&self, last: NonFinite, in_a_row: u32) -> Result<(), LearnerError> {
+    fn tolerate(&self, last: NonFinite, in_a_row: u32) -> Result<(), LearnerError> {
         if in_a_row < self.limits.non_finite_updates {
             tracing::warn!(in_a_row, "{last}");
             return Ok(());
@@ -230,21 +227,13 @@ impl Training {
         Err(LearnerError::NonFinite { in_a_row, last })
     }
 
-    fn publish(&mut self, course: &mut Course) {
+    fn publish(&mut self, state: &mut LoopState) {
         let started = Instant::now();
-        self.explore();
         let weights = self.learner.next_weights();
         self.send(weights);
         let took = started.elapsed();
         self.metrics.phase(Phase::Publish, took);
-        course.interval.meter().spent(Phase::Publish, took);
-    }
-
-    /// Has the weights say how to explore with them.
-    fn explore(&mut self) {
-        if let Some(memory) = &self.memory {
-            self.learner.explore(memory.since_warm_up());
-        }
+        state.interval.meter().spent(Phase::Publish, took);
     }
 
     fn send(&self, weights: Weights) {
@@ -257,61 +246,61 @@ impl Training {
     }
 
     /// Tells how far the run is; every so often, a row of the learning curves too.
-    fn tell(&mut self, course: &mut Course) {
+    fn report(&mut self, state: &mut LoopState) {
         let now = Instant::now();
         self.metrics.progress(self.learner.counters().env_steps);
-        self.learner.add_seconds(now.duration_since(course.clock).as_secs_f64());
-        course.clock = now;
-        let due = course.interval.elapsed(now) >= self.limits.log_interval;
-        if due || !course.told {
-            course.rate = course.interval.rate(now, self.learner.counters());
+        self.learner.add_seconds(now.duration_since(state.clock).as_secs_f64());
+        state.clock = now;
+        let due = state.interval.elapsed(now) >= self.limits.log_interval;
+        if due || !state.reported {
+            state.rate = state.interval.rate(now, self.learner.counters());
         }
-        self.progress.send_replace(self.line(course));
+        self.progress.send_replace(self.line(state));
         if due {
-            self.close_interval(now, course);
+            self.close_interval(now, state);
         }
     }
 
-    fn line(&self, course: &Course) -> ProgressLine {
+    fn line(&self, state: &LoopState) -> ProgressLine {
         let counters = self.learner.counters();
         let means = self.stats.episodes().latest(WINDOW);
         ProgressLine {
             env_steps: counters.env_steps,
             budget: self.limits.env_steps,
-            steps_per_second: course.rate,
+            steps_per_second: state.rate,
             mean_return: means.episode_return.map(|mean| mean as f32),
             success: means.success.map(|share| share as f32),
             updates: counters.updates,
-            policy_lag: course.interval.mean_lag().unwrap_or(0.0) as f32,
+            policy_lag: state.interval.mean_lag().unwrap_or(0.0) as f32,
         }
     }
 
     /// Adds a row, and starts the next interval.
-    fn close_interval(&mut self, now: Instant, course: &mut Course) {
+    fn close_interval(&mut self, now: Instant, state: &mut LoopState) {
         let counters = self.learner.counters();
         let episodes = self.stats.episodes().clone();
         if let Some(disk) = &mut self.disk {
-            disk.curves.add(&course.interval.row(now, counters, &episodes));
+            disk.curves.add(&state.interval.row(now, counters, &episodes));
         }
-        course.total.meter.add(course.interval.meter());
-        course.interval = Interval::start(now, counters, &episodes, self.learner.columns());
-        course.told = true;
+        state.total.meter.add(state.interval.meter());
+        state.interval = Interval::start(now, counters, &episodes, self.learner.columns());
+        state.reported = true;
     }
 
-    fn save_if_due(&mut self, course: &mut Course) {
-        if course.saved.elapsed() < self.limits.checkpoint_interval {
+    fn save_if_due(&mut self, state: &mut LoopState) {
+        if state.saved.elapsed() < self.limits.checkpoint_interval {
             return;
         }
-        course.saved = Instant::now();
+        state.saved = Instant::now();
         if self.disk.is_none() {
             return;
         }
         let checkpoint = self.checkpoint();
-        course.interval.meter().spent(Phase::Checkpoint, course.saved.elapsed());
-        self.metrics.phase(Phase::Checkpoint, course.saved.elapsed());
+        state.interval.meter().spent(Phase::Checkpoint, state.saved.elapsed());
+        self.metrics.phase(Phase::Checkpoint, state.saved.elapsed());
         let Some(disk) = &self.disk else { return };
         if disk.writer.offer(checkpoint) {
-            course.saved_env_steps = self.learner.counters().env_steps;
+            state.saved_env_steps = self.learner.counters().env_steps;
         } else {
             tracing::warn!("the disk is slower than run.checkpoint_seconds: one is left out");
         }
@@ -320,24 +309,23 @@ impl Training {
     fn checkpoint(&mut self) -> Unwritten {
         let streams = self.stats.streams().clone();
         let episodes = self.stats.episodes().clone();
-        let mut checkpoint = self.learner.checkpoint(streams, episodes);
-        let replay = self.memory.as_ref().map(|memory| memory.save(&mut checkpoint.state));
+        let (checkpoint, replay) = self.learner.checkpoint(streams, episodes);
         Unwritten { checkpoint, replay }
     }
 
     /// The last row, the last checkpoint, and what the run came to.
-    fn end(mut self, mut course: Course) -> Summary {
-        self.tell(&mut course);
+    fn end(mut self, mut state: LoopState) -> Summary {
+        self.report(&mut state);
         let now = Instant::now();
         let counters = *self.learner.counters();
-        if course.interval.has_env_steps(&counters) {
-            self.close_interval(now, &mut course);
+        if state.interval.has_env_steps(&counters) {
+            self.close_interval(now, &mut state);
         }
-        let last = (counters.env_steps != course.saved_env_steps).then(|| self.checkpoint());
+        let last = (counters.env_steps != state.saved_env_steps).then(|| self.checkpoint());
         let checkpoint = self.disk.and_then(|disk| disk.writer.finish(last).or(disk.resumed));
-        let elapsed = now.duration_since(course.total.started);
+        let elapsed = now.duration_since(state.total.started);
         let means = self.stats.episodes().latest(WINDOW);
-        let shares = course.total.meter.shares(elapsed);
+        let shares = state.total.meter.shares(elapsed);
         tracing::info!(
             env_steps = counters.env_steps,
             updates = counters.updates,
@@ -345,7 +333,7 @@ impl Training {
             data_wait = format!("{:.0}%", 100.0 * shares.data_wait),
             "training ended"
         );
-        let new_env_steps = (counters.env_steps - course.total.first_env_step) as f64;
+        let new_env_steps = (counters.env_steps - state.total.first_env_step) as f64;
         Summary {
             ended: if self.learner.is_finished() { Ended::Finished } else { Ended::Stopped },
             env_steps: counters.env_steps,
@@ -353,7 +341,7 @@ impl Training {
             policy_version: counters.policy_version,
             episodes: self.stats.episodes().total(),
             means,
-            stale_trajectories: course.total.stale,
+            stale_trajectories: state.total.stale,
             env_steps_per_second: new_env_steps / elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
             shares,
             checkpoint,

@@ -144,6 +144,11 @@ impl Drop for RunFolder {
     }
 }
 
+/// The folder of a replay's segments, in the folder of a run.
+pub fn replay_folder(run: &Path) -> PathBuf {
+    run.join("replay")
+}
+
 const VERSION_DIGITS: usize = 20;
 
 impl Start {

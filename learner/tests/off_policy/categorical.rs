@@ -1,6 +1,6 @@
 //! C51.
 
-use engram_learner::losses::Selection;
+use engram_learner::config::Selection;
 use engram_learner::losses::categorical::{
     CategoricalInput, Support, categorical_q_learning, categorical_targets,
 };

@@ -1,6 +1,6 @@
 //! ε.
 
-use engram_learner::algorithms::exploration::LinearEpsilon;
+use engram_learner::config::exploration::LinearEpsilon;
 
 use crate::assert_near;
 

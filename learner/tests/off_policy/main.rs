@@ -21,7 +21,8 @@ mod target_network;
 
 mod exploration;
 
-use engram_learner::losses::{ErrorLoss, ValueLoss, masked_mean};
+use engram_learner::config::ErrorLoss;
+use engram_learner::losses::{ValueLoss, masked_mean};
 use engram_mdp::{Generator, Seed};
 use rand::RngExt;
 use tch::{Kind, Tensor};

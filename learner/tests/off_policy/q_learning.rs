@@ -1,8 +1,8 @@
 //! Q-learning.
 
+use engram_learner::config::{ErrorLoss, Selection};
 use engram_learner::losses::q_learning::{QLearningInput, QLearningOptions, q_learning, q_targets};
 use engram_learner::losses::value_rescaling::ValueRescaling;
-use engram_learner::losses::{ErrorLoss, Selection};
 use tch::{Kind, Tensor};
 
 use crate::sequences::{Columns, Sequences};

@@ -1,6 +1,6 @@
 //! QR-DQN.
 
-use engram_learner::losses::Selection;
+use engram_learner::config::Selection;
 use engram_learner::losses::quantile::{
     QuantileInput, QuantileOptions, quantile_huber_loss, quantile_q_learning, quantile_targets,
 };

@@ -1,6 +1,6 @@
 //! SAC-Discrete.
 
-use engram_learner::losses::ErrorLoss;
+use engram_learner::config::ErrorLoss;
 use engram_learner::losses::n_step::NStepReturns;
 use engram_learner::losses::sac_discrete::{
     ActionProbabilities, actor_loss, critic_loss, soft_targets, target_entropy, temperature_loss,

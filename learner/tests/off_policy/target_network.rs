@@ -1,6 +1,7 @@
 //! Target networks.
 
-use engram_learner::algorithms::target_network::{TargetUpdate, polyak, update_target};
+use engram_learner::algorithms::target_network::{polyak, update_target};
+use engram_learner::config::TargetUpdate;
 use tch::{Kind, Tensor};
 
 use crate::{assert_all_near, numbers};

@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
-use engram_learner::replay::{
-    InitialState, Piece, ReplayConfig, Sample, Sampling, Sequences, Storage, World,
-};
+use engram_learner::config::replay::{InitialState, ReplayConfig, Sampling, Sequences, Storage};
+use engram_learner::replay::{Piece, Sample, World};
 use engram_learner::rpc::queue::Arrival;
 use engram_mdp::{
     ActionSpec, Actions, Decision, Dtype, Ending, EnvSpec, Frames, Generator, ObservationSpec,

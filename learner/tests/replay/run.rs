@@ -1,9 +1,7 @@
 //! A replay and its model, and what may happen to both.
 
-use engram_learner::replay::{
-    EpisodeId, InitialState, Lost, Priority, Replay, ReplayConfig, ReplayError, Sampling, Saved,
-    Sequences, Storage, World, prune,
-};
+use engram_learner::config::replay::{InitialState, ReplayConfig, Sampling, Sequences, Storage};
+use engram_learner::replay::{EpisodeId, Lost, Priority, Replay, ReplayError, Saved, World, prune};
 use engram_mdp::Seed;
 use proptest::prelude::*;
 
@@ -43,8 +41,9 @@ pub fn configs() -> impl Strategy<Value = ReplayConfig> {
     ];
     let sampling = prop_oneof![
         Just(Sampling::Uniform),
-        (0.0..=1.0_f64, 0.0..=1.0_f64)
-            .prop_map(|(exponent, importance)| Sampling::Prioritized { exponent, importance }),
+        (0.0..=1.0_f64, 0.0..=1.0_f64).prop_map(|(exponent, importance)| {
+            Sampling::Prioritized { exponent, importance, largest_share: 0.9 }
+        }),
     ];
     let storage = prop_oneof![Just(Storage::Memory), Just(Storage::Disk)];
     let bounds = (20_u64..300, 1_000_u64..8_000);

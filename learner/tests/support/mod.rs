@@ -9,7 +9,9 @@
     reason = "several tests and a bench share this, none all of it"
 )]
 
-use engram_learner::config::RlConfig;
+use std::sync::Arc;
+
+use engram_learner::algorithms::{AlgorithmConfig, LearnsFromReplay, RlConfig, VtraceConfig};
 use engram_mdp::{
     ActionSpec, Actions, Decision, Dtype, Ending, EnvSpec, Frames, Generator, ObservationMut,
     ObservationSpec, Seed, StepType, StreamId, Trajectory, TrajectoryBuilder,
@@ -19,6 +21,7 @@ use engram_policy::{
     PolicyConfig, TorsoConfig,
 };
 use rand::RngExt;
+use serde::de::DeserializeOwned;
 use tch::{Device, Kind, Tensor};
 
 /// What the world is like.
@@ -208,13 +211,9 @@ pub fn policy(kind: Kind, config: &PolicyConfig, task: Task, seed: u64) -> Polic
 }
 
 /// The shipped V-trace settings, changed.
-pub fn vtrace(change: impl Fn(&mut engram_learner::config::VtraceConfig)) -> RlConfig {
-    let text = include_str!("../../../configs/rl/vtrace.toml");
-    let RlConfig::Vtrace(mut config) = toml::from_str(text).expect("it loads") else {
-        panic!("V-trace")
-    };
+pub fn vtrace(change: impl Fn(&mut VtraceConfig)) -> VtraceConfig {
+    let mut config = settings(include_str!("../../../configs/rl/vtrace.toml"), "");
     change(&mut config);
-    let config = RlConfig::Vtrace(config);
     config.validate().expect("its values are in range");
     config
 }
@@ -227,6 +226,25 @@ pub fn numbers(tensor: &Tensor) -> Vec<f64> {
 
 /// The settings of `text`, one of `configs/rl`, changed by `lines` of the same form.
 pub fn rl(text: &str, lines: &str) -> RlConfig {
+    changed(text, lines).try_into().expect("it loads")
+}
+
+/// The same as the algorithm's own type.
+pub fn settings<C: DeserializeOwned>(text: &str, lines: &str) -> C {
+    let mut table = changed(text, lines);
+    table.remove("algorithm").expect("an algorithm has a name");
+    table.try_into().expect("it loads")
+}
+
+/// The same for an algorithm that learns from a replay.
+pub fn from_replay(text: &str, lines: &str) -> Arc<dyn LearnsFromReplay> {
+    match rl(text, lines) {
+        RlConfig::Replay(config) => config,
+        RlConfig::Streams(_) => panic!("a replay"),
+    }
+}
+
+fn changed(text: &str, lines: &str) -> toml::Table {
     let mut table: toml::Table = text.parse().expect("it is TOML");
     let changes: toml::Table = lines.parse().expect("it is TOML");
     for (key, value) in changes {
@@ -237,11 +255,12 @@ pub fn rl(text: &str, lines: &str) -> RlConfig {
             {
                 part.extend(change);
             }
-            (Some(old), new) => *old = new,
-            (None, _) => panic!("there is no setting `{key}`"),
+            (_, new) => {
+                table.insert(key, new);
+            }
         }
     }
-    table.try_into().expect("it loads")
+    table
 }
 
 /// `configs/rl/dqn.toml`.
@@ -251,7 +270,12 @@ pub const DQN: &str = include_str!("../../../configs/rl/dqn.toml");
 pub const SAC_DISCRETE: &str = include_str!("../../../configs/rl/sac-discrete.toml");
 
 /// A network for `task` that says of frames what the algorithm of `rl` needs.
-pub fn network_of(kind: Kind, rl: &RlConfig, config: &PolicyConfig, task: Task) -> Policy {
+pub fn network_of(
+    kind: Kind,
+    rl: &dyn AlgorithmConfig,
+    config: &PolicyConfig,
+    task: Task,
+) -> Policy {
     let (outputs, seed) = (rl.outputs(), Seed::new(1));
     Policy::with_outputs(&outputs, kind, config, &task.spec(), seed, Device::Cpu)
         .expect("a network")

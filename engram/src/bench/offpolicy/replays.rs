@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use engram_learner::config::flags::ByteSize;
-use engram_learner::replay::{Replay, ReplayConfig, World};
+use engram_learner::config::replay::ReplayConfig;
+use engram_learner::replay::{Replay, World};
 use engram_learner::rpc::queue::Arrival;
 use engram_mdp::{EnvSpec, Seed};
 use engram_policy::Batch;
@@ -21,7 +22,7 @@ const MAX_BYTES: ByteSize = ByteSize(256 << 20);
 /// Measures and prints.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(super) fn run(experiment: &Experiment, seconds: f64) -> Result<()> {
-    let rl = experiment.rl.off_policy().expect("the experiment learns from a replay");
+    let rl = super::from_replay(experiment)?.shared();
     let config = ReplayConfig { max_bytes: MAX_BYTES, ..rl.replay };
     let small = episodes::random(experiment, EPISODES)?;
     let spec = experiment.env.spec();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use engram_learner::algorithms::{Algorithm, Phases, Replayed};
+use engram_learner::algorithms::{Phases, ReplayAlgorithm, ReplayBatch};
 use engram_learner::replay::{Replay, World};
 use engram_mdp::{EnvSpec, Generator, Seed};
 use engram_policy::{Batch, MemoryConfig, Policy, PolicyConfig, Positions, TorsoConfig};
@@ -139,7 +139,7 @@ struct Case {
     spec: EnvSpec,
     device: Device,
     policy: Policy,
-    algorithm: Algorithm,
+    algorithm: Box<dyn ReplayAlgorithm>,
     replay: Replay,
     generator: Generator,
 }
@@ -162,10 +162,11 @@ impl Times {
 
 impl Case {
     fn new(network: Network, experiment: &Experiment, device: Device) -> Result<Self> {
-        let rl = experiment.rl.off_policy().expect("the experiment learns from a replay");
+        let config = super::from_replay(experiment)?;
+        let rl = config.shared();
         let (seed, spec) = (Seed::new(experiment.run.seed), experiment.env.spec());
-        let (config, outputs) = (network.config(experiment), experiment.rl.outputs());
-        let policy = Policy::with_outputs(&outputs, Kind::Float, &config, &spec, seed, device)?;
+        let (seq, outputs) = (network.config(experiment), config.outputs());
+        let policy = Policy::with_outputs(&outputs, Kind::Float, &seq, &spec, seed, device)?;
         let state_width = policy.exported_state_width().unwrap_or(0);
         let world = World { spec: spec.clone(), state_width };
         let mut replay = Replay::new(rl.replay, world, None)?;
@@ -176,7 +177,7 @@ impl Case {
             network,
             decisions: replay.longest_episode(),
             batch_size: rl.batch_size,
-            algorithm: Algorithm::new(&experiment.rl, &policy, seed),
+            algorithm: config.start(&policy, seed),
             generator: seed.derive("bench", 4).generator(),
             spec,
             device,
@@ -191,10 +192,10 @@ impl Case {
         let sample = self.replay.sample(self.batch_size, &mut self.generator)?;
         let sampled = Instant::now();
         let batch = Batch::from_trajectories(&sample.rows, &self.spec, self.device)?;
-        let replayed = Replayed::new(batch, &sample, 0);
+        let replayed = ReplayBatch::new(batch, &sample, 0);
         let assembled = Instant::now();
         let before = cpu_seconds();
-        let (stats, _) = self.algorithm.update_from_replay(&self.policy, &replayed)?;
+        let (stats, _) = self.algorithm.update(&self.policy, &replayed)?;
         Ok(Times {
             sampling: sampled - started,
             assembling: assembled - sampled,

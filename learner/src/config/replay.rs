@@ -1,12 +1,11 @@
-//! The `replay` part of an off-policy algorithm's settings.
+//! Replay settings: what is kept, and how it is sampled.
 
 use serde::{Deserialize, Serialize};
 
-use super::ReplayError;
 use crate::config::flags::ByteSize;
-use crate::config::{OutOfRange, require};
+use crate::config::{OutOfRange, is_default, require, share};
 
-/// What is kept, and how it is sampled. No setting has a default.
+/// Capacity and sampling. A feature that is not named is off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplayConfig {
@@ -15,33 +14,39 @@ pub struct ReplayConfig {
     /// The most bytes that these take, written as in `"4GiB"`: of memory, or of the disk.
     #[serde(with = "size")]
     pub max_bytes: ByteSize,
-    /// Where they lie.
-    pub storage: Storage,
-    /// Which ones are drawn.
-    pub sampling: Sampling,
-    /// How much of them.
+    /// How much of an episode a sequence is.
     pub sequences: Sequences,
-    /// The recurrent state with which a sequence begins.
+    /// Where they lie; `"memory"` if not given.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub storage: Storage,
+    /// Which ones are drawn; uniformly if not given.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sampling: Sampling,
+    /// The recurrent state with which a sequence begins; `"zero"` if not given.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub initial_state: InitialState,
-    /// Whether several sequences may share one row of a batch, one after another.
+    /// Whether several sequences may share one row of a batch, one after another; not if not given.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub packed: bool,
 }
 
 /// Where sealed segments lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Storage {
     /// In memory. Checkpoints copy them to the disk.
+    #[default]
     Memory,
     /// In files of the run's folder, mapped into memory: what is not looked at takes none.
     Disk,
 }
 
 /// Which sequences are drawn, with replacement; the key `name` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Sampling {
     /// Every start is as likely as any other.
+    #[default]
     Uniform,
     /// Proportional to priorities (Schaul et al. 2016, <https://arxiv.org/abs/1511.05952>).
     Prioritized {
@@ -49,6 +54,9 @@ pub enum Sampling {
         exponent: f64,
         /// β: importance weights are `(N · P)^−β`, divided by the largest of the sample.
         importance: f64,
+        /// η: of a sequence's priority, the share of its largest error; the rest is that of their
+        /// mean.
+        largest_share: f64,
     },
 }
 
@@ -69,10 +77,11 @@ pub enum Sequences {
 }
 
 /// The recurrent state with which a sequence begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InitialState {
     /// Zeros: the sequence begins with a First frame, wherever in the episode it lies.
+    #[default]
     Zero,
     /// The acting policy's state. Sequences begin only where one is stored, at the starts of
     /// unrolls, or where the episode begins.
@@ -87,11 +96,10 @@ impl ReplayConfig {
     pub fn validate(&self) -> Result<(), OutOfRange> {
         require(self.max_env_steps >= 1, "replay.max_env_steps", self.max_env_steps, "at least 1")?;
         require(self.max_bytes >= ByteSize(1), "replay.max_bytes", self.max_bytes, "at least 1B")?;
-        if let Sampling::Prioritized { exponent, importance } = self.sampling {
-            let within = (0.0..=1.0).contains(&exponent);
-            require(within, "replay.sampling.exponent", exponent, "between 0 and 1")?;
-            let within = (0.0..=1.0).contains(&importance);
-            require(within, "replay.sampling.importance", importance, "between 0 and 1")?;
+        if let Sampling::Prioritized { exponent, importance, largest_share } = self.sampling {
+            share("replay.sampling.exponent", exponent)?;
+            share("replay.sampling.importance", importance)?;
+            share("replay.sampling.largest_share", largest_share)?;
         }
         if let Sequences::Chunks { length, burn_in } = self.sequences {
             let range = "between 1 and 1048576 decisions";
@@ -113,17 +121,16 @@ impl ReplayConfig {
     }
 
     /// Refuses a replay that could not hold a batch of `sequences` different ones.
-    pub fn check_batch(&self, sequences: usize) -> Result<(), ReplayError> {
+    pub fn check_batch(&self, sequences: usize) -> Result<(), OutOfRange> {
         let each = match self.sequences {
             Sequences::Episodes => 1,
             Sequences::Chunks { length, .. } => length as u64,
         };
         let needed = each * sequences as u64;
         let held = self.max_env_steps;
-        match needed <= held {
-            true => Ok(()),
-            false => Err(ReplayError::TooSmallForBatch { sequences, needed, held }),
-        }
+        let found = format!("{held}, and a batch of {sequences} sequences has {needed}");
+        let range = "at least rl.batch_size × the length of a sequence";
+        require(needed <= held, "replay.max_env_steps", found, range)
     }
 
     /// Decisions before the ones that are learned from.
@@ -164,7 +171,7 @@ max_bytes = "4GiB"
 storage = "disk"
 initial_state = "stored"
 packed = false
-sampling = { name = "prioritized", exponent = 0.9, importance = 0.6 }
+sampling = { name = "prioritized", exponent = 0.9, importance = 0.6, largest_share = 0.9 }
 sequences = { name = "chunks", length = 80, burn_in = 40 }
 "#;
 
@@ -184,6 +191,12 @@ sequences = { name = "chunks", length = 80, burn_in = 40 }
         config.validate().unwrap();
         assert_eq!(config.max_bytes, ByteSize(4 << 30));
         assert_eq!(config.burn_in(), 40);
+        let short =
+            "max_env_steps = 8\nmax_bytes = \"1MiB\"\nsequences = { name = \"episodes\" }\n";
+        let off = parse(short).unwrap();
+        assert_eq!((off.storage, off.sampling), (Storage::Memory, Sampling::Uniform));
+        assert_eq!((off.initial_state, off.packed), (InitialState::Zero, false));
+        assert!(!toml::to_string(&off).unwrap().contains("packed"), "what is off is not named");
         for bytes in [4 << 30, (4 << 30) + 1, 1536] {
             let config = ReplayConfig { max_bytes: ByteSize(bytes), ..config.clone() };
             assert_eq!(parse(&toml::to_string(&config).unwrap()), Ok(config));
@@ -193,7 +206,8 @@ sequences = { name = "chunks", length = 80, burn_in = 40 }
     #[test]
     fn unknown_and_missing_settings_are_refused_by_name() {
         assert!(parse(&format!("size = 3\n{TEXT}")).unwrap_err().contains("size"));
-        assert!(parse(&TEXT.replace("packed = false", "")).unwrap_err().contains("packed"));
+        let without = TEXT.replace("max_env_steps = 1000000", "");
+        assert!(parse(&without).unwrap_err().contains("max_env_steps"));
         assert!(parse(&TEXT.replace("burn_in = 40", "burn = 40")).is_err());
         assert!(parse(&TEXT.replace("4GiB", "4GB")).unwrap_err().contains("write it as in"));
     }
@@ -202,8 +216,8 @@ sequences = { name = "chunks", length = 80, burn_in = 40 }
     fn what_does_not_go_together_is_refused_with_the_reason() {
         assert!(refused("1000000", "0").contains("rl.replay.max_env_steps is 0"));
         assert!(refused("4GiB", "0B").contains("max_bytes"));
-        assert!(refused("0.9", "-0.1").contains("exponent is -0.1"));
-        assert!(refused("0.9", "nan").contains("exponent is NaN"));
+        assert!(refused("exponent = 0.9", "exponent = -0.1").contains("exponent is -0.1"));
+        assert!(refused("exponent = 0.9", "exponent = nan").contains("exponent is NaN"));
         assert!(refused("0.6", "1.5").contains("importance is 1.5"));
         assert!(refused("length = 80", "length = 0").contains("length is 0"));
         assert!(refused("packed = false", "packed = true").contains("packed is true"));

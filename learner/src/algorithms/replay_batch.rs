@@ -14,7 +14,7 @@ use crate::replay::Sample;
 
 /// Sequences to learn from.
 #[derive(Debug)]
-pub struct Replayed {
+pub struct ReplayBatch {
     batch: Batch,
     burn_in: i64,
     /// f32 `[T, B]`: 1 where something is learned from a decision, else 0.
@@ -23,7 +23,7 @@ pub struct Replayed {
     importance: Option<Tensor>,
 }
 
-impl Replayed {
+impl ReplayBatch {
     /// `batch` is of the rows of `sample`, whose first `burn_in` decisions are a burn-in.
     pub fn new(batch: Batch, sample: &Sample, burn_in: usize) -> Self {
         let (burn_in, rows) = (burn_in as i64, batch.batch());
@@ -32,7 +32,7 @@ impl Replayed {
         let weights = weights.narrow(0, burn_in, weights.size()[0] - burn_in).to_device(device);
         let mask = weights.ne(0.0).to_kind(weights.kind());
         let weighted = sample.pieces.iter().any(|piece| piece.weight != 1.0);
-        Replayed { batch, burn_in, mask, importance: weighted.then_some(weights) }
+        ReplayBatch { batch, burn_in, mask, importance: weighted.then_some(weights) }
     }
 
     /// T.
@@ -41,27 +41,27 @@ impl Replayed {
     }
 
     /// What was done.
-    pub(super) fn taken<'a>(&'a self, actions: &'a Tensor) -> Decisions<'a> {
+    pub fn taken<'a>(&'a self, actions: &'a Tensor) -> Decisions<'a> {
         Decisions { actions, mask: &self.mask, importance: self.importance.as_ref() }
     }
 
     /// 1 where something is learned from a decision, else 0, `[T, B]`.
-    pub(super) fn mask(&self) -> &Tensor {
+    pub fn mask(&self) -> &Tensor {
         &self.mask
     }
 
     /// Importance weights, `[T, B]`, unless all are 1.
-    pub(super) fn importance(&self) -> Option<&Tensor> {
+    pub fn importance(&self) -> Option<&Tensor> {
         self.importance.as_ref()
     }
 
     /// The actions taken, `[T, B]`.
-    pub(super) fn actions(&self) -> Tensor {
+    pub fn actions(&self) -> Tensor {
         self.learned(&self.batch.actions)
     }
 
     /// What decisions came to.
-    pub(super) fn returns(&self, config: &OffPolicyConfig) -> NStepReturns {
+    pub fn returns<O>(&self, config: &OffPolicyConfig<O>) -> NStepReturns {
         let rewards = match config.reward_clip {
             RewardClip::None => self.batch.rewards.shallow_clone(),
             RewardClip::AbsOne => self.batch.rewards.clamp(-1.0, 1.0),
@@ -72,7 +72,7 @@ impl Replayed {
     }
 
     /// What `policy` remembers at the T + 1 frames, `[T + 1, B, H]`.
-    pub(super) fn remember(&self, policy: &Policy) -> Tensor {
+    pub fn remember(&self, policy: &Policy) -> Tensor {
         let inputs = &self.batch.inputs;
         let state = self.state(policy);
         if self.burn_in == 0 {
@@ -85,7 +85,7 @@ impl Replayed {
 
     /// Numbers of the T decisions, `[T, B]`, as numbers of the whole rows: zeros stand before
     /// them.
-    pub(super) fn of_whole_rows(&self, numbers: &Tensor) -> Tensor {
+    pub fn of_whole_rows(&self, numbers: &Tensor) -> Tensor {
         numbers.constant_pad_nd([0, 0, self.burn_in, 0])
     }
 

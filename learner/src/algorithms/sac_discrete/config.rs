@@ -1,0 +1,86 @@
+//! Settings of SAC for discrete actions.
+
+use engram_policy::{Outputs, Returns};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{OutOfRange, cost, learning_rate, positive, require, share};
+
+/// The objective of SAC for discrete actions (Christodoulou 2019,
+/// <https://arxiv.org/abs/1910.07207>) on sequences.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SacDiscreteConfig {
+    /// Whether actor and critics share torso and memory.
+    pub encoder: Encoder,
+    /// α, what a nat of entropy is worth.
+    pub temperature: Temperature,
+}
+
+/// Whether actor and critics share torso and memory; the key `name` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Encoder {
+    /// They do, and one step minimizes the sum of both losses: half of the critics', all of the
+    /// actor's.
+    Shared {
+        /// Whether the actor's loss leaves the critics alone, and what they see. Without it
+        /// gradients may explode (Ni et al. 2023, <https://arxiv.org/abs/2307.03864>).
+        freeze_critic: bool,
+        /// Whether the actor's loss leaves torso and memory alone altogether: then the critics
+        /// alone train them.
+        freeze_encoder_in_actor_loss: bool,
+    },
+    /// Each has its own; the critics take a step first, then the actor.
+    Separate {},
+}
+
+/// α; the key `name` names how it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Temperature {
+    /// It is given.
+    Fixed {
+        /// α.
+        value: f64,
+    },
+    /// It is learned, so that the policy's entropy becomes what is aimed at (Haarnoja et al. 2018,
+    /// <https://arxiv.org/abs/1812.05905>).
+    Tuned {
+        /// α at the start.
+        initial: f64,
+        /// The entropy aimed at, as a share of that of a uniform choice.
+        entropy_share: f64,
+        /// The step size of log α.
+        learning_rate: f64,
+    },
+}
+
+impl SacDiscreteConfig {
+    /// Outputs of the acting network.
+    pub(super) fn acting_outputs(&self) -> Outputs {
+        match self.encoder {
+            Encoder::Shared { .. } => {
+                Outputs::ActorAndActionValues { critics: 2, returns: Returns::Expected {} }
+            }
+            Encoder::Separate {} => Outputs::Actor {},
+        }
+    }
+
+    pub(super) fn validate_ranges(&self) -> Result<(), OutOfRange> {
+        if let Encoder::Shared { freeze_critic: false, freeze_encoder_in_actor_loss: true } =
+            self.encoder
+        {
+            let range = "false where freeze_critic is: the actor's loss would reach the encoder \
+                         through the critics";
+            require(false, "objective.encoder.freeze_encoder_in_actor_loss", true, range)?;
+        }
+        match self.temperature {
+            Temperature::Fixed { value } => cost("objective.temperature.value", value),
+            Temperature::Tuned { initial, entropy_share, learning_rate: rate } => {
+                positive("objective.temperature.initial", initial)?;
+                share("objective.temperature.entropy_share", entropy_share)?;
+                learning_rate("objective.temperature.learning_rate", rate)
+            }
+        }
+    }
+}

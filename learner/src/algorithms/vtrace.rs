@@ -1,0 +1,302 @@
+//! The actor-critic of IMPALA: policy gradients and values, both corrected by V-trace for the
+//! policy that acted being some versions old.
+//!
+//! Espeholt et al. 2018, section 4.2, <https://arxiv.org/abs/1802.01561>.
+//!
+//! ```text
+//! batch ─▶ unroll the policy over T + 1 frames ─▶ log π, V, entropy; what streams carry on
+//!       ─▶ V-trace ─▶ targets v, advantages A (both constants)
+//!       ─▶ loss ─▶ gradient ─▶ clip ─▶ optimizer
+//! ```
+
+use std::time::Instant;
+
+use engram_policy::{Batch, CoreState, Outputs, Past, Policy, Unrolled};
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::optimizer::{Optimizer, clip_factor, global_norm};
+use super::state_dict::{StateDict, StateError};
+use super::{
+    Algorithm, AlgorithmConfig, LearnsFromStreams, NonFinite, Phases, StreamsAlgorithm,
+    UpdateStats, to_host,
+};
+use crate::config::{
+    OptimizerConfig, OutOfRange, RewardClip, Schedule, cost, learning_rate, positive, require,
+    share,
+};
+use crate::losses::vtrace::{VtraceInput, VtraceOptions, VtraceSummary, vtrace};
+
+/// A V-trace actor-critic (Espeholt et al. 2018, <https://arxiv.org/abs/1802.01561>).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VtraceConfig {
+    /// Trajectories per update.
+    pub batch_size: usize,
+    /// γ, what a reward counts for one step later.
+    pub discount: f64,
+    /// λ, by which every trace is multiplied: 1 trusts the rewards, less trusts the values more.
+    pub lambda: f64,
+    /// ρ̄, the largest importance weight of a temporal difference.
+    pub rho_clip: f64,
+    /// c̄, the largest importance weight of a trace; at most `rho_clip`.
+    pub c_clip: f64,
+    /// The largest importance weight of an advantage.
+    pub pg_rho_clip: f64,
+    /// What becomes of a reward before it is learned from.
+    pub reward_clip: RewardClip,
+    /// The weight of the value loss.
+    pub baseline_cost: f64,
+    /// The weight of the entropy bonus.
+    pub entropy_cost: f64,
+    /// How the losses of single decisions are put together.
+    pub reduction: Reduction,
+    /// The step size at the start.
+    pub learning_rate: f64,
+    /// What becomes of it on the way.
+    pub schedule: Schedule,
+    /// Gradients longer than this, all weights together, are shortened to it.
+    pub max_grad_norm: f64,
+    /// The rule that turns gradients into steps.
+    pub optimizer: OptimizerConfig,
+    /// Updates in a row that may be skipped because a number was not finite, before the run stops.
+    pub max_non_finite_updates: u32,
+    /// Parts of the policy that do not learn: `torso`, `memory`, and so on.
+    pub freeze: Vec<String>,
+}
+
+/// How the losses of single decisions are put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reduction {
+    /// Their sum, as in IMPALA: gradients grow with the batch and the unroll.
+    Sum,
+    /// Their mean.
+    Mean,
+}
+
+/// The algorithm, between two updates.
+#[derive(Debug)]
+pub struct Vtrace {
+    config: VtraceConfig,
+    optimizer: Optimizer,
+}
+
+/// What an unroll costs. Scalars; the parts are sums over decisions, without their weights.
+#[derive(Debug)]
+pub struct Loss {
+    /// What is minimized.
+    pub total: Tensor,
+    /// Σ −log π · A.
+    pub policy: Tensor,
+    /// ½ Σ (v − V)².
+    pub value: Tensor,
+    /// The policy's entropy, summed.
+    pub entropy: Tensor,
+    /// What V-trace saw on the way.
+    pub summary: VtraceSummary,
+    /// What [`total`](Self::total) reaches back to before the unroll.
+    pub past: Past,
+}
+
+impl Vtrace {
+    /// What an update reports, means over decisions where there are several: what was minimized (a
+    /// sum or a mean, as configured), −log π · advantage, half the squared error of the values, the
+    /// policy's entropy in nats, the gradient's length before it was clipped, the learning rate,
+    /// values, the importance weight π / μ before it was clipped, and the share of the value
+    /// targets' variance that the values account for (1 is perfect).
+    pub const COLUMNS: &'static [&'static str] = &[
+        "loss",
+        "policy_loss",
+        "value_loss",
+        "entropy",
+        "grad_norm",
+        "learning_rate",
+        "mean_value",
+        "mean_rho",
+        "explained_variance",
+    ];
+
+    /// An actor-critic that has made no update yet.
+    pub fn new(config: &VtraceConfig, policy: &Policy) -> Self {
+        Vtrace {
+            config: config.clone(),
+            optimizer: Optimizer::new(&config.optimizer, &policy.trainable()),
+        }
+    }
+
+    /// The loss of `policy` on `batch`, whose streams carry `carry`.
+    pub fn loss(&self, policy: &Policy, batch: &Batch, carry: CoreState) -> Loss {
+        let config = &self.config;
+        let unroll_length = batch.unroll_length();
+        let unrolled = policy.unroll_streams(&batch.inputs, &batch.core_state, carry);
+        let Unrolled { output, past } =
+            unrolled.expect("core states are checked where trajectories enter");
+        // The last frame is there for its value alone.
+        let decisions = output.distribution.narrow(0, unroll_length);
+        let log_probs = decisions.log_prob(&batch.actions);
+        let kind = log_probs.kind();
+        let going_on = 1.0 - batch.terminated.to_kind(kind);
+        let returns = vtrace(
+            &VtraceInput {
+                target_log_probs: &log_probs,
+                behavior_log_probs: &batch.behavior_log_probs,
+                rewards: &self.clipped(&batch.rewards),
+                discounts: &(going_on * config.discount),
+                weights: &batch.weights,
+                values: output.value(),
+            },
+            config.vtrace_options(),
+        );
+
+        // Where a frame is Last its advantage is 0 and its target its own value, so only the
+        // entropy must be told to leave it out.
+        let errors = returns.targets - output.value().narrow(0, 0, unroll_length);
+        let policy = -(log_probs * returns.advantages).sum(kind);
+        let value = errors.square().sum(kind) * 0.5;
+        let entropy = (decisions.entropy() * &batch.weights).sum(kind);
+        let sum = &policy + &value * config.baseline_cost - &entropy * config.entropy_cost;
+        let total = match config.reduction {
+            Reduction::Sum => sum,
+            Reduction::Mean => sum / returns.summary.decisions.max(1.0),
+        };
+        Loss { total, policy, value, entropy, summary: returns.summary, past }
+    }
+
+    fn clipped(&self, rewards: &Tensor) -> Tensor {
+        match self.config.reward_clip {
+            RewardClip::None => rewards.shallow_clone(),
+            RewardClip::AbsOne => rewards.clamp(-1.0, 1.0),
+        }
+    }
+}
+
+impl Algorithm for Vtrace {
+    fn columns(&self) -> &'static [&'static str] {
+        Self::COLUMNS
+    }
+
+    fn state(&self) -> StateDict {
+        self.optimizer.state()
+    }
+
+    fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), StateError> {
+        self.optimizer.load_state(state)
+    }
+}
+
+impl StreamsAlgorithm for Vtrace {
+    fn update(
+        &mut self,
+        policy: &Policy,
+        batch: &Batch,
+        carry: CoreState,
+        progress: f64,
+    ) -> Result<(UpdateStats, CoreState), NonFinite> {
+        let started = Instant::now();
+        let Loss { total, policy: of_policy, value, entropy, summary, past } =
+            self.loss(policy, batch, carry);
+        let forward_ended = Instant::now();
+
+        let weights = policy.trainable();
+        let (gradients, carry) = policy.gradient(&total, past);
+        let mut gradient = self.optimizer.flatten(&gradients);
+        let scalars = [&total, &of_policy, &value, &entropy, &global_norm(&gradient)];
+        let mut stats = read_back(scalars, &summary);
+        let grad_norm = stats.get("grad_norm");
+        NonFinite::check("loss", stats.get("loss"))?;
+        NonFinite::check("gradient's length", grad_norm)?;
+        let backward_ended = Instant::now();
+
+        let factor = clip_factor(grad_norm, self.config.max_grad_norm);
+        if factor < 1.0 {
+            gradient = gradient.g_mul_scalar_(factor);
+        }
+        let learning_rate = self.config.learning_rate * self.config.schedule.factor(progress);
+        self.optimizer.step(&weights, &gradient, learning_rate);
+        stats.set("learning_rate", learning_rate);
+        stats.phases = Phases {
+            forward: forward_ended - started,
+            backward: backward_ended - forward_ended,
+            optimizer: backward_ended.elapsed(),
+        };
+        Ok((stats, carry))
+    }
+}
+
+impl AlgorithmConfig for VtraceConfig {
+    fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
+    fn max_non_finite_updates(&self) -> u32 {
+        self.max_non_finite_updates
+    }
+
+    fn freeze(&self) -> &[String] {
+        &self.freeze
+    }
+
+    fn outputs(&self) -> Outputs {
+        Outputs::ActorCritic {}
+    }
+
+    fn validate(&self) -> Result<(), OutOfRange> {
+        require(
+            (1..=65_536).contains(&self.batch_size),
+            "batch_size",
+            self.batch_size,
+            "between 1 and 65536 trajectories",
+        )?;
+        share("discount", self.discount)?;
+        share("lambda", self.lambda)?;
+        positive("rho_clip", self.rho_clip)?;
+        positive("c_clip", self.c_clip)?;
+        let c_within_rho = self.c_clip <= self.rho_clip;
+        require(c_within_rho, "c_clip", self.c_clip, "at most rl.rho_clip")?;
+        positive("pg_rho_clip", self.pg_rho_clip)?;
+        cost("baseline_cost", self.baseline_cost)?;
+        cost("entropy_cost", self.entropy_cost)?;
+        positive("max_grad_norm", self.max_grad_norm)?;
+        learning_rate("learning_rate", self.learning_rate)?;
+        require(
+            self.max_non_finite_updates >= 1,
+            "max_non_finite_updates",
+            self.max_non_finite_updates,
+            "at least 1",
+        )?;
+        self.optimizer.validate()
+    }
+}
+
+impl LearnsFromStreams for VtraceConfig {
+    fn start(&self, policy: &Policy) -> Box<dyn StreamsAlgorithm> {
+        Box::new(Vtrace::new(self, policy))
+    }
+}
+
+impl VtraceConfig {
+    /// The settings of V-trace proper.
+    pub fn vtrace_options(&self) -> VtraceOptions {
+        VtraceOptions {
+            rho_clip: self.rho_clip,
+            c_clip: self.c_clip,
+            pg_rho_clip: self.pg_rho_clip,
+            lambda: self.lambda,
+        }
+    }
+}
+
+/// Brings everything that is reported to the host, in one copy: the losses in total, of the policy
+/// and of the values, the entropy, and the gradient's length. The learning rate is that of no step:
+/// it is known later.
+fn read_back(scalars: [&Tensor; 5], summary: &VtraceSummary) -> UpdateStats {
+    let [total, policy, value, entropy, grad_norm] = to_host(scalars);
+    let &VtraceSummary { decisions, mean_value, mean_rho, explained_variance } = summary;
+    let decisions = decisions.max(1.0);
+    let (policy, value, entropy) = (policy / decisions, value / decisions, entropy / decisions);
+    let numbers =
+        [total, policy, value, entropy, grad_norm, 0.0, mean_value, mean_rho, explained_variance];
+    let numbers = Vtrace::COLUMNS.iter().copied().zip(numbers).collect();
+    UpdateStats { numbers, phases: Phases::default() }
+}

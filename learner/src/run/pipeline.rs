@@ -1,0 +1,350 @@
+//! Pipeline: how a run learns, from streams or from a replay.
+//!
+//! The decision is made once, at startup, and is a type from there on: [`Streams`] or [`Replay`].
+//! What differs between the two is here; the loop of [`training`](super::training) and the
+//! [`learner`](super::learner) know neither.
+//!
+//! | | [`Streams`] | [`Replay`] |
+//! |---|---|---|
+//! | batches are made by | the batcher, of what has just arrived | the replay worker, of all that was kept |
+//! | between updates it keeps | a carry per stream | episodes, priorities, what the rate limiter counted |
+//! | how actors explore | as the policy says | the weights say it |
+
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use engram_mdp::EnvSpec;
+use engram_policy::{Exploration, Policy, PolicyError};
+use engram_service::Shutdown;
+use engram_service::threads::spawn_named;
+use tch::{Device, Kind};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::algorithms::{
+    Algorithm, AlgorithmConfig, LearnsFromReplay, LearnsFromStreams, NonFinite, ReplayAlgorithm,
+    StreamsAlgorithm, UpdateStats,
+};
+use crate::batches::batch::{BATCHES_AHEAD, LearnerBatch};
+use crate::batches::batcher::{Batcher, StreamsBatch};
+use crate::batches::carry_table::CarryTable;
+use crate::batches::replay_worker::{
+    ReplaySetup, ReplayWorker, SampledBatch, SavedReplay, SharedReplay,
+};
+use crate::batches::selector::SelectorRules;
+use crate::config::OffPolicyConfig;
+use crate::replay::{Snapshot, World};
+use crate::rpc::publisher::Newest;
+use crate::rpc::queue::Arrivals;
+use crate::run::error::LearnerError;
+use crate::run::learner_spec::LearnerSpec;
+use crate::storage::checkpoint::{Checkpoint, CheckpointError};
+use crate::telemetry::metrics::Metrics;
+
+/// Pipeline of a run. It belongs to the thread that learns.
+pub trait Pipeline: Sized {
+    /// Settings of an algorithm of this kind.
+    type Config: AlgorithmConfig + ?Sized;
+
+    /// Content of a batch.
+    type Batch: Send + 'static;
+
+    /// The pipeline of a run that begins, or that goes on from a checkpoint, whose weights `policy`
+    /// has then.
+    fn open(
+        config: &Self::Config,
+        spec: &LearnerSpec,
+        policy: &Policy,
+        resumed: Option<Resumed<'_>>,
+    ) -> Result<Self, LearnerError>;
+
+    /// The algorithm.
+    fn algorithm(&self) -> &dyn Algorithm;
+
+    /// The algorithm, to be changed.
+    fn algorithm_mut(&mut self) -> &mut dyn Algorithm;
+
+    /// Makes one update of `policy`, after the share `progress` of the run's env steps.
+    fn update(
+        &mut self,
+        policy: &Policy,
+        batch: &Self::Batch,
+        progress: f64,
+    ) -> Result<UpdateStats, NonFinite>;
+
+    /// Shows in metrics what it keeps between updates.
+    fn report(&mut self);
+
+    /// How actors explore with the next weights, where the weights say it.
+    fn exploration(&self) -> Option<Exploration>;
+
+    /// Updates between two publications of the weights.
+    fn publish_updates(&self) -> u64;
+
+    /// Adds what this pipeline keeps between updates to a checkpoint; a replay is written beside
+    /// it.
+    fn save(&mut self, checkpoint: &mut Checkpoint) -> Option<Snapshot>;
+
+    /// Starts the thread that makes batches.
+    fn start(&self, source: BatchSource) -> BatchThread<Self::Batch>;
+}
+
+/// Checkpoint that a run goes on from.
+#[derive(Clone, Copy, Debug)]
+pub struct Resumed<'a> {
+    /// Its folder.
+    pub path: &'a Path,
+    /// Its content.
+    pub checkpoint: &'a Checkpoint,
+}
+
+impl Resumed<'_> {
+    /// The error that says why the checkpoint does not fit.
+    pub(crate) fn misfit(self, why: String) -> LearnerError {
+        CheckpointError::Tensors { path: self.path.into(), why }.into()
+    }
+}
+
+/// Source of batches: where trajectories come from, and what was agreed about them.
+#[derive(Debug)]
+pub struct BatchSource {
+    /// Trajectories.
+    pub arrivals: Arrivals,
+    /// The environment that they were checked against.
+    pub spec: EnvSpec,
+    /// The learner's version.
+    pub newest: Newest,
+    /// Versions that a trajectory may be behind.
+    pub max_policy_lag: u64,
+    /// Decisions per trajectory.
+    pub unroll_length: usize,
+    /// Device of the tensors.
+    pub device: Device,
+    /// Metrics of batches.
+    pub metrics: Metrics,
+    /// Runtime on which the thread waits.
+    pub runtime: Handle,
+}
+
+/// Thread that makes batches.
+#[derive(Debug)]
+pub struct BatchThread<B> {
+    /// Its batches.
+    pub batches: mpsc::Receiver<LearnerBatch<B>>,
+    /// Ends it.
+    pub stop: Shutdown,
+    /// Its end.
+    pub thread: JoinHandle<Result<(), PolicyError>>,
+}
+
+/// Learning from streams: each trajectory once, and what streams carry from one to the next.
+#[derive(Debug)]
+pub struct Streams {
+    algorithm: Box<dyn StreamsAlgorithm>,
+    carry_table: CarryTable,
+    batch_size: usize,
+    metrics: Metrics,
+}
+
+/// Learning from a replay: sequences out of all that was kept.
+#[derive(Debug)]
+pub struct Replay {
+    algorithm: Box<dyn ReplayAlgorithm>,
+    replay: SharedReplay,
+    config: OffPolicyConfig,
+}
+
+impl Streams {
+    /// The carries of all streams.
+    pub fn carry_table(&mut self) -> &mut CarryTable {
+        &mut self.carry_table
+    }
+}
+
+impl Pipeline for Streams {
+    type Config = dyn LearnsFromStreams;
+    type Batch = StreamsBatch;
+
+    fn open(
+        config: &Self::Config,
+        spec: &LearnerSpec,
+        policy: &Policy,
+        resumed: Option<Resumed<'_>>,
+    ) -> Result<Self, LearnerError> {
+        let batch_size = config.batch_size();
+        let mut carry_table = CarryTable::new(policy, spec.stream_memory, batch_size)?;
+        if let Some(resumed) = resumed {
+            let Checkpoint { state, carried, .. } = resumed.checkpoint;
+            carry_table.load(&state.carried, carried).map_err(|why| resumed.misfit(why))?;
+        }
+        let (algorithm, metrics) = (config.start(policy), spec.metrics.clone());
+        Ok(Streams { algorithm, carry_table, batch_size, metrics })
+    }
+
+    fn algorithm(&self) -> &dyn Algorithm {
+        &*self.algorithm
+    }
+
+    fn algorithm_mut(&mut self) -> &mut dyn Algorithm {
+        &mut *self.algorithm
+    }
+
+    fn update(
+        &mut self,
+        policy: &Policy,
+        StreamsBatch { batch, keys }: &StreamsBatch,
+        progress: f64,
+    ) -> Result<UpdateStats, NonFinite> {
+        let started = Instant::now();
+        let carry = self.carry_table.take(keys);
+        let taking = started.elapsed();
+        let (mut stats, carry) = self.algorithm.update(policy, batch, carry, progress)?;
+        let updated = Instant::now();
+        self.carry_table.put(keys, &carry);
+        stats.phases.forward += taking;
+        stats.phases.optimizer += updated.elapsed();
+        Ok(stats)
+    }
+
+    fn report(&mut self) {
+        if self.carry_table.carries() {
+            self.metrics.carried(&self.carry_table.tally());
+        }
+    }
+
+    fn exploration(&self) -> Option<Exploration> {
+        None
+    }
+
+    fn publish_updates(&self) -> u64 {
+        1
+    }
+
+    fn save(&mut self, checkpoint: &mut Checkpoint) -> Option<Snapshot> {
+        let (streams, rows) = self.carry_table.save();
+        checkpoint.state.carried = streams;
+        checkpoint.carried = rows.into();
+        None
+    }
+
+    fn start(&self, source: BatchSource) -> BatchThread<StreamsBatch> {
+        let rules = SelectorRules {
+            batch_size: self.batch_size,
+            max_policy_lag: source.max_policy_lag,
+            one_per_stream: self.carry_table.carries(),
+        };
+        let BatchSource { arrivals, spec, newest, device, metrics, runtime, .. } = source;
+        let batcher = Batcher { arrivals, rules, spec, device, newest, metrics };
+        BatchThread::spawn("batcher", runtime, move |runtime, stop, batches| {
+            batcher.run(runtime, stop, batches)
+        })
+    }
+}
+
+impl Pipeline for Replay {
+    type Config = dyn LearnsFromReplay;
+    type Batch = SampledBatch;
+
+    fn open(
+        config: &Self::Config,
+        spec: &LearnerSpec,
+        policy: &Policy,
+        resumed: Option<Resumed<'_>>,
+    ) -> Result<Self, LearnerError> {
+        let algorithm = config.start(policy, spec.seed.derive("critic", 0));
+        let config = config.shared();
+        let state_width = policy.exported_state_width().unwrap_or(0);
+        let setup = ReplaySetup {
+            replay: config.replay.clone(),
+            rate_limiter: config.rate_limiter,
+            unroll_length: spec.unroll_length,
+            world: World { spec: policy.spec().clone(), state_width },
+            folder: spec.replay_folder.clone(),
+            seed: spec.seed,
+        };
+        let saved = resumed.and_then(|Resumed { checkpoint: Checkpoint { state, .. }, .. }| {
+            let (replay, counted) = (state.replay.as_ref()?, state.limiter?);
+            Some(SavedReplay { replay, counted, generators: &state.generators })
+        });
+        let replay = match saved {
+            Some(saved) => SharedReplay::resume(setup, saved)?,
+            None => SharedReplay::new(setup)?,
+        };
+        Ok(Replay { algorithm, replay, config })
+    }
+
+    fn algorithm(&self) -> &dyn Algorithm {
+        &*self.algorithm
+    }
+
+    fn algorithm_mut(&mut self) -> &mut dyn Algorithm {
+        &mut *self.algorithm
+    }
+
+    fn update(
+        &mut self,
+        policy: &Policy,
+        SampledBatch { batch, sample }: &SampledBatch,
+        _progress: f64,
+    ) -> Result<UpdateStats, NonFinite> {
+        let (stats, td_errors) = self.algorithm.update(policy, batch)?;
+        if let Some(largest_share) = self.config.largest_share() {
+            let errors = td_errors.to_kind(Kind::Float).to_device(Device::Cpu).contiguous();
+            let errors = Vec::<f32>::try_from(errors.view(-1)).expect("floats, row by row");
+            self.replay.prioritize(&sample.priorities(&errors, largest_share));
+        }
+        Ok(stats)
+    }
+
+    // The replay worker shows the replay as it fills it.
+    fn report(&mut self) {}
+
+    fn exploration(&self) -> Option<Exploration> {
+        let since_warm_up = self.replay.since_warm_up();
+        Some(self.config.exploration.at(self.algorithm.choice(), since_warm_up))
+    }
+
+    fn publish_updates(&self) -> u64 {
+        self.config.publish_updates
+    }
+
+    fn save(&mut self, checkpoint: &mut Checkpoint) -> Option<Snapshot> {
+        let (counted, snapshot) = self.replay.save(&mut checkpoint.state.generators);
+        checkpoint.state.limiter = Some(counted);
+        Some(snapshot)
+    }
+
+    fn start(&self, source: BatchSource) -> BatchThread<SampledBatch> {
+        let BatchSource { arrivals, spec, unroll_length, device, metrics, runtime, .. } = source;
+        let worker = ReplayWorker {
+            arrivals,
+            replay: self.replay.clone(),
+            unroll_length: unroll_length as u64,
+            batch_size: self.config.batch_size,
+            burn_in: self.config.replay.burn_in(),
+            spec,
+            device,
+            metrics,
+        };
+        BatchThread::spawn("replay-worker", runtime, move |runtime, stop, batches| {
+            worker.run(runtime, stop, batches)
+        })
+    }
+}
+
+impl<B: Send + 'static> BatchThread<B> {
+    fn spawn(
+        name: &'static str,
+        runtime: Handle,
+        work: impl FnOnce(&Handle, &Shutdown, &mpsc::Sender<LearnerBatch<B>>) -> Result<(), PolicyError>
+        + Send
+        + 'static,
+    ) -> Self {
+        let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+        let stop = Shutdown::new();
+        let stopping = stop.clone();
+        let thread = spawn_named(name, move || work(&runtime, &stopping, &sender));
+        BatchThread { batches, stop, thread }
+    }
+}
