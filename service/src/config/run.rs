@@ -158,6 +158,25 @@ mod tests {
     }
 
     #[test]
+    fn the_guide_says_of_every_key_what_it_does_and_when_to_move_it() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/configuration.md");
+        let text = std::fs::read_to_string(page).unwrap();
+        let (_, section) = text.split_once("\n## The `[run]` section\n").unwrap();
+        let section = section.split("\n#").next().unwrap();
+        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        let rows: Vec<Vec<&str>> =
+            rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect();
+        let keys = toml::Table::try_from(good()).unwrap();
+        for key in keys.keys() {
+            let row = rows.iter().find(|row| row[0] == format!("`{key}`"));
+            let row = row.unwrap_or_else(|| panic!("`{key}` has no row in {page}"));
+            let full = row.len() == 3 && row.iter().all(|cell| !cell.is_empty());
+            assert!(full, "`{key}` needs what it does and when to move it in {page}");
+        }
+        assert_eq!(rows.len(), keys.len(), "{page} has a row of a key that is none");
+    }
+
+    #[test]
     fn a_value_out_of_range_names_key_value_range_and_reason() {
         good().validate().unwrap();
         let refuse = |change: fn(&mut RunConfig)| {
