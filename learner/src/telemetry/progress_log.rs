@@ -4,7 +4,6 @@
 //! checkpoint, so that no stretch of the curve is there twice. A disk that refuses a row costs
 //! that row, not the run.
 
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -30,7 +29,8 @@ pub struct Table {
     path: PathBuf,
     file: File,
     length: u64,
-    header: Option<String>,
+    /// Its first line.
+    header: Option<Vec<u8>>,
 }
 
 impl Curves {
@@ -83,32 +83,22 @@ impl Table {
         fs::write(&beside, &kept)?;
         fs::rename(&beside, &path)?;
         let file = OpenOptions::new().append(true).open(&path)?;
-        let header = kept.lines().next().map(String::from);
+        let header = kept.split_inclusive('\n').next().map(|line| line.as_bytes().to_vec());
         Ok(Table { path, file, length: kept.len() as u64, header })
     }
 
     /// Adds a row.
     pub fn add(&mut self, row: &Row) -> io::Result<()> {
-        let names: Vec<&str> = row.iter().map(|(name, _)| *name).collect();
-        let header = names.join(",");
+        let header = line(row.iter().map(|(name, _)| name.to_string()))?;
         if self.header.as_ref() != Some(&header) {
             self.start(header)?;
         }
-        let mut line = String::new();
-        for (column, (_, value)) in row.iter().enumerate() {
-            let comma = if column == 0 { "" } else { "," };
-            match value {
-                Some(value) => write!(line, "{comma}{value}"),
-                None => write!(line, "{comma}"),
-            }
-            .expect("a string takes what is written");
-        }
-        line.push('\n');
-        self.append(&line)
+        let cell = |value: &Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+        self.append(&line(row.iter().map(|(_, value)| cell(value)))?)
     }
 
     /// Begins a table. One with other columns, which another release wrote, is set aside.
-    fn start(&mut self, header: String) -> io::Result<()> {
+    fn start(&mut self, header: Vec<u8>) -> io::Result<()> {
         if self.header.is_some() {
             let aside = self.path.with_extension("csv.old");
             tracing::warn!(path = %aside.display(), "progress.csv has other columns; set aside");
@@ -116,13 +106,13 @@ impl Table {
             self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
             self.length = 0;
         }
-        self.append(&format!("{header}\n"))?;
+        self.append(&header)?;
         self.header = Some(header);
         Ok(())
     }
 
-    fn append(&mut self, line: &str) -> io::Result<()> {
-        if let Err(error) = self.file.write_all(line.as_bytes()) {
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.file.write_all(line) {
             // Half a line would spoil the next one.
             self.file.set_len(self.length)?;
             return Err(error);
@@ -130,6 +120,13 @@ impl Table {
         self.length += line.len() as u64;
         Ok(())
     }
+}
+
+/// One line of CSV. A writer of its own for each, so that a line is written whole or not at all.
+fn line(cells: impl Iterator<Item = String>) -> io::Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(cells)?;
+    writer.into_inner().map_err(|error| error.into_error())
 }
 
 /// The header and the complete rows whose first number is at most `env_steps`.
