@@ -319,7 +319,7 @@ mod tests {
             "limited by  learner        at work: learner 96%, inference –, actors –",
             "settings    raise rl.batch_size, use --device cuda or more learner threads; fewer \
              actors do not slow the run, and lower the policy lag",
-            "inference   256 a batch, queue 0.4 ms (1.2 ms), forward –: median (99 of 100)",
+            "inference   256 a batch, queue 400 µs (1.2 ms), forward –: median (99 of 100)",
             "actors      4   – groups, – slots",
             "policy      version 5097, acting –; lag – (95 of 100: –)",
             "checkpoint  12s old, every 1m 0s",
