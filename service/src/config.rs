@@ -37,16 +37,13 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 pub use error::ConfigError;
-pub use resolved::{Parts, Resolved};
+pub use resolved::{PARTS, Parts, Resolved};
 pub use run::RunConfig;
 pub use setting::{Difference, SettingClass, differences};
 pub use table::{leaves, nearest, written};
 pub use toml_error::read_table;
 
 use table::Assignment;
-
-/// The three kinds of parts; also directories of `configs/` and sections of the result.
-pub const PARTS: [&str; 3] = ["env", "rl", "seq"];
 
 /// The directory of experiments below `configs/`.
 pub const EXPERIMENTS: &str = "experiments";

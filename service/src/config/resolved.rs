@@ -8,9 +8,12 @@ use toml::{Table, Value};
 
 use super::table::{self, Assignment, nearest};
 use super::toml_error::read_table;
-use super::{ConfigError, PARTS, RunConfig};
+use super::{ConfigError, RunConfig};
 
-/// The names of the parts that a configuration was made of.
+/// The three kinds of parts; also directories of `configs/` and sections of the result.
+pub const PARTS: [&str; 3] = ["env", "rl", "seq"];
+
+/// Names of the parts that a configuration was made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parts {
