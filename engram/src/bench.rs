@@ -51,10 +51,10 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,2,4,8",
           value_parser = clap::value_parser!(u32).range(1..=1024))]
     actors: Vec<u32>,
-    /// For scaling: how the programs reach one another
+    /// For scaling: transports between the programs
     #[arg(long, value_enum, value_delimiter = ',', default_value = "tcp,unix,tls")]
     transports: Vec<Transport>,
-    /// For scaling and recovery: how often everything is done; medians are shown
+    /// For scaling and recovery: repetitions, of which medians are shown
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: u32,

@@ -167,7 +167,7 @@ impl FromStr for Truncation {
     }
 }
 
-/// Trains every model with every seed; prints a table, and leaves it with pictures and rows.
+/// Trains every model with every seed; prints a table, and writes it with charts and rows.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn run(args: &DiagnoseArgs, shutdown: &Shutdown) -> Result<()> {
     let (task, training) = match args.task.clone() {
@@ -184,8 +184,8 @@ pub(crate) fn run(args: &DiagnoseArgs, shutdown: &Shutdown) -> Result<()> {
     let table = folder.join("summary.txt");
     std::fs::write(&table, format!("{}\n\n{report}", introduction(&settings)))
         .with_context(|| format!("cannot write {}", table.display()))?;
-    let [picture, _] = report.draw(&folder)?;
-    println!("plot  {}", picture.display());
+    let [chart, _] = report.draw(&folder)?;
+    println!("plot  {}", chart.display());
     Ok(())
 }
 

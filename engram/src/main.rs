@@ -58,7 +58,7 @@ struct Cli {
 enum Command {
     /// Train an agent, all in one process; a run that exists is resumed
     Train(Box<train::TrainArgs>),
-    /// Train every combination of some settings over several seeds: pictures and a table
+    /// Train every combination of some settings over several seeds: charts and a table
     Sweep(Box<sweep::SweepArgs>),
     /// Play greedy episodes with what a run has learned
     Eval(eval::EvalArgs),

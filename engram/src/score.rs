@@ -19,7 +19,7 @@ pub(crate) struct Score {
 }
 
 impl Score {
-    /// Of the episodes that an actor played.
+    /// Score of the episodes that an actor played.
     pub(crate) fn new(played: &ActorSummary, optimum: Option<f32>) -> Result<Self> {
         let ended: Vec<_> =
             played.episodes.iter().filter(|e| e.finish != Finish::Interrupted).collect();

@@ -1,5 +1,5 @@
 //! `engram sweep`: one experiment under every combination of some settings, over several seeds, as
-//! pictures and a table.
+//! charts and a table.
 //!
 //! In reading order: a [`spec`] comes from flags or a file; a [`plan`] has its runs, each an ordinary
 //! `engram train` with a folder of its own below the sweep's; an [`executor`] is a machine that runs
@@ -74,6 +74,6 @@ fn conclude(spec: &SweepSpec, folder: &Path, tasks: &[Task]) {
         return;
     }
     if let Err(error) = plot::compare(&folders, &spec.question, &folder.join("plots")) {
-        println!("no pictures: {}", failure::sentence(&error));
+        println!("no charts: {}", failure::sentence(&error));
     }
 }

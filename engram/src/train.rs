@@ -1,4 +1,4 @@
-//! `engram train`: the whole system in one process, then an evaluation and a picture.
+//! `engram train`: the whole system in one process, then an evaluation and a chart.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(crate) struct TrainArgs {
     /// Folder of runs
     #[arg(long, value_name = "DIR", env = "ENGRAM_RUNS", default_value = "runs")]
     runs: PathBuf,
-    /// Train other sequence models on the same afterwards, and draw all curves in one picture
+    /// Train other sequence models on the same afterwards, and draw all curves in one chart
     #[arg(long, value_name = "SEQ,SEQ,..", value_delimiter = ',')]
     against: Vec<String>,
     /// Play so many greedy episodes when training ends
@@ -82,8 +82,8 @@ pub(crate) fn run(args: &TrainArgs, shutdown: &Shutdown) -> Result<()> {
         let curves = folders.iter().zip(models).map(read).collect::<Result<Vec<_>>>()?;
         let world = experiment.env.spec().name;
         let title = format!("{world}, unrolls of {}", experiment.run.unroll_length);
-        let [picture, _] = draw(&curves, &title, &folders[0].join("plots/learning-curve"))?;
-        println!("\nplot       {}", picture.display());
+        let [chart, _] = draw(&curves, &title, &folders[0].join("plots/learning-curve"))?;
+        println!("\nplot       {}", chart.display());
     }
     Ok(())
 }

@@ -74,7 +74,7 @@ pub(super) struct Fleet {
     learner: Program,
     inference: Program,
     actors: Vec<Program>,
-    /// For what is asked of them. Its own: this thread stands in that of the signals from outside.
+    /// Runtime of requests to programs. Its own: this thread stands in that of the signals.
     runtime: Runtime,
 }
 

@@ -26,7 +26,7 @@ struct Moment {
     time: Instant,
     learned: f64,
     acted: f64,
-    /// Of the learner, the inference server, and all actors.
+    /// CPU seconds of the learner, the inference server, and all actors.
     cpu: [f64; 3],
 }
 

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_names_seeds_in_order_and_the_picture_every_model_once() {
+    fn the_table_names_seeds_in_order_and_the_chart_every_model_once() {
         let settings = TrainingSettings {
             task: Task::Recall(Recall { delay: 8, choices: 4 }),
             unroll: 10,

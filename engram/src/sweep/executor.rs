@@ -28,7 +28,7 @@ pub(crate) struct Executor {
 pub(crate) const UNREACHABLE: i32 = 255;
 
 impl ExecutorArgs {
-    /// Each machine as often as it may run something at once.
+    /// Executors: each machine as often as it may run tasks at once.
     pub(crate) fn slots(&self) -> Result<Vec<Executor>> {
         if self.jobs == 0 {
             bail!("--jobs 0 runs nothing; at least 1");

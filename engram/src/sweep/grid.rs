@@ -17,7 +17,7 @@ pub(crate) struct Axis {
 /// One combination: a value for every setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Point {
-    /// Of each axis, its first key's last word and that key's value: what names the point.
+    /// Name of the point: of each axis, its first key's last word and that key's value.
     labels: Vec<(String, String)>,
     settings: Vec<(String, String)>,
 }
@@ -45,7 +45,7 @@ impl FromStr for Axis {
 }
 
 impl Axis {
-    /// From keys that change together, each with an array of values.
+    /// An axis of keys that change together, each with an array of values.
     pub(crate) fn from_table(table: &Table) -> Result<Self> {
         let columns = columns_of(table)?;
         let Some((first, values)) = columns.first() else {

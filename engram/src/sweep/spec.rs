@@ -43,7 +43,7 @@ pub(crate) struct SweepSpec {
     pub(crate) config: ConfigArgs,
     /// Axes of the grid.
     pub(crate) vary: Vec<Axis>,
-    /// Every combination is run with each of them.
+    /// Seeds of every combination.
     pub(crate) seeds: Vec<u64>,
     /// Greedy episodes after each training.
     pub(crate) evaluate: u32,

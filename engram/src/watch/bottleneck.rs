@@ -18,7 +18,8 @@ pub(crate) enum Bottleneck {
 }
 
 impl Bottleneck {
-    /// The settings to move, most effective first. `docs/guide/monitoring.md` has the same words.
+    /// The settings to move, most effective first. `docs/guide/troubleshooting.md` has the same
+    /// words.
     pub(crate) fn settings(self) -> &'static str {
         match self {
             Bottleneck::Nothing => {

@@ -117,7 +117,7 @@ const TROUBLES: [(&str, &str, Option<&str>); 10] = [
 ];
 
 impl RunStatus {
-    /// At the later of two moments.
+    /// The status at the later of two moments.
     pub(crate) fn new(between: Between<'_>) -> RunStatus {
         let now = between.now;
         let work = BusyShares::new(between);
@@ -272,7 +272,7 @@ fn troubles(between: Between<'_>) -> Vec<Trouble> {
     troubles
 }
 
-/// By what only such a process shows.
+/// Role of a process, by the metrics that only it shows.
 fn role(page: &Page) -> &'static str {
     let shows = |name: &str| page.samples.iter().any(|sample| sample.name == name);
     match ["engram_actors", "engram_inference_streams", "engram_env_steps_total"].map(shows) {

@@ -112,7 +112,7 @@ pub(crate) struct Between<'a> {
 }
 
 impl Between<'_> {
-    /// By how much counters grew, added up; one that fell began again at zero, with its process.
+    /// Sum of the growth of counters; one that fell began again at zero, with its process.
     /// `None` where there are none, or none of before.
     pub(crate) fn increase(&self, name: &str, with: With<'_>) -> Option<f64> {
         let grew = self.now.all(name).filter(|(_, sample)| sample.is(name, with));

@@ -181,7 +181,7 @@ fn run(command: &mut Command, input: Option<&str>) -> Result<Output, String> {
     Err(format!("{name} ({}): {}", output.status, String::from_utf8_lossy(&said)))
 }
 
-/// As `cargo xtask setup` has it.
+/// Path as `cargo xtask setup` has it.
 fn cache() -> Result<PathBuf, String> {
     let get = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     get("ENGRAM_CACHE")

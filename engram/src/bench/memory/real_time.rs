@@ -13,7 +13,7 @@ use crate::bench::timing::{medians, wait_for};
 
 /// R2AC's setting for DMLab: T, B, N, D.
 const LARGE: [i64; 4] = [100, 32, 512, 257];
-/// Setting of the README's picture.
+/// Setting of the README's chart.
 const SMALL: [i64; 4] = [5, 32, 64, 37];
 
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]

@@ -61,7 +61,7 @@ impl Curve {
         self.0.drain(..excess);
     }
 
-    /// From its lowest value to its highest, in eight heights.
+    /// Bars from the lowest value to the highest, in eight heights.
     fn draw(&self) -> String {
         let low = self.0.iter().copied().fold(f64::INFINITY, f64::min);
         let high = self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max);

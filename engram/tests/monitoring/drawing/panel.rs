@@ -203,7 +203,7 @@ fn pieces(points: &[(f64, f64)], step: f64) -> impl Iterator<Item = &[(f64, f64)
     points.chunk_by(move |a, b| b.0 - a.0 < 1.5 * step)
 }
 
-/// From when to when a value was which.
+/// Bands of equal values: start, end, value.
 fn bands(points: &[(f64, f64)], step: f64) -> Vec<(f64, f64, f64)> {
     let same = |a: &(f64, f64), b: &(f64, f64)| a.1 == b.1 && b.0 - a.0 < 1.5 * step;
     let bands = points.chunk_by(same);
