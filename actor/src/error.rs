@@ -1,6 +1,6 @@
 //! Errors that end an actor. Faults that a new connection may mend are retried, and not here.
 
-use engram_service::NetError;
+use engram_service::{ConfigError, NetError};
 use thiserror::Error;
 
 /// Reason why an actor cannot go on.
@@ -19,6 +19,9 @@ pub enum ActorError {
     /// A peer will not work with this actor, now or later.
     #[error("{0}")]
     Refused(NetError),
+    /// The learner's experiment cannot be read.
+    #[error("the learner's experiment cannot be read: {0}")]
+    Experiment(#[from] ConfigError),
     /// The peers serve different runs.
     #[error(
         "this actor belongs to run `{expected}`, but {peer} serves run `{found}`; point all \

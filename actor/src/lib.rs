@@ -14,7 +14,8 @@
 //! ask, decide, record, step); `inference_stream` asks for actions; `recorder` cuts frames into
 //! trajectories; `trajectory_sender` sends them until they are acknowledged; `episode_reporter`
 //! reports finished episodes; `episode_quota` counts those of an evaluation; `reconnecting_peer`
-//! comes back to a server that was lost.
+//! comes back to a server that was lost. An actor that is given no experiment gets the learner's, by
+//! `learner_experiment`.
 //!
 //! The unrolls in progress are lost when the inference server dies, because the recurrent state
 //! that they began with died as well. Nothing else is lost: a complete trajectory is sent until the
@@ -38,6 +39,8 @@ mod episode_reporter;
 
 mod episode_quota;
 
+mod learner_experiment;
+
 mod actor_identity;
 
 mod reconnecting_peer;
@@ -48,4 +51,5 @@ mod error;
 
 pub use config::{ActorConfig, ActorMode, MAX_UNACKNOWLEDGED, Timeouts, generation_now};
 pub use error::ActorError;
+pub use learner_experiment::learner_experiment;
 pub use run::{ActorSummary, ExitReason, run, spawn};

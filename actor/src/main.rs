@@ -2,9 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use anyhow::ensure;
+use clap::builder::ArgPredicate;
+use clap::{Command, CommandFactory, FromArgMatches, Parser};
 use engram_actor::{
-    ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts, generation_now, spawn,
+    ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts, generation_now,
+    learner_experiment, spawn,
 };
 use engram_envs::EnvConfig;
 use engram_mdp::Seed;
@@ -12,6 +15,8 @@ use engram_service::args::{DoorArgs, LogArgs, MetricsArgs};
 use engram_service::{Address, ConfigArgs, Resolved, Shutdown, failure, logs};
 
 /// Steps environments for a learner, with the actions of an inference server.
+///
+/// Without an EXPERIMENT it takes the learner's.
 #[derive(Debug, Parser)]
 #[command(name = "engram-actor", version)]
 struct Program {
@@ -59,7 +64,8 @@ struct Program {
 // The actor has a thread of its own; this one has the signals and the metrics.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let program = Program::parse();
+    let matches = command().get_matches();
+    let program = Program::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     program.logs.init(logs::USUAL);
     match act(program).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -70,8 +76,24 @@ async fn main() -> ExitCode {
     }
 }
 
+/// The command line: an experiment is needed only where there is no learner to ask.
+fn command() -> Command {
+    Program::command().mut_arg("experiment", |experiment| {
+        experiment.required(false).required_unless_present("learner").default_value_if(
+            "learner",
+            ArgPredicate::IsPresent,
+            "",
+        )
+    })
+}
+
 async fn act(program: Program) -> anyhow::Result<()> {
-    let resolved = program.config.resolve()?;
+    let shutdown = Shutdown::on_signals()?;
+    let generation = generation_now();
+    let resolved = tokio::select! {
+        () = shutdown.triggered() => return Ok(()),
+        resolved = program.resolve(generation) => resolved?,
+    };
     if program.config.print_config {
         #[expect(clippy::print_stdout, reason = "the flag asks for it")]
         {
@@ -79,8 +101,7 @@ async fn act(program: Program) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let config = program.actor_config(&resolved)?;
-    let shutdown = Shutdown::on_signals()?;
+    let config = program.actor_config(&resolved, generation)?;
     let metrics = program.metrics.serve(&program.door.door()?, &shutdown).await?;
     tracing::info!(actor = config.actor, envs = config.envs, environment = %config.env.spec(), "starting");
 
@@ -97,9 +118,27 @@ async fn act(program: Program) -> anyhow::Result<()> {
 }
 
 impl Program {
-    fn actor_config(&self, resolved: &Resolved) -> anyhow::Result<ActorConfig> {
+    /// The experiment that was named, or the learner's.
+    async fn resolve(&self, generation: u64) -> anyhow::Result<Resolved> {
+        let config = &self.config;
+        let learner = match &self.learner {
+            Some(learner) if config.experiment.is_empty() => learner,
+            _ => return Ok(config.resolve()?),
+        };
+        let selection = config.selection();
+        let changes = selection.env.is_some() || selection.rl.is_some() || selection.seq.is_some();
+        ensure!(
+            !changes && selection.set.is_empty(),
+            "without an EXPERIMENT the learner's is taken as it is; leave out --env, --rl, --seq \
+             and --set, or name the experiment"
+        );
+        let learner = self.door.keys()?.at(learner)?;
+        let run_id = self.run.as_deref();
+        Ok(learner_experiment(&learner, run_id, generation, Timeouts::STANDARD).await?)
+    }
+
+    fn actor_config(&self, resolved: &Resolved, generation: u64) -> anyhow::Result<ActorConfig> {
         let run = resolved.run()?;
-        let generation = generation_now();
         let keys = self.door.keys()?;
         let mode = match (self.evaluate, &self.learner) {
             (Some(episodes), _) => ActorMode::Evaluate { episodes },
@@ -165,7 +204,8 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Program, clap::Error> {
-        Program::try_parse_from(line.split_ascii_whitespace())
+        let matches = command().try_get_matches_from(line.split_ascii_whitespace())?;
+        Program::from_arg_matches(&matches)
     }
 
     #[test]
@@ -178,6 +218,16 @@ mod tests {
         assert_eq!(program.actor, Some(3));
         assert!(parse("engram-actor recall --inference a:1 --evaluate 100").is_ok());
         assert!(parse("engram-actor recall --learner a:1").is_err());
+    }
+
+    #[test]
+    fn an_experiment_is_needed_only_without_a_learner() {
+        let program = parse("engram-actor --inference a:1 --learner c:2").unwrap();
+        assert_eq!(program.config.experiment, "");
+        let named = parse("engram-actor recall --inference a:1 --learner c:2").unwrap();
+        assert_eq!(named.config.experiment, "recall");
+        let error = parse("engram-actor --inference a:1 --evaluate 3").unwrap_err().to_string();
+        assert!(error.contains("EXPERIMENT"), "{error}");
     }
 
     #[test]

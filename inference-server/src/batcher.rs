@@ -26,6 +26,42 @@ pub struct BatchLimits {
     pub max_wait: Duration,
 }
 
+impl BatchLimits {
+    /// Limits where no learner sets any.
+    pub const STANDARD: BatchLimits = BatchLimits { max_batch_size: 256, max_wait: Duration::ZERO };
+}
+
+/// Batch limits that a server sets itself; the learner's experiment sets the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchOverrides {
+    /// Rows that fill a batch, at least 1, in place of `run.max_batch_size`.
+    pub max_batch_size: Option<usize>,
+    /// Longest wait of the oldest request, in place of `run.max_wait_ms`.
+    pub max_wait: Option<Duration>,
+}
+
+impl BatchOverrides {
+    /// These limits, and those of `limits` where there are none.
+    pub fn over(&self, limits: BatchLimits) -> BatchLimits {
+        BatchLimits {
+            max_batch_size: self.max_batch_size.unwrap_or(limits.max_batch_size),
+            max_wait: self.max_wait.unwrap_or(limits.max_wait),
+        }
+    }
+
+    /// True if nothing is left to the learner.
+    pub fn are_complete(&self) -> bool {
+        self.max_batch_size.is_some() && self.max_wait.is_some()
+    }
+}
+
+impl From<BatchLimits> for BatchOverrides {
+    fn from(limits: BatchLimits) -> Self {
+        let BatchLimits { max_batch_size, max_wait } = limits;
+        BatchOverrides { max_batch_size: Some(max_batch_size), max_wait: Some(max_wait) }
+    }
+}
+
 /// Time of the next batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
@@ -87,6 +123,12 @@ impl<T> Batcher<T> {
     pub fn new(limits: BatchLimits) -> Self {
         assert!(limits.max_batch_size > 0, "a batch holds at least one row");
         Batcher { limits, streams: HashMap::new(), queue: VecDeque::new(), rows: 0 }
+    }
+
+    /// Changes the limits, for the next batch too.
+    pub fn set_limits(&mut self, limits: BatchLimits) {
+        assert!(limits.max_batch_size > 0, "a batch holds at least one row");
+        self.limits = limits;
     }
 
     /// From now on `stream` could ask.
@@ -242,6 +284,17 @@ mod tests {
         assert_eq!(batcher.leave(StreamKey(0)), None);
         assert_eq!(batcher.push(StreamKey(0), 1, 9, now), Err(PushError::Left));
         assert_eq!(batcher.due(now + MS), Due::Never);
+    }
+
+    #[test]
+    fn new_limits_hold_for_requests_that_wait_already() {
+        let now = Instant::now();
+        let mut batcher = batcher(64, 5 * MS, 3);
+        batcher.push(StreamKey(0), 4, 0, now).unwrap();
+        batcher.push(StreamKey(1), 4, 1, now).unwrap();
+        assert_eq!(batcher.due(now), Due::At(now + 5 * MS));
+        batcher.set_limits(BatchLimits { max_batch_size: 4, max_wait: 5 * MS });
+        assert_eq!(batcher.take(now).expect("eight rows are more than full").requests, [0]);
     }
 
     #[derive(Clone, Debug)]

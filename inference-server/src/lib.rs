@@ -45,7 +45,7 @@ use engram_service::{Shutdown, threads};
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
-pub use crate::batcher::BatchLimits;
+pub use crate::batcher::{BatchLimits, BatchOverrides};
 pub use crate::weights::{WeightsError, WeightsSource};
 
 use crate::request_queue::RequestQueue;
@@ -65,8 +65,9 @@ pub struct InferenceConfig {
     pub threads: usize,
     /// The experiment's seed: the draws of actions are derived from it.
     pub seed: u64,
-    /// Limits that close a batch.
-    pub batch: BatchLimits,
+    /// Limits that close a batch. A learner's experiment sets those that are not given here;
+    /// without a learner [`BatchLimits::STANDARD`] does.
+    pub batch: BatchOverrides,
     /// Silence after which a stream's slots are taken back.
     pub lease: Duration,
     /// Wait of a registration for the first weights, after which it is refused.
@@ -113,10 +114,10 @@ impl InferenceConfig {
             _ => Ok(()),
         };
         positive("threads", self.threads)?;
-        positive("max_batch_size", self.batch.max_batch_size)?;
+        positive("max_batch_size", self.batch.max_batch_size.unwrap_or(1))?;
         positive("max_slots", self.max_slots)?;
-        if self.batch.max_wait > LONGEST_WAIT {
-            let (key, found) = ("max_wait", format!("{:?}", self.batch.max_wait));
+        if let Some(max_wait) = self.batch.max_wait.filter(|&wait| wait > LONGEST_WAIT) {
+            let (key, found) = ("max_wait", format!("{max_wait:?}"));
             return Err(InferenceError::Config { key, found, expected: "at most an hour" });
         }
         for (key, found) in [("lease", self.lease), ("weights_wait", self.weights_wait)] {
@@ -139,7 +140,7 @@ pub async fn run(
     let device = config.device.ready()?;
     metrics::describe();
     let seed = Seed::new(config.seed).derive("inference", 0);
-    let queue = RequestQueue::new(config.batch, config.max_slots);
+    let queue = RequestQueue::new(config.batch.over(BatchLimits::STANDARD), config.max_slots);
     let nothing = Serving::Nothing("nobody has sent any so far".into());
     let serving = Arc::new(watch::channel(nothing).0);
     let (model, model_ended) = start_model(&queue, &serving, device, config.threads);
@@ -198,7 +199,7 @@ async fn follow(
     queue: &RequestQueue,
     serving: &watch::Sender<Serving>,
 ) -> InferenceError {
-    match weights::follow(config.weights, config.run_id, seed, queue, serving).await {
+    match weights::follow(config.weights, config.run_id, config.batch, seed, queue, serving).await {
         Ok(()) => std::future::pending().await,
         Err(error) => error.into(),
     }

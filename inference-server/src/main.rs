@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use engram_inference_server::{BatchLimits, InferenceConfig, WeightsSource, run};
+use engram_inference_server::{BatchOverrides, InferenceConfig, WeightsSource, run};
 use engram_policy::Device;
 use engram_service::args::{DoorArgs, LogArgs, MetricsArgs};
 use engram_service::{Address, Listener, Shutdown, allocator, failure, health, logs};
@@ -36,12 +36,13 @@ struct Args {
     /// Threads that one operation of the policy may use on the processor
     #[arg(long, value_name = "N", env = "ENGRAM_THREADS", default_value_t = 1)]
     threads: usize,
-    /// Rows that fill a batch
-    #[arg(long, value_name = "N", env = "ENGRAM_MAX_BATCH_SIZE", default_value_t = 256)]
-    max_batch_size: usize,
-    /// Milliseconds that a request waits for others; 0 takes whatever is there
-    #[arg(long, value_name = "MS", env = "ENGRAM_MAX_WAIT_MS", default_value_t = 0.0)]
-    max_wait_ms: f64,
+    /// Rows that fill a batch; by default the learner's run.max_batch_size (256 with --weights)
+    #[arg(long, value_name = "N", env = "ENGRAM_MAX_BATCH_SIZE")]
+    max_batch_size: Option<usize>,
+    /// Milliseconds that a request waits for others, 0 for none; by default the learner's
+    /// run.max_wait_ms (0 with --weights)
+    #[arg(long, value_name = "MS", env = "ENGRAM_MAX_WAIT_MS")]
+    max_wait_ms: Option<f64>,
     /// The run to serve; otherwise the learner's, whichever it is
     #[arg(long, value_name = "ID", env = "ENGRAM_RUN")]
     run: Option<String>,
@@ -115,9 +116,12 @@ impl Args {
             device: self.device,
             threads: self.threads,
             seed: self.seed,
-            batch: BatchLimits {
+            batch: BatchOverrides {
                 max_batch_size: self.max_batch_size,
-                max_wait: seconds("--max-wait-ms", self.max_wait_ms / 1e3)?,
+                max_wait: self
+                    .max_wait_ms
+                    .map(|ms| seconds("--max-wait-ms", ms / 1e3))
+                    .transpose()?,
             },
             lease: seconds("--lease", self.lease)?,
             weights_wait: seconds("--weights-wait", self.weights_wait)?,
@@ -147,7 +151,8 @@ mod tests {
         let args = Args::try_parse_from(line.split_ascii_whitespace()).unwrap();
         let config = args.config().unwrap();
         config.validate().unwrap();
-        assert_eq!(config.batch.max_wait, Duration::from_micros(1500));
+        assert_eq!(config.batch.max_wait, Some(Duration::from_micros(1500)));
+        assert_eq!(config.batch.max_batch_size, None, "the learner's");
         assert_eq!(config.run_id.as_deref(), Some("r"));
         let WeightsSource::Learner(learner) = config.weights else { panic!("a learner") };
         assert_eq!(learner.to_string(), "learner:7001");

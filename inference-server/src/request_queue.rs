@@ -165,6 +165,13 @@ impl RequestQueue {
         self.wake(&state);
     }
 
+    /// Changes the limits of batches.
+    pub fn set_limits(&self, limits: BatchLimits) {
+        let mut state = self.lock();
+        state.batcher.set_limits(limits);
+        self.wake(&state);
+    }
+
     /// Ends all streams and the model thread; nobody can register any more.
     pub fn close(&self) {
         let mut state = self.lock();

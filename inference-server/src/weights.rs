@@ -12,14 +12,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use engram_mdp::{EnvSpec, Seed};
 use engram_proto::limits::{MAX_MESSAGE_BYTES, MAX_WEIGHTS_BYTES, WEIGHTS_CHUNK_BYTES};
+use engram_proto::v1::configuration_client::ConfigurationClient;
 use engram_proto::v1::weights_client::WeightsClient;
 use engram_proto::{PROTOCOL_VERSION, v1};
 use engram_service::net::{self, Address, Backoff, NetError};
+use engram_service::{ConfigError, Resolved};
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
+use crate::batcher::{BatchLimits, BatchOverrides};
 use crate::metrics;
 use crate::request_queue::{NewWeights, RequestQueue};
 
@@ -81,6 +84,9 @@ pub enum WeightsError {
         /// The learner's.
         found: String,
     },
+    /// The learner's experiment cannot be read.
+    #[error("the learner's experiment cannot be read: {0}")]
+    Experiment(#[from] ConfigError),
     /// The learner cannot be reached.
     #[error(transparent)]
     Net(#[from] NetError),
@@ -157,13 +163,14 @@ const RESERVE: u64 = 64 << 20;
 pub(crate) async fn follow(
     source: WeightsSource,
     run_id: Option<String>,
+    batch: BatchOverrides,
     seed: Seed,
     queue: &RequestQueue,
     serving: &watch::Sender<Serving>,
 ) -> Result<(), WeightsError> {
     let (name, bytes) = match source {
         WeightsSource::Learner(address) => {
-            match subscribe(&address, run_id, seed, queue, serving).await {}
+            match subscribe(&address, run_id, batch, seed, queue, serving).await {}
         }
         WeightsSource::File(path) => {
             let read = tokio::fs::read(&path).await;
@@ -179,6 +186,7 @@ pub(crate) async fn follow(
 async fn subscribe(
     address: &Address,
     run_id: Option<String>,
+    batch: BatchOverrides,
     seed: Seed,
     queue: &RequestQueue,
     serving: &watch::Sender<Serving>,
@@ -186,8 +194,10 @@ async fn subscribe(
     let mut subscription = Subscription {
         client: WeightsClient::new(net::connect(address, "learner"))
             .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        configuration: ConfigurationClient::new(net::connect(address, "learner")),
         learner: format!("the learner at {address}"),
         run_id,
+        batch,
         backoff: Backoff::new(seed.derive("weights", 0).number()),
     };
     loop {
@@ -226,15 +236,18 @@ pub async fn newest(address: &Address, run_id: &str) -> Result<Bytes, WeightsErr
 
 struct Subscription {
     client: WeightsClient<net::Channel>,
+    configuration: ConfigurationClient<net::Channel>,
     learner: String,
     /// The run that is served; until the first weights tell, perhaps unknown.
     run_id: Option<String>,
+    batch: BatchOverrides,
     backoff: Backoff,
 }
 
 impl Subscription {
     /// One subscription, until it breaks.
     async fn run(&mut self, queue: &RequestQueue) -> Result<Infallible, WeightsError> {
+        self.adopt_batch_limits(queue).await?;
         let request = v1::SubscribeRequest {
             protocol_version: PROTOCOL_VERSION,
             run_id: self.run_id.clone().unwrap_or_default(),
@@ -255,6 +268,29 @@ impl Subscription {
                 Err(error) => tracing::error!(%error, "the weights in use stay"),
             }
         }
+    }
+
+    /// Adopts the batch limits of the learner's experiment, but for those that are overridden. A
+    /// learner that was restarted may bring others.
+    async fn adopt_batch_limits(&mut self, queue: &RequestQueue) -> Result<(), WeightsError> {
+        if self.batch.are_complete() {
+            return Ok(());
+        }
+        let request = v1::ResolveRequest {
+            protocol_version: PROTOCOL_VERSION,
+            run_id: self.run_id.clone().unwrap_or_default(),
+        };
+        let call = self.configuration.resolve(request);
+        let answer = net::answer(&self.learner, "asking for the experiment", PIECE_LIMIT, call)
+            .await?
+            .into_inner();
+        let run = Resolved::from_toml(&answer.config)?.run()?;
+        let limits = self
+            .batch
+            .over(BatchLimits { max_batch_size: run.max_batch_size, max_wait: run.max_wait() });
+        tracing::info!(limits.max_batch_size, ?limits.max_wait, "batch limits");
+        queue.set_limits(limits);
+        Ok(())
     }
 
     /// The first weights tell which run is served; others are refused.

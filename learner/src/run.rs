@@ -58,11 +58,8 @@ pub async fn run(
     let learned = tokio::task::spawn_blocking(move || learner.join());
 
     let (health, health_service) = health::health().await;
-    let (experience, weights) = service::servers(&context);
-    let router = net::server_builder()
-        .add_service(health_service)
-        .add_service(experience)
-        .add_service(weights);
+    let router =
+        net::server_builder().add_routes(service::routes(&context)).add_service(health_service);
     let (address, closing) = (listener.address().clone(), Shutdown::new());
     let mut serving = std::pin::pin!(net::serve(router, listener, closing.clone()));
     let announced = async {

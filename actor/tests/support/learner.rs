@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use engram_mdp::{Episode, StreamId, Trajectory};
 use engram_proto::convert::{episode_from_wire, trajectory_from_wire};
+use engram_proto::registration::check_protocol;
+use engram_proto::v1::configuration_server::{Configuration, ConfigurationServer};
 use engram_proto::v1::experience_server::{Experience, ExperienceServer};
 use engram_proto::v1::{self, push_request, push_response};
 use engram_proto::{Registration, WireError};
@@ -77,6 +79,8 @@ pub struct FakeLearner {
     mood: Arc<watch::Sender<Mood>>,
     /// True if trajectories are kept, false if they are counted only.
     pub keep: bool,
+    /// The resolved experiment, for actors that have none.
+    pub experiment: String,
     /// Finished after so many messages, if it only counts.
     pub budget: u64,
 }
@@ -89,6 +93,7 @@ impl FakeLearner {
             held: Arc::default(),
             mood: Arc::new(watch::Sender::new(mood)),
             keep: true,
+            experiment: String::new(),
             budget: u64::MAX,
         }
     }
@@ -106,7 +111,9 @@ impl FakeLearner {
     }
 
     pub async fn serve(self, listener: Listener, shutdown: Shutdown) {
-        let router = server_builder().add_service(ExperienceServer::new(self));
+        let router = server_builder()
+            .add_service(ExperienceServer::new(self.clone()))
+            .add_service(ConfigurationServer::new(self));
         serve(router, listener, shutdown).await.unwrap();
     }
 
@@ -205,6 +212,19 @@ impl FakeLearner {
             held.messages += 1;
             trajectories.into_iter().for_each(|trajectory| held.take(trajectory));
         });
+    }
+}
+
+#[tonic::async_trait]
+impl Configuration for FakeLearner {
+    async fn resolve(
+        &self,
+        request: Request<v1::ResolveRequest>,
+    ) -> Result<Response<v1::ResolveResponse>, Status> {
+        self.ready()?;
+        check_protocol(request.get_ref().protocol_version)?;
+        let config = self.experiment.clone();
+        Ok(Response::new(v1::ResolveResponse { run_id: self.run.clone(), config }))
     }
 }
 

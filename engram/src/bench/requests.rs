@@ -66,7 +66,8 @@ impl Server {
             batch: BatchLimits {
                 max_batch_size: experiment.run.max_batch_size,
                 max_wait: experiment.run.max_wait(),
-            },
+            }
+            .into(),
             lease: Duration::from_secs(60),
             weights_wait: Duration::from_secs(60),
             max_slots: 1 << 20,

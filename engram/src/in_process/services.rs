@@ -49,7 +49,7 @@ pub(super) fn start_inference(
         device: compute.device,
         threads: compute.inference_threads,
         seed: run.seed,
-        batch: BatchLimits { max_batch_size: run.max_batch_size, max_wait: run.max_wait() },
+        batch: BatchLimits { max_batch_size: run.max_batch_size, max_wait: run.max_wait() }.into(),
         lease: Duration::from_secs(60),
         weights_wait: Duration::from_secs(60),
         max_slots: 1 << 20,

@@ -170,7 +170,8 @@ impl System {
             batch: BatchLimits {
                 max_batch_size: self.run.max_batch_size,
                 max_wait: self.run.max_wait(),
-            },
+            }
+            .into(),
             lease: Duration::from_secs(60),
             weights_wait: Duration::from_secs(60),
             max_slots: 1024,

@@ -55,7 +55,7 @@ fn close(found: &[f32], expected: &[f32]) -> bool {
 /// A server whose batches wait until both of two streams have asked.
 fn together() -> InferenceConfig {
     let batch = BatchLimits { max_batch_size: 64, max_wait: Duration::from_secs(600) };
-    InferenceConfig { batch, ..config() }
+    InferenceConfig { batch: batch.into(), ..config() }
 }
 
 /// Holds one answer against the policy worked by hand.

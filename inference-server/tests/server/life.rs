@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::*;
 use bytes::Bytes;
-use engram_inference_server::{InferenceConfig, WeightsSource};
+use engram_inference_server::{BatchOverrides, InferenceConfig, WeightsSource};
 use engram_proto::{PROTOCOL_VERSION, Registration};
 use tonic::Code;
 
@@ -112,7 +112,7 @@ async fn a_newer_generation_takes_over_and_the_older_one_is_told() {
 #[tokio::test]
 async fn a_stream_is_evicted_while_its_request_waits() {
     let mut patient = config();
-    patient.batch.max_wait = Duration::from_secs(600);
+    patient.batch.max_wait = Some(Duration::from_secs(600));
     let server = Server::start(patient);
     let _keeps_waiting = server.client(&registration(9, 0..2)).await.expect("registered");
     let mut older = server.client(&registration(0, 0..2)).await.expect("registered");
@@ -138,7 +138,7 @@ async fn a_silent_stream_loses_its_slots() {
 #[tokio::test]
 async fn shutdown_tells_every_stream_and_joins_everything() {
     let mut patient = config();
-    patient.batch.max_wait = Duration::from_secs(600);
+    patient.batch.max_wait = Some(Duration::from_secs(600));
     let server = Server::start(patient);
     let mut idle = server.client(&registration(0, 0..2)).await.expect("registered");
     let mut waiting = server.client(&registration(1, 0..2)).await.expect("registered");
@@ -188,5 +188,56 @@ async fn graphs_show_requests_batches_slots_and_the_version() {
     ] {
         assert!(page.lines().any(|line| line.starts_with(metric)), "{metric} in\n{page}");
     }
+    server.stop().await;
+}
+
+/// A server that takes its batch limits from a learner, but for `batch`, and its first weights.
+async fn limited_by(learner: &mut Learner, batch: BatchOverrides) -> (Server, Subscription) {
+    let weights_source = WeightsSource::Learner(learner.address.clone());
+    let server = Server::start(InferenceConfig { weights: weights_source, batch, ..config() });
+    let subscription = learner.subscription().await;
+    subscription.publish(&weights(1, 3), 3, 1 << 20).await;
+    (server, subscription)
+}
+
+#[tokio::test]
+async fn batch_limits_are_those_of_the_learners_experiment() {
+    let mut learner = Learner::start();
+    learner.experiment.send_replace(experiment(2, 10_000.0));
+    let (server, _subscription) = limited_by(&mut learner, BatchOverrides::default()).await;
+    let mut pair = server.client(&registration(0, 0..2)).await.expect("registered");
+    let mut single = server.client(&registration(1, 0..1)).await.expect("registered");
+    // Two rows fill a batch, although the other stream has not asked.
+    pair.ask(&frames(0..2, 0, &spec()), false).await.expect("an answer");
+    // One row waits for the other stream, much longer than this test does.
+    single.send(observe(&frames(0..1, 0, &spec()), false));
+    let early = tokio::time::timeout(Duration::from_millis(50), single.answer()).await;
+    assert!(early.is_err(), "the batch closed before its time: {early:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn overrides_hold_against_the_learners_experiment() {
+    let mut learner = Learner::start();
+    learner.experiment.send_replace(experiment(64, 10_000.0));
+    let batch = BatchOverrides { max_wait: Some(Duration::ZERO), max_batch_size: None };
+    let (server, _subscription) = limited_by(&mut learner, batch).await;
+    let mut first = server.client(&registration(0, 0..2)).await.expect("registered");
+    let _idle = server.client(&registration(1, 0..2)).await.expect("registered");
+    first.ask(&frames(0..2, 0, &spec()), false).await.expect("an answer at once");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_restarted_learner_brings_its_own_batch_limits() {
+    let mut learner = Learner::start();
+    learner.experiment.send_replace(experiment(64, 10_000.0));
+    let (server, subscription) = limited_by(&mut learner, BatchOverrides::default()).await;
+    learner.experiment.send_replace(experiment(2, 10_000.0));
+    drop(subscription);
+    let _again = learner.subscription().await;
+    let mut pair = server.client(&registration(0, 0..2)).await.expect("registered");
+    let _idle = server.client(&registration(1, 0..2)).await.expect("registered");
+    pair.ask(&frames(0..2, 0, &spec()), false).await.expect("two rows fill a batch");
     server.stop().await;
 }

@@ -86,7 +86,7 @@ async fn a_stream_that_breaks_the_protocol_is_refused() {
 async fn a_second_request_before_the_answer_is_refused() {
     // Another stream that could ask keeps the first request waiting.
     let mut patient = config();
-    patient.batch.max_wait = Duration::from_secs(600);
+    patient.batch.max_wait = Some(Duration::from_secs(600));
     let server = Server::start(patient);
     let _other = server.client(&registration(0, 0..2)).await.expect("registered");
     let mut stream = server.client(&registration(1, 0..2)).await.expect("registered");

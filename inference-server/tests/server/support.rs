@@ -12,13 +12,15 @@ use engram_mdp::{
 };
 use engram_policy::{Device, Policy, PolicyConfig};
 use engram_proto::convert::frames_to_wire;
+use engram_proto::v1::configuration_server::{Configuration, ConfigurationServer};
 use engram_proto::v1::inference_client::InferenceClient;
 use engram_proto::v1::weights_server::{Weights, WeightsServer};
 use engram_proto::v1::{ActRequest, act_request, act_response};
-use engram_proto::{Purpose, Registration, v1};
+use engram_proto::{PROTOCOL_VERSION, Purpose, Registration, v1};
+use engram_service::config::resolve;
 use engram_service::net::{self, Address, Listener};
-use engram_service::{Shutdown, health};
-use tokio::sync::mpsc;
+use engram_service::{Selection, Shutdown, health};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -63,11 +65,30 @@ pub(crate) fn config() -> InferenceConfig {
         device: Device::Cpu,
         threads: 1,
         seed: 3,
-        batch: BatchLimits { max_batch_size: 64, max_wait: Duration::ZERO },
+        batch: BatchLimits { max_batch_size: 64, max_wait: Duration::ZERO }.into(),
         lease: Duration::from_secs(600),
         weights_wait: Duration::from_secs(60),
         max_slots: 64,
     }
+}
+
+/// A resolved experiment with these batch limits.
+pub(crate) fn experiment(max_batch_size: usize, max_wait_ms: f64) -> String {
+    let configs = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs");
+    let set = [
+        "run.envs_per_actor=2".to_owned(),
+        format!("run.max_batch_size={max_batch_size}"),
+        format!("run.max_wait_ms={max_wait_ms:?}"),
+    ];
+    let selection = Selection {
+        experiment: "main".into(),
+        env: None,
+        rl: None,
+        seq: None,
+        set: set.to_vec(),
+        configs: configs.into(),
+    };
+    resolve(&selection).expect("a good experiment").to_toml()
 }
 
 /// A server in memory.
@@ -219,9 +240,12 @@ pub(crate) fn actions(bytes: &[u8]) -> Vec<i32> {
     bytemuck::pod_collect_to_vec(bytes)
 }
 
-/// A learner that does nothing but show each subscription to the test.
+/// A learner that does nothing but show each subscription to the test, and its experiment to the
+/// server.
 pub(crate) struct Learner {
     pub(crate) address: Address,
+    /// The resolved experiment; others hold for the next subscription.
+    pub(crate) experiment: watch::Sender<String>,
     pub(crate) subscriptions: mpsc::Receiver<Subscription>,
 }
 
@@ -231,7 +255,23 @@ pub(crate) struct Subscription {
     pub(crate) pieces: mpsc::Sender<Result<v1::WeightsChunk, Status>>,
 }
 
-struct Script(mpsc::Sender<Subscription>);
+#[derive(Clone)]
+struct Script {
+    subscriptions: mpsc::Sender<Subscription>,
+    experiment: watch::Receiver<String>,
+}
+
+#[tonic::async_trait]
+impl Configuration for Script {
+    async fn resolve(
+        &self,
+        request: Request<v1::ResolveRequest>,
+    ) -> Result<Response<v1::ResolveResponse>, Status> {
+        assert_eq!(request.get_ref().protocol_version, PROTOCOL_VERSION);
+        let config = self.experiment.borrow().clone();
+        Ok(Response::new(v1::ResolveResponse { run_id: "run".into(), config }))
+    }
+}
 
 #[tonic::async_trait]
 impl Weights for Script {
@@ -243,7 +283,7 @@ impl Weights for Script {
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let (pieces, stream) = mpsc::channel(16);
         let request = request.into_inner();
-        let _ = self.0.send(Subscription { request, pieces }).await;
+        let _ = self.subscriptions.send(Subscription { request, pieces }).await;
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }
@@ -253,10 +293,14 @@ impl Learner {
         let listener = Listener::memory();
         let address = listener.address().clone();
         let (sender, subscriptions) = mpsc::channel(4);
-        let router = net::server_builder().add_service(WeightsServer::new(Script(sender)));
+        let (experiment, resolved) = watch::channel(experiment(64, 0.0));
+        let script = Script { subscriptions: sender, experiment: resolved };
+        let router = net::server_builder()
+            .add_service(WeightsServer::new(script.clone()))
+            .add_service(ConfigurationServer::new(script));
         // It lives as long as the test's runtime.
         tokio::spawn(net::serve(router, listener, Shutdown::new()));
-        Learner { address, subscriptions }
+        Learner { address, experiment, subscriptions }
     }
 
     pub(crate) async fn subscription(&mut self) -> Subscription {

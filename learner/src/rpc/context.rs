@@ -18,6 +18,8 @@ use crate::telemetry::metrics::Metrics;
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) run_id: String,
+    /// The resolved experiment, as TOML.
+    pub(crate) config: Arc<str>,
     pub(crate) unroll_length: usize,
     pub(crate) contract: watch::Receiver<Option<EnvironmentContract>>,
     pub(crate) proposals: mpsc::Sender<SpecProposal>,

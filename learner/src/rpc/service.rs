@@ -4,6 +4,7 @@
 //! Experience.Push      push::Session         one task per actor, into the queue
 //! Experience.Report    here                  episodes, into the shared stats
 //! Weights.Subscribe    subscribe::Session    one task per subscriber, from the publisher
+//! Configuration        here                  the resolved experiment
 //! ```
 //!
 //! Everything foreign is checked before it goes further. A peer that sends nonsense hears what
@@ -13,12 +14,14 @@ use engram_mdp::Episode;
 use engram_proto::convert::episode_from_wire;
 use engram_proto::limits::{MAX_EPISODES_PER_REPORT, MAX_MESSAGE_BYTES};
 use engram_proto::registration::check_protocol;
+use engram_proto::v1::configuration_server::{Configuration, ConfigurationServer};
 use engram_proto::v1::experience_server::{Experience, ExperienceServer};
 use engram_proto::v1::weights_server::{Weights, WeightsServer};
 use engram_proto::{WireError, v1};
 use engram_service::net::Peer;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::rpc::context::Context;
@@ -26,16 +29,17 @@ use crate::rpc::refusal::Refusal;
 use crate::rpc::{push, subscribe};
 use crate::telemetry::episodes::{ReportId, WINDOW};
 
-/// The two gRPC services, in one context.
+/// The three gRPC services, in one context.
 #[derive(Clone, Debug)]
 pub(crate) struct Services(Context);
 
-/// The servers of both services.
-pub(crate) fn servers(context: &Context) -> (ExperienceServer<Services>, WeightsServer<Services>) {
+/// The routes of all three services.
+pub(crate) fn routes(context: &Context) -> Routes {
     let services = Services(context.clone());
     let experience = ExperienceServer::new(services.clone());
-    let weights = WeightsServer::new(services);
-    (experience.max_decoding_message_size(MAX_MESSAGE_BYTES), weights)
+    Routes::new(experience.max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(WeightsServer::new(services.clone()))
+        .add_service(ConfigurationServer::new(services))
 }
 
 /// Takes note of finished episodes; a report that came before changes nothing.
@@ -105,5 +109,19 @@ impl Weights for Services {
         tracing::info!(%peer, "a subscriber of weights came");
         self.0.tasks.spawn(session.run());
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+#[tonic::async_trait]
+impl Configuration for Services {
+    async fn resolve(
+        &self,
+        request: Request<v1::ResolveRequest>,
+    ) -> Result<Response<v1::ResolveResponse>, Status> {
+        let request = request.into_inner();
+        check_protocol(request.protocol_version).map_err(Refusal::from)?;
+        self.0.check_run(&request.run_id)?;
+        let (run_id, config) = (self.0.run_id.clone(), self.0.config.to_string());
+        Ok(Response::new(v1::ResolveResponse { run_id, config }))
     }
 }

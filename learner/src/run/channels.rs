@@ -46,6 +46,7 @@ pub(crate) fn connect(
     let (publisher, newest) = publisher::publisher();
     let context = Context {
         run_id: config.run_id.clone(),
+        config: config.resolved.to_toml().into(),
         unroll_length: config.run.unroll_length,
         contract: known_contract,
         proposals: proposer,

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use engram_proto::limits::MAX_MESSAGE_BYTES;
+use engram_proto::v1::configuration_client::ConfigurationClient;
 use engram_proto::{PROTOCOL_VERSION, v1};
 use engram_service::progress::ProgressLine;
-use engram_service::{Channel, Listener, Shutdown, net};
+use engram_service::{Channel, Listener, Resolved, Shutdown, net};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tonic::{Code, Status};
@@ -50,8 +51,7 @@ impl World {
             crate::run::channels::connect(&config, stages, progress, Shutdown::new());
         let listener = Listener::memory();
         let channel = net::connect(listener.address(), "learner");
-        let (experience, weights) = crate::rpc::service::servers(&context);
-        let router = net::server_builder().add_service(experience).add_service(weights);
+        let router = net::server_builder().add_routes(crate::rpc::service::routes(&context));
         tokio::spawn(net::serve(router, listener, Shutdown::new()));
         World { channel, channels, stage }
     }
@@ -369,4 +369,25 @@ async fn a_report_counts_once_however_often_it_is_sent() {
     assert_eq!(status.code(), Code::InvalidArgument);
     let stranger = v1::ReportRequest { run_id: "other".into(), ..report };
     assert_eq!(client.report(stranger).await.unwrap_err().code(), Code::FailedPrecondition);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_resolved_experiment_is_there_for_peers_of_the_run() {
+    let world = World::without_contract();
+    let mut client = ConfigurationClient::new(world.channel.clone());
+    let request = |run_id: &str| v1::ResolveRequest {
+        protocol_version: PROTOCOL_VERSION,
+        run_id: run_id.into(),
+    };
+    for run_id in ["", RUN] {
+        let answer = client.resolve(request(run_id)).await.unwrap().into_inner();
+        assert_eq!(answer.run_id, RUN);
+        let expected = resolved(&["run.queue_trajectories=4"]).to_toml();
+        assert_eq!(answer.config, expected);
+        assert_eq!(Resolved::from_toml(&answer.config).unwrap().to_toml(), expected);
+    }
+    let status = client.resolve(request("another")).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    let older = v1::ResolveRequest { protocol_version: 0, ..request("") };
+    assert_eq!(client.resolve(older).await.unwrap_err().code(), Code::FailedPrecondition);
 }
