@@ -12,7 +12,8 @@
 //! In reading order: [`service`] speaks with one group of environments; [`request_queue`] lies
 //! between streams and the model thread; [`batcher`] decides when waiting requests become a batch,
 //! and [`slots`] assigns rows of recurrent state; [`model`] is the thread that owns the policy and
-//! those rows; [`weights`] follows the learner. [`run`] is the whole life of the server.
+//! those rows; [`weights`] follows the learner, and [`chunk_assembler`] puts its pieces together.
+//! [`run`] is the whole life of the server.
 
 #![deny(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -28,6 +29,8 @@ pub mod slots;
 pub mod model;
 
 pub mod weights;
+
+pub mod chunk_assembler;
 
 mod metrics;
 
