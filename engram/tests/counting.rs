@@ -18,7 +18,7 @@ use engram_actor::{ActorError, ActorSummary, ExitReason, MAX_UNACKNOWLEDGED};
 use engram_inference_server::InferenceError;
 use engram_learner::Ended;
 use engram_mdp::{Ending, EnvSpec, Frames, Observations, StepType, StreamId, Trajectory};
-use engram_policy::{Batch, Inputs, Policy};
+use engram_policy::{Batch, Batched, Inputs, Policy};
 use recording_proxy::system::{Left, ServiceThread, System};
 use recording_proxy::{Fault, Incarnation, Recording};
 use tch::{Device, Tensor};

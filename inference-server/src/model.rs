@@ -12,8 +12,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use engram_mdp::{ActionSpec, Actions, Frames};
 use engram_policy::exploration::{self, Behavior, Exploration, Noise};
-use engram_policy::slots::Rows;
-use engram_policy::{CoreState, Distribution, Inputs, Policy, PolicyError, StateTable};
+use engram_policy::slots::SlotIndex;
+use engram_policy::{Batched, CoreState, Distribution, Inputs, Policy, PolicyError, StateTable};
 use engram_proto::convert::{actions_to_wire, floats_to_wire};
 use engram_proto::{Purpose, v1};
 use tch::{Device, Kind, Tensor};
@@ -74,7 +74,7 @@ struct Model {
     version: u64,
     /// True if the memory's state travels with trajectories.
     exports: bool,
-    states: StateTable,
+    states: StateTable<CoreState>,
     /// The rows of a batch; kept for their memory.
     frames: Frames,
     metrics: ModelMetrics,
@@ -134,12 +134,12 @@ impl Model {
     }
 
     /// Rows of the batch's states. Slots that have a new holder are cleared first.
-    fn slots(&mut self, requests: &[Request]) -> Rows {
+    fn slots(&mut self, requests: &[Request]) -> SlotIndex {
         for fresh in requests.iter().filter(|request| request.fresh) {
             self.states.clear(&fresh.slots);
         }
         let slots: Vec<i64> = requests.iter().flat_map(|r| r.slots.iter().copied()).collect();
-        Rows::new(&slots, self.policy.device())
+        SlotIndex::new(&slots, self.policy.device())
     }
 
     /// Lines up all requests' rows.

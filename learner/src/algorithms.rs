@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use engram_mdp::Seed;
 use engram_policy::exploration::Choice;
-use engram_policy::{Batch, CoreState, Outputs, Policy};
+use engram_policy::{Batch, Carry, Outputs, Policy};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use tch::{Device, Kind, Tensor};
@@ -129,9 +129,9 @@ pub trait StreamsAlgorithm: Algorithm {
         &mut self,
         policy: &Policy,
         batch: &Batch,
-        carry: CoreState,
+        carry: Carry,
         progress: f64,
-    ) -> Result<(UpdateStats, CoreState), NonFinite>;
+    ) -> Result<(UpdateStats, Carry), NonFinite>;
 }
 
 /// An algorithm that learns from a replay.

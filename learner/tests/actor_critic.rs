@@ -8,7 +8,7 @@ use engram_learner::algorithms::{
 };
 use engram_learner::config::RewardClip;
 use engram_mdp::{Ending, StepType, Trajectory};
-use engram_policy::{Batch, CoreState, Distribution, MemoryConfig, Policy, PolicyConfig};
+use engram_policy::{Batch, Carry, Distribution, MemoryConfig, Policy, PolicyConfig};
 use support::{Actor, Task, numbers};
 use tch::{Kind, Tensor, no_grad};
 
@@ -34,7 +34,7 @@ fn off_policy_unrolls() -> Vec<Trajectory> {
 }
 
 /// An LSTM carries nothing: its state travels with trajectories, and its gradient is truncated.
-fn carry(policy: &Policy, batch: &Batch) -> CoreState {
+fn carry(policy: &Policy, batch: &Batch) -> Carry {
     policy.initial_carry(batch.batch())
 }
 

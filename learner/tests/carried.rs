@@ -13,7 +13,7 @@ use engram_learner::batches::selector::TrajectoryKey;
 use engram_learner::config::flags::ByteSize;
 use engram_mdp::{Ending, Frames, Trajectory};
 use engram_policy::{
-    Batch, CoreState, Gradient, Inputs, MemoryConfig, Norm, Policy, PolicyConfig, TorsoConfig,
+    Batch, Carry, Gradient, Inputs, MemoryConfig, Norm, Policy, PolicyConfig, TorsoConfig,
 };
 use support::{Actor, Task};
 use tch::{Device, Kind, Tensor, no_grad};
@@ -125,9 +125,9 @@ impl Experience {
     }
 
     /// By each weight; and what is carried on.
-    fn gradient(&self, loss: Loss) -> (Vec<(String, Tensor)>, CoreState) {
+    fn gradient(&self, loss: Loss) -> (Vec<(String, Tensor)>, Carry) {
         let names = self.policy.trainable().into_iter().map(|(name, _)| name);
-        let (gradients, carry) = self.policy.gradient(&loss.total, loss.past);
+        let (gradients, carry) = self.policy.gradient(&loss.total, loss.context);
         (names.zip(gradients).collect(), carry)
     }
 }
@@ -249,7 +249,7 @@ fn a_state_that_stays_at_home_is_that_of_one_long_unroll() {
             let carry = carried.take(&rows);
             let loss = experience.algorithm.loss(&experience.policy, &batch, carry);
             if carries {
-                carried.put(&rows, &experience.policy.carry_on(loss.past));
+                carried.put(&rows, &experience.policy.next_carry(loss.context));
             }
             loss.total.double_value(&[])
         };

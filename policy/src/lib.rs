@@ -8,9 +8,9 @@
 //! ```
 //!
 //! In reading order: [`config`] is the `[seq]` part of an experiment; [`policy`] is the whole
-//! network, and [`past`] how its gradients reach back before an unroll; [`inputs`] is what it is fed, and `resets` where episodes begin in it; `torso`,
+//! network, and `unroll_context` how its gradients reach back before an unroll; [`inputs`] is what it is fed, and `resets` where episodes begin in it; `torso`,
 //! `memory` (one file per layer) and [`heads`] are its parts, [`distribution`] what comes out,
-//! [`exploration`] how it is acted upon, [`state`] what is remembered between steps, and [`slots`] a table of that. [`batch`] turns
+//! [`exploration`] how it is acted upon, [`state`] what is remembered between steps, [`carry`] what learners keep between unrolls, and [`slots`] a table of either. [`batch`] turns
 //! trajectories into tensors, `weights` a policy into bytes that describe themselves, and `parts`
 //! names some of them. [`device`] finds the accelerator, `parameters` holds the trainable tensors,
 //! and `random` makes the numbers that they start from.
@@ -26,8 +26,8 @@
 pub mod config;
 mod error;
 
-pub mod past;
 pub mod policy;
+pub mod unroll_context;
 
 pub mod inputs;
 mod resets;
@@ -36,6 +36,7 @@ pub mod heads;
 mod memory;
 mod torso;
 
+pub mod carry;
 pub mod distribution;
 pub mod exploration;
 pub mod slots;
@@ -53,6 +54,7 @@ mod parameters;
 mod random;
 
 pub use batch::Batch;
+pub use carry::Carry;
 pub use config::{
     Activation, Convolution, Gradient, HeadConfig, MemoryConfig, MemoryInput, Norm, PolicyConfig,
     Positions, TorsoConfig,
@@ -63,9 +65,9 @@ pub use error::PolicyError;
 pub use exploration::Exploration;
 pub use heads::{ActionValues, Outputs, Returns, Values};
 pub use inputs::Inputs;
-pub use past::Past;
 pub use policy::{Output, Policy, Unrolled};
 pub use resets::Resets;
 pub use slots::StateTable;
-pub use state::CoreState;
+pub use state::{Batched, CoreState};
+pub use unroll_context::UnrollContext;
 pub use weights::Loaded;

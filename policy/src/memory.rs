@@ -31,7 +31,7 @@ mod stack;
 use engram_mdp::Seed;
 use tch::Tensor;
 
-pub(crate) use self::rtrl::Advance;
+pub(crate) use self::rtrl::{Sensitivities, SensitivityUpdate, StateGradient};
 use crate::config::MemoryConfig;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
@@ -54,21 +54,22 @@ pub(crate) trait Memory: Send {
     /// `x` is `[T, B, D]`; `resets` holds T moments. Returns `[T, B, H]` and the state after them.
     fn unroll(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState);
 
-    /// The sensitivities of B states to the layer's own weights, at the beginning of episodes:
-    /// zeros. Empty where gradients are truncated at the unroll's start.
-    fn initial_sensitivities(&self, batch: i64) -> CoreState {
-        CoreState::new(batch, vec![])
+    /// The sensitivities of B states at the beginning of episodes: zeros, or none where gradients
+    /// are truncated at the unroll's start.
+    fn initial_sensitivities(&self, batch: i64) -> Sensitivities {
+        let _ = batch;
+        Sensitivities::none()
     }
 
     /// [`unroll`](Self::unroll) of T + 1 moments, the last of which begins the next unroll. Returns
-    /// `[T + 1, B, H]`, the state after T moments, and what these do to the sensitivities, one
-    /// advance for each of their tensors.
-    fn unroll_in_real_time(
+    /// `[T + 1, B, H]`, the state after T moments, and what these do to the sensitivities, an
+    /// update for each of their tensors.
+    fn unroll_streams(
         &self,
         x: &Tensor,
         state: &CoreState,
         resets: &Resets,
-    ) -> (Tensor, CoreState, Vec<Advance>) {
+    ) -> (Tensor, CoreState, Vec<SensitivityUpdate>) {
         let time = resets.time() - 1;
         let (before, shared) = (x.narrow(0, 0, time as i64), x.narrow(0, time as i64, 1));
         let (y, state) = self.unroll(&before, state, &resets.narrow(0, time));
@@ -76,17 +77,17 @@ pub(crate) trait Memory: Send {
         (Tensor::cat(&[y, last], 0), state, vec![])
     }
 
-    /// Makes the sensitivities before an unroll those after it, by what it does to them. Given
+    /// Makes the sensitivities before an unroll those after it, in place, by its `updates`. Given
     /// `errors`, a loss's derivatives by the state before it, returns a scalar whose gradient by the
     /// layer's weights is what the loss owes to the time before; `None` where gradients are
     /// truncated at the unroll's start.
-    fn advance(
+    fn update_sensitivities(
         &self,
-        sensitivities: &CoreState,
-        advances: Vec<Advance>,
-        errors: Option<&CoreState>,
+        sensitivities: &Sensitivities,
+        updates: Vec<SensitivityUpdate>,
+        errors: Option<&StateGradient>,
     ) -> Option<Tensor> {
-        let _ = (sensitivities, advances, errors);
+        let _ = (sensitivities, updates, errors);
         None
     }
 

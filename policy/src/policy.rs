@@ -3,6 +3,7 @@
 use engram_mdp::{ActionSpec, EnvSpec, Seed};
 use tch::{Device, Kind, Tensor};
 
+use crate::carry::Carry;
 use crate::config::{MemoryInput, PolicyConfig};
 use crate::distribution::Distribution;
 use crate::error::PolicyError;
@@ -12,9 +13,9 @@ use crate::inputs::Inputs;
 use crate::memory::{self, Memory};
 use crate::parameters::Parameters;
 use crate::parts;
-use crate::past::Past;
-use crate::state::CoreState;
+use crate::state::{Batched, CoreState};
 use crate::torso::Torso;
+use crate::unroll_context::UnrollContext;
 use crate::weights::{self, About, Loaded};
 
 /// A network that belongs to one thread at a time.
@@ -26,7 +27,7 @@ pub struct Policy {
     kind: Kind,
     device: Device,
     torso: Torso,
-    pub(crate) memory: Box<dyn Memory>,
+    memory: Box<dyn Memory>,
     heads: Heads,
     named: Vec<(String, Tensor)>,
 }
@@ -45,8 +46,8 @@ pub struct Output {
 pub struct Unrolled {
     /// At T + 1 frames: `[T + 1, B, ..]`.
     pub output: Output,
-    /// What a loss of the output reaches back to, and what the streams carry on comes from.
-    pub past: Past,
+    /// What a loss of the output reaches back to, and what the streams' next carry comes from.
+    pub context: UnrollContext,
 }
 
 impl Output {
@@ -292,26 +293,26 @@ impl Policy {
         self.heads.action_values(y)
     }
 
-    /// What a learner keeps of `batch` streams from one unroll to the next, for streams that have
-    /// none yet: zeros. Its width is 0 where everything that an unroll needs travels with its
-    /// trajectories; else it holds a state that does not travel, or sensitivities for RTRL.
-    pub fn initial_carry(&self, batch: i64) -> CoreState {
-        let sensitivities = self.memory.initial_sensitivities(batch);
-        match self.memory.exports_state() {
-            true => sensitivities,
-            false => CoreState::join(batch, vec![self.initial_state(batch), sensitivities]),
-        }
+    /// The carry of `batch` streams that have none yet: zeros. It is empty where everything that an
+    /// unroll needs travels with its trajectories; else it holds a state that does not travel, or
+    /// sensitivities for RTRL.
+    pub fn initial_carry(&self, batch: i64) -> Carry {
+        let state = match self.memory.exports_state() {
+            true => CoreState::nothing(batch),
+            false => self.initial_state(batch),
+        };
+        Carry::new(state, self.memory.initial_sensitivities(batch))
     }
 
     /// Trains on streams: [`unroll`](Self::unroll) of T + 1 frames, of which the last one begins
     /// the next unroll of its stream. It starts from core states `[B, S]` that came with
-    /// trajectories and from what the streams' last unrolls have left, whose memory is used for
-    /// what this one leaves. With RTRL, [`gradient`](Self::gradient) reaches back through that.
+    /// trajectories and from the streams' carry, whose memory is used for their next one. With
+    /// RTRL, [`gradient`](Self::gradient) reaches back through that.
     pub fn unroll_streams(
         &self,
         inputs: &Inputs,
         core_state: &Tensor,
-        carry: CoreState,
+        carry: Carry,
     ) -> Result<Unrolled, PolicyError> {
         let leading = inputs.leading();
         let &[frames, batch] = leading.as_slice() else {
@@ -320,31 +321,36 @@ impl Policy {
         assert!(frames > 1, "an unroll of streams has a frame beside the one that it shares");
         assert_eq!(batch, carry.batch(), "the frames and the carry are of as many streams");
         let travelled = self.core_state(core_state)?;
-        let carries = !carry.tensors().is_empty();
-        let (state, sensitivities) = self.split_carry(travelled, carry);
-        let state = if sensitivities.tensors().is_empty() { state } else { state.leaves() };
+        let carries = !carry.is_empty();
+        let (carried, sensitivities) = carry.into_parts();
+        let state = if self.memory.exports_state() { travelled } else { carried };
+        let state = if sensitivities.is_empty() { state } else { state.leaves() };
         let (x, resets) = (self.memory_input(inputs).view([frames, batch, -1]), inputs.resets());
-        let (y, last, advances) = match carries {
-            true => self.memory.unroll_in_real_time(&x, &state, resets),
+        let (y, last, updates) = match carries {
+            true => self.memory.unroll_streams(&x, &state, resets),
             false => (self.memory.unroll(&x, &state, resets).0, CoreState::nothing(batch), vec![]),
         };
         let last = match self.memory.exports_state() {
             true => CoreState::nothing(batch),
             false => last.detach(),
         };
-        let past = Past::new(state, sensitivities, advances, last);
-        Ok(Unrolled { output: self.output(&y), past })
+        let context = UnrollContext::new(state, sensitivities, updates, last);
+        Ok(Unrolled { output: self.output(&y), context })
     }
 
-    /// State and sensitivities before an unroll.
-    fn split_carry(&self, travelled: CoreState, carry: CoreState) -> (CoreState, CoreState) {
-        if self.memory.exports_state() {
-            return (travelled, carry);
-        }
-        let states = travelled.tensors().len();
-        let parts = carry.split([states, carry.tensors().len() - states].into_iter());
-        let [state, sensitivities] = parts.try_into().expect("two parts");
-        (state, sensitivities)
+    /// The gradient of `loss`, a scalar, by each weight that learns, in the order of
+    /// [`trainable`](Self::trainable): what backpropagation finds within the unroll that the loss
+    /// is of, and what RTRL adds for the time before it, from the unroll's `context`. Not defined
+    /// where the loss does not depend on a weight. The loss's graph is used up. Second, the
+    /// streams' next carry.
+    pub fn gradient(&self, loss: &Tensor, context: UnrollContext) -> (Vec<Tensor>, Carry) {
+        let weights: Vec<Tensor> = self.trainable().into_iter().map(|(_, weight)| weight).collect();
+        context.gradient(loss, &weights, &*self.memory)
+    }
+
+    /// The streams' next carry after an unroll of which nothing is learned.
+    pub fn next_carry(&self, context: UnrollContext) -> Carry {
+        context.next_carry(&*self.memory)
     }
 
     /// From here on unrolls use dropout, drawn from `seed`, in memories that have it; acting never

@@ -1,16 +1,100 @@
-//! What a memory carries from one step to the next.
+//! Core states, and what every set of tensors with a row per environment can do ([`Batched`]).
 
 use tch::{Device, Kind, Tensor};
 
 use crate::error::PolicyError;
 use crate::resets::Resets;
 
-/// The recurrent state of B environments: tensors of shape `[B, ..]`, none where nothing is
-/// remembered.
+/// Tensors `[B, ..]` with a row for each of B environments or streams.
+pub trait Batched: Sized {
+    /// B: environments or streams.
+    fn batch(&self) -> i64;
+
+    /// All tensors, each `[B, ..]`, in a fixed order.
+    fn columns(&self) -> Vec<&Tensor>;
+
+    /// Counterpart for `batch` environments, made of `f` of every tensor, in their order.
+    fn map(&self, batch: i64, f: impl FnMut(&Tensor) -> Tensor) -> Self;
+
+    /// Numbers per environment.
+    fn width(&self) -> usize {
+        self.columns().into_iter().map(row_width).sum::<i64>() as usize
+    }
+
+    /// Zeros for `batch` environments, in these tensors' shapes, kinds and device.
+    fn zeros_like(&self, batch: i64) -> Self {
+        self.map(batch, |tensor| {
+            let mut shape = tensor.size();
+            shape[0] = batch;
+            Tensor::zeros(shape, (tensor.kind(), tensor.device()))
+        })
+    }
+
+    /// The rows `rows`, which is i64 `[N]`, for N environments.
+    fn index_select(&self, rows: &Tensor) -> Self {
+        let batch = rows.size1().expect("rows have shape [N]");
+        self.map(batch, |tensor| tensor.index_select(0, rows))
+    }
+
+    /// All numbers, f32 `[B, S]`, to be sent or stored.
+    fn flatten(&self) -> Tensor {
+        let batch = self.batch();
+        let flat = |tensor: &Tensor| {
+            tensor.detach().reshape([batch, row_width(tensor)]).to_kind(Kind::Float)
+        };
+        match self.columns().as_slice() {
+            [] => Tensor::empty([batch, 0], (Kind::Float, Device::Cpu)),
+            [only] => flat(only),
+            many => Tensor::cat(&many.iter().map(|tensor| flat(tensor)).collect::<Vec<_>>(), 1),
+        }
+    }
+
+    /// The counterpart whose flat form is `flat`, `[B, S]`, in these shapes and on this device.
+    fn unflatten(&self, flat: &Tensor) -> Result<Self, PolicyError> {
+        let (batch, width) = flat.size2().expect("flat numbers have shape [B, S]");
+        if width as usize != self.width() {
+            return Err(PolicyError::CoreState { expected: self.width(), found: width as usize });
+        }
+        let mut start = 0;
+        Ok(self.map(batch, |tensor| {
+            let mut shape = tensor.size();
+            shape[0] = batch;
+            let part = flat.narrow(1, start, row_width(tensor));
+            start += row_width(tensor);
+            part.to_device(tensor.device()).to_kind(tensor.kind()).reshape(shape)
+        }))
+    }
+
+    /// The same numbers, cut off from the graph that made them.
+    fn detach(&self) -> Self {
+        self.map(self.batch(), Tensor::detach)
+    }
+
+    /// Another handle on the same tensors.
+    fn shallow_clone(&self) -> Self {
+        self.map(self.batch(), Tensor::shallow_clone)
+    }
+}
+
+/// Recurrent state of B environments: tensors `[B, ..]`, none where nothing is remembered.
 #[derive(Debug)]
 pub struct CoreState {
     batch: i64,
     tensors: Vec<Tensor>,
+}
+
+impl Batched for CoreState {
+    fn batch(&self) -> i64 {
+        self.batch
+    }
+
+    fn columns(&self) -> Vec<&Tensor> {
+        self.tensors.iter().collect()
+    }
+
+    fn map(&self, batch: i64, f: impl FnMut(&Tensor) -> Tensor) -> Self {
+        CoreState::new(batch, self.tensors.iter().map(f).collect())
+    }
 }
 
 impl CoreState {
@@ -41,88 +125,15 @@ impl CoreState {
         &self.tensors
     }
 
-    /// Numbers per environment.
-    pub fn width(&self) -> usize {
-        self.tensors.iter().map(row_width).sum::<i64>() as usize
+    /// The tensors themselves.
+    pub(crate) fn into_tensors(self) -> Vec<Tensor> {
+        self.tensors
     }
 
-    /// Zeros, in the shape and place of this state, for `batch` environments.
-    pub fn zeros_like(&self, batch: i64) -> CoreState {
-        let zeros = |tensor: &Tensor| {
-            let mut shape = tensor.size();
-            shape[0] = batch;
-            Tensor::zeros(shape, (tensor.kind(), tensor.device()))
-        };
-        CoreState::new(batch, self.tensors.iter().map(zeros).collect())
-    }
-
-    /// The rows `rows`, which is i64 `[N]`, as a state of N environments.
-    pub fn index_select(&self, rows: &Tensor) -> CoreState {
-        let batch = rows.size1().expect("rows have shape [N]");
-        CoreState { batch, ..self.map(|tensor| tensor.index_select(0, rows)) }
-    }
-
-    /// Overwrites the rows `rows`, i64 `[N]` without repetition, with the N rows of `other`.
-    pub fn index_copy(&mut self, rows: &Tensor, other: &CoreState) {
-        assert_eq!(rows.size(), [other.batch], "one row index per environment");
-        assert_eq!(self.tensors.len(), other.tensors.len(), "two states of different memories");
-        tch::no_grad(|| {
-            for (to, from) in self.tensors.iter_mut().zip(&other.tensors) {
-                let _ = to.index_copy_(0, rows, from);
-            }
-        });
-    }
-
-    /// All numbers, f32 `[B, S]`, to be sent or stored.
-    pub fn flatten(&self) -> Tensor {
-        let Some(first) = self.tensors.first() else {
-            return Tensor::empty([self.batch, 0], (Kind::Float, Device::Cpu));
-        };
-        let flat = |tensor: &Tensor| {
-            tensor.detach().reshape([self.batch, row_width(tensor)]).to_kind(Kind::Float)
-        };
-        match &self.tensors[1..] {
-            [] => flat(first),
-            _ => Tensor::cat(&self.tensors.iter().map(flat).collect::<Vec<_>>(), 1),
-        }
-    }
-
-    /// The state whose flat form is `flat`, `[B, S]`, in this state's shapes and place.
-    pub fn unflatten(&self, flat: &Tensor) -> Result<CoreState, PolicyError> {
-        let (batch, width) = flat.size2().expect("a flat core state has shape [B, S]");
-        if width as usize != self.width() {
-            return Err(PolicyError::CoreState { expected: self.width(), found: width as usize });
-        }
-        let mut start = 0;
-        let part = |tensor: &Tensor| {
-            let mut shape = tensor.size();
-            shape[0] = batch;
-            let part = flat.narrow(1, start, row_width(tensor));
-            start += row_width(tensor);
-            part.to_device(tensor.device()).to_kind(tensor.kind()).reshape(shape)
-        };
-        Ok(CoreState::new(batch, self.tensors.iter().map(part).collect()))
-    }
-
-    /// The same numbers, cut off from the graph that made them.
-    pub fn detach(&self) -> CoreState {
-        self.map(Tensor::detach)
-    }
-
-    /// The same numbers, what is not an integer among them as leaves of a graph to come.
+    /// The same numbers, those that are no integers as leaves of a graph to come.
     pub(crate) fn leaves(&self) -> CoreState {
         let leaf = |tensor: &Tensor| tensor.detach().set_requires_grad(tensor.is_floating_point());
-        self.map(leaf)
-    }
-
-    /// The same numbers on `device`.
-    pub fn to_device(&self, device: Device) -> CoreState {
-        self.map(|tensor| tensor.to_device(device))
-    }
-
-    /// Another handle on the same tensors.
-    pub fn shallow_clone(&self) -> CoreState {
-        self.map(Tensor::shallow_clone)
+        self.map(self.batch, leaf)
     }
 
     /// The state before step `time` of `resets`: zero where an episode begins there.
@@ -131,38 +142,13 @@ impl CoreState {
         if self.tensors.is_empty() || !resets.any_at(time) {
             return self.shallow_clone();
         }
-        self.map(|tensor| {
+        self.map(self.batch, |tensor| {
             let mut shape = vec![1; tensor.dim()];
             shape[0] = self.batch;
             let first = resets.first_at(time, tensor.device()).view(shape.as_slice());
             // Not by a product: what was not finite would survive it.
             tensor.masked_fill(&first, 0.0)
         })
-    }
-
-    /// All tensors of `parts`, states of the same environments, one after another.
-    pub(crate) fn join(batch: i64, parts: Vec<CoreState>) -> CoreState {
-        CoreState::new(batch, parts.into_iter().flat_map(|part| part.tensors).collect())
-    }
-
-    /// What [`join`](Self::join) joined, where the parts have so many tensors each.
-    pub(crate) fn split(&self, counts: impl Iterator<Item = usize>) -> Vec<CoreState> {
-        let mut rest = self.tensors.iter();
-        let parts = counts
-            .map(|count| {
-                let tensors: Vec<_> =
-                    rest.by_ref().take(count).map(Tensor::shallow_clone).collect();
-                assert_eq!(tensors.len(), count, "the parts' tensors are all there");
-                CoreState { batch: self.batch, tensors }
-            })
-            .collect();
-        assert!(rest.next().is_none(), "every tensor belongs to a part");
-        parts
-    }
-
-    /// `f` of every tensor, in their order.
-    pub(crate) fn map(&self, f: impl FnMut(&Tensor) -> Tensor) -> CoreState {
-        CoreState { batch: self.batch, tensors: self.tensors.iter().map(f).collect() }
     }
 }
 
@@ -191,15 +177,12 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_taken_out_and_put_back() {
+    fn rows_are_taken_out_in_their_order() {
         let state = numbered(4);
         let rows = Tensor::from_slice(&[3i64, 1]);
         let taken = state.index_select(&rows);
         assert_eq!(taken.flatten(), state.flatten().index_select(0, &rows));
-        let mut slots = state.zeros_like(4);
-        slots.index_copy(&rows, &taken);
-        let expected = state.flatten() * Tensor::from_slice(&[0f32, 1.0, 0.0, 1.0]).unsqueeze(1);
-        assert_eq!(slots.flatten(), expected);
+        assert_eq!(state.zeros_like(2).flatten(), taken.flatten().zeros_like());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use engram_learner::RlConfig;
 use engram_mdp::{
     ActionSpec, Actions, Decision, Frames, Generator, Seed, StreamId, Trajectory, TrajectoryBuilder,
 };
-use engram_policy::{Batch, CoreState, Inputs, Policy};
+use engram_policy::{Batch, Batched, CoreState, Inputs, Policy};
 use engram_service::process::cpu_seconds;
 use tch::Device;
 

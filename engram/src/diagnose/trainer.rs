@@ -8,7 +8,7 @@ use anyhow::Result;
 use engram_learner::algorithms::optimizer::{Optimizer, clip_factor, global_norm};
 use engram_learner::config::OptimizerConfig;
 use engram_mdp::{EnvSpec, Seed};
-use engram_policy::{CoreState, Distribution, Past, Policy, PolicyConfig};
+use engram_policy::{Batched, Carry, CoreState, Distribution, Policy, PolicyConfig, UnrollContext};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::streams::Unroll;
@@ -34,7 +34,7 @@ pub(crate) struct Trainer {
     /// The state before the next unroll, where the memory's state is of the kind that travels.
     state: CoreState,
     /// Carry from unroll to unroll; see `Policy::initial_carry`.
-    carry: CoreState,
+    carry: Carry,
 }
 
 /// Result of an update.
@@ -76,15 +76,15 @@ impl Trainer {
     /// Reads an unroll; learns from it if anything is asked there.
     pub(crate) fn read(&mut self, unroll: &Unroll) -> Result<Result<Option<Learned>, Diverged>> {
         let Some((rows, classes)) = unroll.questions(self.policy.device()) else {
-            let (_, past) = no_grad(|| self.forward(unroll))?;
-            self.carry = self.policy.carry_on(past);
+            let (_, context) = no_grad(|| self.forward(unroll))?;
+            self.carry = self.policy.next_carry(context);
             return Ok(Ok(None));
         };
-        let (logits, past) = self.forward(unroll)?;
+        let (logits, context) = self.forward(unroll)?;
         let logits = logits.index_select(0, &rows);
         let right = logits.argmax(-1, false).eq_tensor(&classes);
         let loss = -Distribution::Categorical { logits }.log_prob(&classes).mean(Kind::Float);
-        let (gradients, carry) = self.policy.gradient(&loss, past);
+        let (gradients, carry) = self.policy.gradient(&loss, context);
         self.carry = carry;
         let gradient = self.optimizer.flatten(&gradients);
         let (loss, norm) = (loss.double_value(&[]), global_norm(&gradient).double_value(&[]));
@@ -99,30 +99,30 @@ impl Trainer {
 
     /// Logits of an unroll's T B frames, `[T B, K]`, and what a loss of them reaches back to, from
     /// which comes what is carried on; then the next unroll may come.
-    fn forward(&mut self, unroll: &Unroll) -> Result<(Tensor, Past)> {
+    fn forward(&mut self, unroll: &Unroll) -> Result<(Tensor, UnrollContext)> {
         let (time, device) = (unroll.length(), self.policy.device());
         let inputs = unroll.inputs(time, device);
-        let (output, past) = if self.carry.tensors().is_empty() {
+        let (output, context) = if self.carry.is_empty() {
             let (output, state) = self.policy.unroll(&inputs, &self.state);
             self.state = state.detach();
-            (output, Past::none())
+            (output, UnrollContext::none())
         } else {
             let with_shared = unroll.inputs(time + 1, device);
             let (core_state, travels) = self.core_state();
-            let carry = std::mem::replace(&mut self.carry, CoreState::nothing(0));
+            let carry = std::mem::replace(&mut self.carry, Carry::nothing(0));
             let unrolled = self.policy.unroll_streams(&with_shared, &core_state, carry)?;
             if travels {
                 // With trajectories, an actor would say it.
                 let (_, state) = no_grad(|| self.policy.unroll(&inputs, &self.state));
                 self.state = state;
             }
-            (unrolled.output, unrolled.past)
+            (unrolled.output, unrolled.context)
         };
         let Distribution::Categorical { logits } = output.distribution.narrow(0, time as i64)
         else {
             unreachable!("the actions of a task are classes")
         };
-        Ok((logits.flatten(0, 1), past))
+        Ok((logits.flatten(0, 1), context))
     }
 
     /// The state before an unroll in the form in which it travels, `[B, S]`, and whether it does.

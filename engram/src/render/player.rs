@@ -65,7 +65,7 @@ impl Player {
 #[cfg(test)]
 mod tests {
     use engram_envs::{EnvConfig, VectorEnv};
-    use engram_policy::PolicyConfig;
+    use engram_policy::{Batched, PolicyConfig};
     use engram_service::config::part;
 
     use super::*;

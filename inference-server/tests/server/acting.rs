@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::*;
 use engram_inference_server::{BatchLimits, InferenceConfig, WeightsSource};
 use engram_mdp::{EnvSpec, Frames};
-use engram_policy::{CoreState, Inputs, Policy};
+use engram_policy::{Batched, CoreState, Inputs, Policy};
 use engram_proto::{Purpose, v1};
 use tch::{Device, Tensor};
 

@@ -4,7 +4,7 @@
 //! state that the present weights could have. What comes after it is what an algorithm sees: T
 //! decisions and T + 1 frames.
 
-use engram_policy::{Batch, CoreState, Policy};
+use engram_policy::{Batch, Batched, CoreState, Policy};
 use tch::{Tensor, no_grad};
 
 use crate::config::{OffPolicyConfig, RewardClip};

@@ -11,7 +11,7 @@
 
 use std::time::Instant;
 
-use engram_policy::{Batch, CoreState, Outputs, Past, Policy, Unrolled};
+use engram_policy::{Batch, Carry, Outputs, Policy, UnrollContext, Unrolled};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -96,7 +96,7 @@ pub struct Loss {
     /// What V-trace saw on the way.
     pub summary: VtraceSummary,
     /// What [`total`](Self::total) reaches back to before the unroll.
-    pub past: Past,
+    pub context: UnrollContext,
 }
 
 impl Vtrace {
@@ -126,11 +126,11 @@ impl Vtrace {
     }
 
     /// The loss of `policy` on `batch`, whose streams carry `carry`.
-    pub fn loss(&self, policy: &Policy, batch: &Batch, carry: CoreState) -> Loss {
+    pub fn loss(&self, policy: &Policy, batch: &Batch, carry: Carry) -> Loss {
         let config = &self.config;
         let unroll_length = batch.unroll_length();
         let unrolled = policy.unroll_streams(&batch.inputs, &batch.core_state, carry);
-        let Unrolled { output, past } =
+        let Unrolled { output, context } =
             unrolled.expect("core states are checked where trajectories enter");
         // The last frame is there for its value alone.
         let decisions = output.distribution.narrow(0, unroll_length);
@@ -160,7 +160,7 @@ impl Vtrace {
             Reduction::Sum => sum,
             Reduction::Mean => sum / returns.summary.decisions.max(1.0),
         };
-        Loss { total, policy, value, entropy, summary: returns.summary, past }
+        Loss { total, policy, value, entropy, summary: returns.summary, context }
     }
 
     fn clipped(&self, rewards: &Tensor) -> Tensor {
@@ -190,16 +190,16 @@ impl StreamsAlgorithm for Vtrace {
         &mut self,
         policy: &Policy,
         batch: &Batch,
-        carry: CoreState,
+        carry: Carry,
         progress: f64,
-    ) -> Result<(UpdateStats, CoreState), NonFinite> {
+    ) -> Result<(UpdateStats, Carry), NonFinite> {
         let started = Instant::now();
-        let Loss { total, policy: of_policy, value, entropy, summary, past } =
+        let Loss { total, policy: of_policy, value, entropy, summary, context } =
             self.loss(policy, batch, carry);
         let forward_ended = Instant::now();
 
         let weights = policy.trainable();
-        let (gradients, carry) = policy.gradient(&total, past);
+        let (gradients, carry) = policy.gradient(&total, context);
         let mut gradient = self.optimizer.flatten(&gradients);
         let scalars = [&total, &of_policy, &value, &entropy, &global_norm(&gradient)];
         let mut stats = read_back(scalars, &summary);

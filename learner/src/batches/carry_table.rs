@@ -12,8 +12,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use engram_mdp::StreamId;
-use engram_policy::slots::{Rows, StateTable};
-use engram_policy::{CoreState, Policy};
+use engram_policy::slots::{SlotIndex, StateTable};
+use engram_policy::{Batched, Carry, Policy};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 use thiserror::Error;
@@ -26,8 +26,8 @@ use crate::storage::tensors;
 #[derive(Debug)]
 pub struct CarryTable {
     /// The carry of no stream: kinds, shapes and entry.
-    nothing: CoreState,
-    table: StateTable,
+    nothing: Carry,
+    table: StateTable<Carry>,
     device: Device,
     most: usize,
     streams: HashMap<StreamId, Entry>,
@@ -108,12 +108,12 @@ impl CarryTable {
     /// Whether the policy carries anything at all. If so, a batch must hold at most one trajectory
     /// of each stream.
     pub fn carries(&self) -> bool {
-        !self.nothing.tensors().is_empty()
+        !self.nothing.is_empty()
     }
 
     /// What the streams of a batch carry, in the batch's order. From here on they begin anew,
     /// unless [`put`](Self::put) says what comes next.
-    pub fn take(&mut self, rows: &[TrajectoryKey]) -> CoreState {
+    pub fn take(&mut self, rows: &[TrajectoryKey]) -> Carry {
         if !self.carries() {
             return self.nothing.zeros_like(rows.len() as i64);
         }
@@ -134,7 +134,7 @@ impl CarryTable {
     }
 
     /// Keeps what an update has left of the streams of its batch, which were [taken](Self::take).
-    pub fn put(&mut self, rows: &[TrajectoryKey], carry: &CoreState) {
+    pub fn put(&mut self, rows: &[TrajectoryKey], carry: &Carry) {
         if !self.carries() {
             return;
         }
@@ -242,9 +242,9 @@ impl CarryTable {
         self.streams.remove(&stream).expect("every stream is in both").slot
     }
 
-    fn slots(&self, rows: &[TrajectoryKey]) -> Rows {
+    fn slots(&self, rows: &[TrajectoryKey]) -> SlotIndex {
         let slots: Vec<i64> = rows.iter().map(|row| self.streams[&row.stream].slot).collect();
-        Rows::new(&slots, self.device)
+        SlotIndex::new(&slots, self.device)
     }
 }
 

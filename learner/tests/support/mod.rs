@@ -17,7 +17,7 @@ use engram_mdp::{
     ObservationSpec, Seed, StepType, StreamId, Trajectory, TrajectoryBuilder,
 };
 use engram_policy::{
-    Activation, Batch, CoreState, HeadConfig, Inputs, MemoryConfig, MemoryInput, Policy,
+    Activation, Batch, Batched, CoreState, HeadConfig, Inputs, MemoryConfig, MemoryInput, Policy,
     PolicyConfig, TorsoConfig,
 };
 use rand::RngExt;

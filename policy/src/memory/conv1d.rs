@@ -17,7 +17,7 @@ use super::feed_forward::FeedForward;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
-use crate::state::CoreState;
+use crate::state::{Batched, CoreState};
 
 const EPSILON: f64 = 1e-5;
 

@@ -13,12 +13,12 @@
 //! forget gate's bias around `forget_bias`; O and its bias start as a linear layer does, as in
 //! the authors' program.
 //!
-//! For RTRL (see `rtrl`), `rtrl::gated` has the derivatives.
+//! For RTRL (see `rtrl`), `rtrl::gated_backward` has the derivatives.
 
 use tch::{Tensor, no_grad};
 
-use super::Memory;
-use super::rtrl::{self, Advance, gated::Gated};
+use super::rtrl::{self, gated_backward::GatedUnroll};
+use super::{Memory, Sensitivities, SensitivityUpdate, StateGradient};
 use crate::config::Gradient;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
@@ -135,9 +135,15 @@ impl Elstm {
 
     /// What the first T frames `[T, B, D]` of a walk that began at c_0 `[B, N]` do to
     /// sensitivities.
-    fn advances(&self, x: &Tensor, c_0: &Tensor, walk: &Walk, resets: &Resets) -> Vec<Advance> {
+    fn sensitivity_updates(
+        &self,
+        x: &Tensor,
+        c_0: &Tensor,
+        walk: &Walk,
+        resets: &Resets,
+    ) -> Vec<SensitivityUpdate> {
         let time = x.size()[0] as usize;
-        let walked = Gated {
+        let backward = GatedUnroll {
             start: c_0,
             z: &walk.z[..time],
             f: &walk.f[..time],
@@ -145,10 +151,14 @@ impl Elstm {
             recurrent_weight: Some(&self.recurrent_weight),
             resets,
         }
-        .walk_back();
-        let kept = walked.all_factors;
-        let to_inputs = Advance::of_map(kept.repeat([1, 2]), walked.effects, rtrl::with_one(x));
-        vec![to_inputs, Advance::of_sum(kept, walked.through_cells)]
+        .backward();
+        let kept = backward.all_factors;
+        let to_inputs = SensitivityUpdate::of_products(
+            kept.repeat([1, 2]),
+            backward.effects,
+            rtrl::with_one(x),
+        );
+        vec![to_inputs, SensitivityUpdate::of_sum(kept, backward.through_cells)]
     }
 }
 
@@ -183,38 +193,40 @@ impl Memory for Elstm {
     }
 
     /// To Z and F with their biases, `[B, D + 1, 2 N]`, and to w, `[B, 2, N]`.
-    fn initial_sensitivities(&self, batch: i64) -> CoreState {
+    fn initial_sensitivities(&self, batch: i64) -> Sensitivities {
         if self.gradient == Gradient::Tbptt {
-            return CoreState::new(batch, vec![]);
+            return Sensitivities::none();
         }
         let to_inputs = self.zeros(&[batch, self.inputs + 1, 2 * self.hidden]);
-        CoreState::new(batch, vec![to_inputs, self.zeros(&[batch, 2, self.hidden])])
+        Sensitivities::new(vec![to_inputs, self.zeros(&[batch, 2, self.hidden])])
     }
 
-    fn unroll_in_real_time(
+    fn unroll_streams(
         &self,
         x: &Tensor,
         state: &CoreState,
         resets: &Resets,
-    ) -> (Tensor, CoreState, Vec<Advance>) {
+    ) -> (Tensor, CoreState, Vec<SensitivityUpdate>) {
         let (time, c_0) = (x.size()[0] - 1, &state.tensors()[0]);
         let walk = self.walk(&self.arguments(x), c_0, resets);
-        let advances = match self.gradient {
-            Gradient::Rtrl => no_grad(|| self.advances(&x.narrow(0, 0, time), c_0, &walk, resets)),
+        let updates = match self.gradient {
+            Gradient::Rtrl => {
+                no_grad(|| self.sensitivity_updates(&x.narrow(0, 0, time), c_0, &walk, resets))
+            }
             Gradient::Tbptt => vec![],
         };
         let cells = walk.cells();
         let last = cells.get(time - 1);
-        (self.outputs_of(x, &cells), CoreState::new(state.batch(), vec![last]), advances)
+        (self.outputs_of(x, &cells), CoreState::new(state.batch(), vec![last]), updates)
     }
 
-    fn advance(
+    fn update_sensitivities(
         &self,
-        sensitivities: &CoreState,
-        advances: Vec<Advance>,
-        errors: Option<&CoreState>,
+        sensitivities: &Sensitivities,
+        updates: Vec<SensitivityUpdate>,
+        errors: Option<&StateGradient>,
     ) -> Option<Tensor> {
-        let Ok([inputs, recurrence]) = <[Advance; 2]>::try_from(advances) else {
+        let Ok([inputs, recurrence]) = <[SensitivityUpdate; 2]>::try_from(updates) else {
             return None;
         };
         let [to_inputs, to_recurrence] = sensitivities.tensors() else {

@@ -16,14 +16,14 @@
 //! anyway. (RESeL, <https://arxiv.org/abs/2405.15384>, makes f_t zero instead: there
 //! `h_t = v_t` at a reset.)
 //!
-//! For RTRL (see `rtrl`), `rtrl::gated` has the derivatives, h being c there, and v z.
+//! For RTRL (see `rtrl`), `rtrl::gated_backward` has the derivatives, h being c there, and v z.
 
 use tch::{Tensor, no_grad};
 
-use super::Memory;
 use super::feed_forward::FeedForward;
-use super::rtrl::{self, Advance, gated::Gated};
+use super::rtrl::{self, gated_backward::GatedUnroll};
 use super::scan::scan;
+use super::{Memory, Sensitivities, SensitivityUpdate, StateGradient};
 use crate::config::Gradient;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
@@ -84,19 +84,25 @@ impl Recurrence {
 
     /// What the first T frames `[T, B, D]` of those whose gates and h are given do to
     /// sensitivities.
-    fn advance(x: &Tensor, gated: &Gates, h_0: &Tensor, h: &Tensor, resets: &Resets) -> Advance {
+    fn sensitivity_update(
+        x: &Tensor,
+        gates: &Gates,
+        h_0: &Tensor,
+        h: &Tensor,
+        resets: &Resets,
+    ) -> SensitivityUpdate {
         let moments = |all: &Tensor| all.narrow(0, 0, x.size()[0]).unbind(0);
-        let walked = Gated {
+        let backward = GatedUnroll {
             start: h_0,
-            z: &moments(&gated.v),
-            f: &moments(&gated.f),
+            z: &moments(&gates.v),
+            f: &moments(&gates.f),
             c: &moments(h),
             recurrent_weight: None,
             resets,
         }
-        .walk_back();
-        let kept = walked.all_factors.repeat([1, 2]);
-        Advance::of_map(kept, walked.effects, rtrl::with_one(x))
+        .backward();
+        let kept = backward.all_factors.repeat([1, 2]);
+        SensitivityUpdate::of_products(kept, backward.effects, rtrl::with_one(x))
     }
 }
 
@@ -184,45 +190,45 @@ impl Memory for Gilr {
     }
 
     /// To V and F with their biases, `[B, D + 1, 2 N]`.
-    fn initial_sensitivities(&self, batch: i64) -> CoreState {
+    fn initial_sensitivities(&self, batch: i64) -> Sensitivities {
         let tensors = match self.gradient {
             Gradient::Tbptt => vec![],
             Gradient::Rtrl => vec![self.zeros(&[batch, self.inputs + 1, 2 * self.hidden])],
         };
-        CoreState::new(batch, tensors)
+        Sensitivities::new(tensors)
     }
 
-    fn unroll_in_real_time(
+    fn unroll_streams(
         &self,
         x: &Tensor,
         state: &CoreState,
         resets: &Resets,
-    ) -> (Tensor, CoreState, Vec<Advance>) {
+    ) -> (Tensor, CoreState, Vec<SensitivityUpdate>) {
         let (time, h_0) = (x.size()[0] - 1, &state.tensors()[0]);
         let gates = self.recurrence.gates(x);
         let h = Recurrence::scan(&gates, h_0, &resets.kept(h_0.kind(), h_0.device()));
-        let advances = match self.gradient {
+        let updates = match self.gradient {
             Gradient::Rtrl => {
                 let x = x.narrow(0, 0, time);
-                vec![no_grad(|| Recurrence::advance(&x, &gates, h_0, &h, resets))]
+                vec![no_grad(|| Recurrence::sensitivity_update(&x, &gates, h_0, &h, resets))]
             }
             Gradient::Tbptt => vec![],
         };
         let state = CoreState::new(state.batch(), vec![h.get(time - 1)]);
-        (self.output.forward(&h), state, advances)
+        (self.output.forward(&h), state, updates)
     }
 
-    fn advance(
+    fn update_sensitivities(
         &self,
-        sensitivities: &CoreState,
-        advances: Vec<Advance>,
-        errors: Option<&CoreState>,
+        sensitivities: &Sensitivities,
+        updates: Vec<SensitivityUpdate>,
+        errors: Option<&StateGradient>,
     ) -> Option<Tensor> {
-        let Ok([advance]) = <[Advance; 1]>::try_from(advances) else {
+        let Ok([update]) = <[SensitivityUpdate; 1]>::try_from(updates) else {
             return None;
         };
         let errors = errors.map(|errors| errors.tensors()[0].repeat([1, 2]));
-        let owed = no_grad(|| advance.apply(&sensitivities.tensors()[0], errors.as_ref()))?;
+        let owed = no_grad(|| update.apply(&sensitivities.tensors()[0], errors.as_ref()))?;
         let weights = rtrl::columns(&self.recurrence.weight, &self.recurrence.bias);
         Some(rtrl::with_gradient(&weights, &owed))
     }

@@ -36,7 +36,7 @@ pub(crate) struct GilrLstm {
 }
 
 /// All `[.., N]`.
-struct Gated {
+struct Gates {
     forget: Tensor,
     /// `(1 − f) ⊙ i ⊙ z`.
     added: Tensor,
@@ -64,14 +64,14 @@ impl GilrLstm {
     }
 
     /// h `[.., N]`.
-    fn gates(&self, h: &Tensor) -> Gated {
+    fn gates(&self, h: &Tensor) -> Gates {
         let arguments = h.linear(&self.weight, Some(&self.bias));
         let open = arguments.narrow(-1, 0, 3 * self.hidden).sigmoid();
         let [forget, input, shown] =
             open.split(self.hidden, -1).try_into().expect("three gates of N cells");
         let z = arguments.narrow(-1, 3 * self.hidden, self.hidden).tanh();
         let added = (1.0 - &forget) * input * z;
-        Gated { forget, added, shown }
+        Gates { forget, added, shown }
     }
 
     fn pair(state: &CoreState) -> [&Tensor; 2] {
@@ -99,7 +99,7 @@ impl Memory for GilrLstm {
         let state = state.begin(resets, 0);
         let [h, c] = Self::pair(&state);
         let h = self.recurrence.step(x, h);
-        let Gated { forget, added, shown } = self.gates(&h);
+        let Gates { forget, added, shown } = self.gates(&h);
         let c = added.addcmul(&forget, c);
         (self.output.forward(&(&c * shown)), CoreState::new(state.batch(), vec![h, c]))
     }
@@ -107,7 +107,7 @@ impl Memory for GilrLstm {
     fn unroll(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
         let [h, c] = Self::pair(state);
         let h = self.recurrence.unroll(x, h, resets);
-        let Gated { forget, added, shown } = self.gates(&h);
+        let Gates { forget, added, shown } = self.gates(&h);
         let c = scan(&(forget * resets.kept(c.kind(), c.device())), &added, c);
         let last = vec![h.get(-1), c.get(-1)];
         (self.output.forward(&(c * shown)), CoreState::new(state.batch(), last))

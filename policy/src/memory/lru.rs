@@ -28,10 +28,10 @@ use std::f64::consts::TAU;
 
 use tch::{Kind, Tensor, no_grad};
 
-use super::Memory;
 use super::feed_forward::FeedForward;
-use super::rtrl::{self, Advance};
+use super::rtrl;
 use super::scan::scan;
+use super::{Memory, Sensitivities, SensitivityUpdate, StateGradient};
 use crate::config::Gradient;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
@@ -120,8 +120,8 @@ impl Lru {
     }
 
     /// s, complex `[B, N]`.
-    fn cells(state: &CoreState) -> Tensor {
-        let [re, im] = state.tensors() else { panic!("an LRU's state is two tensors") };
+    fn cells(parts: &[Tensor]) -> Tensor {
+        let [re, im] = parts else { panic!("an LRU's state is two tensors") };
         Tensor::complex(re, im)
     }
 
@@ -134,13 +134,13 @@ impl Lru {
     }
 
     /// What the first T frames `[T, B, D]` of those whose s are given do to sensitivities.
-    fn advances(
+    fn sensitivity_updates(
         x: &Tensor,
         rate: &Tensor,
         s_0: &Tensor,
         s: &Tensor,
         kept: &Tensor,
-    ) -> Vec<Advance> {
+    ) -> Vec<SensitivityUpdate> {
         let time = x.size()[0];
         let kept = kept.narrow(0, 0, time);
         let (powers, whole_power) = rtrl::suffix_products(&rate.unsqueeze(0).repeat([time, 1]));
@@ -150,8 +150,9 @@ impl Lru {
         let earlier = Tensor::cat(&[&s_0.unsqueeze(0), &s.narrow(0, 0, time - 1)], 0) * kept;
         let through_cells = (&later * earlier).sum_dim_intlist(0, false, None);
         // Features are real: their product with complex effects is one with twice as many rows.
-        let to_input = Advance::of_map(all.shallow_clone(), real(&later), rtrl::with_one(x));
-        vec![to_input, Advance::of_sum(all, real(&through_cells).unsqueeze(1))]
+        let to_input =
+            SensitivityUpdate::of_products(all.shallow_clone(), real(&later), rtrl::with_one(x));
+        vec![to_input, SensitivityUpdate::of_sum(all, real(&through_cells).unsqueeze(1))]
     }
 
     /// A scalar whose gradient is that by γ W above γ b, `[D + 1, 2 N]`, and by λ, complex `[N]`.
@@ -185,7 +186,7 @@ impl Memory for Lru {
     }
 
     fn step(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
-        let s = Self::cells(&state.begin(resets, 0));
+        let s = Self::cells(state.begin(resets, 0).tensors());
         let s = Self::input(x, &self.scaled_input()).addcmul(&self.rate(), &s);
         (self.output(x, &s), Self::state(&s))
     }
@@ -193,51 +194,51 @@ impl Memory for Lru {
     fn unroll(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
         let kept = resets.kept(x.kind(), x.device());
         let u = Self::input(x, &self.scaled_input());
-        let s = scan(&(self.rate() * kept), &u, &Self::cells(state));
+        let s = scan(&(self.rate() * kept), &u, &Self::cells(state.tensors()));
         (self.output(x, &s), Self::state(&s.get(-1)))
     }
 
     /// E, `[B, D + 1, 2 N]`, and L, `[B, 2 N]`, real and imaginary parts in turn.
-    fn initial_sensitivities(&self, batch: i64) -> CoreState {
+    fn initial_sensitivities(&self, batch: i64) -> Sensitivities {
         if self.gradient == Gradient::Tbptt {
-            return CoreState::new(batch, vec![]);
+            return Sensitivities::none();
         }
         let to_input = self.zeros(&[batch, self.inputs + 1, 2 * self.hidden]);
-        CoreState::new(batch, vec![to_input, self.zeros(&[batch, 2 * self.hidden])])
+        Sensitivities::new(vec![to_input, self.zeros(&[batch, 2 * self.hidden])])
     }
 
-    fn unroll_in_real_time(
+    fn unroll_streams(
         &self,
         x: &Tensor,
         state: &CoreState,
         resets: &Resets,
-    ) -> (Tensor, CoreState, Vec<Advance>) {
+    ) -> (Tensor, CoreState, Vec<SensitivityUpdate>) {
         let (time, kept) = (x.size()[0] - 1, resets.kept(x.kind(), x.device()));
-        let (rate, weights, s_0) = (self.rate(), self.scaled_input(), Self::cells(state));
+        let (rate, weights, s_0) = (self.rate(), self.scaled_input(), Self::cells(state.tensors()));
         let s = scan(&(&rate * &kept), &Self::input(x, &weights), &s_0);
-        let advances = match self.gradient {
+        let updates = match self.gradient {
             Gradient::Rtrl => {
-                no_grad(|| Self::advances(&x.narrow(0, 0, time), &rate, &s_0, &s, &kept))
+                no_grad(|| Self::sensitivity_updates(&x.narrow(0, 0, time), &rate, &s_0, &s, &kept))
             }
             Gradient::Tbptt => vec![],
         };
-        (self.output(x, &s), Self::state(&s.get(time - 1)), advances)
+        (self.output(x, &s), Self::state(&s.get(time - 1)), updates)
     }
 
-    fn advance(
+    fn update_sensitivities(
         &self,
-        sensitivities: &CoreState,
-        advances: Vec<Advance>,
-        errors: Option<&CoreState>,
+        sensitivities: &Sensitivities,
+        updates: Vec<SensitivityUpdate>,
+        errors: Option<&StateGradient>,
     ) -> Option<Tensor> {
-        let Ok([input, rate]) = <[Advance; 2]>::try_from(advances) else {
+        let Ok([input, rate]) = <[SensitivityUpdate; 2]>::try_from(updates) else {
             return None;
         };
         let [to_input, to_rate] = sensitivities.tensors() else {
             panic!("an LRU's sensitivities are two tensors")
         };
         let (by_input, by_rate) = no_grad(|| {
-            let errors = errors.map(Self::cells);
+            let errors = errors.map(|errors| Self::cells(errors.tensors()));
             let by_input = input.apply(to_input, errors.as_ref());
             (by_input, rate.apply(&to_rate.unsqueeze(1), errors.as_ref()))
         });

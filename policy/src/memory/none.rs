@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use super::Memory;
 use crate::resets::Resets;
-use crate::state::CoreState;
+use crate::state::{Batched, CoreState};
 
 /// A feed-forward policy's memory.
 pub(crate) struct None {

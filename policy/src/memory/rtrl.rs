@@ -12,7 +12,7 @@
 //! cell sees no cell but itself, a weight moves only the cell that it belongs to: the
 //! sensitivities S are as many numbers as there are weights, for each environment.
 //!
-//! [`Past`](crate::Past) is what joins the sum to the gradient of any loss, so that whoever computes
+//! [`UnrollContext`](crate::UnrollContext) joins the sum to the gradient of any loss, so that whoever computes
 //! one need not know.
 //!
 //! At the unroll's end the sensitivities must be those of the last state. Their recursion,
@@ -20,7 +20,7 @@
 //! walked step by step, over all weights each time. But the weights are constant within an
 //! unroll, and what a weight of a linear map does is an outer product, so that with the suffix
 //! products `W_t = a_{t+1} ⊙ … ⊙ a_T` the whole walk is one batched matrix product
-//! ([`Advance`]):
+//! ([`SensitivityUpdate`]):
 //!
 //! ```text
 //! S_T = W_0 ⊙ S_0 + Σ_t (W_t ⊙ e_t) ⊗ x_t        e_t = ∂c_t/∂(W x_t + b)
@@ -37,18 +37,61 @@
 //! transpose 35. S_T waits until λ is known and takes the place of S_0. Then λ ⊙ S_0 and W_0 ⊙ S_0
 //! go through one environment after another together, so that it stays in the cache between them
 //! (6.2 ms of a core; one after the other, the second into new memory, 10.3). And gates are walked
-//! back through in one pass ([`gated`]).
+//! back through in one pass ([`gated_backward`]).
 
-pub(super) mod gated;
+pub(super) mod gated_backward;
 
 use tch::{Device, Kind, Tensor};
 
 /// From so many sensitivities on, environments are gone through one after another.
 const MANY: i64 = 1 << 18;
 
+/// Sensitivities of B core states to the weights of their memory layer: tensors `[B, ..]`, none
+/// where gradients are truncated at the unroll's start.
+#[derive(Debug)]
+pub(crate) struct Sensitivities(Vec<Tensor>);
+
+impl Sensitivities {
+    pub(crate) fn new(tensors: Vec<Tensor>) -> Self {
+        Sensitivities(tensors)
+    }
+
+    /// Those of a layer whose gradients are truncated.
+    pub(crate) fn none() -> Self {
+        Sensitivities(vec![])
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn tensors(&self) -> &[Tensor] {
+        &self.0
+    }
+
+    pub(crate) fn into_tensors(self) -> Vec<Tensor> {
+        self.0
+    }
+}
+
+/// A loss's derivatives by the core states before an unroll: one tensor `[B, ..]` for each of
+/// theirs.
+#[derive(Debug)]
+pub(crate) struct StateGradient(Vec<Tensor>);
+
+impl StateGradient {
+    pub(crate) fn new(tensors: Vec<Tensor>) -> Self {
+        StateGradient(tensors)
+    }
+
+    pub(crate) fn tensors(&self) -> &[Tensor] {
+        &self.0
+    }
+}
+
 /// What an unroll does to the sensitivities of R states to P weights each.
 #[derive(Debug)]
-pub(crate) struct Advance {
+pub(crate) struct SensitivityUpdate {
     /// W_0, `[B, R]`. Where it is complex, so are sensitivities: two numbers of S make one.
     kept: Tensor,
     gained: Gained,
@@ -63,26 +106,26 @@ enum Gained {
     Sum(Tensor),
 }
 
-impl Advance {
-    /// That of the weights of a linear map: what is `kept` of sensitivities, `[B, R]`, each moment's
+impl SensitivityUpdate {
+    /// The update for the weights of a linear map: what is `kept` of sensitivities, `[B, R]`, each moment's
     /// `effects`, `[T, B, R]`, and `features`, `[T, B, P]`, real numbers.
-    pub(super) fn of_map(kept: Tensor, effects: Tensor, features: Tensor) -> Self {
+    pub(super) fn of_products(kept: Tensor, effects: Tensor, features: Tensor) -> Self {
         let [time, batch, _] = effects.size()[..] else { panic!("effects have shape [T, B, R]") };
         assert_eq!(features.size()[..2], [time, batch], "features have shape [T, B, P]");
-        Advance { kept, gained: Gained::Products { effects, features } }
+        SensitivityUpdate { kept, gained: Gained::Products { effects, features } }
     }
 
-    /// That of other weights: what is `kept` of sensitivities, `[B, R]`, and their `sum` over the
+    /// The update for other weights: what is `kept` of sensitivities, `[B, R]`, and their `sum` over the
     /// unroll, `[B, P, R]`.
     pub(super) fn of_sum(kept: Tensor, sum: Tensor) -> Self {
-        Advance { kept, gained: Gained::Sum(sum) }
+        SensitivityUpdate { kept, gained: Gained::Sum(sum) }
     }
 
     /// Makes S_0, `[B, P, R]`, S_T, in its place. Where λ is given, the derivatives of a loss by the
     /// R states before the unroll, `[B, R]`: Σ_batch λ ⊙ S_0, `[P, R]`. Of complex numbers, S is
     /// conjugate there, as it is in gradients. Without gradients.
     pub(super) fn apply(self, s: &Tensor, errors: Option<&Tensor>) -> Option<Tensor> {
-        let Advance { kept, gained } = self;
+        let SensitivityUpdate { kept, gained } = self;
         let owed = match kept.is_complex() {
             true => owe_and_keep(&s.unflatten(-1, [-1, 2]).view_as_complex(), errors, &kept),
             false => owe_and_keep(s, errors, &kept),

@@ -3,7 +3,7 @@
 use engram_mdp::Seed;
 use tch::Tensor;
 
-use super::{Advance, Memory};
+use super::{Memory, Sensitivities, SensitivityUpdate, StateGradient};
 use crate::config::MemoryConfig;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
@@ -30,19 +30,42 @@ impl Stack {
         Stack { layers }
     }
 
-    /// All layers' states or sensitivities in one.
-    fn initial(&self, batch: i64, of: impl Fn(&dyn Memory) -> CoreState) -> CoreState {
-        CoreState::join(batch, self.layers.iter().map(|layer| of(&**layer)).collect())
+    /// Each layer's tensors among those of a state, or of what goes with one.
+    fn states(&self, tensors: &[Tensor]) -> Vec<Vec<Tensor>> {
+        split(tensors, self.layers.iter().map(|layer| layer.initial_state(1).tensors().len()))
     }
 
-    /// Each layer's part of what [`initial`](Self::initial) joined.
-    fn parts(&self, whole: &CoreState, of: impl Fn(&dyn Memory) -> CoreState) -> Vec<CoreState> {
-        whole.split(self.layers.iter().map(|layer| of(&**layer).tensors().len()))
+    /// `run` of every layer in turn, from the outputs of the one below; the last outputs, and the
+    /// state of all layers.
+    fn through(
+        &self,
+        x: &Tensor,
+        state: &CoreState,
+        mut run: impl FnMut(&dyn Memory, &Tensor, &CoreState) -> (Tensor, CoreState),
+    ) -> (Tensor, CoreState) {
+        let (batch, mut y) = (state.batch(), x.shallow_clone());
+        let mut after = Vec::with_capacity(state.tensors().len());
+        for (layer, before) in self.layers.iter().zip(self.states(state.tensors())) {
+            let (output, state) = run(&**layer, &y, &CoreState::new(batch, before));
+            after.extend(state.into_tensors());
+            y = output;
+        }
+        (y, CoreState::new(batch, after))
     }
+}
 
-    fn states(&self, state: &CoreState) -> Vec<CoreState> {
-        self.parts(state, |layer| layer.initial_state(1))
-    }
+/// Parts of `tensors` that have so many tensors each.
+fn split(tensors: &[Tensor], counts: impl Iterator<Item = usize>) -> Vec<Vec<Tensor>> {
+    let mut rest = tensors;
+    let parts = counts
+        .map(|count| {
+            let part;
+            (part, rest) = rest.split_at(count);
+            part.iter().map(Tensor::shallow_clone).collect()
+        })
+        .collect();
+    assert!(rest.is_empty(), "every tensor belongs to a part");
+    parts
 }
 
 impl Memory for Stack {
@@ -58,66 +81,55 @@ impl Memory for Stack {
     }
 
     fn initial_state(&self, batch: i64) -> CoreState {
-        self.initial(batch, |layer| layer.initial_state(batch))
+        let states = self.layers.iter().map(|layer| layer.initial_state(batch));
+        CoreState::new(batch, states.flat_map(CoreState::into_tensors).collect())
     }
 
     fn step(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
-        let mut y = x.shallow_clone();
-        let mut after = Vec::with_capacity(self.layers.len());
-        for (layer, before) in self.layers.iter().zip(self.states(state)) {
-            let (output, state) = layer.step(&y, &before, resets);
-            after.push(state);
-            y = output;
-        }
-        (y, CoreState::join(state.batch(), after))
+        self.through(x, state, |layer, x, state| layer.step(x, state, resets))
     }
 
     fn unroll(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
-        let mut y = x.shallow_clone();
-        let mut after = Vec::with_capacity(self.layers.len());
-        for (layer, before) in self.layers.iter().zip(self.states(state)) {
-            let (output, state) = layer.unroll(&y, &before, resets);
-            after.push(state);
-            y = output;
-        }
-        (y, CoreState::join(state.batch(), after))
+        self.through(x, state, |layer, x, state| layer.unroll(x, state, resets))
     }
 
-    fn initial_sensitivities(&self, batch: i64) -> CoreState {
-        self.initial(batch, |layer| layer.initial_sensitivities(batch))
+    fn initial_sensitivities(&self, batch: i64) -> Sensitivities {
+        let parts = self.layers.iter().map(|layer| layer.initial_sensitivities(batch));
+        Sensitivities::new(parts.flat_map(Sensitivities::into_tensors).collect())
     }
 
-    fn unroll_in_real_time(
+    fn unroll_streams(
         &self,
         x: &Tensor,
         state: &CoreState,
         resets: &Resets,
-    ) -> (Tensor, CoreState, Vec<Advance>) {
-        let mut y = x.shallow_clone();
-        let (mut states, mut advances) = (Vec::new(), Vec::new());
-        for (layer, before) in self.layers.iter().zip(self.states(state)) {
-            let (output, after, of_layer) = layer.unroll_in_real_time(&y, &before, resets);
-            states.push(after);
-            advances.extend(of_layer);
-            y = output;
-        }
-        (y, CoreState::join(state.batch(), states), advances)
+    ) -> (Tensor, CoreState, Vec<SensitivityUpdate>) {
+        let mut updates = Vec::new();
+        let (y, state) = self.through(x, state, |layer, x, state| {
+            let (y, state, of_layer) = layer.unroll_streams(x, state, resets);
+            updates.extend(of_layer);
+            (y, state)
+        });
+        (y, state, updates)
     }
 
-    fn advance(
+    fn update_sensitivities(
         &self,
-        sensitivities: &CoreState,
-        advances: Vec<Advance>,
-        errors: Option<&CoreState>,
+        sensitivities: &Sensitivities,
+        updates: Vec<SensitivityUpdate>,
+        errors: Option<&StateGradient>,
     ) -> Option<Tensor> {
-        let parts = self.parts(sensitivities, |layer| layer.initial_sensitivities(1));
-        let mut errors = errors.map(|errors| self.states(errors).into_iter());
-        let mut advances = advances.into_iter();
+        let counts = self.layers.iter().map(|layer| layer.initial_sensitivities(1).tensors().len());
+        let parts = split(sensitivities.tensors(), counts);
+        let mut errors = errors.map(|errors| self.states(errors.tensors()).into_iter());
+        let mut updates = updates.into_iter();
         let mut losses = Vec::new();
         for (layer, part) in self.layers.iter().zip(parts) {
             let errors = errors.as_mut().map(|errors| errors.next().expect("a part per layer"));
-            let advances = advances.by_ref().take(part.tensors().len()).collect();
-            losses.extend(layer.advance(&part, advances, errors.as_ref()));
+            let errors = errors.map(StateGradient::new);
+            let updates = updates.by_ref().take(part.len()).collect();
+            let part = Sensitivities::new(part);
+            losses.extend(layer.update_sensitivities(&part, updates, errors.as_ref()));
         }
         losses.into_iter().reduce(|sum, loss| sum + loss)
     }

@@ -3,8 +3,8 @@
 
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
 use engram_policy::{
-    Activation, Distribution, Gradient, HeadConfig, Inputs, MemoryConfig, MemoryInput, Policy,
-    PolicyConfig, TorsoConfig,
+    Activation, Batched, Distribution, Gradient, HeadConfig, Inputs, MemoryConfig, MemoryInput,
+    Policy, PolicyConfig, TorsoConfig,
 };
 use tch::{Device, Kind, Tensor};
 

@@ -1,7 +1,7 @@
 //! What holds for every memory layer.
 
 use engram_mdp::{ActionSpec, Seed};
-use engram_policy::{CoreState, Inputs, Policy};
+use engram_policy::{Batched, CoreState, Inputs, Policy};
 use rand::RngExt;
 use tch::{Kind, Tensor};
 

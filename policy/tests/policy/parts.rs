@@ -2,7 +2,7 @@
 
 use engram_mdp::{EnvSpec, Seed};
 use engram_policy::{
-    Gradient, Inputs, Loaded, MemoryConfig, Policy, PolicyConfig, PolicyError, TorsoConfig,
+    Batched, Gradient, Inputs, Loaded, MemoryConfig, Policy, PolicyConfig, PolicyError, TorsoConfig,
 };
 use safetensors::SafeTensors;
 use tch::{Device, Kind, Tensor};
@@ -105,7 +105,7 @@ fn update(policy: &Policy, inputs: &Inputs) -> Vec<String> {
     let unrolled = policy.unroll_streams(inputs, &flat, policy.initial_carry(batch)).unwrap();
     let learning = policy.trainable();
     let loss = numbers(&unrolled.output).square().sum(Kind::Float);
-    let (gradients, _) = policy.gradient(&loss, unrolled.past);
+    let (gradients, _) = policy.gradient(&loss, unrolled.context);
     tch::no_grad(|| {
         for ((_, weight), gradient) in learning.iter().zip(&gradients) {
             let _ = weight.shallow_clone().g_sub_(&(gradient * 0.1));
@@ -163,7 +163,7 @@ fn freezing_one_part_leaves_the_gradients_of_the_others_as_they_were() {
             let carry = policy.initial_carry(1).unflatten(&noise.copy()).unwrap();
             let unrolled = policy.unroll_streams(&inputs, &state, carry).unwrap();
             let loss = numbers(&unrolled.output).square().sum(Kind::Float);
-            let (gradients, _) = policy.gradient(&loss, unrolled.past);
+            let (gradients, _) = policy.gradient(&loss, unrolled.context);
             let named = held.trainable();
             let weights = policy.trainable().into_iter().zip(gradients);
             weights

@@ -3,7 +3,7 @@
 
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
 use engram_policy::{
-    Activation, CoreState, Gradient, HeadConfig, Inputs, MemoryConfig, MemoryInput, Policy,
+    Activation, Batched, Carry, Gradient, HeadConfig, Inputs, MemoryConfig, MemoryInput, Policy,
     PolicyConfig, TorsoConfig,
 };
 use rand::RngExt;
@@ -59,14 +59,15 @@ fn loss(outputs: &Tensor, first: i64) -> Tensor {
 }
 
 /// All numbers of a state, without rounding.
-fn flat(state: &CoreState) -> Tensor {
-    let parts: Vec<_> = state.tensors().iter().map(|x| x.reshape([state.batch(), -1])).collect();
+fn flat(state: &impl Batched) -> Tensor {
+    let parts: Vec<_> =
+        state.columns().into_iter().map(|x| x.reshape([state.batch(), -1])).collect();
     Tensor::cat(&parts, 1)
 }
 
 /// The gradients of all weights: those of every unroll by itself, which are given what the last
 /// one left, added up; and what is left at the end.
-fn by_unrolls(policy: &Policy, inputs: &Inputs) -> (Vec<Tensor>, CoreState) {
+fn by_unrolls(policy: &Policy, inputs: &Inputs) -> (Vec<Tensor>, Carry) {
     let weights = policy.trainable();
     let mut sums: Vec<Tensor> = weights.iter().map(|(_, weight)| weight.zeros_like()).collect();
     let mut state = policy.initial_state(BATCH);
@@ -77,7 +78,7 @@ fn by_unrolls(policy: &Policy, inputs: &Inputs) -> (Vec<Tensor>, CoreState) {
         let unrolled = policy.unroll_streams(&frames, &flat(&state), carry).unwrap();
         let outputs = numbers(&unrolled.output).narrow(0, 0, UNROLL);
         let gradients;
-        (gradients, carry) = policy.gradient(&loss(&outputs, start), unrolled.past);
+        (gradients, carry) = policy.gradient(&loss(&outputs, start), unrolled.context);
         sums.iter_mut().zip(&gradients).for_each(|(sum, gradient)| *sum += gradient);
         let walked = tch::no_grad(|| policy.unroll(&moments(inputs, start, UNROLL), &state).1);
         state = walked;
@@ -179,9 +180,9 @@ fn unrolling_streams_computes_what_unrolling_does() {
         let found = policy.unroll_streams(&inputs, &core_state, carry).unwrap();
         let error = difference(&numbers(&found.output), &numbers(&expected));
         assert!(error < 1e-12, "{memory:?}: {error}");
-        let after = policy.carry_on(found.past);
+        let after = policy.next_carry(found.context);
         assert_eq!(after.width(), width);
-        assert!(after.tensors().iter().all(|tensor| !tensor.requires_grad()));
+        assert!(after.columns().iter().all(|tensor| !tensor.requires_grad()));
     }
 }
 
@@ -240,7 +241,7 @@ fn the_elstms_sensitivities_follow_their_recursion() {
         let memory = MemoryConfig::Elstm { hidden: 6, gradient: Gradient::Rtrl, forget_bias: 0.5 };
         let (policy, inputs) = (policy(memory), life(seed));
         let (_, carry) = by_unrolls(&policy, &inputs);
-        let [to_inputs, to_recurrence] = carry.tensors() else { panic!("two tensors") };
+        let [to_inputs, to_recurrence] = carry.columns()[..] else { panic!("two tensors") };
         let [z, f, w_z, w_f, b_z, b_f] = elstm_recursion(&policy, &inputs, UNROLLS * UNROLL);
         let rows = |first, s: &Tensor, b: &Tensor| {
             let expected = Tensor::cat(&[s, &b.unsqueeze(2)], 2).transpose(1, 2);
@@ -303,7 +304,7 @@ fn the_gilrs_sensitivities_follow_their_recursion() {
     for seed in 0..5 {
         let (policy, inputs) = (policy(gilr(6, false, Gradient::Rtrl)), life(seed));
         let (_, carry) = by_unrolls(&policy, &inputs);
-        let [found] = carry.tensors() else { panic!("one tensor") };
+        let [found] = carry.columns()[..] else { panic!("one tensor") };
         let expected = Tensor::cat(&gilr_recursion(&policy, &inputs, UNROLLS * UNROLL), 1);
         let expected = expected.transpose(1, 2);
         assert!(relative(found, &expected) < 1e-9);
@@ -355,7 +356,7 @@ fn the_lrus_sensitivities_follow_their_recursion() {
     for seed in 0..5 {
         let (policy, inputs) = (policy(lru(6, false, Gradient::Rtrl)), life(seed));
         let (_, carry) = by_unrolls(&policy, &inputs);
-        let [to_input, to_rate] = carry.tensors() else { panic!("two tensors") };
+        let [to_input, to_rate] = carry.columns()[..] else { panic!("two tensors") };
         let [re, im, rate_re, rate_im] = lru_recursion(&policy, &inputs, UNROLLS * UNROLL);
         let expected = Tensor::stack(&[re, im], 2).flatten(1, 2).transpose(1, 2);
         assert!(relative(to_input, &expected) < 1e-9);
@@ -377,7 +378,7 @@ fn random_carries_do_not_survive_a_reset() {
         let state = flat(&policy.initial_state(BATCH));
         let [clean, noisy] = [carry, noise].map(|carry| {
             let unrolled = policy.unroll_streams(&inputs, &state, carry).unwrap();
-            flat(&policy.carry_on(unrolled.past))
+            flat(&policy.next_carry(unrolled.context))
         });
         assert_eq!(clean, noisy);
     }
@@ -397,7 +398,7 @@ fn how_a_life_is_cut_makes_no_difference_to_what_is_carried() {
             for start in (0..time).step_by(unroll as usize) {
                 let frames = moments(&inputs, start, unroll + 1);
                 let unrolled = policy.unroll_streams(&frames, &flat(&state), carry).unwrap();
-                carry = policy.carry_on(unrolled.past);
+                carry = policy.next_carry(unrolled.context);
                 state = tch::no_grad(|| policy.unroll(&moments(&inputs, start, unroll), &state).1);
             }
             carry

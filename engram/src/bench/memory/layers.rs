@@ -2,7 +2,7 @@
 //! and one step of acting.
 
 use anyhow::Result;
-use engram_policy::{Gradient, MemoryConfig, Norm, Past, Positions};
+use engram_policy::{Batched, Gradient, MemoryConfig, Norm, Positions, UnrollContext};
 use tch::{Device, no_grad};
 
 use super::workload::Workload;
@@ -131,11 +131,11 @@ fn update(workload: &Workload, seconds: f64, time: i64, batch: i64) -> [f64; 2] 
                 output
             })
             .collect();
-        wait_for(&workload.gradient(&outputs, Past::none()).0[0]);
+        wait_for(&workload.gradient(&outputs, UnrollContext::none()).0[0]);
     };
     let mut unroll = || {
         let (output, _) = workload.policy.unroll(&frames, &initial);
-        wait_for(&workload.gradient(&[output], Past::none()).0[0]);
+        wait_for(&workload.gradient(&[output], UnrollContext::none()).0[0]);
     };
     medians(seconds, [&mut steps, &mut unroll])
 }

@@ -4,8 +4,8 @@
 use std::cell::RefCell;
 
 use anyhow::Result;
-use engram_policy::slots::Rows;
-use engram_policy::{CoreState, Gradient, Inputs, MemoryConfig, StateTable};
+use engram_policy::slots::SlotIndex;
+use engram_policy::{Batched, Carry, Gradient, Inputs, MemoryConfig, StateTable};
 use tch::{Device, Kind, Tensor};
 
 use super::workload::Workload;
@@ -72,12 +72,12 @@ fn parts(layer: &str, shape: [i64; 4], device: Device, seconds: f64) -> Result<[
         let _ = sum.baddbmm_(&features.permute([1, 2, 0]), &effects.transpose(0, 1));
         wait_for(&sum);
     };
-    let rows = Rows::new(&(0..batch).collect::<Vec<_>>(), device);
-    let mut table = StateTable::new(&rtrl.carry.borrow(), device, batch);
+    let rows = SlotIndex::new(&(0..batch).collect::<Vec<_>>(), device);
+    let mut table = StateTable::new(&*rtrl.carry.borrow(), device, batch);
     let mut carry = || {
         let taken = table.take(&rows);
         table.put(&rows, &taken);
-        wait_for(&taken.tensors()[0]);
+        wait_for(taken.columns()[0]);
     };
     let times = medians(
         seconds,
@@ -98,7 +98,7 @@ struct Update {
     workload: Workload,
     frames: Inputs,
     core_state: Tensor,
-    carry: RefCell<CoreState>,
+    carry: RefCell<Carry>,
 }
 
 impl Update {
@@ -121,9 +121,9 @@ impl Update {
     }
 
     fn whole(&self) {
-        let carry = self.carry.replace(CoreState::nothing(0));
+        let carry = self.carry.replace(Carry::nothing(0));
         let carry = self.workload.update(&self.frames, &self.core_state, carry);
-        carry.tensors().iter().for_each(wait_for);
+        carry.columns().into_iter().for_each(wait_for);
         self.carry.replace(carry);
     }
 }

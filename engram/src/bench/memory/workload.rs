@@ -3,8 +3,8 @@
 use anyhow::Result;
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
 use engram_policy::{
-    Activation, CoreState, HeadConfig, Inputs, MemoryConfig, MemoryInput, Output, Past, Policy,
-    PolicyConfig, TorsoConfig, Unrolled,
+    Activation, Carry, HeadConfig, Inputs, MemoryConfig, MemoryInput, Output, Policy, PolicyConfig,
+    TorsoConfig, UnrollContext, Unrolled,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -59,8 +59,12 @@ impl Workload {
     }
 
     /// The gradient of something that depends on all outputs, T of them each, and that reaches
-    /// back to `past`; what is carried on.
-    pub(super) fn gradient(&self, outputs: &[Output], past: Past) -> (Vec<Tensor>, CoreState) {
+    /// back to before `context`; what is carried on.
+    pub(super) fn gradient(
+        &self,
+        outputs: &[Output],
+        context: UnrollContext,
+    ) -> (Vec<Tensor>, Carry) {
         let loss = outputs
             .iter()
             .map(|output| {
@@ -68,29 +72,19 @@ impl Workload {
             })
             .reduce(|sum, part| sum + part)
             .expect("there are outputs");
-        self.policy.gradient(&loss, past)
+        self.policy.gradient(&loss, context)
     }
 
     /// Outputs of frames `[T + 1, B]`.
-    pub(super) fn forward(
-        &self,
-        frames: &Inputs,
-        core_state: &Tensor,
-        carry: CoreState,
-    ) -> Unrolled {
+    pub(super) fn forward(&self, frames: &Inputs, core_state: &Tensor, carry: Carry) -> Unrolled {
         let unrolled = self.policy.unroll_streams(frames, core_state, carry);
         unrolled.expect("the policy's own core state")
     }
 
     /// One update's gradient from frames `[T + 1, B]`; what is carried on.
-    pub(super) fn update(
-        &self,
-        frames: &Inputs,
-        core_state: &Tensor,
-        carry: CoreState,
-    ) -> CoreState {
-        let Unrolled { output, past } = self.forward(frames, core_state, carry);
-        let (gradient, carry) = self.gradient(&[output], past);
+    pub(super) fn update(&self, frames: &Inputs, core_state: &Tensor, carry: Carry) -> Carry {
+        let Unrolled { output, context } = self.forward(frames, core_state, carry);
+        let (gradient, carry) = self.gradient(&[output], context);
         wait_for(&gradient[0]);
         carry
     }

@@ -1,4 +1,4 @@
-//! Gated cells, walked backwards: what an unroll does to the sensitivities of its last ones.
+//! GatedUnroll cells, walked backwards: what an unroll does to the sensitivities of its last ones.
 //!
 //! ```text
 //! c_t = f_t ⊙ c_{t-1} + (1 − f_t) ⊙ z_t
@@ -29,8 +29,8 @@ use crate::resets::Resets;
 /// Fewer numbers are not worth another thread.
 const NUMBERS_PER_THREAD: usize = 1 << 16;
 
-/// An unroll of T moments.
-pub(in crate::memory) struct Gated<'a> {
+/// An unroll of gated cells over T moments.
+pub(in crate::memory) struct GatedUnroll<'a> {
     /// c_0: `[B, N]`.
     pub(in crate::memory) start: &'a Tensor,
     /// z_t, T of `[B, N]`.
@@ -45,9 +45,9 @@ pub(in crate::memory) struct Gated<'a> {
     pub(in crate::memory) resets: &'a Resets,
 }
 
-/// What it does to c_T.
+/// What each moment does to c_T.
 #[derive(Debug)]
-pub(in crate::memory) struct Walked {
+pub(in crate::memory) struct GatedBackward {
     /// `a_{t+1} ⊙ … ⊙ a_T ⊙ e_t` of z, then of f: `[T, B, 2 N]`.
     pub(in crate::memory) effects: Tensor,
     /// Σ_t effects ⊙ c_{t−1}: `[B, 2, N]`.
@@ -56,9 +56,9 @@ pub(in crate::memory) struct Walked {
     pub(in crate::memory) all_factors: Tensor,
 }
 
-impl Gated<'_> {
-    /// Walks back from c_T. Without gradients.
-    pub(in crate::memory) fn walk_back(&self) -> Walked {
+impl GatedUnroll<'_> {
+    /// The backward pass from c_T. Without gradients.
+    pub(in crate::memory) fn backward(&self) -> GatedBackward {
         match (self.start.device(), self.start.kind()) {
             (Device::Cpu, Kind::Float) => on_cpu::<f32>(self, threads()),
             (Device::Cpu, Kind::Double) => on_cpu::<f64>(self, threads()),
@@ -76,7 +76,7 @@ impl Gated<'_> {
     }
 }
 
-fn in_tensors(cells: &Gated<'_>) -> Walked {
+fn in_tensors(cells: &GatedUnroll<'_>) -> GatedBackward {
     let [time, batch, hidden] = cells.shape();
     let options = (cells.start.kind(), cells.start.device());
     let [z, f] = [cells.z, cells.f].map(|moments| Tensor::stack(moments, 0));
@@ -94,7 +94,7 @@ fn in_tensors(cells: &Gated<'_>) -> Walked {
     let _ = e_z.mul_out(&effects.select(2, 0), &later);
     let _ = e_f.mul_out(&effects.select(2, 1), &later);
     let through_cells = (&effects * earlier.unsqueeze(2)).sum_dim_intlist(0, false, None);
-    Walked { effects: effects.flatten(2, 3), through_cells, all_factors }
+    GatedBackward { effects: effects.flatten(2, 3), through_cells, all_factors }
 }
 
 /// Numbers to compute with.
@@ -152,7 +152,7 @@ fn threads() -> usize {
     of_libtorch.min(1 + CORES.saturating_sub(of_libtorch))
 }
 
-fn on_cpu<T: Number>(cells: &Gated<'_>, threads: usize) -> Walked {
+fn on_cpu<T: Number>(cells: &GatedUnroll<'_>, threads: usize) -> GatedBackward {
     let [time, batch, hidden] = cells.shape();
     let options = (T::KIND, Device::Cpu);
     let contiguous = |moments: &[Tensor]| moments.iter().map(Tensor::contiguous).collect();
@@ -186,10 +186,10 @@ fn on_cpu<T: Number>(cells: &Gated<'_>, threads: usize) -> Walked {
     std::thread::scope(|threads| {
         let mut shares = shares.into_iter();
         let own = shares.next();
-        shares.for_each(|share| drop(threads.spawn(|| share.walk_back(&moments))));
-        own.into_iter().for_each(|share| share.walk_back(&moments));
+        shares.for_each(|share| drop(threads.spawn(|| share.backward(&moments))));
+        own.into_iter().for_each(|share| share.backward(&moments));
     });
-    Walked { effects, through_cells, all_factors: later }
+    GatedBackward { effects, through_cells, all_factors: later }
 }
 
 /// Environments in equal shares, one for each of the threads if that pays.
@@ -220,7 +220,7 @@ fn shares<'a, T>(
 }
 
 impl<T: Number> Share<'_, T> {
-    fn walk_back(self, moments: &Moments<'_, T>) {
+    fn backward(self, moments: &Moments<'_, T>) {
         let n = moments.hidden;
         for (t, effects) in self.effects.into_iter().enumerate().rev() {
             let later = self.later.chunks_exact_mut(n);
@@ -314,8 +314,14 @@ mod tests {
             let (z, f, c) = (z.tanh().unbind(0), f.sigmoid().unbind(0), c.unbind(0));
             let weights = draw(&[2, hidden]);
             for recurrent_weight in [None, Some(&weights)] {
-                let cells =
-                    Gated { start: &start, z: &z, f: &f, c: &c, recurrent_weight, resets: &resets };
+                let cells = GatedUnroll {
+                    start: &start,
+                    z: &z,
+                    f: &f,
+                    c: &c,
+                    recurrent_weight,
+                    resets: &resets,
+                };
                 let (found, expected) = (on_cpu::<f64>(&cells, 2), in_tensors(&cells));
                 for (found, expected) in [
                     (found.effects, expected.effects),
