@@ -8,6 +8,7 @@ use engram_learner::algorithms::{
 };
 use engram_learner::config::RewardClip;
 use engram_mdp::{Ending, StepType, Trajectory};
+use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::{Batch, Carry, Distribution, MemoryConfig, Policy, PolicyConfig};
 use support::{Actor, Task, numbers};
 use tch::{Kind, Tensor, no_grad};
@@ -15,7 +16,7 @@ use tch::{Kind, Tensor, no_grad};
 const TASK: Task = Task { choices: 3, question: 2, ending: Ending::Terminated };
 
 fn lstm() -> PolicyConfig {
-    support::network(4, MemoryConfig::Lstm { hidden: 3, layers: 1, forget_bias: 0.0 })
+    support::network(4, MemoryConfig::Lstm(LstmConfig { hidden: 3, layers: 1, forget_bias: 0.0 }))
 }
 
 /// Unrolls of two other policies, of episodes of four frames that end in both ways and are cut

@@ -12,6 +12,10 @@ use engram_learner::batches::carry_table::CarryTable;
 use engram_learner::batches::selector::TrajectoryKey;
 use engram_learner::config::flags::ByteSize;
 use engram_mdp::{Ending, Frames, Trajectory};
+use engram_policy::memory::cgpt::CgptConfig;
+use engram_policy::memory::elstm::ElstmConfig;
+use engram_policy::memory::lstm::LstmConfig;
+use engram_policy::memory::stack::StackConfig;
 use engram_policy::{
     Batch, Carry, Gradient, Inputs, MemoryConfig, Norm, Policy, PolicyConfig, TorsoConfig,
 };
@@ -26,7 +30,7 @@ const UNROLL_LENGTH: usize = 5;
 const ENVS: usize = 3;
 
 fn elstm(hidden: i64, gradient: Gradient) -> MemoryConfig {
-    MemoryConfig::Elstm { hidden, gradient, forget_bias: 2.0 }
+    MemoryConfig::Elstm(ElstmConfig { hidden, gradient, forget_bias: 2.0 })
 }
 
 /// Nothing below the memory learns, for its gradient would be truncated.
@@ -204,9 +208,9 @@ fn behind_a_gap_a_gradient_reaches_back_to_the_gap() {
 
 #[test]
 fn in_a_stack_the_layer_on_top_has_its_exact_gradient() {
-    let lstm = MemoryConfig::Lstm { hidden: 3, layers: 1, forget_bias: 1.0 };
+    let lstm = MemoryConfig::Lstm(LstmConfig { hidden: 3, layers: 1, forget_bias: 1.0 });
     let layers = vec![lstm, elstm(4, Gradient::Rtrl)];
-    let experience = Experience::of(MemoryConfig::Stack { layers }, 6);
+    let experience = Experience::of(MemoryConfig::Stack(StackConfig { layers }), 6);
     let expected = experience.through_time(&everything(6));
     let found = experience.learned(&mut experience.carried(), &[]);
     for exact in ["memory.1", "policy", "value"] {
@@ -233,14 +237,14 @@ fn where_nothing_is_carried_a_learner_truncates() {
 /// What attention sees of the frames before an unroll comes from what its stream carries.
 #[test]
 fn a_state_that_stays_at_home_is_that_of_one_long_unroll() {
-    let memory = MemoryConfig::Cgpt {
+    let memory = MemoryConfig::Cgpt(CgptConfig {
         width: 8,
         heads: 2,
         blocks: 2,
         context_length: 11,
         norm: Norm::Layer,
         bf16: false,
-    };
+    });
     let experience = Experience::of(memory, 6);
     let one_by_one = |carries: bool| {
         let mut carried = experience.carried();

@@ -4,6 +4,8 @@ mod support;
 
 use engram_learner::algorithms::LearnsFromStreams;
 use engram_mdp::Ending;
+use engram_policy::memory::lstm::LstmConfig;
+use engram_policy::memory::none::NoneConfig;
 use engram_policy::{Batch, MemoryConfig};
 use support::{Actor, Task};
 use tch::Kind;
@@ -48,7 +50,7 @@ impl Training {
 fn a_bandit_is_learned_without_memory() {
     let training = Training {
         task: Task { choices: 4, question: 0, ending: Ending::Terminated },
-        memory: MemoryConfig::None {},
+        memory: MemoryConfig::None(NoneConfig {}),
         unroll_length: 5,
         learning_rate: 3e-2,
         updates: 100,
@@ -66,10 +68,10 @@ fn recall_is_learned_with_memory_and_only_with_memory() {
         learning_rate: 1e-2,
         updates: 160,
     };
-    let lstm = MemoryConfig::Lstm { hidden: 32, layers: 1, forget_bias: 0.0 };
+    let lstm = MemoryConfig::Lstm(LstmConfig { hidden: 32, layers: 1, forget_bias: 0.0 });
     let success = with(lstm).success(|_| ());
     assert!(success > 0.98, "{success}");
-    let success = with(MemoryConfig::None {}).success(|_| ());
+    let success = with(MemoryConfig::None(NoneConfig {})).success(|_| ());
     assert!((0.4..0.6).contains(&success), "{success}");
 }
 
@@ -79,7 +81,7 @@ fn recall_is_learned_with_memory_and_only_with_memory() {
 fn recall_is_learned_across_unrolls_and_only_through_core_states() {
     let training = |updates| Training {
         task: Task { question: 2, ..RECALL },
-        memory: MemoryConfig::Lstm { hidden: 64, layers: 1, forget_bias: 0.0 },
+        memory: MemoryConfig::Lstm(LstmConfig { hidden: 64, layers: 1, forget_bias: 0.0 }),
         unroll_length: 2,
         learning_rate: 3e-3,
         updates,

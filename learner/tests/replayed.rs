@@ -9,6 +9,8 @@ use engram_learner::config::OffPolicyConfig;
 use engram_learner::replay::{Replay, Sample, World};
 use engram_learner::rpc::queue::Arrival;
 use engram_mdp::{Ending, Generator, Seed};
+use engram_policy::memory::gru::GruConfig;
+use engram_policy::memory::none::NoneConfig;
 use engram_policy::{Batch, MemoryConfig, Policy};
 use support::{Actor, DQN, SAC_DISCRETE, Task, from_replay, network, network_of};
 use tch::{Device, Kind, Tensor};
@@ -21,7 +23,7 @@ const TUNED: &str = "[objective]\ntemperature = { name = \"tuned\", initial = 0.
                      entropy_share = 0.5, learning_rate = 0.01 }";
 
 fn gru() -> MemoryConfig {
-    MemoryConfig::Gru { hidden: 12, layers: 1, forget_bias: 2.0 }
+    MemoryConfig::Gru(GruConfig { hidden: 12, layers: 1, forget_bias: 2.0 })
 }
 
 fn shared(freeze_critic: bool, freeze_encoder: bool) -> String {
@@ -41,7 +43,8 @@ struct Kept {
 impl Kept {
     fn of(rl: &dyn LearnsFromReplay, task: Task, unrolls: usize) -> Self {
         tch::set_num_threads(1);
-        let random = support::policy(Kind::Float, &network(4, MemoryConfig::None {}), task, 9);
+        let random =
+            support::policy(Kind::Float, &network(4, MemoryConfig::None(NoneConfig {})), task, 9);
         let mut actor = Actor::new(task, 16, 8, &random, 1);
         let config = rl.shared().replay;
         let burn_in = config.burn_in();

@@ -17,6 +17,7 @@ use engram_mdp::{
     ActionSpec, Actions, Dtype, EnvSpec, Frames, ObservationSpec, Observations, Seed, StepType,
     StreamId, Trajectory,
 };
+use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::{
     Activation, Batch, Distribution, HeadConfig, Inputs, MemoryConfig, MemoryInput, Output, Policy,
     PolicyConfig, TorsoConfig,
@@ -61,7 +62,7 @@ fn policy() -> Policy {
     let config = PolicyConfig {
         inputs: vec![MemoryInput::Observation, MemoryInput::ClippedPreviousReward],
         torso: TorsoConfig::ImpalaResnet { channels: vec![16, 32, 32], features: 256 },
-        memory: MemoryConfig::Lstm { hidden: CELLS, layers: 1, forget_bias: 0.0 },
+        memory: MemoryConfig::Lstm(LstmConfig { hidden: CELLS, layers: 1, forget_bias: 0.0 }),
         head: HeadConfig { hidden: vec![], activation: Activation::Relu },
     };
     let spec = EnvSpec {

@@ -1,19 +1,17 @@
 //! The `[seq]` part of an experiment: the sequence model.
 //!
-//! Nothing has a default: two experiments differ exactly where their files differ. What remembers
-//! has a file of its own, `config/memory.rs`.
-
-mod memory;
+//! Nothing has a default: two experiments differ exactly where their files differ. Memory layers
+//! have their settings in their own files, see `memory`.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::memory::{Gradient, MemoryConfig, Norm, Positions};
 use crate::error::PolicyError;
-
-/// The widest layer that a configuration may ask for.
-pub const MAX_WIDTH: i64 = 65_536;
+use crate::memory::MemoryConfig;
+pub use crate::mlp::Activation;
+pub use crate::range::MAX_WIDTH;
+use crate::range::in_range;
 
 /// A sequence model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,16 +98,6 @@ pub struct HeadConfig {
     pub activation: Activation,
 }
 
-/// What follows a linear layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// max(x, 0).
-    Relu,
-    /// Hyperbolic tangent.
-    Tanh,
-}
-
 impl PolicyConfig {
     /// Whether the memory is fed `input`.
     pub fn sees(&self, input: MemoryInput) -> bool {
@@ -177,17 +165,10 @@ impl TorsoConfig {
     }
 }
 
-fn in_range(key: &'static str, found: i64, largest: i64) -> Result<(), PolicyError> {
-    if (1..=largest).contains(&found) {
-        return Ok(());
-    }
-    let (found, expected) = (found.to_string(), format!("between 1 and {largest}"));
-    Err(PolicyError::Config { key, found, expected })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::lstm::LstmConfig;
 
     fn elstm(gradient: &str, extra: &str) -> Result<PolicyConfig, toml::de::Error> {
         toml::from_str(&format!(
@@ -222,8 +203,10 @@ mod tests {
             change(&mut config);
             config.validate().unwrap_err().to_string()
         };
-        let no_cells =
-            refuse(|c| c.memory = MemoryConfig::Lstm { hidden: 0, layers: 1, forget_bias: 0.0 });
+        let no_cells = refuse(|c| {
+            let lstm = LstmConfig { hidden: 0, layers: 1, forget_bias: 0.0 };
+            c.memory = MemoryConfig::Lstm(lstm);
+        });
         assert!(no_cells.contains("`memory.hidden`") && no_cells.contains("65536"), "{no_cells}");
         assert!(refuse(|c| c.inputs = vec![MemoryInput::PreviousReward]).contains("inputs"));
         assert!(refuse(|c| c.inputs.push(MemoryInput::Observation)).contains("repetition"));

@@ -8,17 +8,20 @@
 //! ```
 //!
 //! In reading order: [`config`] is the `[seq]` part of an experiment; [`policy`] is the whole
-//! network, and `unroll_context` how its gradients reach back before an unroll; [`inputs`] is what it is fed, and `resets` where episodes begin in it; `torso`,
-//! `memory` (one file per layer) and [`heads`] are its parts, [`distribution`] what comes out,
-//! [`exploration`] how it is acted upon, [`state`] what is remembered between steps, [`carry`] what learners keep between unrolls, and [`slots`] a table of either. [`batch`] turns
-//! trajectories into tensors, `weights` a policy into bytes that describe themselves, and `parts`
-//! names some of them. [`device`] finds the accelerator, `parameters` holds the trainable tensors,
-//! and `random` makes the numbers that they start from.
+//! network, and [`unroll_context`] how its gradients reach back before an unroll; [`inputs`] is
+//! what it is fed, and `resets` where episodes begin in it; `torso`, [`memory`] (one file per
+//! layer) and [`heads`] are its parts, [`distribution`] what comes out, [`exploration`] how it is
+//! acted upon, [`state`] what is remembered between steps, [`carry`] what learners keep between
+//! unrolls, and [`slots`] a table of either. [`batch`] turns trajectories into tensors, `weights`
+//! a policy into bytes that describe themselves, and `parts` names some of them. [`device`] finds
+//! the accelerator, `parameters` holds the trainable tensors, `random` makes the numbers that they
+//! start from, and `range` bounds settings. `python/engram_policy.py` is all of it in PyTorch.
 //!
 //! Shapes are time-major: T time, B batch, O observation, D features, H hidden, A action. Wrong
 //! shapes are bugs and panic; wrong files and configurations are [`PolicyError`]s.
 //!
-//! A new memory layer is a file in `memory/` and an arm of [`MemoryConfig`].
+//! A new memory layer is a file in `memory/`, an arm of [`MemoryConfig`], and a file in
+//! `configs/seq`; [`memory`] has the steps.
 
 #![deny(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -33,7 +36,7 @@ pub mod inputs;
 mod resets;
 
 pub mod heads;
-mod memory;
+pub mod memory;
 mod torso;
 
 pub mod carry;
@@ -52,19 +55,21 @@ pub mod device;
 mod mlp;
 mod parameters;
 mod random;
+mod range;
 
 pub use batch::Batch;
 pub use carry::Carry;
-pub use config::{
-    Activation, Convolution, Gradient, HeadConfig, MemoryConfig, MemoryInput, Norm, PolicyConfig,
-    Positions, TorsoConfig,
-};
+pub use config::{Activation, Convolution, HeadConfig, MemoryInput, PolicyConfig, TorsoConfig};
 pub use device::{Device, DeviceError};
 pub use distribution::Distribution;
 pub use error::PolicyError;
 pub use exploration::Exploration;
 pub use heads::{ActionValues, Outputs, Returns, Values};
 pub use inputs::Inputs;
+pub use memory::MemoryConfig;
+pub use memory::gpt2::Positions;
+pub use memory::normalize::Norm;
+pub use memory::rtrl::Gradient;
 pub use policy::{Output, Policy, Unrolled};
 pub use resets::Resets;
 pub use slots::StateTable;

@@ -1,4 +1,4 @@
-//! What remembers: one file per layer.
+//! Memory layers: one file each, with its settings, equations and parameters.
 //!
 //! A layer is given the features of frames and, from the CPU, where episodes begin among them. A
 //! frame that is First sees zero state. Stepping and unrolling are the same function, to
@@ -8,34 +8,174 @@
 //! Layers whose recurrence is elementwise can do more: `rtrl` tells how their gradients reach
 //! back before the unroll. `scan` computes linear recurrences in parallel, `feed_forward` is what
 //! follows several layers, `normalize` what blocks begin with.
+//!
+//! # Adding a layer
+//!
+//! 1. `memory/NAME.rs`, with the equations and the paper in its header, and two types:
+//!    - `NameConfig`, its settings: a struct with `deny_unknown_fields` that implements
+//!      [`LayerConfig`]. `validate` refuses settings out of range, `build` makes the layer,
+//!      `examples` gives small configurations that cover the settings. A layer that offers RTRL
+//!      has a setting `gradient`, and answers `gradient` and `with_gradient`.
+//!    - `Name`, its parameters: implements [`Memory`]. `outputs`, `exports_state`,
+//!      `initial_state`, `step` and `unroll` are enough. Parameters come from [`Parameters`],
+//!      with names below the given one; the state is tensors `[B, ..]`, zeros where an episode
+//!      begins. RTRL adds `initial_sensitivities`, `unroll_streams` and `update_sensitivities`.
+//! 2. In this file, its `mod` line and its arm of [`MemoryConfig`]; the compiler then asks for its
+//!    line in `layer`. Its name in configurations is the arm's, in snake case.
+//! 3. `configs/seq/NAME.toml`: a comment on its first line, and a policy that remembers with it.
+//!
+//! The tests find it there and run its examples through everything that holds for every layer:
+//! steps equal unrolls, episodes and environments do not mix, gradients equal finite differences
+//! (and RTRL whole-life backpropagation), weights come back from their file. Without the
+//! configuration a test fails by naming the layer. What only its author knows belongs into tests
+//! of its own: numbers from another program, how many parameters there are, where they start.
+//! `policy/python/engram_policy.py` has each layer in plain PyTorch; a class there opens its
+//! weights in Python.
 
 mod attention;
 mod causal_conv;
-mod cgpt;
-mod conv1d;
-mod elstm;
 mod feed_forward;
-mod gilr;
-mod gilr_lstm;
-mod gpt2;
-mod gru;
-mod lru;
-mod lstm;
-mod mamba;
-mod none;
-mod normalize;
-mod rtrl;
+pub mod normalize;
+pub mod rtrl;
 mod scan;
-mod stack;
+
+pub mod cgpt;
+pub mod conv1d;
+pub mod elstm;
+pub mod gilr;
+pub mod gilr_lstm;
+pub mod gpt2;
+pub mod gru;
+pub mod lru;
+pub mod lstm;
+pub mod mamba;
+pub mod none;
+pub mod stack;
 
 use engram_mdp::Seed;
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use self::rtrl::Gradient;
 pub(crate) use self::rtrl::{Sensitivities, SensitivityUpdate, StateGradient};
-use crate::config::MemoryConfig;
+use crate::error::PolicyError;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
 use crate::state::CoreState;
+
+/// A memory layer's settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum MemoryConfig {
+    /// No memory: a feed-forward policy.
+    None(none::NoneConfig),
+    /// Long short-term memory.
+    Lstm(lstm::LstmConfig),
+    /// Gated recurrent units.
+    Gru(gru::GruConfig),
+    /// The LSTM with elementwise recurrence.
+    Elstm(elstm::ElstmConfig),
+    /// The linear recurrent unit.
+    Lru(lru::LruConfig),
+    /// The gated impulse linear recurrence.
+    Gilr(gilr::GilrConfig),
+    /// An LSTM on a gated impulse linear recurrence.
+    GilrLstm(gilr_lstm::GilrLstmConfig),
+    /// Selective state spaces.
+    Mamba(mamba::MambaConfig),
+    /// Causal attention with ALiBi.
+    Cgpt(cgpt::CgptConfig),
+    /// GPT-2 with absolute positions.
+    Gpt2(gpt2::Gpt2Config),
+    /// A causal convolution.
+    Conv1d(conv1d::Conv1dConfig),
+    /// Layers of any kind, one after another.
+    Stack(stack::StackConfig),
+}
+
+impl MemoryConfig {
+    fn layer(&self) -> &dyn LayerConfig {
+        match self {
+            MemoryConfig::None(layer) => layer,
+            MemoryConfig::Lstm(layer) => layer,
+            MemoryConfig::Gru(layer) => layer,
+            MemoryConfig::Elstm(layer) => layer,
+            MemoryConfig::Lru(layer) => layer,
+            MemoryConfig::Gilr(layer) => layer,
+            MemoryConfig::GilrLstm(layer) => layer,
+            MemoryConfig::Mamba(layer) => layer,
+            MemoryConfig::Cgpt(layer) => layer,
+            MemoryConfig::Gpt2(layer) => layer,
+            MemoryConfig::Conv1d(layer) => layer,
+            MemoryConfig::Stack(layer) => layer,
+        }
+    }
+
+    /// Checks everything that needs no environment to be known.
+    pub(crate) fn validate(&self) -> Result<(), PolicyError> {
+        self.layer().validate()
+    }
+
+    /// The layer, which is fed `inputs` features; its parameters' names begin with `name`.
+    pub(crate) fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
+        self.layer().build(inputs, name, p)
+    }
+
+    /// Method by which the gradient of its own weights is found.
+    pub fn gradient(&self) -> Gradient {
+        self.layer().gradient()
+    }
+
+    /// The same layer with another method; `None` where it has no choice.
+    pub fn with_gradient(&self, gradient: Gradient) -> Option<MemoryConfig> {
+        self.layer().with_gradient(gradient)
+    }
+
+    /// Small layers of this kind, `width` wide, that cover its settings: for tests.
+    pub fn examples(&self, width: i64) -> Vec<MemoryConfig> {
+        self.layer().examples(width)
+    }
+
+    /// Note on what `gradient = "rtrl"` leaves truncated; `None` where nothing asks for it.
+    pub fn truncation(&self) -> Option<String> {
+        if self.gradient() == Gradient::Tbptt {
+            return None;
+        }
+        let below = match self {
+            MemoryConfig::Stack(stack) if stack.layers.len() > 1 => {
+                "the torso and other memory layers"
+            }
+            _ => "the torso",
+        };
+        Some(format!(
+            "RTRL gives the recurrent layer's own weights their exact gradient; what lies below it, \
+             {below}, learns from within each unroll only"
+        ))
+    }
+}
+
+/// Settings of one kind of layer.
+pub(crate) trait LayerConfig {
+    /// Checks everything that needs no environment to be known.
+    fn validate(&self) -> Result<(), PolicyError>;
+
+    /// The layer, which is fed `inputs` features; its parameters' names begin with `name`.
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory>;
+
+    /// Small layers of this kind, `width` wide, that cover its settings.
+    fn examples(&self, width: i64) -> Vec<MemoryConfig>;
+
+    /// Method by which the gradient of its own weights is found.
+    fn gradient(&self) -> Gradient {
+        Gradient::Tbptt
+    }
+
+    /// The same settings with another method, where there is a choice.
+    fn with_gradient(&self, gradient: Gradient) -> Option<MemoryConfig> {
+        let _ = gradient;
+        None
+    }
+}
 
 /// A memory layer.
 pub(crate) trait Memory: Send {
@@ -97,48 +237,22 @@ pub(crate) trait Memory: Send {
     }
 }
 
-/// The memory of `config`, which is fed `inputs` features; its parameters' names begin with `name`.
-pub(crate) fn build(
-    config: &MemoryConfig,
-    inputs: i64,
-    name: &str,
-    p: &mut Parameters,
-) -> Box<dyn Memory> {
-    match *config {
-        MemoryConfig::None {} => Box::new(none::None::new(inputs)),
-        MemoryConfig::Lstm { hidden, layers, forget_bias } => {
-            Box::new(lstm::Lstm::new(inputs, hidden, layers, forget_bias, name, p))
-        }
-        MemoryConfig::Gru { hidden, layers, forget_bias } => {
-            Box::new(gru::Gru::new(inputs, hidden, layers, forget_bias, name, p))
-        }
-        MemoryConfig::Elstm { hidden, gradient, forget_bias } => {
-            Box::new(elstm::Elstm::new(inputs, hidden, gradient, forget_bias, name, p))
-        }
-        MemoryConfig::Lru { hidden, radius, feed_forward, gradient } => {
-            Box::new(lru::Lru::new(inputs, hidden, radius, feed_forward, gradient, name, p))
-        }
-        MemoryConfig::Gilr { hidden, forget_bias, feed_forward, gradient } => {
-            Box::new(gilr::Gilr::new(inputs, hidden, forget_bias, feed_forward, gradient, name, p))
-        }
-        MemoryConfig::GilrLstm { hidden, forget_bias, feed_forward } => {
-            Box::new(gilr_lstm::GilrLstm::new(inputs, hidden, forget_bias, feed_forward, name, p))
-        }
-        MemoryConfig::Mamba { width, state, conv, blocks, selection_scale, norm, feed_forward } => {
-            let shape = mamba::Shape { inputs, width, state, conv, blocks, selection_scale };
-            Box::new(mamba::Mamba::new(shape, norm, feed_forward, name, p))
-        }
-        MemoryConfig::Cgpt { width, heads, blocks, context_length, norm, bf16 } => {
-            let shape = attention::Shape { inputs, width, heads, blocks, context_length };
-            Box::new(cgpt::Cgpt::new(shape, norm, bf16, name, p))
-        }
-        MemoryConfig::Gpt2 { width, heads, blocks, context_length, positions, dropout } => {
-            let shape = attention::Shape { inputs, width, heads, blocks, context_length };
-            Box::new(gpt2::Gpt2::new(shape, positions, dropout, name, p))
-        }
-        MemoryConfig::Conv1d { hidden, kernel, feed_forward } => {
-            Box::new(conv1d::Conv1d::new(inputs, hidden, kernel, feed_forward, name, p))
-        }
-        MemoryConfig::Stack { ref layers } => Box::new(stack::Stack::new(inputs, layers, name, p)),
+#[cfg(test)]
+mod tests {
+    use super::elstm::ElstmConfig;
+    use super::stack::StackConfig;
+    use super::*;
+
+    fn elstm(gradient: Gradient) -> MemoryConfig {
+        MemoryConfig::Elstm(ElstmConfig { hidden: 8, gradient, forget_bias: 0.0 })
+    }
+
+    #[test]
+    fn what_rtrl_truncates_is_said() {
+        assert_eq!(elstm(Gradient::Tbptt).truncation(), None);
+        assert!(elstm(Gradient::Rtrl).truncation().unwrap().contains("the torso, learns"));
+        let layers = vec![elstm(Gradient::Tbptt), elstm(Gradient::Rtrl)];
+        let stacked = MemoryConfig::Stack(StackConfig { layers });
+        assert!(stacked.truncation().unwrap().contains("other memory layers"));
     }
 }

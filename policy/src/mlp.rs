@@ -2,10 +2,20 @@
 //!
 //! They start as PyTorch's do: weights and biases uniform in `±1/√inputs`.
 
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::config::Activation;
 use crate::parameters::Parameters;
+
+/// What follows a linear layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// max(x, 0).
+    Relu,
+    /// Hyperbolic tangent.
+    Tanh,
+}
 
 /// `y = x Wᵀ + b`.
 pub(crate) struct Linear {

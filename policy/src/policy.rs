@@ -10,7 +10,7 @@ use crate::error::PolicyError;
 use crate::exploration::Exploration;
 use crate::heads::{ActionValues, Heads, Outputs, Values};
 use crate::inputs::Inputs;
-use crate::memory::{self, Memory};
+use crate::memory::Memory;
 use crate::parameters::Parameters;
 use crate::parts;
 use crate::state::{Batched, CoreState};
@@ -95,7 +95,7 @@ impl Policy {
         let mut parameters = Parameters::new(seed, kind, device);
         let torso = Torso::new(&config.torso, &spec.observation, &mut parameters)?;
         let inputs = memory_inputs(config, &spec, torso.outputs());
-        let memory = memory::build(&config.memory, inputs, "memory", &mut parameters);
+        let memory = config.memory.build(inputs, "memory", &mut parameters);
         let head = &config.head;
         let heads = Heads::new(outputs, head, memory.outputs(), spec.action, &mut parameters);
         let named = parameters.into_named();

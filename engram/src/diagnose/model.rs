@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use engram_policy::memory::none::NoneConfig;
 use engram_policy::{MemoryConfig, PolicyConfig};
 use engram_service::config::{ConfigError, part};
 
@@ -53,7 +54,7 @@ impl Model {
     /// Kind of gradient across the starts of unrolls; with `whole` episodes there are none.
     pub(crate) fn gradient(&self, whole: bool) -> &'static str {
         match &self.config.memory {
-            MemoryConfig::None {} => "–",
+            MemoryConfig::None(NoneConfig {}) => "–",
             memory if memory.truncation().is_some() => "rtrl",
             _ if whole => "bptt",
             _ => "tbptt",
@@ -64,6 +65,7 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use engram_policy::Gradient;
+    use engram_policy::memory::elstm::ElstmConfig;
 
     use super::*;
 
@@ -79,10 +81,11 @@ mod tests {
             models("elstm-rtrl", &["elstm-tbptt", "feedforward"], &["seq.memory.hidden=7"]);
         let models = models.unwrap();
         let memories: Vec<&MemoryConfig> = models.iter().map(|m| &m.config.memory).collect();
-        let elstm = |gradient| MemoryConfig::Elstm { hidden: 7, gradient, forget_bias: 2.0 };
+        let elstm =
+            |gradient| MemoryConfig::Elstm(ElstmConfig { hidden: 7, gradient, forget_bias: 2.0 });
         assert_eq!(
             memories,
-            [&elstm(Gradient::Rtrl), &elstm(Gradient::Tbptt), &MemoryConfig::None {}]
+            [&elstm(Gradient::Rtrl), &elstm(Gradient::Tbptt), &MemoryConfig::None(NoneConfig {})]
         );
         let gradients: Vec<_> = models.iter().map(|model| model.gradient(false)).collect();
         assert_eq!(gradients, ["rtrl", "tbptt", "–"]);

@@ -30,17 +30,16 @@ pub(super) use self::block::Start;
 use self::block::{Block, EPSILON};
 pub(super) use self::dropout::{Dropout, DropoutSeeds};
 use self::window::Window;
-use super::normalize::Normalize;
-use crate::config::Norm;
+use super::normalize::{Norm, Normalize};
+use crate::error::PolicyError;
 use crate::parameters::Parameters;
+use crate::range::{MAX_CONTEXT, MAX_WIDTH, in_range};
 use crate::resets::Resets;
 use crate::state::CoreState;
 
 /// The sizes of a transformer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
-    /// D: features that it is fed.
-    pub(crate) inputs: i64,
     /// W: the width of the residual stream.
     pub(crate) width: i64,
     /// Heads, which share the width.
@@ -49,6 +48,30 @@ pub(crate) struct Shape {
     pub(crate) blocks: i64,
     /// M: frames that attention sees, the present one included.
     pub(crate) context_length: i64,
+}
+
+impl Shape {
+    /// Checks all sizes.
+    pub(super) fn validate(&self) -> Result<(), PolicyError> {
+        in_range("memory.width", self.width, MAX_WIDTH)?;
+        heads_share(self.heads, self.width)?;
+        in_range("memory.blocks", self.blocks, 64)?;
+        in_range("memory.context_length", self.context_length, MAX_CONTEXT)
+    }
+}
+
+/// As many heads as can share `width` evenly, of 3 and 2: for examples.
+pub(super) fn example_heads(width: i64) -> i64 {
+    if width % 3 == 0 { 3 } else { 2 }
+}
+
+fn heads_share(heads: i64, width: i64) -> Result<(), PolicyError> {
+    in_range("memory.heads", heads, MAX_WIDTH)?;
+    if width % heads == 0 {
+        return Ok(());
+    }
+    let (found, expected) = (heads.to_string(), format!("a divisor of memory.width, {width}"));
+    Err(PolicyError::Config { key: "memory.heads", found, expected })
 }
 
 /// What tells one transformer from another.

@@ -11,15 +11,61 @@
 //! linear layers start as PyTorch's do. With `bf16`, attention computes in bfloat16 while it
 //! trains; acting never does, nor does a network in double precision.
 
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::Memory;
-use super::attention::{Pass, Shape, Start, Style, Transformer, numbers};
-use crate::config::Norm;
+use super::attention::{Pass, Shape, Start, Style, Transformer, example_heads, numbers};
+use super::normalize::Norm;
+use super::{LayerConfig, Memory, MemoryConfig};
+use crate::error::PolicyError;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
 use crate::state::CoreState;
+
+/// RESeL's `cgpt`: causal attention whose biases (ALiBi) take the place of positions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CgptConfig {
+    /// The width of the residual stream.
+    pub width: i64,
+    /// Attention heads, which share the width.
+    pub heads: i64,
+    /// Blocks, one after another.
+    pub blocks: i64,
+    /// Frames that attention looks back upon, the present one included.
+    pub context_length: i64,
+    /// What is normalized with.
+    pub norm: Norm,
+    /// Whether attention computes in bfloat16 while training.
+    pub bf16: bool,
+}
+
+impl CgptConfig {
+    /// Sizes of its transformer.
+    fn shape(&self) -> Shape {
+        let &CgptConfig { width, heads, blocks, context_length, .. } = self;
+        Shape { width, heads, blocks, context_length }
+    }
+}
+
+impl LayerConfig for CgptConfig {
+    fn validate(&self) -> Result<(), PolicyError> {
+        self.shape().validate()
+    }
+
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
+        Box::new(Cgpt::new(self, inputs, name, p))
+    }
+
+    fn examples(&self, width: i64) -> Vec<MemoryConfig> {
+        let layer = |context_length, norm| {
+            let (heads, blocks, bf16) = (example_heads(width), 2, false);
+            MemoryConfig::Cgpt(CgptConfig { width, heads, blocks, context_length, norm, bf16 })
+        };
+        vec![layer(4, Norm::Layer), layer(3, Norm::Rms), layer(1, Norm::Rms)]
+    }
+}
 
 /// A transformer with ALiBi.
 pub(crate) struct Cgpt {
@@ -33,20 +79,14 @@ pub(crate) struct Cgpt {
 }
 
 impl Cgpt {
-    pub(crate) fn new(
-        shape: Shape,
-        norm: Norm,
-        bf16: bool,
-        name: &str,
-        p: &mut Parameters,
-    ) -> Self {
-        let Shape { inputs, width, .. } = shape;
+    fn new(config: &CgptConfig, inputs: i64, name: &str, p: &mut Parameters) -> Self {
+        let &CgptConfig { width, norm, bf16, .. } = config;
         let style = Style { norm, start: Start::Uniform, gelu: "none", alibi: true };
         Cgpt {
             width,
             bf16,
             input: Linear::new(p, &format!("{name}.input"), inputs, width),
-            transformer: Transformer::new(shape, &style, name, p),
+            transformer: Transformer::new(config.shape(), &style, name, p),
             output: Linear::new(p, &format!("{name}.output"), width, width),
         }
     }
@@ -86,5 +126,24 @@ impl Memory for Cgpt {
     fn unroll(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
         let kind = (self.bf16 && x.kind() == Kind::Float).then_some(Kind::BFloat16);
         self.run(x, state, resets, Pass { kind, dropout: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_must_share_the_width() {
+        let cgpt = |heads| CgptConfig {
+            width: 12,
+            heads,
+            blocks: 1,
+            context_length: 8,
+            norm: Norm::Layer,
+            bf16: false,
+        };
+        assert!(cgpt(4).validate().is_ok());
+        assert!(cgpt(5).validate().unwrap_err().to_string().contains("divisor"));
     }
 }

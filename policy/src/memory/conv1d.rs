@@ -9,17 +9,50 @@
 //! A `feed_forward` layer follows where asked for. It remembers K − 1 frames and nothing else: what
 //! memory is worth on a task, a convolution of the same width tells.
 
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::Memory;
 use super::causal_conv::CausalConv;
 use super::feed_forward::FeedForward;
+use super::{LayerConfig, Memory, MemoryConfig};
+use crate::error::PolicyError;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
+use crate::range::{MAX_WIDTH, in_range};
 use crate::resets::Resets;
 use crate::state::{Batched, CoreState};
 
 const EPSILON: f64 = 1e-5;
+
+/// A causal depthwise convolution over the last few frames.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conv1dConfig {
+    /// Channels.
+    pub hidden: i64,
+    /// Taps: frames that each output sees.
+    pub kernel: i64,
+    /// Whether a residual feed-forward layer follows.
+    pub feed_forward: bool,
+}
+
+impl LayerConfig for Conv1dConfig {
+    fn validate(&self) -> Result<(), PolicyError> {
+        in_range("memory.hidden", self.hidden, MAX_WIDTH)?;
+        in_range("memory.kernel", self.kernel, 64)
+    }
+
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
+        Box::new(Conv1d::new(self, inputs, name, p))
+    }
+
+    fn examples(&self, width: i64) -> Vec<MemoryConfig> {
+        let layer = |kernel, feed_forward| {
+            MemoryConfig::Conv1d(Conv1dConfig { hidden: width, kernel, feed_forward })
+        };
+        vec![layer(1, false), layer(3, true)]
+    }
+}
 
 /// One convolution.
 pub(crate) struct Conv1d {
@@ -32,14 +65,8 @@ pub(crate) struct Conv1d {
 }
 
 impl Conv1d {
-    pub(crate) fn new(
-        inputs: i64,
-        hidden: i64,
-        kernel: i64,
-        feed_forward: bool,
-        name: &str,
-        p: &mut Parameters,
-    ) -> Self {
+    fn new(config: &Conv1dConfig, inputs: i64, name: &str, p: &mut Parameters) -> Self {
+        let &Conv1dConfig { hidden, kernel, feed_forward } = config;
         let input = Linear::new(p, &format!("{name}.input"), inputs, hidden);
         let conv = CausalConv::new(hidden, kernel, &format!("{name}.conv"), p);
         let feed_forward = feed_forward

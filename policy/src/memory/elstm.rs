@@ -15,17 +15,55 @@
 //!
 //! For RTRL (see `rtrl`), `rtrl::gated_backward` has the derivatives.
 
+use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
-use super::rtrl::{self, gated_backward::GatedUnroll};
-use super::{Memory, Sensitivities, SensitivityUpdate, StateGradient};
-use crate::config::Gradient;
+use super::rtrl::{self, Gradient, gated_backward::GatedUnroll};
+use super::{LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient};
+use crate::error::PolicyError;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
+use crate::range::{MAX_WIDTH, forget_bias_in_range, in_range};
 use crate::resets::Resets;
 use crate::state::CoreState;
 
 const INITIAL_STD: f64 = 0.1;
+
+/// The LSTM with elementwise recurrence of Irie et al. 2023.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ElstmConfig {
+    /// Cells.
+    pub hidden: i64,
+    /// How its gradient is found.
+    pub gradient: Gradient,
+    /// Added to the bias of the forget gate at the start; larger remembers longer.
+    pub forget_bias: f64,
+}
+
+impl LayerConfig for ElstmConfig {
+    fn validate(&self) -> Result<(), PolicyError> {
+        in_range("memory.hidden", self.hidden, MAX_WIDTH)?;
+        forget_bias_in_range(self.forget_bias)
+    }
+
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
+        Box::new(Elstm::new(self, inputs, name, p))
+    }
+
+    fn gradient(&self) -> Gradient {
+        self.gradient
+    }
+
+    fn with_gradient(&self, gradient: Gradient) -> Option<MemoryConfig> {
+        Some(MemoryConfig::Elstm(ElstmConfig { gradient, ..self.clone() }))
+    }
+
+    fn examples(&self, width: i64) -> Vec<MemoryConfig> {
+        let gradient = Gradient::Tbptt;
+        vec![MemoryConfig::Elstm(ElstmConfig { hidden: width, gradient, forget_bias: 0.5 })]
+    }
+}
 
 /// One eLSTM layer.
 pub(crate) struct Elstm {
@@ -58,14 +96,8 @@ impl Walk {
 }
 
 impl Elstm {
-    pub(crate) fn new(
-        inputs: i64,
-        hidden: i64,
-        gradient: Gradient,
-        forget_bias: f64,
-        name: &str,
-        p: &mut Parameters,
-    ) -> Self {
+    fn new(config: &ElstmConfig, inputs: i64, name: &str, p: &mut Parameters) -> Self {
+        let &ElstmConfig { hidden, gradient, forget_bias } = config;
         let mut normal =
             |part: &str, shape: &[i64]| p.normal(format!("{name}.{part}"), shape, 0.0, INITIAL_STD);
         let input_weight = normal("input_weight", &[2 * hidden, inputs]);

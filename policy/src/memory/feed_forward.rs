@@ -9,8 +9,7 @@
 
 use tch::Tensor;
 
-use super::normalize::Normalize;
-use crate::config::Norm;
+use super::normalize::{Norm, Normalize};
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
 

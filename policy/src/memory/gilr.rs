@@ -18,16 +18,59 @@
 //!
 //! For RTRL (see `rtrl`), `rtrl::gated_backward` has the derivatives, h being c there, and v z.
 
+use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
 use super::feed_forward::FeedForward;
-use super::rtrl::{self, gated_backward::GatedUnroll};
+use super::rtrl::{self, Gradient, gated_backward::GatedUnroll};
 use super::scan::scan;
-use super::{Memory, Sensitivities, SensitivityUpdate, StateGradient};
-use crate::config::Gradient;
+use super::{LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient};
+use crate::error::PolicyError;
 use crate::parameters::Parameters;
+use crate::range::{MAX_WIDTH, forget_bias_in_range, in_range};
 use crate::resets::Resets;
 use crate::state::CoreState;
+
+/// The gated impulse linear recurrence of Martin & Cundy 2018.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GilrConfig {
+    /// Cells.
+    pub hidden: i64,
+    /// Added to the bias of the forget gate at the start; larger remembers longer.
+    pub forget_bias: f64,
+    /// Whether a residual feed-forward layer follows.
+    pub feed_forward: bool,
+    /// How its gradient is found.
+    pub gradient: Gradient,
+}
+
+impl LayerConfig for GilrConfig {
+    fn validate(&self) -> Result<(), PolicyError> {
+        in_range("memory.hidden", self.hidden, MAX_WIDTH)?;
+        forget_bias_in_range(self.forget_bias)
+    }
+
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
+        Box::new(Gilr::new(self, inputs, name, p))
+    }
+
+    fn gradient(&self) -> Gradient {
+        self.gradient
+    }
+
+    fn with_gradient(&self, gradient: Gradient) -> Option<MemoryConfig> {
+        Some(MemoryConfig::Gilr(GilrConfig { gradient, ..self.clone() }))
+    }
+
+    fn examples(&self, width: i64) -> Vec<MemoryConfig> {
+        let gilr = |feed_forward, gradient| {
+            let forget_bias = 0.5;
+            MemoryConfig::Gilr(GilrConfig { hidden: width, forget_bias, feed_forward, gradient })
+        };
+        vec![gilr(false, Gradient::Tbptt), gilr(true, Gradient::Rtrl)]
+    }
+}
 
 /// The recurrence alone, from x to h. The GILR-LSTM has one, too.
 pub(super) struct Recurrence {
@@ -142,15 +185,8 @@ impl Output {
 }
 
 impl Gilr {
-    pub(crate) fn new(
-        inputs: i64,
-        hidden: i64,
-        forget_bias: f64,
-        feed_forward: bool,
-        gradient: Gradient,
-        name: &str,
-        p: &mut Parameters,
-    ) -> Self {
+    fn new(config: &GilrConfig, inputs: i64, name: &str, p: &mut Parameters) -> Self {
+        let &GilrConfig { hidden, forget_bias, feed_forward, gradient } = config;
         let recurrence =
             Recurrence::new(inputs, hidden, forget_bias, &format!("{name}.recurrence"), p);
         let output = Output::new(hidden, feed_forward, name, p);

@@ -15,14 +15,48 @@
 //!
 //! There is no RTRL here: a weight below moves every cell above it.
 
+use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
-use super::Memory;
 use super::gilr::{Output, Recurrence};
 use super::scan::scan;
+use super::{LayerConfig, Memory, MemoryConfig};
+use crate::error::PolicyError;
 use crate::parameters::Parameters;
+use crate::range::{MAX_WIDTH, forget_bias_in_range, in_range};
 use crate::resets::Resets;
 use crate::state::CoreState;
+
+/// An LSTM whose gates see a gated impulse linear recurrence in the place of its own output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GilrLstmConfig {
+    /// Cells.
+    pub hidden: i64,
+    /// Added to the bias of both forget gates at the start; larger remembers longer.
+    pub forget_bias: f64,
+    /// Whether a residual feed-forward layer follows.
+    pub feed_forward: bool,
+}
+
+impl LayerConfig for GilrLstmConfig {
+    fn validate(&self) -> Result<(), PolicyError> {
+        in_range("memory.hidden", self.hidden, MAX_WIDTH)?;
+        forget_bias_in_range(self.forget_bias)
+    }
+
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
+        Box::new(GilrLstm::new(self, inputs, name, p))
+    }
+
+    fn examples(&self, width: i64) -> Vec<MemoryConfig> {
+        let layer = |feed_forward| {
+            let (hidden, forget_bias) = (width, 0.5);
+            MemoryConfig::GilrLstm(GilrLstmConfig { hidden, forget_bias, feed_forward })
+        };
+        [false, true].map(layer).into()
+    }
+}
 
 /// One GILR-LSTM layer.
 pub(crate) struct GilrLstm {
@@ -44,14 +78,8 @@ struct Gates {
 }
 
 impl GilrLstm {
-    pub(crate) fn new(
-        inputs: i64,
-        hidden: i64,
-        forget_bias: f64,
-        feed_forward: bool,
-        name: &str,
-        p: &mut Parameters,
-    ) -> Self {
+    fn new(config: &GilrLstmConfig, inputs: i64, name: &str, p: &mut Parameters) -> Self {
+        let &GilrLstmConfig { hidden, forget_bias, feed_forward } = config;
         let recurrence =
             Recurrence::new(inputs, hidden, forget_bias, &format!("{name}.recurrence"), p);
         let weight = p.glorot(format!("{name}.gates.weight"), &[4 * hidden, hidden], 2 * hidden);

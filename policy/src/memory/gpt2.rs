@@ -17,11 +17,15 @@
 //! and to what attention and the feed-forward layer add to the residual stream, while unrolling.
 
 use engram_mdp::Seed;
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::Memory;
-use super::attention::{DropoutSeeds, Pass, Shape, Start, Style, Transformer, numbers};
-use crate::config::{Norm, Positions};
+use super::attention::{
+    DropoutSeeds, Pass, Shape, Start, Style, Transformer, example_heads, numbers,
+};
+use super::normalize::Norm;
+use super::{LayerConfig, Memory, MemoryConfig};
+use crate::error::PolicyError;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
@@ -31,6 +35,71 @@ const INITIAL_STD: f64 = 0.02;
 
 /// The longest wave of sine positions, in 2π frames.
 const BASE: f64 = 1e4;
+
+/// GPT-2 as Memory-RL has it, with absolute positions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gpt2Config {
+    /// The width of the residual stream.
+    pub width: i64,
+    /// Attention heads, which share the width.
+    pub heads: i64,
+    /// Blocks, one after another.
+    pub blocks: i64,
+    /// Frames that attention looks back upon, the present one included.
+    pub context_length: i64,
+    /// How a frame's place in its episode is told.
+    pub positions: Positions,
+    /// The share of numbers that training sets to zero at the input, in attention, after it,
+    /// and after each feed-forward layer.
+    pub dropout: f64,
+}
+
+/// How attention is told a frame's place in its episode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Positions {
+    /// Sines and cosines of its number, added to its features.
+    Sine,
+    /// A learned vector per number; from frame `context_length` on, the last of them.
+    Learned,
+}
+
+impl Gpt2Config {
+    /// Sizes of its transformer.
+    fn shape(&self) -> Shape {
+        let &Gpt2Config { width, heads, blocks, context_length, .. } = self;
+        Shape { width, heads, blocks, context_length }
+    }
+}
+
+impl LayerConfig for Gpt2Config {
+    fn validate(&self) -> Result<(), PolicyError> {
+        self.shape().validate()?;
+        dropout_in_range(self.dropout)
+    }
+
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
+        Box::new(Gpt2::new(self, inputs, name, p))
+    }
+
+    fn examples(&self, width: i64) -> Vec<MemoryConfig> {
+        let layer = |context_length, positions| {
+            let (heads, blocks, dropout) = (example_heads(width), 1, 0.2);
+            let config = Gpt2Config { width, heads, blocks, context_length, positions, dropout };
+            MemoryConfig::Gpt2(config)
+        };
+        vec![layer(4, Positions::Sine), layer(3, Positions::Learned)]
+    }
+}
+
+fn dropout_in_range(found: f64) -> Result<(), PolicyError> {
+    if (0.0..1.0).contains(&found) {
+        return Ok(());
+    }
+    let (found, expected) = (found.to_string(), "at least 0 and less than 1".into());
+    Err(PolicyError::Config { key: "memory.dropout", found, expected })
+}
 
 /// A transformer with absolute positions.
 pub(crate) struct Gpt2 {
@@ -53,18 +122,12 @@ enum Table {
 }
 
 impl Gpt2 {
-    pub(crate) fn new(
-        shape: Shape,
-        positions: Positions,
-        dropout: f64,
-        name: &str,
-        p: &mut Parameters,
-    ) -> Self {
-        let Shape { inputs, width, context_length, .. } = shape;
+    fn new(config: &Gpt2Config, inputs: i64, name: &str, p: &mut Parameters) -> Self {
+        let &Gpt2Config { width, context_length, positions, dropout, .. } = config;
         let start = Start::Normal(INITIAL_STD);
         let style = Style { norm: Norm::Layer, start, gelu: "tanh", alibi: false };
         let input = Linear::new(p, &format!("{name}.input"), inputs, width);
-        let transformer = Transformer::new(shape, &style, name, p);
+        let transformer = Transformer::new(config.shape(), &style, name, p);
         let positions = match positions {
             Positions::Sine => {
                 let (kind, device) = transformer.options();

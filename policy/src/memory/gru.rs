@@ -24,15 +24,47 @@
 //! over time, ten or so for each step, which saves the products with inputs and what it costs to
 //! call a policy, but is no faster than such a loop written here.
 
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::Memory;
+use super::{LayerConfig, Memory, MemoryConfig};
+use crate::error::PolicyError;
 use crate::parameters::Parameters;
+use crate::range::{MAX_WIDTH, forget_bias_in_range, in_range};
 use crate::resets::Resets;
 use crate::state::CoreState;
 
 /// A gate's input that no learned weight outweighs, and whose sigmoid is 0 in any float.
 const SHUT: f64 = -1e4;
+
+/// Gated recurrent units, one layer on another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GruConfig {
+    /// Cells of each layer.
+    pub hidden: i64,
+    /// Layers.
+    pub layers: i64,
+    /// Added to the bias of the update gates at the start; larger remembers longer.
+    pub forget_bias: f64,
+}
+
+impl LayerConfig for GruConfig {
+    fn validate(&self) -> Result<(), PolicyError> {
+        in_range("memory.hidden", self.hidden, MAX_WIDTH)?;
+        in_range("memory.layers", self.layers, 64)?;
+        forget_bias_in_range(self.forget_bias)
+    }
+
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
+        Box::new(Gru::new(self, inputs, name, p))
+    }
+
+    fn examples(&self, width: i64) -> Vec<MemoryConfig> {
+        let layers = |layers| GruConfig { hidden: width, layers, forget_bias: 0.0 };
+        [1, 2].map(|count| MemoryConfig::Gru(layers(count))).into()
+    }
+}
 
 /// Stacked GRU layers.
 pub(crate) struct Gru {
@@ -54,14 +86,8 @@ struct Layer {
 }
 
 impl Gru {
-    pub(crate) fn new(
-        inputs: i64,
-        hidden: i64,
-        layers: i64,
-        forget_bias: f64,
-        name: &str,
-        p: &mut Parameters,
-    ) -> Self {
+    fn new(config: &GruConfig, inputs: i64, name: &str, p: &mut Parameters) -> Self {
+        let &GruConfig { hidden, layers, forget_bias } = config;
         let layer = |l| {
             let inputs = if l == 0 { inputs } else { hidden };
             Layer::new(inputs, hidden, forget_bias, |part| format!("{name}.{part}_l{l}"), p)

@@ -26,16 +26,68 @@
 
 use std::f64::consts::TAU;
 
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 
 use super::feed_forward::FeedForward;
-use super::rtrl;
+use super::rtrl::{self, Gradient};
 use super::scan::scan;
-use super::{Memory, Sensitivities, SensitivityUpdate, StateGradient};
-use crate::config::Gradient;
+use super::{LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient};
+use crate::error::PolicyError;
 use crate::parameters::Parameters;
+use crate::range::{MAX_WIDTH, in_range};
 use crate::resets::Resets;
 use crate::state::CoreState;
+
+/// The linear recurrent unit of Orvieto et al. 2023.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LruConfig {
+    /// Complex cells.
+    pub hidden: i64,
+    /// The cells' eigenvalues start between these radii, `[smallest, largest]`.
+    pub radius: [f64; 2],
+    /// Whether a residual feed-forward layer follows.
+    pub feed_forward: bool,
+    /// How its gradient is found.
+    pub gradient: Gradient,
+}
+
+impl LayerConfig for LruConfig {
+    fn validate(&self) -> Result<(), PolicyError> {
+        in_range("memory.hidden", self.hidden, MAX_WIDTH)?;
+        radius_in_range(self.radius)
+    }
+
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
+        Box::new(Lru::new(self, inputs, name, p))
+    }
+
+    fn gradient(&self) -> Gradient {
+        self.gradient
+    }
+
+    fn with_gradient(&self, gradient: Gradient) -> Option<MemoryConfig> {
+        Some(MemoryConfig::Lru(LruConfig { gradient, ..self.clone() }))
+    }
+
+    fn examples(&self, width: i64) -> Vec<MemoryConfig> {
+        let lru = |feed_forward, gradient| {
+            let radius = [0.5, 0.9];
+            MemoryConfig::Lru(LruConfig { hidden: width, radius, feed_forward, gradient })
+        };
+        vec![lru(false, Gradient::Tbptt), lru(true, Gradient::Rtrl)]
+    }
+}
+
+fn radius_in_range(radius: [f64; 2]) -> Result<(), PolicyError> {
+    let [smallest, largest] = radius;
+    if 0.0 <= smallest && smallest < largest && largest < 1.0 {
+        return Ok(());
+    }
+    let expected = "[smallest, largest] with 0 <= smallest < largest < 1".into();
+    Err(PolicyError::Config { key: "memory.radius", found: format!("{radius:?}"), expected })
+}
 
 /// One LRU layer.
 pub(crate) struct Lru {
@@ -59,15 +111,8 @@ pub(crate) struct Lru {
 }
 
 impl Lru {
-    pub(crate) fn new(
-        inputs: i64,
-        hidden: i64,
-        radius: [f64; 2],
-        feed_forward: bool,
-        gradient: Gradient,
-        name: &str,
-        p: &mut Parameters,
-    ) -> Self {
+    fn new(config: &LruConfig, inputs: i64, name: &str, p: &mut Parameters) -> Self {
+        let &LruConfig { hidden, radius, feed_forward, gradient } = config;
         let [least, most] = radius.map(|radius| radius * radius);
         let part = |part: &str| format!("{name}.{part}");
         let decay = p.mapped(part("decay"), &[hidden], |u| {
@@ -254,4 +299,17 @@ fn complex(parts: &Tensor) -> Tensor {
 /// Complex `[.., N]` to `[.., 2 N]`.
 fn real(numbers: &Tensor) -> Tensor {
     numbers.view_as_real().flatten(-2, -1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn radii_must_be_in_order() {
+        let (feed_forward, gradient) = (true, Gradient::Rtrl);
+        let check = |radius| LruConfig { hidden: 4, radius, feed_forward, gradient }.validate();
+        assert!(check([0.9, 0.999]).is_ok());
+        assert!(check([0.9, 1.0]).unwrap_err().to_string().contains("memory.radius"));
+    }
 }

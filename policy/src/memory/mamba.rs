@@ -17,14 +17,16 @@
 
 mod mixer;
 
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::Memory;
 use super::feed_forward::FeedForward;
-use super::normalize::Normalize;
-use crate::config::Norm;
+use super::normalize::{Norm, Normalize};
+use super::{LayerConfig, Memory, MemoryConfig};
+use crate::error::PolicyError;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
+use crate::range::{MAX_WIDTH, in_range, number_in_range};
 use crate::resets::Resets;
 use crate::state::CoreState;
 use mixer::Mixer;
@@ -32,20 +34,50 @@ use mixer::Mixer;
 /// Added to the mean square or the variance before its root is taken.
 const EPSILON: f64 = 1e-8;
 
-/// How large each part is, and starts.
-pub(crate) struct Shape {
-    /// Features that come in.
-    pub(crate) inputs: i64,
-    /// D: the residual stream's width, and the outputs'.
-    pub(crate) width: i64,
-    /// N: numbers of state per channel.
-    pub(crate) state: i64,
-    /// K: taps of the convolution, the present frame's included.
-    pub(crate) conv: i64,
+/// Mamba: selective state spaces (Gu & Dao 2023).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MambaConfig {
+    /// The width of the residual stream.
+    pub width: i64,
+    /// Numbers of state per channel.
+    pub state: i64,
+    /// Taps of the causal convolution.
+    pub conv: i64,
     /// Blocks, one after another.
-    pub(crate) blocks: i64,
-    /// What B's and C's rows of the selecting weights are multiplied with at the start.
-    pub(crate) selection_scale: f64,
+    pub blocks: i64,
+    /// What the weights of B and C, which write to the state and read from it, are multiplied
+    /// with at the start. 1 is the authors'; larger lets what is remembered be heard earlier.
+    pub selection_scale: f64,
+    /// What is normalized with.
+    pub norm: Norm,
+    /// Whether the last block is followed by a residual feed-forward layer, or by a norm and a
+    /// linear one.
+    pub feed_forward: bool,
+}
+
+impl LayerConfig for MambaConfig {
+    fn validate(&self) -> Result<(), PolicyError> {
+        in_range("memory.width", self.width, MAX_WIDTH)?;
+        in_range("memory.state", self.state, 4096)?;
+        in_range("memory.conv", self.conv, 64)?;
+        in_range("memory.blocks", self.blocks, 64)?;
+        number_in_range("memory.selection_scale", self.selection_scale, [0.01, 100.0])
+    }
+
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
+        Box::new(Mamba::new(self, inputs, name, p))
+    }
+
+    fn examples(&self, width: i64) -> Vec<MemoryConfig> {
+        let layer = |conv, norm, feed_forward| {
+            let (state, blocks, selection_scale) = (2, 2, 1.0);
+            let config =
+                MambaConfig { width, state, conv, blocks, selection_scale, norm, feed_forward };
+            MemoryConfig::Mamba(config)
+        };
+        vec![layer(3, Norm::Rms, false), layer(1, Norm::Layer, true)]
+    }
 }
 
 /// Mamba blocks, and what stands before and behind them.
@@ -68,20 +100,14 @@ enum Output {
 }
 
 impl Mamba {
-    pub(crate) fn new(
-        shape: Shape,
-        norm: Norm,
-        feed_forward: bool,
-        name: &str,
-        p: &mut Parameters,
-    ) -> Self {
-        let width = shape.width;
-        let input = Linear::new(p, &format!("{name}.input"), shape.inputs, width);
+    fn new(config: &MambaConfig, inputs: i64, name: &str, p: &mut Parameters) -> Self {
+        let &MambaConfig { width, norm, feed_forward, .. } = config;
+        let input = Linear::new(p, &format!("{name}.input"), inputs, width);
         let block = |i| Block {
             norm: Normalize::new(norm, width, EPSILON, &format!("{name}.{i}.norm"), p),
-            mixer: Mixer::new(&shape, &format!("{name}.{i}"), p),
+            mixer: Mixer::new(config, &format!("{name}.{i}"), p),
         };
-        let blocks = (0..shape.blocks).map(block).collect();
+        let blocks = (0..config.blocks).map(block).collect();
         let output = if feed_forward {
             let name = format!("{name}.feed_forward");
             Output::FeedForward(FeedForward::new(width, EPSILON, &name, p))
@@ -141,5 +167,27 @@ impl Memory for Mamba {
     fn unroll(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
         let state = state.begin(resets, 0);
         self.forward(x, &state, |mixer, x, before| mixer.unroll(x, before, resets))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scale_of_selection_must_be_above_zero() {
+        let mamba = |selection_scale| MambaConfig {
+            width: 4,
+            state: 2,
+            conv: 1,
+            blocks: 1,
+            selection_scale,
+            norm: Norm::Rms,
+            feed_forward: false,
+        };
+        assert!(mamba(4.0).validate().is_ok());
+        for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(mamba(wrong).validate().unwrap_err().to_string().contains("selection_scale"));
+        }
     }
 }

@@ -1,10 +1,32 @@
 //! No memory: features pass through, and nothing is carried.
 
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::Memory;
+use super::{LayerConfig, Memory, MemoryConfig};
+use crate::error::PolicyError;
+use crate::parameters::Parameters;
 use crate::resets::Resets;
 use crate::state::{Batched, CoreState};
+
+/// No memory: a feed-forward policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoneConfig {}
+
+impl LayerConfig for NoneConfig {
+    fn validate(&self) -> Result<(), PolicyError> {
+        Ok(())
+    }
+
+    fn build(&self, inputs: i64, _: &str, _: &mut Parameters) -> Box<dyn Memory> {
+        Box::new(None::new(inputs))
+    }
+
+    fn examples(&self, _width: i64) -> Vec<MemoryConfig> {
+        vec![MemoryConfig::None(self.clone())]
+    }
+}
 
 /// A feed-forward policy's memory.
 pub(crate) struct None {

@@ -2,10 +2,20 @@
 //! <https://arxiv.org/abs/1607.06450>), or the root mean square without a bias (Zhang & Sennrich
 //! 2019, <https://arxiv.org/abs/1910.07467>). Both start as the identity behind the division.
 
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use crate::config::Norm;
 use crate::parameters::Parameters;
+
+/// What a block normalizes its input with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Norm {
+    /// Mean and variance (Ba et al. 2016).
+    Layer,
+    /// Root mean square (Zhang & Sennrich 2019).
+    Rms,
+}
 
 /// One norm over the last dimension.
 pub(super) struct Normalize {

@@ -41,10 +41,22 @@
 
 pub(super) mod gated_backward;
 
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 /// From so many sensitivities on, environments are gone through one after another.
 const MANY: i64 = 1 << 18;
+
+/// How the gradient of a recurrence is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gradient {
+    /// Backpropagation through time, truncated at the unroll's start.
+    Tbptt,
+    /// Real-time recurrent learning: the layer's own weights get their exact gradient, back to
+    /// the beginning of the episode, however short the unrolls are.
+    Rtrl,
+}
 
 /// Sensitivities of B core states to the weights of their memory layer: tensors `[B, ..]`, none
 /// where gradients are truncated at the unroll's start.

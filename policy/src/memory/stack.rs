@@ -1,13 +1,70 @@
 //! Layers of any kind, one after another.
 
 use engram_mdp::Seed;
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{Memory, Sensitivities, SensitivityUpdate, StateGradient};
-use crate::config::MemoryConfig;
+use super::rtrl::Gradient;
+use super::{LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient};
+use crate::error::PolicyError;
 use crate::parameters::Parameters;
+use crate::range::in_range;
 use crate::resets::Resets;
 use crate::state::CoreState;
+
+/// Layers of any kind, one after another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StackConfig {
+    /// From the one that sees the features to the one that the heads see.
+    pub layers: Vec<MemoryConfig>,
+}
+
+impl LayerConfig for StackConfig {
+    /// In a stack, only the layer on top can have an exact gradient: what a lower one did before the
+    /// unroll lives on in the states of those above it, of which it keeps no sensitivities.
+    fn validate(&self) -> Result<(), PolicyError> {
+        let layers = &self.layers;
+        in_range("number of memory.layers", layers.len() as i64, 64)?;
+        for layer in layers {
+            if matches!(layer, MemoryConfig::Stack(_)) {
+                let expected = "one list of layers, without stacks inside".into();
+                let found = "a stack in a stack".into();
+                return Err(PolicyError::Config { key: "memory.layers", found, expected });
+            }
+            layer.validate()?;
+        }
+        let below = &layers[..layers.len() - 1];
+        if let Some(at) = below.iter().position(|layer| layer.gradient() == Gradient::Rtrl) {
+            return Err(PolicyError::Config {
+                key: "memory.layers.gradient",
+                found: format!("\"rtrl\" in layer {at} of {}", layers.len()),
+                expected: "\"tbptt\" in every layer but the last: below another layer, real-time \
+                           recurrent learning would not be exact"
+                    .into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
+        Box::new(Stack::new(self, inputs, name, p))
+    }
+
+    fn gradient(&self) -> Gradient {
+        self.layers.last().map_or(Gradient::Tbptt, MemoryConfig::gradient)
+    }
+
+    /// The first example of each of its layers, one above another.
+    fn examples(&self, width: i64) -> Vec<MemoryConfig> {
+        let example = |layer: &MemoryConfig| {
+            let example = layer.examples(width).swap_remove(0);
+            example.with_gradient(layer.gradient()).unwrap_or(example)
+        };
+        let layers: Vec<_> = self.layers.iter().map(example).collect();
+        vec![MemoryConfig::Stack(StackConfig { layers })]
+    }
+}
 
 /// Several layers; the state of all of them is theirs, one after another.
 pub(crate) struct Stack {
@@ -15,15 +72,10 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    pub(crate) fn new(
-        mut inputs: i64,
-        configs: &[MemoryConfig],
-        name: &str,
-        p: &mut Parameters,
-    ) -> Self {
-        let mut layers = Vec::with_capacity(configs.len());
-        for (i, config) in configs.iter().enumerate() {
-            let layer = super::build(config, inputs, &format!("{name}.{i}"), p);
+    fn new(config: &StackConfig, mut inputs: i64, name: &str, p: &mut Parameters) -> Self {
+        let mut layers = Vec::with_capacity(config.layers.len());
+        for (i, config) in config.layers.iter().enumerate() {
+            let layer = config.build(inputs, &format!("{name}.{i}"), p);
             inputs = layer.outputs();
             layers.push(layer);
         }
@@ -138,5 +190,27 @@ impl Memory for Stack {
         for (i, layer) in self.layers.iter_mut().enumerate() {
             layer.set_dropout(seed.map(|seed| seed.derive("layer", i as u64)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::elstm::ElstmConfig;
+
+    fn elstm(gradient: Gradient) -> MemoryConfig {
+        MemoryConfig::Elstm(ElstmConfig { hidden: 8, gradient, forget_bias: 0.0 })
+    }
+
+    #[test]
+    fn rtrl_is_refused_where_it_would_not_be_exact() {
+        let (exact, truncated) = (elstm(Gradient::Rtrl), elstm(Gradient::Tbptt));
+        let stack = |layers: &[&MemoryConfig]| StackConfig {
+            layers: layers.iter().map(|&layer| layer.clone()).collect(),
+        };
+        assert!(stack(&[&truncated, &exact]).validate().is_ok());
+        assert!(stack(&[&truncated, &truncated]).validate().is_ok());
+        let message = stack(&[&exact, &truncated]).validate().unwrap_err().to_string();
+        assert!(message.contains("layer 0 of 2") && message.contains("exact"), "{message}");
     }
 }

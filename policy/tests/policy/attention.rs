@@ -1,6 +1,9 @@
 //! Attention and convolution: numbers of PyTorch's modules, long episodes, dropout and bfloat16.
 
 use engram_mdp::Seed;
+use engram_policy::memory::cgpt::CgptConfig;
+use engram_policy::memory::conv1d::Conv1dConfig;
+use engram_policy::memory::gpt2::Gpt2Config;
 use engram_policy::{Distribution, Inputs, MemoryConfig, Norm, Policy, Positions};
 use tch::{Kind, Tensor};
 
@@ -34,13 +37,15 @@ fn check_attention(name: &str, memory: MemoryConfig) {
 
 #[test]
 fn cgpt_computes_its_equations() {
-    let cgpt = |norm| MemoryConfig::Cgpt {
-        width: 4,
-        heads: 2,
-        blocks: 2,
-        context_length: 4,
-        norm,
-        bf16: false,
+    let cgpt = |norm| {
+        MemoryConfig::Cgpt(CgptConfig {
+            width: 4,
+            heads: 2,
+            blocks: 2,
+            context_length: 4,
+            norm,
+            bf16: false,
+        })
     };
     check_attention("cgpt_layer", cgpt(Norm::Layer));
     check_attention("cgpt_rms", cgpt(Norm::Rms));
@@ -48,13 +53,15 @@ fn cgpt_computes_its_equations() {
 
 #[test]
 fn gpt2_computes_its_equations() {
-    let gpt2 = |positions| MemoryConfig::Gpt2 {
-        width: 4,
-        heads: 2,
-        blocks: 2,
-        context_length: 4,
-        positions,
-        dropout: 0.0,
+    let gpt2 = |positions| {
+        MemoryConfig::Gpt2(Gpt2Config {
+            width: 4,
+            heads: 2,
+            blocks: 2,
+            context_length: 4,
+            positions,
+            dropout: 0.0,
+        })
     };
     check_attention("gpt2_sine", gpt2(Positions::Sine));
     check_attention("gpt2_learned", gpt2(Positions::Learned));
@@ -62,7 +69,9 @@ fn gpt2_computes_its_equations() {
 
 #[test]
 fn the_convolution_computes_its_equations() {
-    let conv1d = |kernel, feed_forward| MemoryConfig::Conv1d { hidden: 4, kernel, feed_forward };
+    let conv1d = |kernel, feed_forward| {
+        MemoryConfig::Conv1d(Conv1dConfig { hidden: 4, kernel, feed_forward })
+    };
     check(GOLDENS, "conv1d", conv1d(3, false));
     check(GOLDENS, "conv1d_feed_forward", conv1d(4, true));
 }
@@ -98,7 +107,8 @@ fn a_block_sees_as_far_as_the_context_and_no_farther() {
     for memory in short_sighted() {
         // Each of the blocks sees 4 frames behind what it is given.
         let farthest = match memory {
-            MemoryConfig::Cgpt { blocks, .. } | MemoryConfig::Gpt2 { blocks, .. } => 4 * blocks,
+            MemoryConfig::Cgpt(CgptConfig { blocks, .. })
+            | MemoryConfig::Gpt2(Gpt2Config { blocks, .. }) => 4 * blocks,
             _ => panic!("no attention"),
         };
         let policy = policy(Kind::Double, memory, DISCRETE);
@@ -141,13 +151,15 @@ fn dropout_is_drawn_from_its_seed_while_unrolling_and_never_acts() {
 
 #[test]
 fn bfloat16_trains_nearly_the_same_and_acts_exactly_the_same() {
-    let memory = |bf16| MemoryConfig::Cgpt {
-        width: 24,
-        heads: 3,
-        blocks: 2,
-        context_length: 8,
-        norm: Norm::Layer,
-        bf16,
+    let memory = |bf16| {
+        MemoryConfig::Cgpt(CgptConfig {
+            width: 24,
+            heads: 3,
+            blocks: 2,
+            context_length: 8,
+            norm: Norm::Layer,
+            bf16,
+        })
     };
     let both = |kind| [true, false].map(|bf16| policy(kind, memory(bf16), DISCRETE));
     let inputs = one_episode(30, 4, 8);

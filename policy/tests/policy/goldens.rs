@@ -2,6 +2,10 @@
 //! the papers' equations.
 
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
+use engram_policy::memory::elstm::ElstmConfig;
+use engram_policy::memory::gilr_lstm::GilrLstmConfig;
+use engram_policy::memory::lru::LruConfig;
+use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::{
     Activation, Batched, Distribution, Gradient, HeadConfig, Inputs, MemoryConfig, MemoryInput,
     Policy, PolicyConfig, TorsoConfig,
@@ -91,13 +95,22 @@ pub(super) fn check(goldens: &str, name: &str, memory: MemoryConfig) {
 
 #[test]
 fn the_lstm_computes_its_equations() {
-    check(GOLDENS, "lstm", MemoryConfig::Lstm { hidden: 4, layers: 1, forget_bias: 0.0 });
-    check(GOLDENS, "lstm_2", MemoryConfig::Lstm { hidden: 4, layers: 2, forget_bias: 0.0 });
+    check(
+        GOLDENS,
+        "lstm",
+        MemoryConfig::Lstm(LstmConfig { hidden: 4, layers: 1, forget_bias: 0.0 }),
+    );
+    check(
+        GOLDENS,
+        "lstm_2",
+        MemoryConfig::Lstm(LstmConfig { hidden: 4, layers: 2, forget_bias: 0.0 }),
+    );
 }
 
 #[test]
 fn the_elstm_computes_its_equations() {
-    let memory = MemoryConfig::Elstm { hidden: 4, gradient: Gradient::Tbptt, forget_bias: 0.0 };
+    let memory =
+        MemoryConfig::Elstm(ElstmConfig { hidden: 4, gradient: Gradient::Tbptt, forget_bias: 0.0 });
     check(GOLDENS, "elstm", memory);
 }
 
@@ -108,14 +121,16 @@ fn linear_recurrences_compute_their_equations() {
             check(LINEAR, &format!("lru{ending}"), lru(4, feed_forward, gradient));
             check(LINEAR, &format!("gilr{ending}"), gilr(4, feed_forward, gradient));
         }
-        let memory = MemoryConfig::GilrLstm { hidden: 4, forget_bias: 0.5, feed_forward };
+        let memory =
+            MemoryConfig::GilrLstm(GilrLstmConfig { hidden: 4, forget_bias: 0.5, feed_forward });
         check(LINEAR, &format!("gilr_lstm{ending}"), memory);
     }
 }
 
 #[test]
 fn the_lstm_equals_libtorchs_own_on_the_two_sides_of_a_reset() {
-    let policy = transparent(MemoryConfig::Lstm { hidden: 4, layers: 2, forget_bias: 0.0 });
+    let policy =
+        transparent(MemoryConfig::Lstm(LstmConfig { hidden: 4, layers: 2, forget_bias: 0.0 }));
     let weights: Vec<Tensor> = policy
         .trainable()
         .into_iter()
@@ -186,15 +201,19 @@ fn parameters_are_as_many_as_the_equations_say() {
         torso + heads(6) + embedding + 2 * mixer(1) + 4 * 6 + feed_forward,
         torso + heads(6) + embedding + 2 * mixer(2) + 2 * 6 + feed_forward + 3 * 6 * (6 + 6 + 2),
     ];
-    assert_eq!(super::memories(6).len(), counts.len());
-    for (memory, count) in super::memories(6).into_iter().zip(counts) {
+    assert_eq!(super::stated_memories(6).len(), counts.len());
+    for (memory, count) in super::stated_memories(6).into_iter().zip(counts) {
         assert_eq!(policy(Kind::Float, memory, DISCRETE).parameter_count(), count);
     }
 }
 
 #[test]
 fn the_elstms_parameters_start_where_its_authors_start_them() {
-    let memory = MemoryConfig::Elstm { hidden: 512, gradient: Gradient::Tbptt, forget_bias: 2.0 };
+    let memory = MemoryConfig::Elstm(ElstmConfig {
+        hidden: 512,
+        gradient: Gradient::Tbptt,
+        forget_bias: 2.0,
+    });
     let named = policy(Kind::Float, memory, DISCRETE).trainable();
     let tensor = |name: &str| {
         let (_, tensor) = named.iter().find(|(n, _)| n == name).unwrap();
@@ -218,7 +237,7 @@ fn the_elstms_parameters_start_where_its_authors_start_them() {
 fn the_lrus_cells_start_on_their_ring_at_the_size_of_their_inputs() {
     let radius = [0.4, 0.99];
     let (feed_forward, gradient) = (false, Gradient::Rtrl);
-    let memory = MemoryConfig::Lru { hidden: 2048, radius, feed_forward, gradient };
+    let memory = MemoryConfig::Lru(LruConfig { hidden: 2048, radius, feed_forward, gradient });
     let named = policy(Kind::Float, memory, DISCRETE).trainable();
     let tensor = |name: &str| {
         let (_, tensor) = named.iter().find(|(n, _)| n == name).unwrap();
@@ -245,7 +264,8 @@ fn forget_gates_start_where_they_are_told() {
     };
     let expected = [0.0, 0.0, 0.0, 0.5, 0.5, 0.5];
     assert_eq!(bias(gilr(3, true, Gradient::Tbptt), "memory.recurrence.bias"), expected);
-    let memory = MemoryConfig::GilrLstm { hidden: 3, forget_bias: 0.5, feed_forward: true };
+    let memory =
+        MemoryConfig::GilrLstm(GilrLstmConfig { hidden: 3, forget_bias: 0.5, feed_forward: true });
     assert_eq!(bias(memory.clone(), "memory.recurrence.bias"), expected);
     let gates = bias(memory, "memory.gates.bias");
     assert_eq!(gates, [[0.5; 3], [0.0; 3], [0.0; 3], [0.0; 3]].concat());

@@ -2,6 +2,8 @@
 
 use engram_mdp::Seed;
 use engram_policy::exploration::{Choice, Spread};
+use engram_policy::memory::gru::GruConfig;
+use engram_policy::memory::none::NoneConfig;
 use engram_policy::{
     Distribution, Exploration, MemoryConfig, Outputs, Policy, PolicyError, Returns,
 };
@@ -16,7 +18,7 @@ const RETURNS: [Returns; 3] = [
 ];
 
 fn network(outputs: &Outputs, seed: u64) -> Policy {
-    let config = config(MemoryConfig::Gru { hidden: 6, layers: 1, forget_bias: 0.0 });
+    let config = config(MemoryConfig::Gru(GruConfig { hidden: 6, layers: 1, forget_bias: 0.0 }));
     let seed = Seed::new(seed);
     Policy::with_outputs(outputs, Kind::Double, &config, &spec(DISCRETE), seed, Device::Cpu)
         .unwrap()
@@ -96,7 +98,7 @@ fn a_replica_says_the_same_and_learns_nothing() {
 
 #[test]
 fn continuous_actions_cannot_be_valued_one_by_one() {
-    let config = config(MemoryConfig::None {});
+    let config = config(MemoryConfig::None(NoneConfig {}));
     let outputs = Outputs::ActionValues { critics: 1, returns: Returns::Expected {} };
     let (world, seed) = (spec(CONTINUOUS), Seed::new(1));
     let made = Policy::with_outputs(&outputs, Kind::Float, &config, &world, seed, Device::Cpu);
@@ -108,7 +110,7 @@ fn continuous_actions_cannot_be_valued_one_by_one() {
 
 #[test]
 fn outputs_and_exploration_travel_with_the_weights() {
-    let config = config(MemoryConfig::None {});
+    let config = config(MemoryConfig::None(NoneConfig {}));
     let outputs =
         Outputs::ActionValues { critics: 1, returns: Returns::Quantiles { quantiles: 3 } };
     let fresh = |outputs: &Outputs, seed| {

@@ -16,6 +16,18 @@ mod torso;
 mod weights;
 
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, Generator, ObservationSpec, Seed};
+use engram_policy::memory::cgpt::CgptConfig;
+use engram_policy::memory::conv1d::Conv1dConfig;
+use engram_policy::memory::elstm::ElstmConfig;
+use engram_policy::memory::gilr::GilrConfig;
+use engram_policy::memory::gilr_lstm::GilrLstmConfig;
+use engram_policy::memory::gpt2::Gpt2Config;
+use engram_policy::memory::gru::GruConfig;
+use engram_policy::memory::lru::LruConfig;
+use engram_policy::memory::lstm::LstmConfig;
+use engram_policy::memory::mamba::MambaConfig;
+use engram_policy::memory::none::NoneConfig;
+use engram_policy::memory::stack::StackConfig;
 use engram_policy::{
     Activation, CoreState, Distribution, Gradient, HeadConfig, Inputs, MemoryConfig, MemoryInput,
     Norm, Output, Policy, PolicyConfig, Positions, TorsoConfig,
@@ -23,49 +35,68 @@ use engram_policy::{
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
 
-/// One of every layer. `hidden` cells.
+/// Layers for what holds for every layer, `hidden` wide: those whose numbers tests state, then the
+/// examples of every kind that a file of `configs/seq` has.
 fn memories(hidden: i64) -> Vec<MemoryConfig> {
+    let mut memories = stated_memories(hidden);
+    for kind in configs::memories().into_values() {
+        for example in kind.examples(hidden) {
+            if !memories.contains(&example) {
+                memories.push(example);
+            }
+        }
+    }
+    memories
+}
+
+/// Layers whose state widths and numbers of parameters tests state, in this order. A new layer
+/// states its own beside its code. `hidden` cells.
+fn stated_memories(hidden: i64) -> Vec<MemoryConfig> {
     vec![
-        MemoryConfig::None {},
-        MemoryConfig::Lstm { hidden, layers: 1, forget_bias: 0.0 },
-        MemoryConfig::Lstm { hidden, layers: 2, forget_bias: 0.0 },
-        MemoryConfig::Elstm { hidden, gradient: Gradient::Tbptt, forget_bias: 0.5 },
+        MemoryConfig::None(NoneConfig {}),
+        MemoryConfig::Lstm(LstmConfig { hidden, layers: 1, forget_bias: 0.0 }),
+        MemoryConfig::Lstm(LstmConfig { hidden, layers: 2, forget_bias: 0.0 }),
+        MemoryConfig::Elstm(ElstmConfig { hidden, gradient: Gradient::Tbptt, forget_bias: 0.5 }),
         lru(hidden, false, Gradient::Tbptt),
         lru(hidden, true, Gradient::Rtrl),
         gilr(hidden, false, Gradient::Tbptt),
         gilr(hidden, true, Gradient::Rtrl),
-        MemoryConfig::GilrLstm { hidden, forget_bias: 0.5, feed_forward: false },
-        MemoryConfig::GilrLstm { hidden, forget_bias: 0.5, feed_forward: true },
-        MemoryConfig::Stack {
+        MemoryConfig::GilrLstm(GilrLstmConfig { hidden, forget_bias: 0.5, feed_forward: false }),
+        MemoryConfig::GilrLstm(GilrLstmConfig { hidden, forget_bias: 0.5, feed_forward: true }),
+        MemoryConfig::Stack(StackConfig {
             layers: vec![
-                MemoryConfig::Lstm { hidden: hidden + 1, layers: 1, forget_bias: 0.0 },
-                MemoryConfig::None {},
-                MemoryConfig::Elstm { hidden, gradient: Gradient::Rtrl, forget_bias: 0.5 },
+                MemoryConfig::Lstm(LstmConfig { hidden: hidden + 1, layers: 1, forget_bias: 0.0 }),
+                MemoryConfig::None(NoneConfig {}),
+                MemoryConfig::Elstm(ElstmConfig {
+                    hidden,
+                    gradient: Gradient::Rtrl,
+                    forget_bias: 0.5,
+                }),
             ],
-        },
+        }),
         cgpt(hidden, 4, Norm::Layer),
         cgpt(hidden, 3, Norm::Rms),
         cgpt(hidden, 1, Norm::Rms),
         gpt2(hidden, 4, Positions::Sine),
         gpt2(hidden, 3, Positions::Learned),
-        MemoryConfig::Stack {
+        MemoryConfig::Stack(StackConfig {
             layers: vec![
                 cgpt(hidden, 3, Norm::Layer),
-                MemoryConfig::Lstm { hidden, layers: 1, forget_bias: 0.0 },
+                MemoryConfig::Lstm(LstmConfig { hidden, layers: 1, forget_bias: 0.0 }),
             ],
-        },
-        MemoryConfig::Conv1d { hidden, kernel: 1, feed_forward: false },
-        MemoryConfig::Conv1d { hidden, kernel: 3, feed_forward: true },
-        MemoryConfig::Gru { hidden, layers: 1, forget_bias: 0.0 },
-        MemoryConfig::Gru { hidden, layers: 2, forget_bias: 0.0 },
+        }),
+        MemoryConfig::Conv1d(Conv1dConfig { hidden, kernel: 1, feed_forward: false }),
+        MemoryConfig::Conv1d(Conv1dConfig { hidden, kernel: 3, feed_forward: true }),
+        MemoryConfig::Gru(GruConfig { hidden, layers: 1, forget_bias: 0.0 }),
+        MemoryConfig::Gru(GruConfig { hidden, layers: 2, forget_bias: 0.0 }),
         mamba(hidden, 3, Norm::Rms, false),
         mamba(hidden, 1, Norm::Layer, true),
-        MemoryConfig::Stack {
+        MemoryConfig::Stack(StackConfig {
             layers: vec![
                 mamba(hidden, 2, Norm::Rms, true),
-                MemoryConfig::Gru { hidden, layers: 1, forget_bias: 0.0 },
+                MemoryConfig::Gru(GruConfig { hidden, layers: 1, forget_bias: 0.0 }),
             ],
-        },
+        }),
     ]
 }
 
@@ -75,36 +106,50 @@ fn heads(width: i64) -> i64 {
 }
 
 fn cgpt(width: i64, context_length: i64, norm: Norm) -> MemoryConfig {
-    MemoryConfig::Cgpt { width, heads: heads(width), blocks: 2, context_length, norm, bf16: false }
+    MemoryConfig::Cgpt(CgptConfig {
+        width,
+        heads: heads(width),
+        blocks: 2,
+        context_length,
+        norm,
+        bf16: false,
+    })
 }
 
 fn gpt2(width: i64, context_length: i64, positions: Positions) -> MemoryConfig {
     let (heads, dropout) = (heads(width), 0.2);
-    MemoryConfig::Gpt2 { width, heads, blocks: 1, context_length, positions, dropout }
+    MemoryConfig::Gpt2(Gpt2Config { width, heads, blocks: 1, context_length, positions, dropout })
 }
 
 fn mamba(width: i64, conv: i64, norm: Norm, feed_forward: bool) -> MemoryConfig {
     let (state, blocks, selection_scale) = (2, 2, 1.0);
-    MemoryConfig::Mamba { width, state, conv, blocks, selection_scale, norm, feed_forward }
+    MemoryConfig::Mamba(MambaConfig {
+        width,
+        state,
+        conv,
+        blocks,
+        selection_scale,
+        norm,
+        feed_forward,
+    })
 }
 
-/// Every layer that learns in real time. `hidden` cells.
+/// Every layer that offers RTRL, with it, alone. `hidden` cells.
 fn real_time_memories(hidden: i64) -> Vec<MemoryConfig> {
-    vec![
-        MemoryConfig::Elstm { hidden, gradient: Gradient::Rtrl, forget_bias: 0.5 },
-        lru(hidden, false, Gradient::Rtrl),
-        lru(hidden, true, Gradient::Rtrl),
-        gilr(hidden, false, Gradient::Rtrl),
-        gilr(hidden, true, Gradient::Rtrl),
-    ]
+    let mut found = vec![];
+    for memory in memories(hidden) {
+        let memory = memory.with_gradient(Gradient::Rtrl);
+        found.extend(memory.filter(|memory| !found.contains(memory)));
+    }
+    found
 }
 
 fn lru(hidden: i64, feed_forward: bool, gradient: Gradient) -> MemoryConfig {
-    MemoryConfig::Lru { hidden, radius: [0.5, 0.9], feed_forward, gradient }
+    MemoryConfig::Lru(LruConfig { hidden, radius: [0.5, 0.9], feed_forward, gradient })
 }
 
 fn gilr(hidden: i64, feed_forward: bool, gradient: Gradient) -> MemoryConfig {
-    MemoryConfig::Gilr { hidden, forget_bias: 0.5, feed_forward, gradient }
+    MemoryConfig::Gilr(GilrConfig { hidden, forget_bias: 0.5, feed_forward, gradient })
 }
 
 fn config(memory: MemoryConfig) -> PolicyConfig {

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 
 use super::{
     CONTINUOUS, DISCRETE, difference, frames, frames_with, memories, moment, moments, numbers,
-    policy, random, some_state,
+    policy, random, some_state, stated_memories,
 };
 
 pub(super) fn states_differ(a: &CoreState, b: &CoreState) -> f64 {
@@ -174,10 +174,13 @@ fn exported_states_come_back_from_their_flat_form() {
     widths.extend([None, Some(2 * 6)]); // Convolutions.
     widths.extend([6, 12].map(Some)); // GRU.
     widths.extend([None; 3]); // Mamba, alone and in a stack.
-    assert_eq!(memories(6).len(), widths.len());
-    for (memory, width) in memories(6).into_iter().zip(widths) {
+    assert_eq!(stated_memories(6).len(), widths.len());
+    for (memory, width) in stated_memories(6).into_iter().zip(widths) {
+        assert_eq!(policy(Kind::Float, memory, DISCRETE).exported_state_width(), width);
+    }
+    for memory in memories(6) {
         let policy = policy(Kind::Float, memory, DISCRETE);
-        assert_eq!(policy.exported_state_width(), width);
+        let width = policy.exported_state_width();
         let flat = random(&mut Seed::new(2).generator(), &[5, width.unwrap_or(0) as i64]);
         let state = policy.core_state(&flat).unwrap();
         let expected = if width.is_some() { flat } else { policy.initial_state(5).flatten() };

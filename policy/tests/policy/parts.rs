@@ -1,6 +1,7 @@
 //! Parts of a trained policy in another: loaded, and frozen.
 
 use engram_mdp::{EnvSpec, Seed};
+use engram_policy::memory::elstm::ElstmConfig;
 use engram_policy::{
     Batched, Gradient, Inputs, Loaded, MemoryConfig, Policy, PolicyConfig, PolicyError, TorsoConfig,
 };
@@ -10,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 use super::{CONTINUOUS, DISCRETE, config, difference, frames, numbers, real_time_memories, spec};
 
 fn elstm(gradient: Gradient) -> PolicyConfig {
-    config(MemoryConfig::Elstm { hidden: 6, gradient, forget_bias: 0.5 })
+    config(MemoryConfig::Elstm(ElstmConfig { hidden: 6, gradient, forget_bias: 0.5 }))
 }
 
 fn fresh(config: &PolicyConfig, spec: &EnvSpec, seed: u64) -> Policy {

@@ -2,6 +2,7 @@
 //! differences, and against its own definition, step by step; in double precision.
 
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
+use engram_policy::memory::elstm::ElstmConfig;
 use engram_policy::{
     Activation, Batched, Carry, Gradient, HeadConfig, Inputs, MemoryConfig, MemoryInput, Policy,
     PolicyConfig, TorsoConfig,
@@ -120,7 +121,7 @@ fn unrolls_add_up_to_backpropagation_through_the_whole_life() {
 #[test]
 fn truncated_gradients_differ_from_it() {
     for memory in real_time_memories(6) {
-        let truncated = truncate(memory.clone());
+        let truncated = memory.with_gradient(Gradient::Tbptt).unwrap();
         let inputs = life(1);
         let [exact, truncated] = [memory, truncated].map(|memory| {
             let (sums, _) = by_unrolls(&policy(memory), &inputs);
@@ -128,16 +129,6 @@ fn truncated_gradients_differ_from_it() {
         });
         assert!(relative(&truncated, &exact) > 1e-3, "the life is no test of memory");
     }
-}
-
-fn truncate(mut memory: MemoryConfig) -> MemoryConfig {
-    match &mut memory {
-        MemoryConfig::Elstm { gradient, .. }
-        | MemoryConfig::Lru { gradient, .. }
-        | MemoryConfig::Gilr { gradient, .. } => *gradient = Gradient::Tbptt,
-        other => panic!("{other:?} does not learn in real time"),
-    }
-    memory
 }
 
 #[test]
@@ -238,7 +229,11 @@ fn elstm_recursion(policy: &Policy, inputs: &Inputs, time: i64) -> [Tensor; 6] {
 #[test]
 fn the_elstms_sensitivities_follow_their_recursion() {
     for seed in 0..5 {
-        let memory = MemoryConfig::Elstm { hidden: 6, gradient: Gradient::Rtrl, forget_bias: 0.5 };
+        let memory = MemoryConfig::Elstm(ElstmConfig {
+            hidden: 6,
+            gradient: Gradient::Rtrl,
+            forget_bias: 0.5,
+        });
         let (policy, inputs) = (policy(memory), life(seed));
         let (_, carry) = by_unrolls(&policy, &inputs);
         let [to_inputs, to_recurrence] = carry.columns()[..] else { panic!("two tensors") };

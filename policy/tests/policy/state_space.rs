@@ -1,6 +1,8 @@
 //! The GRU and Mamba: numbers of other programs, where parameters start, and long unrolls.
 
 use engram_mdp::Seed;
+use engram_policy::memory::gru::GruConfig;
+use engram_policy::memory::mamba::MambaConfig;
 use engram_policy::{MemoryConfig, Norm};
 use tch::{Kind, Tensor};
 
@@ -16,13 +18,25 @@ fn mamba(
     norm: Norm,
     feed_forward: bool,
 ) -> MemoryConfig {
-    MemoryConfig::Mamba { width, state, conv, blocks, selection_scale, norm, feed_forward }
+    MemoryConfig::Mamba(MambaConfig {
+        width,
+        state,
+        conv,
+        blocks,
+        selection_scale,
+        norm,
+        feed_forward,
+    })
 }
 
 #[test]
 fn the_gru_computes_its_equations() {
-    check(GOLDENS, "gru", MemoryConfig::Gru { hidden: 4, layers: 1, forget_bias: 0.0 });
-    check(GOLDENS, "gru_2", MemoryConfig::Gru { hidden: 4, layers: 2, forget_bias: 0.0 });
+    check(GOLDENS, "gru", MemoryConfig::Gru(GruConfig { hidden: 4, layers: 1, forget_bias: 0.0 }));
+    check(
+        GOLDENS,
+        "gru_2",
+        MemoryConfig::Gru(GruConfig { hidden: 4, layers: 2, forget_bias: 0.0 }),
+    );
 }
 
 #[test]

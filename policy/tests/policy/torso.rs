@@ -1,6 +1,9 @@
 //! The deep ResNet: what it computes, how many weights it has, and what is fed beside it.
 
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
+use engram_policy::memory::elstm::ElstmConfig;
+use engram_policy::memory::lstm::LstmConfig;
+use engram_policy::memory::none::NoneConfig;
 use engram_policy::{
     Activation, Distribution, Gradient, HeadConfig, Inputs, MemoryConfig, MemoryInput, Policy,
     PolicyConfig, TorsoConfig,
@@ -31,7 +34,7 @@ fn world(shape: [usize; 3], actions: usize) -> EnvSpec {
 
 /// A policy without memory whose logits are the torso's 5 features and the clipped reward.
 fn transparent(image: [usize; 3]) -> Policy {
-    let (config, world) = (config(&[3, 4], 5, MemoryConfig::None {}), world(image, 6));
+    let (config, world) = (config(&[3, 4], 5, MemoryConfig::None(NoneConfig {})), world(image, 6));
     let policy = Policy::of_kind(Kind::Double, &config, &world, Seed::new(0), CPU).unwrap();
     tch::no_grad(|| {
         for (k, (name, mut weight)) in policy.trainable().into_iter().enumerate() {
@@ -142,9 +145,10 @@ fn the_agents_of_the_rtrl_paper_have_their_number_of_weights() {
         policy.unwrap().parameter_count()
     };
     let counts = |image, hidden, actions| {
-        let elstm = MemoryConfig::Elstm { hidden, gradient: Gradient::Rtrl, forget_bias: 0.0 };
-        let lstm = MemoryConfig::Lstm { hidden, layers: 1, forget_bias: 0.0 };
-        [elstm, MemoryConfig::None {}, lstm].map(|memory| count(image, actions, memory))
+        let elstm =
+            MemoryConfig::Elstm(ElstmConfig { hidden, gradient: Gradient::Rtrl, forget_bias: 0.0 });
+        let lstm = MemoryConfig::Lstm(LstmConfig { hidden, layers: 1, forget_bias: 0.0 });
+        [elstm, MemoryConfig::None(NoneConfig {}), lstm].map(|memory| count(image, actions, memory))
     };
     assert_eq!(counts([3, 72, 96], 512, 9), [1_647_178, 985_172, 2_566_730], "DMLab");
     assert_eq!(counts([3, 64, 64], 256, 15), [890_448, 626_272, 1_153_616], "ProcGen");
@@ -154,7 +158,7 @@ fn the_agents_of_the_rtrl_paper_have_their_number_of_weights() {
 #[test]
 fn more_sections_than_the_image_can_be_halved_are_refused() {
     let build = |sections, image| {
-        let config = config(&vec![2; sections], 3, MemoryConfig::None {});
+        let config = config(&vec![2; sections], 3, MemoryConfig::None(NoneConfig {}));
         Policy::new(&config, &world(image, 2), Seed::new(1), CPU)
     };
     assert!(build(3, [1, 8, 5]).is_ok());

@@ -2,6 +2,16 @@
 //! and one step of acting.
 
 use anyhow::Result;
+use engram_policy::memory::cgpt::CgptConfig;
+use engram_policy::memory::conv1d::Conv1dConfig;
+use engram_policy::memory::elstm::ElstmConfig;
+use engram_policy::memory::gilr::GilrConfig;
+use engram_policy::memory::gilr_lstm::GilrLstmConfig;
+use engram_policy::memory::gpt2::Gpt2Config;
+use engram_policy::memory::gru::GruConfig;
+use engram_policy::memory::lru::LruConfig;
+use engram_policy::memory::lstm::LstmConfig;
+use engram_policy::memory::mamba::MambaConfig;
 use engram_policy::{Batched, Gradient, MemoryConfig, Norm, Positions, UnrollContext};
 use tch::{Device, no_grad};
 
@@ -57,15 +67,18 @@ fn layers() -> Vec<(&'static str, MemoryConfig)> {
     let (gradient, forget_bias, feed_forward) = (Gradient::Tbptt, 2.0, false);
     let (width, heads, blocks, context_length) = (64, 4, 1, 64);
     vec![
-        ("lstm", MemoryConfig::Lstm { hidden, layers: 1, forget_bias }),
-        ("gru", MemoryConfig::Gru { hidden, layers: 1, forget_bias: 2.0 }),
-        ("elstm", MemoryConfig::Elstm { hidden, gradient, forget_bias }),
-        ("lru", MemoryConfig::Lru { hidden, radius: [0.9, 0.999], feed_forward, gradient }),
-        ("gilr", MemoryConfig::Gilr { hidden, forget_bias, feed_forward, gradient }),
-        ("gilr_lstm", MemoryConfig::GilrLstm { hidden, forget_bias, feed_forward }),
+        ("lstm", MemoryConfig::Lstm(LstmConfig { hidden, layers: 1, forget_bias })),
+        ("gru", MemoryConfig::Gru(GruConfig { hidden, layers: 1, forget_bias: 2.0 })),
+        ("elstm", MemoryConfig::Elstm(ElstmConfig { hidden, gradient, forget_bias })),
+        (
+            "lru",
+            MemoryConfig::Lru(LruConfig { hidden, radius: [0.9, 0.999], feed_forward, gradient }),
+        ),
+        ("gilr", MemoryConfig::Gilr(GilrConfig { hidden, forget_bias, feed_forward, gradient })),
+        ("gilr_lstm", MemoryConfig::GilrLstm(GilrLstmConfig { hidden, forget_bias, feed_forward })),
         (
             "mamba",
-            MemoryConfig::Mamba {
+            MemoryConfig::Mamba(MambaConfig {
                 width,
                 state: 16,
                 conv: 4,
@@ -73,31 +86,31 @@ fn layers() -> Vec<(&'static str, MemoryConfig)> {
                 selection_scale: 1.0,
                 norm: Norm::Rms,
                 feed_forward,
-            },
+            }),
         ),
         (
             "cgpt",
-            MemoryConfig::Cgpt {
+            MemoryConfig::Cgpt(CgptConfig {
                 width,
                 heads,
                 blocks,
                 context_length,
                 norm: Norm::Layer,
                 bf16: false,
-            },
+            }),
         ),
         (
             "gpt2",
-            MemoryConfig::Gpt2 {
+            MemoryConfig::Gpt2(Gpt2Config {
                 width,
                 heads,
                 blocks,
                 context_length,
                 positions: Positions::Sine,
                 dropout: 0.0,
-            },
+            }),
         ),
-        ("conv1d", MemoryConfig::Conv1d { hidden, kernel: 4, feed_forward }),
+        ("conv1d", MemoryConfig::Conv1d(Conv1dConfig { hidden, kernel: 4, feed_forward })),
     ]
 }
 

@@ -4,6 +4,9 @@
 use std::cell::RefCell;
 
 use anyhow::Result;
+use engram_policy::memory::elstm::ElstmConfig;
+use engram_policy::memory::gilr::GilrConfig;
+use engram_policy::memory::lru::LruConfig;
 use engram_policy::slots::SlotIndex;
 use engram_policy::{Batched, Carry, Gradient, Inputs, MemoryConfig, StateTable};
 use tch::{Device, Kind, Tensor};
@@ -130,8 +133,18 @@ impl Update {
 
 fn memory(layer: &str, hidden: i64, gradient: Gradient) -> MemoryConfig {
     match layer {
-        "elstm" => MemoryConfig::Elstm { hidden, gradient, forget_bias: 2.0 },
-        "gilr" => MemoryConfig::Gilr { hidden, forget_bias: 2.0, feed_forward: false, gradient },
-        _ => MemoryConfig::Lru { hidden, radius: [0.9, 0.999], feed_forward: false, gradient },
+        "elstm" => MemoryConfig::Elstm(ElstmConfig { hidden, gradient, forget_bias: 2.0 }),
+        "gilr" => MemoryConfig::Gilr(GilrConfig {
+            hidden,
+            forget_bias: 2.0,
+            feed_forward: false,
+            gradient,
+        }),
+        _ => MemoryConfig::Lru(LruConfig {
+            hidden,
+            radius: [0.9, 0.999],
+            feed_forward: false,
+            gradient,
+        }),
     }
 }

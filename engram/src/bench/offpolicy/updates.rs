@@ -6,6 +6,7 @@ use anyhow::Result;
 use engram_learner::algorithms::{Phases, ReplayAlgorithm, ReplayBatch};
 use engram_learner::replay::{Replay, World};
 use engram_mdp::{EnvSpec, Generator, Seed};
+use engram_policy::memory::gpt2::Gpt2Config;
 use engram_policy::{Batch, MemoryConfig, Policy, PolicyConfig, Positions, TorsoConfig};
 use engram_service::process::cpu_seconds;
 use tch::{Device, Kind};
@@ -111,14 +112,14 @@ impl Network {
         match self {
             Network::Lstm => seq,
             Network::Gpt2 => {
-                let memory = MemoryConfig::Gpt2 {
+                let memory = MemoryConfig::Gpt2(Gpt2Config {
                     width: 128,
                     heads: 1,
                     blocks: 1,
                     context_length: experiment.run.unroll_length as i64,
                     positions: Positions::Sine,
                     dropout: 0.0,
-                };
+                });
                 let activation = seq.head.activation;
                 PolicyConfig {
                     torso: TorsoConfig::Mlp { hidden: vec![64], activation },

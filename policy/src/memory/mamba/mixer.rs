@@ -35,7 +35,7 @@ use std::f64::consts::LOG2_E;
 
 use tch::{Device, Tensor, no_grad};
 
-use super::Shape;
+use super::MambaConfig;
 use crate::memory::causal_conv::CausalConv;
 use crate::memory::scan::scan;
 use crate::parameters::Parameters;
@@ -82,18 +82,18 @@ struct Selected {
 }
 
 impl Mixer {
-    pub(super) fn new(shape: &Shape, name: &str, p: &mut Parameters) -> Self {
-        let (width, channels, state) = (shape.width, 2 * shape.width, shape.state);
+    pub(super) fn new(config: &MambaConfig, name: &str, p: &mut Parameters) -> Self {
+        let (width, channels, state) = (config.width, 2 * config.width, config.state);
         let rank = (width as u64).div_ceil(16) as i64;
         let part = |part: &str| format!("{name}.{part}");
         let bound = |inputs: i64| 1.0 / (inputs as f64).sqrt();
         let input = p.uniform(part("input.weight"), &[2 * channels, width], bound(width));
-        let conv = CausalConv::new(channels, shape.conv, &part("conv"), p);
+        let conv = CausalConv::new(channels, config.conv, &part("conv"), p);
         let selected = [rank + 2 * state, channels];
         let select = p.uniform(part("select.weight"), &selected, bound(channels));
         no_grad(|| {
             let mut rows = select.narrow(0, rank, 2 * state);
-            let _ = rows.g_mul_scalar_(shape.selection_scale);
+            let _ = rows.g_mul_scalar_(config.selection_scale);
         });
         let delta_weight = p.uniform(part("delta.weight"), &[channels, rank], bound(rank));
         let delta_bias = p.uniform(part("delta.bias"), &[channels], 0.5);
@@ -103,7 +103,7 @@ impl Mixer {
         });
         let logs: Vec<f32> = (1..=state).map(|n| (n as f32).ln()).collect();
         let logs = Tensor::from_slice(&logs).unsqueeze(1).expand([state, channels], false);
-        let bound_of_output = bound(channels) * bound(shape.blocks);
+        let bound_of_output = bound(channels) * bound(config.blocks);
         Mixer {
             input,
             conv,
