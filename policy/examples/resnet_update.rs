@@ -1,4 +1,4 @@
-//! How long IMPALA's deep ResNet takes on a CPU: seconds, medians of several runs.
+//! Time of IMPALA's deep ResNet on a CPU: seconds, medians of several runs.
 //!
 //! ```text
 //! cargo run --release -p engram-policy --example resnet_update [THREADS [REPEATS]]

@@ -21,7 +21,7 @@ pub struct Batch {
     pub inputs: Inputs,
     /// The actions taken at frames 0..T: i64 `[T, B]` when discrete, else f32 `[T, B, A]`.
     pub actions: Tensor,
-    /// What the acting policies said about them, f32 `[T, B]`.
+    /// Log-probabilities of these actions under the acting policies, f32 `[T, B]`.
     pub behavior_log_probs: Tensor,
     /// The rewards that followed them, f32 `[T, B]`.
     pub rewards: Tensor,
@@ -111,7 +111,7 @@ fn frames(trajectories: &[Trajectory], time: usize, spec: &EnvSpec, device: Devi
     )
 }
 
-/// What the frames of `trajectories` show, `[time, B, O..]`.
+/// Observations of the frames of `trajectories`, `[time, B, O..]`.
 fn observations(trajectories: &[Trajectory], time: usize, spec: &EnvSpec) -> Tensor {
     let leading = [time as i64, trajectories.len() as i64];
     if spec.observation.bytes() >= IMAGE_BYTES {

@@ -24,7 +24,7 @@ impl Carry {
         Carry::new(CoreState::nothing(batch), Sensitivities::none())
     }
 
-    /// Whether there is nothing to carry.
+    /// True if there is nothing to carry.
     pub fn is_empty(&self) -> bool {
         self.columns().is_empty()
     }

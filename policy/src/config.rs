@@ -17,7 +17,7 @@ use crate::range::in_range;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyConfig {
-    /// What the memory is fed, each thing at most once; the observation always.
+    /// Inputs of the memory, each at most once; the observation is always among them.
     pub inputs: Vec<MemoryInput>,
     /// Turns an observation into features.
     pub torso: TorsoConfig,
@@ -38,7 +38,7 @@ pub enum MemoryInput {
     PreviousAction,
     /// The reward that came with it, as the world gave it; zero at First frames.
     PreviousReward,
-    /// The same within ±1, as Espeholt et al. 2018 feed it, <https://arxiv.org/abs/1802.01561>.
+    /// That reward within ±1, as Espeholt et al. 2018 feed it, <https://arxiv.org/abs/1802.01561>.
     ClippedPreviousReward,
 }
 
@@ -52,7 +52,7 @@ pub enum TorsoConfig {
     Mlp {
         /// Their widths.
         hidden: Vec<i64>,
-        /// What follows each.
+        /// Activation behind each of them.
         activation: Activation,
     },
     /// Convolutions, each followed by a ReLU, then one linear layer without activation: the small
@@ -94,12 +94,12 @@ pub struct Convolution {
 pub struct HeadConfig {
     /// Widths of the hidden layers; may be empty.
     pub hidden: Vec<i64>,
-    /// What follows each of them.
+    /// Activation behind each of them.
     pub activation: Activation,
 }
 
 impl PolicyConfig {
-    /// Whether the memory is fed `input`.
+    /// True if the memory is fed `input`.
     pub fn sees(&self, input: MemoryInput) -> bool {
         self.inputs.contains(&input)
     }

@@ -1,4 +1,4 @@
-//! Where the policy runs: `cpu`, `cuda` or `cuda:n`.
+//! Device that the policy runs on: `cpu`, `cuda` or `cuda:n`.
 //!
 //! One binary serves both. It links libtorch's CPU half only; where CUDA is asked for, the other
 //! half is loaded at start, from beside the first.
@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// Where the policy runs.
+/// Device that a policy runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
     /// The processor.
@@ -19,7 +19,7 @@ pub enum Device {
     Cuda(usize),
 }
 
-/// Why the policy cannot run there.
+/// Reasons why a policy cannot run on a device.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DeviceError {
     /// Text that names no device.
@@ -42,7 +42,7 @@ pub enum DeviceError {
     NoSuch {
         /// The number asked for.
         asked: usize,
-        /// How many there are.
+        /// Accelerators that there are.
         found: usize,
     },
 }
@@ -88,7 +88,7 @@ fn load_cuda() -> Result<(), DeviceError> {
     load(&path).map_err(DeviceError::Load)
 }
 
-/// Where the libtorch that this process uses lies; the loader's search path if it is linked in.
+/// Folder of the libtorch that this process uses; the loader's search path if it is linked in.
 fn folder_of_libtorch() -> PathBuf {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let path = maps.lines().filter_map(|line| line.find('/').map(|at| Path::new(&line[at..])));

@@ -16,7 +16,7 @@ use tch::{Kind, Tensor};
 
 use crate::random;
 
-/// How far from ±1 continuous actions are kept: the inverse of tanh is infinite there.
+/// Distance from ±1 that continuous actions keep: the inverse of tanh is infinite there.
 pub const MARGIN: f64 = 1e-6;
 
 /// A distribution of one action per row of `[..]`: `[B]` when stepping, `[T, B]` when unrolling.
@@ -66,7 +66,7 @@ impl Distribution {
         shape
     }
 
-    /// Whether it is over numbered actions.
+    /// True if it is over numbered actions.
     pub fn is_discrete(&self) -> bool {
         !matches!(self, Distribution::Gaussian { .. })
     }

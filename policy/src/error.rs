@@ -1,9 +1,9 @@
-//! What can be wrong with a configuration, with weights, or with a batch.
+//! Errors of configurations, weights and batches.
 
 use engram_mdp::{EnvSpec, SpecError};
 use thiserror::Error;
 
-/// Why a policy cannot be built, loaded or fed.
+/// Reasons why a policy cannot be built, loaded or fed.
 #[derive(Debug, Error)]
 pub enum PolicyError {
     /// A setting of the sequence model is out of its range.
@@ -11,9 +11,9 @@ pub enum PolicyError {
     Config {
         /// The setting, as in the file.
         key: &'static str,
-        /// What it is.
+        /// Value found.
         found: String,
-        /// What it may be.
+        /// Values that are allowed.
         expected: String,
     },
     /// The world announces something that no policy can work with.
@@ -56,9 +56,9 @@ pub enum PolicyError {
     Tensor {
         /// Its name.
         name: String,
-        /// What the policy needs.
+        /// Tensor that the policy needs.
         expected: String,
-        /// What was found.
+        /// Tensor that was found.
         found: String,
     },
     /// A part that names no weight.
@@ -86,13 +86,13 @@ pub enum PolicyError {
          every actor of a run needs the same unroll length and policy"
     )]
     UnevenBatch {
-        /// Which trajectory.
+        /// Index of the trajectory in the batch.
         index: usize,
-        /// What differs.
+        /// Quantity that differs.
         column: &'static str,
-        /// What the first one has.
+        /// Value in the first trajectory.
         expected: usize,
-        /// What this one has.
+        /// Value in this trajectory.
         found: usize,
     },
     /// A batch needs at least one trajectory.

@@ -1,4 +1,4 @@
-//! How actors that train depart from what their policy would do.
+//! Exploration: how actors that train depart from their policy.
 //!
 //! It is set by the learner, travels with the weights, and is applied where actions are chosen:
 //! an actor knows nothing of it. With probability ε a (discrete) action is uniformly random; else
@@ -11,25 +11,25 @@ use tch::{Kind, Tensor};
 use crate::distribution::Distribution;
 use crate::random;
 
-/// How to explore with some weights.
+/// Exploration with some weights.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exploration {
-    /// How an action is chosen that is not random.
+    /// Choice of an action that is not random.
     pub choice: Choice,
     /// ε, the probability that an action is uniformly random; of actor 0, where actors differ.
     pub epsilon: f64,
-    /// How actors differ in it, if they do.
+    /// Differences between actors, if there are any.
     pub spread: Option<Spread>,
 }
 
-/// How an action is chosen.
+/// Choice of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Choice {
-    /// It is drawn from the policy.
+    /// Drawn from the policy.
     Sample,
-    /// It is the policy's likeliest.
+    /// The policy's likeliest.
     Greedy,
 }
 
@@ -44,10 +44,10 @@ pub struct Spread {
     pub exponent: f64,
 }
 
-/// How one row's action is chosen.
+/// Behavior of one row of a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Behavior {
-    /// How, unless at random.
+    /// Choice of an action that is not random.
     pub choice: Choice,
     /// The probability that it is uniformly random.
     pub epsilon: f64,
@@ -58,7 +58,7 @@ impl Exploration {
     pub const NONE: Exploration =
         Exploration { choice: Choice::Sample, epsilon: 0.0, spread: None };
 
-    /// How `actor` acts.
+    /// Behavior of `actor`.
     pub fn of_actor(&self, actor: u32) -> Behavior {
         let Exploration { choice, epsilon, spread } = *self;
         let power = match spread {
@@ -73,7 +73,7 @@ impl Exploration {
 }
 
 impl Behavior {
-    /// How actors act that evaluate.
+    /// Behavior of actors that evaluate.
     pub const EVALUATION: Behavior = Behavior { choice: Choice::Greedy, epsilon: 0.0 };
 
     /// Draws as the policy says.
@@ -83,7 +83,7 @@ impl Behavior {
 /// Noise for B rows that are to act.
 #[derive(Debug)]
 pub struct Noise {
-    /// What the distribution's sample takes, `[B]` or `[B, A]`.
+    /// Noise for the distribution's sample, `[B]` or `[B, A]`.
     pub sample: Tensor,
     /// Uniform in `[0, 1)`, f32 `[B]`: whether an action is random, and which one. Needed where a
     /// behavior has an ε above zero.
@@ -109,7 +109,7 @@ impl Noise {
     }
 }
 
-/// Whether some row may act at random.
+/// True if some row may act at random.
 fn needs_random(behaviors: &[Behavior]) -> bool {
     behaviors.iter().any(|behavior| behavior.epsilon > 0.0)
 }

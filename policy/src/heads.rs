@@ -1,7 +1,7 @@
 //! From what is remembered to what is done: a distribution of actions, the value of a frame, the
 //! values of actions there.
 //!
-//! Which of them a network has is the algorithm's business ([`Outputs`]); how wide they are is the
+//! The algorithm decides which of them a network has ([`Outputs`]); how wide they are is the
 //! sequence model's ([`HeadConfig`]). They share no layer.
 
 use std::fmt;
@@ -20,7 +20,7 @@ use crate::parameters::Parameters;
 /// <https://arxiv.org/abs/1509.02971>: a network that has seen nothing prefers nothing.
 const INITIAL_ACTION_VALUES: f64 = 3e-3;
 
-/// What a network says of every frame.
+/// Outputs of a network at every frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Outputs {
@@ -33,19 +33,19 @@ pub enum Outputs {
     ActionValues {
         /// Critics.
         critics: usize,
-        /// What a critic knows of a return.
+        /// Description of a return by a critic.
         returns: Returns,
     },
     /// A distribution of actions, and the values of all of them by one critic or more.
     ActorAndActionValues {
         /// Critics.
         critics: usize,
-        /// What a critic knows of a return.
+        /// Description of a return by a critic.
         returns: Returns,
     },
 }
 
-/// What a critic knows of the return that follows an action.
+/// Description of the return that follows an action, by a critic.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Returns {
@@ -68,16 +68,16 @@ pub enum Returns {
     },
 }
 
-/// What one critic says of the actions at frames `[..]`.
+/// Values of the actions at frames `[..]`, by one critic.
 #[derive(Debug)]
 pub struct ActionValues {
     /// `[.., A]` where returns are expected; else `[.., A, N]`: the logits of atoms, or quantiles.
     pub raw: Tensor,
-    /// What the numbers mean.
+    /// Meaning of the numbers.
     pub returns: Returns,
 }
 
-/// What a network values at frames `[..]`.
+/// Values of a network at frames `[..]`.
 #[derive(Debug)]
 pub enum Values {
     /// Nothing.

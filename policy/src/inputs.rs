@@ -1,4 +1,4 @@
-//! What a policy is fed: raw frames as tensors, the same for stepping and for unrolling.
+//! Inputs of a policy: raw frames as tensors, the same for stepping and for unrolling.
 
 use engram_mdp::{ActionSpec, Actions, EnvSpec, Frames, Observations};
 use tch::{Device, Tensor};
@@ -15,9 +15,9 @@ pub struct Inputs {
     pub previous_action: Tensor,
     /// The reward that came with it, f32 `[..]`; zero at First frames.
     pub previous_reward: Tensor,
-    /// Whether the frame is First, bool `[..]`.
+    /// True where the frame is First, bool `[..]`.
     pub is_first: Tensor,
-    /// The same, on the CPU.
+    /// First frames, on the CPU.
     resets: Resets,
 }
 
@@ -69,7 +69,7 @@ impl Inputs {
         }
     }
 
-    /// Where episodes begin among these frames.
+    /// Beginnings of episodes among these frames.
     pub fn resets(&self) -> &Resets {
         &self.resets
     }

@@ -182,7 +182,7 @@ pub(crate) trait Memory: Send {
     /// H: the width of what comes out.
     fn outputs(&self) -> i64;
 
-    /// Whether the state is small enough to travel with trajectories.
+    /// True if the state is small enough to travel with trajectories.
     fn exports_state(&self) -> bool;
 
     /// The state at the beginning of `batch` episodes: zeros.

@@ -1,13 +1,13 @@
 //! Linear layers, and stacks of them.
 //!
-//! They start as PyTorch's do: weights and biases uniform in `±1/√inputs`.
+//! Initial values are PyTorch's: weights and biases uniform in `±1/√inputs`.
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::parameters::Parameters;
 
-/// What follows a linear layer.
+/// Activation behind a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {

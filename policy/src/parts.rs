@@ -8,10 +8,10 @@ use tch::Tensor;
 
 use crate::error::PolicyError;
 
-/// How many of a name's parts messages tell.
+/// Parts of a name that messages tell.
 const TOLD_DEPTH: usize = 2;
 
-/// Whether the weight `name` lies below one of `parts`.
+/// True if the weight `name` lies below one of `parts`.
 pub(crate) fn names(parts: &[String], name: &str) -> bool {
     parts.iter().any(|part| lies_below(name, part))
 }

@@ -32,12 +32,12 @@ pub struct Policy {
     named: Vec<(String, Tensor)>,
 }
 
-/// What a policy says about frames `[..]`: `[B]` or `[T, B]`.
+/// Output of a policy at frames `[..]`: `[B]` or `[T, B]`.
 #[derive(Debug)]
 pub struct Output {
     /// Over the actions at these frames.
     pub distribution: Distribution,
-    /// What the network values there.
+    /// Values there.
     pub values: Values,
 }
 
@@ -46,7 +46,7 @@ pub struct Output {
 pub struct Unrolled {
     /// At T + 1 frames: `[T + 1, B, ..]`.
     pub output: Output,
-    /// What a loss of the output reaches back to, and what the streams' next carry comes from.
+    /// Context that a loss of the output reaches back to, and the streams' next carry comes from.
     pub context: UnrollContext,
 }
 
@@ -177,7 +177,7 @@ impl Policy {
         weights::write(&About { config, outputs, exploration, spec, version }, &self.named)
     }
 
-    /// How actors that train explore with these weights.
+    /// Exploration of actors that train with these weights.
     pub fn exploration(&self) -> &Exploration {
         &self.exploration
     }
@@ -197,17 +197,17 @@ impl Policy {
         &self.spec
     }
 
-    /// What its numbers are.
+    /// Kind of its numbers.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Where its weights live.
+    /// Device of its weights.
     pub fn device(&self) -> Device {
         self.device
     }
 
-    /// What it says of frames.
+    /// Outputs at every frame.
     pub fn outputs(&self) -> &Outputs {
         &self.outputs
     }
@@ -288,7 +288,7 @@ impl Policy {
         self.heads.policy(y)
     }
 
-    /// What each critic says of the actions where `y` is remembered, `[.., H]`.
+    /// Values of the actions by each critic, where `y` is remembered, `[.., H]`.
     pub fn action_values(&self, y: &Tensor) -> Vec<ActionValues> {
         self.heads.action_values(y)
     }

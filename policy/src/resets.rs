@@ -1,4 +1,4 @@
-//! Where episodes begin inside `[T, B]` rows, kept on the CPU so that no layer must ask the
+//! Beginnings of episodes inside `[T, B]` rows, kept on the CPU so that no layer must ask the
 //! device for it.
 //!
 //! Fused recurrent kernels know no resets. [`Resets::spread`] gives them longer sequences
@@ -9,7 +9,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-/// Which of T × B rows are First frames, time-major.
+/// Flags of T × B rows, time-major: true for First frames.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resets {
     first: Vec<bool>,
@@ -53,7 +53,7 @@ impl Resets {
         &self.first[time * self.batch..(time + 1) * self.batch]
     }
 
-    /// Whether any episode begins at moment `time`.
+    /// True if any episode begins at moment `time`.
     pub fn any_at(&self, time: usize) -> bool {
         self.at(time).contains(&true)
     }

@@ -24,7 +24,7 @@ pub struct SlotIndex {
     count: i64,
     lowest: i64,
     highest: i64,
-    /// Whether they are all slots from the lowest to the highest, in order.
+    /// True if they are all slots from the lowest to the highest, in order.
     together: bool,
 }
 

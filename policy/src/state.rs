@@ -65,7 +65,7 @@ pub trait Batched: Sized {
         }))
     }
 
-    /// The same numbers, cut off from the graph that made them.
+    /// A counterpart cut off from the graph that made it.
     fn detach(&self) -> Self {
         self.map(self.batch(), Tensor::detach)
     }
@@ -130,7 +130,7 @@ impl CoreState {
         self.tensors
     }
 
-    /// The same numbers, those that are no integers as leaves of a graph to come.
+    /// A counterpart whose numbers, but for integers, are leaves of a graph to come.
     pub(crate) fn leaves(&self) -> CoreState {
         let leaf = |tensor: &Tensor| tensor.detach().set_requires_grad(tensor.is_floating_point());
         self.map(self.batch, leaf)

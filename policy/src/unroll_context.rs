@@ -1,4 +1,4 @@
-//! How a loss reaches back before the unroll that it is of.
+//! Unroll context: how a loss reaches back before the unroll that it is of.
 //!
 //! Backpropagation ends at the state with which an unroll begins. Where a memory learns by RTRL,
 //! the weights that made this state are to learn, too: [`UnrollContext`] keeps the state and its
@@ -20,7 +20,7 @@ pub struct UnrollContext {
     state: CoreState,
     /// The state's sensitivities to the memory's weights.
     sensitivities: Sensitivities,
-    /// What the unroll does to them: an update for each tensor.
+    /// Updates of them by the unroll, one for each tensor.
     updates: Vec<SensitivityUpdate>,
     /// The state at the unroll's end, if that does not come with the next trajectories.
     last: CoreState,

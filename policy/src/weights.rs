@@ -28,7 +28,7 @@ use crate::heads::Outputs;
 /// The key of the metadata's one entry.
 pub(crate) const KEY: &str = "engram";
 
-/// How much was taken over from another policy's weights.
+/// Amount that was taken over from another policy's weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loaded {
     /// Tensors.
@@ -37,7 +37,7 @@ pub struct Loaded {
     pub numbers: usize,
 }
 
-/// What weights say about themselves.
+/// Description of weights, in their file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct About {
@@ -61,7 +61,7 @@ pub(crate) fn write(about: &About, named: &[(String, Tensor)]) -> Vec<u8> {
     safetensors::serialize(views, Some(metadata)).expect("parameters have names of their own")
 }
 
-/// What `bytes` say about themselves.
+/// Description of the weights `bytes`.
 pub(crate) fn about(bytes: &[u8]) -> Result<About, PolicyError> {
     let (_, metadata) = SafeTensors::read_metadata(bytes)?;
     let about = metadata.metadata().as_ref().and_then(|entries| entries.get(KEY));

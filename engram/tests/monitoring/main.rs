@@ -191,7 +191,8 @@ fn seen_at_a_glance(system: &System, url: &str) {
     let from_prometheus = answer(&engram(&["top", "--once", "--prometheus", url]));
     for page in [from_pages, from_prometheus] {
         assert!(page.starts_with("small  recall, vtrace, "), "{page}");
-        for what in ["of 1G", "learner  ", "inference server  ", "trouble     ", " MiB ", "16 slots"]
+        for what in
+            ["of 1G", "learner  ", "inference server  ", "trouble     ", " MiB ", "16 slots"]
         {
             assert!(page.contains(what), "{what} in\n{page}");
         }

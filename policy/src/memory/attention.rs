@@ -11,7 +11,7 @@
 //! where s never reaches back before the episode's first frame. bias(d) is 0, or −m_h d with a
 //! slope for each head (ALiBi; Press et al. 2021, <https://arxiv.org/abs/2108.12409>).
 //!
-//! What is carried: k and v of the last M − 1 frames in every block, oldest first, zero where the
+//! The state: k and v of the last M − 1 frames in every block, oldest first, zero where the
 //! episode has not that many; and how many frames it has. Frame number n of an episode, counted
 //! from 0, sees `min(n, M − 1)` frames behind itself; that one rule is the whole mask, for frames
 //! carried and frames unrolled alike. So acting and training are one function, and a step is an
@@ -74,20 +74,20 @@ fn heads_share(heads: i64, width: i64) -> Result<(), PolicyError> {
     Err(PolicyError::Config { key: "memory.heads", found, expected })
 }
 
-/// What tells one transformer from another.
+/// Choices in which transformers differ.
 pub(super) struct Style {
     pub(super) norm: Norm,
-    /// How its linear layers start.
+    /// Initial values of its linear layers.
     pub(super) start: Start,
     /// libtorch's name of the approximation to GELU, "none" or "tanh".
     pub(super) gelu: &'static str,
-    /// Whether distance counts against a frame (ALiBi).
+    /// True if distance counts against a frame (ALiBi).
     pub(super) alibi: bool,
 }
 
-/// How one call computes.
+/// Settings of one call.
 pub(super) struct Pass {
-    /// What attention computes in; `None` for the network's own kind.
+    /// Kind that attention computes in; `None` for the network's own.
     pub(super) kind: Option<Kind>,
     pub(super) dropout: Option<Dropout>,
 }
@@ -133,7 +133,7 @@ impl Transformer {
         Transformer { shape, blocks, norm, slopes }
     }
 
-    /// What its numbers are, and where.
+    /// Kind and device of its numbers.
     pub(super) fn options(&self) -> (Kind, Device) {
         self.norm.options()
     }

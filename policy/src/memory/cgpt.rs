@@ -35,9 +35,9 @@ pub struct CgptConfig {
     pub blocks: i64,
     /// Frames that attention looks back upon, the present one included.
     pub context_length: i64,
-    /// What is normalized with.
+    /// Normalization.
     pub norm: Norm,
-    /// Whether attention computes in bfloat16 while training.
+    /// True for attention in bfloat16 while training.
     pub bf16: bool,
 }
 

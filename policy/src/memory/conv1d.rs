@@ -32,7 +32,7 @@ pub struct Conv1dConfig {
     pub hidden: i64,
     /// Taps: frames that each output sees.
     pub kernel: i64,
-    /// Whether a residual feed-forward layer follows.
+    /// True if a residual feed-forward layer follows.
     pub feed_forward: bool,
 }
 

@@ -35,7 +35,7 @@ const INITIAL_STD: f64 = 0.1;
 pub struct ElstmConfig {
     /// Cells.
     pub hidden: i64,
-    /// How its gradient is found.
+    /// Method by which its gradient is found.
     pub gradient: Gradient,
     /// Added to the bias of the forget gate at the start; larger remembers longer.
     pub forget_bias: f64,
@@ -127,7 +127,7 @@ impl Elstm {
         self.output_gate.forward(&Tensor::cat(&[x, c], -1)).sigmoid_() * c
     }
 
-    /// The same for many moments, `[T, B, ..]`, without a copy of x and c side by side; and where
+    /// Output of many moments, `[T, B, ..]`, without a copy of x and c side by side; and where
     /// nothing below x learns, without a gradient of x.
     fn outputs_of(&self, x: &Tensor, c: &Tensor) -> Tensor {
         let weight = &self.output_gate.weight;
@@ -138,7 +138,7 @@ impl Elstm {
         gate.view_as(c) * c
     }
 
-    /// What c_t is and what it is made of, from the arguments `[T, B, N]` and c_0 `[B, N]`.
+    /// Cells c_t and their parts, from the arguments `[T, B, N]` and c_0 `[B, N]`.
     fn walk(&self, arguments: &[Tensor; 2], c: &Tensor, resets: &Resets) -> Walk {
         let [z, f] = arguments.each_ref().map(|argument| argument.unbind(0));
         // Expanded once, so that the gradient of w is summed over the batch once and not T times.
@@ -165,7 +165,7 @@ impl Elstm {
         Tensor::zeros(shape, (self.bias.kind(), self.bias.device()))
     }
 
-    /// What the first T frames `[T, B, D]` of a walk that began at c_0 `[B, N]` do to
+    /// Effect of the first T frames `[T, B, D]` of a walk that began at c_0 `[B, N]` on
     /// sensitivities.
     fn sensitivity_updates(
         &self,

@@ -13,7 +13,7 @@ use super::normalize::{Norm, Normalize};
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
 
-/// Which width it has is its inputs' business.
+/// Residual feed-forward layer, as wide as its inputs.
 pub(super) struct FeedForward {
     first: Linear,
     second: Linear,

@@ -39,9 +39,9 @@ pub struct GilrConfig {
     pub hidden: i64,
     /// Added to the bias of the forget gate at the start; larger remembers longer.
     pub forget_bias: f64,
-    /// Whether a residual feed-forward layer follows.
+    /// True if a residual feed-forward layer follows.
     pub feed_forward: bool,
-    /// How its gradient is found.
+    /// Method by which its gradient is found.
     pub gradient: Gradient,
 }
 
@@ -125,7 +125,7 @@ impl Recurrence {
         scan(&(f * kept), &(v - f * v), h)
     }
 
-    /// What the first T frames `[T, B, D]` of those whose gates and h are given do to
+    /// Effect of the first T frames `[T, B, D]` of those whose gates and h are given on
     /// sensitivities.
     fn sensitivity_update(
         x: &Tensor,
@@ -158,7 +158,7 @@ pub(crate) struct Gilr {
     output: Output,
 }
 
-/// What follows the recurrences: O and b_o, and perhaps the feed-forward layer.
+/// Output layer behind the recurrences: O and b_o, and perhaps the feed-forward layer.
 pub(super) struct Output {
     weight: Tensor,
     bias: Tensor,

@@ -35,7 +35,7 @@ pub struct GilrLstmConfig {
     pub hidden: i64,
     /// Added to the bias of both forget gates at the start; larger remembers longer.
     pub forget_bias: f64,
-    /// Whether a residual feed-forward layer follows.
+    /// True if a residual feed-forward layer follows.
     pub feed_forward: bool,
 }
 

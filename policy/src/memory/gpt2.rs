@@ -48,14 +48,14 @@ pub struct Gpt2Config {
     pub blocks: i64,
     /// Frames that attention looks back upon, the present one included.
     pub context_length: i64,
-    /// How a frame's place in its episode is told.
+    /// Encoding of a frame's place in its episode.
     pub positions: Positions,
     /// The share of numbers that training sets to zero at the input, in attention, after it,
     /// and after each feed-forward layer.
     pub dropout: f64,
 }
 
-/// How attention is told a frame's place in its episode.
+/// Encoding of a frame's place in its episode, for attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Positions {
@@ -113,7 +113,7 @@ pub(crate) struct Gpt2 {
     positions: Table,
 }
 
-/// What is known of positions.
+/// Table of positions.
 enum Table {
     /// Radians per frame of each wave: `[⌈W / 2⌉]`.
     Sine(Tensor),

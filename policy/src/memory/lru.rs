@@ -47,9 +47,9 @@ pub struct LruConfig {
     pub hidden: i64,
     /// The cells' eigenvalues start between these radii, `[smallest, largest]`.
     pub radius: [f64; 2],
-    /// Whether a residual feed-forward layer follows.
+    /// True if a residual feed-forward layer follows.
     pub feed_forward: bool,
-    /// How its gradient is found.
+    /// Method by which its gradient is found.
     pub gradient: Gradient,
 }
 
@@ -178,7 +178,7 @@ impl Lru {
         Tensor::zeros(shape, (self.decay.kind(), self.decay.device()))
     }
 
-    /// What the first T frames `[T, B, D]` of those whose s are given do to sensitivities.
+    /// Effect of the first T frames `[T, B, D]` of those whose s are given on sensitivities.
     fn sensitivity_updates(
         x: &Tensor,
         rate: &Tensor,

@@ -46,12 +46,12 @@ pub struct MambaConfig {
     pub conv: i64,
     /// Blocks, one after another.
     pub blocks: i64,
-    /// What the weights of B and C, which write to the state and read from it, are multiplied
-    /// with at the start. 1 is the authors'; larger lets what is remembered be heard earlier.
+    /// Factor at the start for the weights of B and C, which write to the state and read from it.
+    /// 1 is the authors'; larger lets what is remembered be heard earlier.
     pub selection_scale: f64,
-    /// What is normalized with.
+    /// Normalization.
     pub norm: Norm,
-    /// Whether the last block is followed by a residual feed-forward layer, or by a norm and a
+    /// True if a residual feed-forward layer follows the last block, else a norm and a
     /// linear one.
     pub feed_forward: bool,
 }

@@ -1,4 +1,4 @@
-//! What blocks normalize their input with: layer norm (Ba et al. 2016,
+//! Normalization of the inputs of blocks: layer norm (Ba et al. 2016,
 //! <https://arxiv.org/abs/1607.06450>), or the root mean square without a bias (Zhang & Sennrich
 //! 2019, <https://arxiv.org/abs/1910.07467>). Both start as the identity behind the division.
 
@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::parameters::Parameters;
 
-/// What a block normalizes its input with.
+/// Normalization of a block's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Norm {
@@ -43,7 +43,7 @@ impl Normalize {
         Normalize { weight, bias, epsilon }
     }
 
-    /// What its numbers are, and where.
+    /// Kind and device of its numbers.
     pub(super) fn options(&self) -> (Kind, Device) {
         (self.weight.kind(), self.weight.device())
     }

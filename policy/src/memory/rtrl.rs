@@ -47,7 +47,7 @@ use tch::{Device, Kind, Tensor};
 /// From so many sensitivities on, environments are gone through one after another.
 const MANY: i64 = 1 << 18;
 
-/// How the gradient of a recurrence is found.
+/// Method by which the gradient of a recurrence is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gradient {
@@ -68,7 +68,7 @@ impl Sensitivities {
         Sensitivities(tensors)
     }
 
-    /// Those of a layer whose gradients are truncated.
+    /// Sensitivities of a layer whose gradients are truncated.
     pub(crate) fn none() -> Self {
         Sensitivities(vec![])
     }
@@ -101,7 +101,7 @@ impl StateGradient {
     }
 }
 
-/// What an unroll does to the sensitivities of R states to P weights each.
+/// Update of the sensitivities of R states to P weights each, by an unroll.
 #[derive(Debug)]
 pub(crate) struct SensitivityUpdate {
     /// W_0, `[B, R]`. Where it is complex, so are sensitivities: two numbers of S make one.
@@ -111,7 +111,7 @@ pub(crate) struct SensitivityUpdate {
 
 #[derive(Debug)]
 enum Gained {
-    /// Where the weights are those of a linear map: each moment's effect on the last states,
+    /// For the weights of a linear map: each moment's effect on the last states,
     /// W_t ⊙ e_t above, `[T, B, R]`, and what the weights were multiplied with, `[T, B, P]`.
     Products { effects: Tensor, features: Tensor },
     /// `[B, P, R]`.

@@ -125,7 +125,7 @@ impl Memory for Stack {
         self.layers.last().expect("a stack has layers").outputs()
     }
 
-    /// Where one layer's state is large, all stay at home: a trajectory brings all or nothing.
+    /// True if every layer's state travels: a trajectory brings all or nothing.
     fn exports_state(&self) -> bool {
         let remembers = |layer: &dyn Memory| !layer.initial_state(1).tensors().is_empty();
         let mut remembering = self.layers.iter().filter(|layer| remembers(&***layer)).peekable();

@@ -30,7 +30,7 @@ use crate::parameters::Parameters;
 /// Residual blocks of a section.
 const BLOCKS: usize = 2;
 
-/// How many bytes the largest layer of a group of images may take.
+/// Bytes that the largest layer of a group of images may take.
 const GROUP_BYTES: i64 = 16 << 20;
 
 /// Turns images `[N, C, H, W]` into features `[N, D]`.
@@ -93,7 +93,7 @@ impl Resnet {
         self.linear.forward(&x).relu_()
     }
 
-    /// How many of `images` go through at a time.
+    /// Number of `images` that go through at a time.
     fn group(&self, images: &Tensor) -> i64 {
         let rows = images.size()[0];
         if images.device() != Device::Cpu || tch::get_num_threads() > 1 {

@@ -59,7 +59,7 @@ pub(super) fn transparent(memory: MemoryConfig) -> Policy {
     policy
 }
 
-/// What the golden numbers `goldens` say of layer `name`.
+/// Golden numbers of layer `name`.
 pub(super) fn golden(goldens: &str, name: &str, key: &str, shape: &[i64]) -> Tensor {
     let goldens: serde_json::Value = serde_json::from_str(goldens).unwrap();
     let mut flat = vec![];

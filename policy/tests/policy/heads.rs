@@ -1,4 +1,4 @@
-//! What networks say of frames, other than an actor-critic.
+//! Outputs of networks other than an actor-critic.
 
 use engram_mdp::Seed;
 use engram_policy::exploration::{Choice, Spread};

@@ -1,4 +1,4 @@
-//! What holds for every memory layer.
+//! Properties of every memory layer.
 
 use engram_mdp::{ActionSpec, Seed};
 use engram_policy::{Batched, CoreState, Inputs, Policy};

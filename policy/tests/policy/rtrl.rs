@@ -248,7 +248,7 @@ fn the_elstms_sensitivities_follow_their_recursion() {
     }
 }
 
-/// What the memory is fed, `[T, B, D + 1]` with a one behind, and 0 where an episode begins,
+/// Inputs of the memory, `[T, B, D + 1]` with a one behind, and 0 where an episode begins,
 /// `[T, B, 1]`; and the memory's weights.
 fn oracle(policy: &Policy, inputs: &Inputs) -> (Tensor, Tensor, impl Fn(&str) -> Tensor) {
     let named = policy.trainable();
@@ -306,7 +306,7 @@ fn the_gilrs_sensitivities_follow_their_recursion() {
     }
 }
 
-/// What s_t becomes by one step of the LRU, in real numbers: both parts, each `[B, N]`.
+/// One step of the LRU from s_t, in real numbers: both parts, each `[B, N]`.
 fn turned(rate: [&Tensor; 2], s: [&Tensor; 2]) -> [Tensor; 2] {
     let ([a, b], [re, im]) = (rate, s);
     [a * re - b * im, b * re + a * im]

@@ -11,7 +11,7 @@ use crate::parameters::Parameters;
 /// Of all norms.
 pub(super) const EPSILON: f64 = 1e-5;
 
-/// How linear layers start.
+/// Initial values of linear layers.
 #[derive(Clone, Copy)]
 pub(in crate::memory) enum Start {
     /// As PyTorch's do.

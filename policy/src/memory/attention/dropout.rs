@@ -14,7 +14,7 @@ pub(in crate::memory) struct Dropout {
     generator: Generator,
 }
 
-/// Where the masks of a layer's unrolls come from: each unroll has a seed of its own.
+/// Seeds of the masks of a layer's unrolls: each unroll has one of its own.
 pub(in crate::memory) struct DropoutSeeds {
     share: f64,
     seed: Seed,

@@ -23,14 +23,14 @@ use crate::resets::Resets;
 /// Queries at a time.
 const CHUNK: i64 = 64;
 
-/// What the frames of an unroll see; the same in every block.
+/// Frames that the frames of an unroll see; the same in every block.
 pub(super) struct Window {
     /// M.
     context: i64,
     time: i64,
     /// Frames in the line before those unrolled: M − 1, or none where nobody sees them.
     carried: i64,
-    /// What attention computes in.
+    /// Kind that attention computes in.
     kind: Kind,
     seen: Seen,
     /// i64 `[N]`: environments in which an episode begins with the first frame.
@@ -40,11 +40,11 @@ pub(super) struct Window {
     ended: Option<Tensor>,
 }
 
-/// Which keys a query sees.
+/// Keys that a query sees.
 enum Seen {
     /// All up to its own.
     All,
-    /// Those of its episode within M.
+    /// Keys of its episode within M.
     Some(Vec<Chunk>),
 }
 
@@ -54,7 +54,7 @@ struct Chunk {
     queries: [i64; 2],
     /// The place of the first key, and how many they are, K.
     keys: [i64; 2],
-    /// What is added to the logits, `[B, h or 1, Q, K]`.
+    /// Bias that is added to the logits, `[B, h or 1, Q, K]`.
     bias: Tensor,
 }
 
@@ -123,7 +123,7 @@ impl Window {
         all
     }
 
-    /// What is to be carried on of `all`, a line of [`extend`](Self::extend): its end,
+    /// Part of `all`, a line of [`extend`](Self::extend), that is carried on: its end,
     /// `[B, M - 1, W]`, with zeros in front where it has not that many.
     pub(super) fn last(&self, all: &Tensor) -> Tensor {
         let before = self.carried + self.time - (self.context - 1);
@@ -180,7 +180,7 @@ impl Window {
     }
 }
 
-/// What is added to the logits of Q queries that see `reach` frames back, i64 `[B, 1, Q, 1]`, where
+/// Bias for the logits of Q queries that see `reach` frames back, i64 `[B, 1, Q, 1]`, where
 /// they stand at the end of K = `keys` keys: `[B, h or 1, Q, K]`.
 fn bias(reach: &Tensor, keys: i64, slopes: Option<&Tensor>, kind: Kind) -> Tensor {
     let (queries, options) = (reach.size()[2], (Kind::Int64, reach.device()));
@@ -220,7 +220,7 @@ fn fused(q: &Tensor, k: &Tensor, v: &Tensor, bias: &Tensor) -> Tensor {
     Tensor::scaled_dot_product_attention(q, k, v, Some(bias), 0.0, false, None, false)
 }
 
-/// Where a query sees all keys up to its own.
+/// Attention of queries that see all keys up to their own.
 fn causal(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
     Tensor::scaled_dot_product_attention(q, k, v, None::<&Tensor>, 0.0, true, None, false)
 }

@@ -48,7 +48,7 @@ const SHUT: f64 = -1e4;
 const CPU_CHUNK: i64 = 1 << 20;
 const CUDA_CHUNK: i64 = 64 << 20;
 
-/// What Δ starts between, and what it starts no lower than.
+/// Bounds of Δ at the start, and the least that it may start with.
 const INITIAL_DELTA: [f64; 2] = [0.001, 0.1];
 const LOWEST_INITIAL_DELTA: f64 = 1e-4;
 
@@ -71,7 +71,7 @@ pub(super) struct Mixer {
     output: Tensor,
 }
 
-/// What x selects, for moments `[..]`.
+/// Selection by x, for moments `[..]`.
 struct Selected {
     /// Δ: `[.., 2 D]`.
     delta: Tensor,

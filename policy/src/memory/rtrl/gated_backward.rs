@@ -41,11 +41,11 @@ pub(in crate::memory) struct GatedUnroll<'a> {
     pub(in crate::memory) c: &'a [Tensor],
     /// w_z and w_f, `[2, N]`, where the arguments see c_{t-1}.
     pub(in crate::memory) recurrent_weight: Option<&'a Tensor>,
-    /// Where c_{t-1} is zero, at T moments or more.
+    /// Moments at which c_{t-1} is zero, T or more.
     pub(in crate::memory) resets: &'a Resets,
 }
 
-/// What each moment does to c_T.
+/// Effect of each moment on c_T.
 #[derive(Debug)]
 pub(in crate::memory) struct GatedBackward {
     /// `a_{t+1} ⊙ … ⊙ a_T ⊙ e_t` of z, then of f: `[T, B, 2 N]`.
@@ -114,7 +114,7 @@ trait Number:
 impl Number for f32 {}
 impl Number for f64 {}
 
-/// What all threads read: the unroll as slices, each moment's `[B, N]`.
+/// Input of all threads: the unroll as slices, each moment's `[B, N]`.
 struct Moments<'a, T> {
     hidden: usize,
     z: Vec<&'a [T]>,
@@ -123,13 +123,13 @@ struct Moments<'a, T> {
     before: Vec<&'a [T]>,
     /// w_z, then w_f: `[2, N]`.
     weights: &'a [T],
-    /// Whether an episode begins, each moment's `[B]`.
+    /// True where an episode begins, each moment's `[B]`.
     begins: Vec<&'a [bool]>,
     /// N of them.
     zeros: &'a [T],
 }
 
-/// What one thread writes: that of some environments, R in a row.
+/// Output of one thread: that of some environments, R in a row.
 struct Share<'a, T> {
     /// The first one's number.
     first: usize,
@@ -277,7 +277,7 @@ fn numbers<T: Number>(tensor: &Tensor) -> &[T] {
     unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) }
 }
 
-/// The same, to be written.
+/// A contiguous tensor's numbers, to be written.
 #[expect(unsafe_code, reason = "libtorch's memory")]
 fn numbers_mut<T: Number>(tensor: &mut Tensor) -> &mut [T] {
     check::<T>(tensor);
