@@ -38,8 +38,8 @@ impl Bottleneck {
                  not slow the run, and lower the policy lag"
             }
             Bottleneck::RateLimiter => {
-                "intended: actors wait for updates; lower rl.limiter.updates_per_env_step, or make \
-                 updates faster (see learner)"
+                "intended: actors wait for updates; lower \
+                 rl.rate_limiter.updates_per_env_step, or make updates faster (see learner)"
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Picture of Grafana's dashboard without a Grafana: what `deploy/dashboard.png` shows.
+//! Picture of Grafana's dashboard without a Grafana: what `docs/images/dashboard.png` shows.
 //!
 //! [`model`] is the dashboard's file, which Grafana reads too; [`page`] lays its panels out and
 //! [`panel`] draws them.
@@ -51,10 +51,10 @@ pub(crate) fn now() -> f64 {
 }
 
 #[test]
-#[ignore = "draws deploy/dashboard.png from the Prometheus at $PROMETHEUS, a quarter of an hour \
-            until $END (seconds since 1970; now if unset)"]
-fn the_picture_in_deploy_is_drawn_anew() {
+#[ignore = "draws docs/images/dashboard.png from the Prometheus at $PROMETHEUS, a quarter of an \
+            hour until $END (seconds since 1970; now if unset)"]
+fn the_picture_of_the_dashboard_is_drawn_anew() {
     let address = std::env::var("PROMETHEUS").expect("PROMETHEUS=HOST:PORT");
     let end = std::env::var("END").map_or_else(|_| now(), |end| end.parse().expect("seconds"));
-    draw(&Prometheus::at(address), 900.0, end, &deploy_path("dashboard.png"));
+    draw(&Prometheus::at(address), 900.0, end, &deploy_path("../docs/images/dashboard.png"));
 }
