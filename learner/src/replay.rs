@@ -1,4 +1,4 @@
-//! A replay of whole episodes, for algorithms that learn from what other policies did.
+//! Replay of whole episodes, for algorithms that learn from what other policies did.
 //!
 //! ```text
 //! insert ──▶ an open episode per stream ──Last──▶ open segment ──full──▶ sealed segments ──▶ forgotten
@@ -30,21 +30,23 @@
 //!   as many decisions to learn from and fewer rows; of episodes whose lengths are uniform from 1
 //!   to T, a batch of 64 wastes a few percent instead of half ([`Sample::waste`]).
 //!
-//! In reading order: `building` makes episodes, `segment` keeps them in
-//! `column`s on the `shelf`, `starts` and `priorities` (a `sum_tree`) say what is drawn, `packing`
-//! and `rows` make a [`Sample`] of it. `file` and `saving` are for checkpoints.
+//! From top to bottom: an `episode_builder` makes episodes of trajectories, an `episode_store` keeps
+//! them in segments and draws sequences, by a `start_index` and `priorities` (a `sum_tree`). Then
+//! `packing` and `padding` make rows of a [`Sample`]. A `snapshot` goes into a checkpoint; a
+//! `segment_folder` holds the files of a replay on the disk. A `segment` has `column`s, and a
+//! `segment_file`. The [`rate_limiter`] holds updates per env step.
 
 pub mod rate_limiter;
 
-mod building;
+mod episode_builder;
 
-mod shelf;
+mod snapshot;
 
-mod segment;
+mod segment_folder;
 
-mod column;
+mod episode_store;
 
-mod starts;
+mod start_index;
 
 mod priorities;
 
@@ -52,57 +54,40 @@ mod sum_tree;
 
 mod packing;
 
-mod rows;
+mod padding;
 
 mod sample;
 
-mod file;
+mod segment_file;
 
-mod saving;
+mod segment;
+
+mod column;
 
 mod error;
 
-use std::path::PathBuf;
+mod episode;
 
-use engram_mdp::{EnvSpec, Generator};
-use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use engram_mdp::{Generator, Trajectory};
 
 use crate::config::flags::ByteSize;
 use crate::config::replay::{InitialState, ReplayConfig, Sampling, Sequences, Storage};
-use crate::rpc::queue::Arrival;
-use building::Building;
-use rows::{Placed, Shape};
-use shelf::{Draw, Shelf};
+use crate::telemetry::replay_stats::ReplayStats;
+use episode_builder::{Built, EpisodeBuilder};
+use episode_store::{Draw, EpisodeStore, SegmentChanges};
+use padding::{RowLayout, StoredPiece};
+use segment_folder::SegmentFolder;
 
+pub use episode::{EpisodeId, TrajectoryShape};
+pub use episode_store::ReplayTotals;
 pub use error::ReplayError;
 pub use sample::{Piece, Priority, Sample};
-pub use saving::{Lost, Saved, SavedSegment, Snapshot, prune};
-pub use shelf::Totals;
+pub use snapshot::{LostSegments, ReplayState, SegmentState, Snapshot, prune_segments};
 
-/// A complete episode, numbered in the order in which they were completed.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(transparent)]
-pub struct EpisodeId(pub u64);
-
-impl std::fmt::Display for EpisodeId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// What the replay must know of trajectories, which were checked against it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct World {
-    /// Observations and actions.
-    pub spec: EnvSpec,
-    /// Numbers of recurrent state that a trajectory brings: `Policy::exported_state_width`, zero
-    /// where the memory layer exports none. Rows of a sample have as many.
-    pub state_width: usize,
-}
-
-/// What became of one trajectory.
+/// Outcome of one trajectory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Inserted {
     /// Its env steps, whatever became of them.
@@ -115,73 +100,97 @@ pub struct Inserted {
     pub forgotten_episodes: u64,
 }
 
-/// What a replay holds at the moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held {
-    /// Complete episodes.
-    pub episodes: u64,
-    /// Their env steps.
-    pub env_steps: u64,
-    /// Bytes of their columns, of memory or of the disk.
-    pub bytes: u64,
-    /// Episodes that have begun.
-    pub open_episodes: u64,
-    /// Bytes of those, in memory.
-    pub open_bytes: u64,
-}
-
-/// A replay. It belongs to one thread, or lies behind a lock; it waits for nothing but, in a
-/// replay on the disk, the file of a segment that is full.
+/// Replay. It belongs to one thread, or lies behind a lock; it waits for nothing but, in a replay
+/// on the disk, the file of a segment that is full.
 #[derive(Debug)]
 pub struct Replay {
-    building: Building,
-    shelf: Shelf,
+    builder: EpisodeBuilder,
+    store: EpisodeStore,
+    /// Folder of the segments of a replay on the disk.
+    folder: Option<SegmentFolder>,
 }
 
 impl Replay {
-    /// An empty replay. `folder` is where its segments are written, by a replay on the disk when
-    /// they are full.
+    /// Empty replay. A replay on the disk writes its segments into `folder` when they are full.
     pub fn new(
         config: ReplayConfig,
-        world: World,
+        shape: TrajectoryShape,
         folder: Option<PathBuf>,
     ) -> Result<Self, ReplayError> {
         config.validate()?;
-        let stored = config.initial_state == InitialState::Stored;
-        if stored && world.state_width == 0 {
+        if config.initial_state == InitialState::Stored && shape.state_width == 0 {
             return Err(ReplayError::NoState);
         }
-        if config.storage == Storage::Disk && folder.is_none() {
-            return Err(ReplayError::NoFolder);
-        }
-        let building = Building::new(world.clone(), stored);
-        Ok(Replay { building, shelf: Shelf::new(config, world, folder) })
+        let folder = match (config.storage, folder) {
+            (Storage::Memory, _) => None,
+            (Storage::Disk, Some(folder)) => Some(SegmentFolder::new(folder, shape.clone())),
+            (Storage::Disk, None) => return Err(ReplayError::NoFolder),
+        };
+        let builder = EpisodeBuilder::new(&config, shape.clone());
+        Ok(Replay { builder, store: EpisodeStore::new(config, shape), folder })
     }
 
-    /// Takes a trajectory, which was checked when it came, in the order of its stream.
+    /// Replay as it was saved into `folder`. What is missing or torn is left out, with a warning
+    /// that says how much that was.
+    pub fn restore(
+        config: ReplayConfig,
+        shape: TrajectoryShape,
+        folder: PathBuf,
+        state: &ReplayState,
+    ) -> Result<(Self, LostSegments), ReplayError> {
+        let mut replay = Replay::new(config, shape, Some(folder.clone()))?;
+        let lost = snapshot::restore(&mut replay.store, &folder, state);
+        Ok((replay, lost))
+    }
+
+    /// Seals the open segment and takes hold of everything. Writes nothing.
+    pub fn snapshot(&mut self) -> Snapshot {
+        self.store.seal();
+        self.map_written();
+        snapshot::take(&self.store)
+    }
+
+    /// Takes a trajectory of an incarnation of an actor, which was checked when it came, in the
+    /// order of its stream.
     ///
     /// An episode that is larger than the whole replay is an error; it is dropped, and the replay
     /// stays usable.
-    pub fn insert(&mut self, arrival: &Arrival) -> Result<Inserted, ReplayError> {
-        let Replay { building, shelf } = self;
-        let trajectory = &arrival.trajectory;
-        let (expected, found) = (shelf.world.state_width, trajectory.core_state.len());
-        let stored = shelf.config.initial_state == InitialState::Stored;
-        if stored && found != expected {
-            let stream = trajectory.stream;
+    pub fn insert(
+        &mut self,
+        generation: u64,
+        trajectory: &Trajectory,
+    ) -> Result<Inserted, ReplayError> {
+        let (stream, config) = (trajectory.stream, &self.store.config);
+        let (expected, found) = (self.store.shape.state_width, trajectory.core_state.len());
+        if config.initial_state == InitialState::Stored && found != expected {
             return Err(ReplayError::StateWidth { stream, expected, found });
         }
-        let before = shelf.totals;
-        if let Some((env_steps, bytes)) = building.insert(arrival, shelf) {
-            return Err(ReplayError::EpisodeTooLarge {
-                stream: trajectory.stream,
-                env_steps,
-                bytes: ByteSize(bytes),
-                max_env_steps: shelf.config.max_env_steps,
-                max_bytes: shelf.config.max_bytes,
-            });
+        let (max_env_steps, max_bytes) = (config.max_env_steps, config.max_bytes);
+        let (before, mut refused) = (self.store.totals(), None);
+        let mut insertion = self.builder.insert(generation, trajectory);
+        while let Some(built) = insertion.next() {
+            match built {
+                Built::Complete(episode) => {
+                    let changes = self.store.add(&episode);
+                    settle(&mut self.store, self.folder.as_ref(), &changes);
+                }
+                Built::TooLarge { env_steps, bytes } => {
+                    let bytes = ByteSize(bytes);
+                    refused = refused.or(Some(ReplayError::EpisodeTooLarge {
+                        stream,
+                        env_steps,
+                        bytes,
+                        max_env_steps,
+                        max_bytes,
+                    }));
+                }
+            }
         }
-        let now = shelf.totals;
+        self.store.count_dropped(insertion.dropped_env_steps());
+        if let Some(error) = refused {
+            return Err(error);
+        }
+        let now = self.store.totals();
         Ok(Inserted {
             env_steps: trajectory.env_steps() as u64,
             episodes: now.episodes - before.episodes,
@@ -199,8 +208,8 @@ impl Replay {
         generator: &mut Generator,
     ) -> Result<Sample, ReplayError> {
         assert!(sequences > 0, "a sample of no sequences");
-        let draws: Option<Vec<Draw>> = (0..sequences).map(|_| self.shelf.draw(generator)).collect();
-        let draws = draws.ok_or_else(|| ReplayError::Empty { open: self.building.open() })?;
+        let draws: Option<Vec<Draw>> = (0..sequences).map(|_| self.store.draw(generator)).collect();
+        let draws = draws.ok_or_else(|| ReplayError::Empty { open: self.builder.open() })?;
         Ok(self.assemble(&draws))
     }
 
@@ -208,80 +217,106 @@ impl Replay {
     /// is passed over, and so is what is negative or not finite, which keeps its old priority.
     pub fn update_priorities(&mut self, priorities: &[Priority]) -> usize {
         let good = |p: &&Priority| (0.0..=f64::from(f32::MAX)).contains(&p.priority);
-        priorities.iter().filter(good).filter(|p| self.shelf.set_priority(p)).count()
+        priorities.iter().filter(good).filter(|p| self.store.set_priority(p)).count()
     }
 
     /// Decisions of the longest episode ever completed. Chunks longer than that are mostly
     /// padding.
     pub fn longest_episode(&self) -> usize {
-        self.shelf.longest
+        self.store.longest()
     }
 
-    /// What is held at the moment.
-    pub fn held(&self) -> Held {
-        Held {
-            episodes: self.shelf.entries().len() as u64,
-            env_steps: self.shelf.env_steps,
-            bytes: self.shelf.bytes(),
-            open_episodes: self.building.open() as u64,
-            open_bytes: self.building.bytes(),
+    /// Size of what is held at the moment.
+    pub fn stats(&self) -> ReplayStats {
+        ReplayStats {
+            episodes: self.store.entries().len() as u64,
+            env_steps: self.store.env_steps(),
+            bytes: self.store.bytes(),
+            open_episodes: self.builder.open() as u64,
+            open_bytes: self.builder.bytes(),
         }
     }
 
-    /// What has happened so far.
-    pub fn totals(&self) -> Totals {
-        self.shelf.totals
+    /// Totals of everything that has happened so far.
+    pub fn totals(&self) -> ReplayTotals {
+        self.store.totals()
     }
 
     fn assemble(&self, draws: &[Draw]) -> Sample {
-        let config = &self.shelf.config;
+        let config = &self.store.config;
         let smallest = draws.iter().map(|draw| draw.likelihood).fold(f64::INFINITY, f64::min);
-        let mut placed: Vec<Placed<'_>> =
-            draws.iter().map(|draw| self.place(draw, smallest)).collect();
-        let longest = placed.iter().map(|placed| placed.piece.length).max();
+        let mut pieces: Vec<StoredPiece<'_>> =
+            draws.iter().map(|draw| self.piece(draw, smallest)).collect();
+        let longest = pieces.iter().map(|stored| stored.piece.length).max();
         let time = match config.sequences {
             Sequences::Episodes => longest.expect("a sample holds a sequence"),
             Sequences::Chunks { length, burn_in } => burn_in + length,
         };
         let rows = match config.packed {
             true => {
-                let frames: Vec<usize> = placed.iter().map(|p| p.piece.length + 1).collect();
+                let frames: Vec<usize> = pieces.iter().map(|p| p.piece.length + 1).collect();
                 packing::pack(&frames, time + 1)
             }
-            false => (0..placed.len()).map(|sequence| vec![sequence]).collect(),
+            false => (0..pieces.len()).map(|sequence| vec![sequence]).collect(),
         };
         let (burn_in, initial_state) = (config.burn_in(), config.initial_state);
-        let shape = Shape { time, burn_in, initial_state, world: &self.shelf.world };
+        let layout = RowLayout { time, burn_in, initial_state, shape: &self.store.shape };
         let mut sample = Sample { rows: Vec::with_capacity(rows.len()), pieces: Vec::new() };
         for (number, row) in rows.iter().enumerate() {
             let mut at = burn_in;
             for &sequence in row {
-                let piece = &mut placed[sequence].piece;
+                let piece = &mut pieces[sequence].piece;
                 (piece.row, piece.at) = (number, at);
                 at += piece.length + 1;
                 sample.pieces.push(*piece);
             }
-            let of_row: Vec<Placed<'_>> = row.iter().map(|&sequence| placed[sequence]).collect();
-            sample.rows.push(shape.row(number, &of_row));
+            let of_row: Vec<StoredPiece<'_>> =
+                row.iter().map(|&sequence| pieces[sequence]).collect();
+            sample.rows.push(layout.row(number, &of_row));
         }
         sample
     }
 
-    fn place(&self, draw: &Draw, smallest: f64) -> Placed<'_> {
-        let (segment, episode) = self.shelf.find(draw.entry);
-        let importance = match self.shelf.config.sampling {
+    fn piece(&self, draw: &Draw, smallest: f64) -> StoredPiece<'_> {
+        let (segment, episode) = self.store.find(draw.entry);
+        let importance = match self.store.config.sampling {
             Sampling::Uniform => 0.0,
             Sampling::Prioritized { importance, .. } => importance,
         };
         let piece = Piece {
-            episode: self.shelf.entries()[draw.entry].id,
+            episode: self.store.entries()[draw.entry].id,
             start: draw.start,
-            length: self.shelf.starts.length(episode.decisions, draw.start),
+            length: self.store.starts.length(episode.decisions, draw.start),
             row: 0,
             at: 0,
             weight: (smallest / draw.likelihood).powf(importance) as f32,
             policy_version: episode.policy_version,
         };
-        Placed { piece, segment, episode }
+        StoredPiece { piece, segment, episode }
+    }
+
+    /// Lets go of the memory of segments that have been written, in a replay on the disk.
+    fn map_written(&mut self) {
+        if let Some(folder) = &self.folder {
+            map_written(&mut self.store, folder);
+        }
+    }
+}
+
+/// Follows changes of segments in the folder of a replay on the disk.
+fn settle(store: &mut EpisodeStore, folder: Option<&SegmentFolder>, changes: &SegmentChanges) {
+    let Some(folder) = folder else { return };
+    changes.forgotten.iter().for_each(|segment| folder.delete(segment));
+    if changes.sealed {
+        store.sealed().back().into_iter().for_each(|newest| folder.write(newest));
+        map_written(store, folder);
+    }
+}
+
+fn map_written(store: &mut EpisodeStore, folder: &SegmentFolder) {
+    for segment in store.sealed_mut() {
+        if let Some(mapped) = folder.map(segment) {
+            *segment = Arc::new(mapped);
+        }
     }
 }

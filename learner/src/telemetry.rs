@@ -15,6 +15,8 @@ pub mod metrics;
 
 pub mod progress_log;
 
+pub mod replay_stats;
+
 pub mod tensorboard;
 
 pub mod time_profile;

@@ -14,7 +14,9 @@ mod model;
 mod run;
 
 use engram_learner::config::replay::{InitialState, ReplayConfig, Sampling, Sequences, Storage};
-use engram_learner::replay::{EpisodeId, Piece, Priority, Replay, ReplayError, Sample, World};
+use engram_learner::replay::{
+    EpisodeId, Piece, Priority, Replay, ReplayError, Sample, TrajectoryShape,
+};
 use engram_mdp::Seed;
 use model::{Stream, config, world};
 use proptest::prelude::*;
@@ -223,13 +225,16 @@ fn an_episode_larger_than_the_replay_is_refused_and_the_others_stay() {
         let mut short = Run::new(config.clone(), world(false), (4, 8), Seed::new(1));
         short.fill(4);
         let mut long = Stream::new(9, world(false), (4, 400), Seed::new(8).generator());
-        let refused = (0..200).find_map(|_| short.replay.insert(&long.unroll()).err());
+        let refused = (0..200).find_map(|_| {
+            let arrival = long.unroll();
+            short.replay.insert(arrival.generation, &arrival.trajectory).err()
+        });
         let message = refused.expect("an episode of more").to_string();
         assert!(
             message.contains("environment 9") && message.contains("max_env_steps"),
             "{message}"
         );
-        let held = short.replay.held();
+        let held = short.replay.stats();
         assert!(held.open_bytes < 2_000, "{held:?}");
         short.replay.sample(4, &mut Seed::new(1).generator()).unwrap();
     }
@@ -237,7 +242,7 @@ fn an_episode_larger_than_the_replay_is_refused_and_the_others_stay() {
 
 #[test]
 fn what_cannot_work_is_refused_at_the_start() {
-    let no_state = World { state_width: 0, ..world(false) };
+    let no_state = TrajectoryShape { state_width: 0, ..world(false) };
     let sequences = Sequences::Chunks { length: 4, burn_in: 1 };
     let stored = ReplayConfig { sequences, initial_state: InitialState::Stored, ..config() };
     let refused = Replay::new(stored.clone(), no_state, None).unwrap_err();
@@ -250,6 +255,6 @@ fn what_cannot_work_is_refused_at_the_start() {
     let mut replay = Replay::new(stored, world(false), None).unwrap();
     let mut arrival = Stream::new(0, world(false), (4, 9), Seed::new(1).generator()).unroll();
     arrival.trajectory.core_state.pop();
-    let refused = replay.insert(&arrival).unwrap_err().to_string();
+    let refused = replay.insert(arrival.generation, &arrival.trajectory).unwrap_err().to_string();
     assert!(refused.contains("brings 2 numbers of recurrent state, not 3"), "{refused}");
 }

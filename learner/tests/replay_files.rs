@@ -16,7 +16,7 @@ mod run;
 use std::path::Path;
 
 use engram_learner::config::replay::{ReplayConfig, Storage};
-use engram_learner::replay::{Replay, Saved, prune};
+use engram_learner::replay::{Replay, ReplayState, prune_segments};
 use engram_mdp::Seed;
 use model::{Stream, config, world};
 use run::Run;
@@ -58,7 +58,7 @@ fn torn_and_missing_segments_are_left_out_and_counted() {
     for storage in [Storage::Memory, Storage::Disk] {
         let config = ReplayConfig { storage, ..config() };
         let mut run = Run::new(config, world(true), (5, 12), Seed::new(1));
-        let mut saved = Saved::default();
+        let mut saved = ReplayState::default();
         for episodes in [20, 40, 60] {
             run.fill(episodes);
             saved = run.save();
@@ -73,18 +73,19 @@ fn torn_and_missing_segments_are_left_out_and_counted() {
         let gone = saved.segments[0].env_steps + saved.segments[1].env_steps;
         assert_eq!((lost.segments, lost.env_steps), (2, gone));
         assert_eq!(lost.episodes, saved.segments[2].first.0);
-        assert_eq!(resumed.held().env_steps, saved.segments[2].env_steps);
+        assert_eq!(resumed.stats().env_steps, saved.segments[2].env_steps);
         let sample = resumed.sample(50, &mut Seed::new(1).generator()).unwrap();
         assert!(sample.pieces.iter().all(|piece| piece.episode >= saved.segments[2].first));
         run.model.check(&sample);
 
         std::fs::write(path(2), b"").unwrap();
         let (mut resumed, lost) = run.restore(&saved);
-        assert_eq!((lost.segments, resumed.held().episodes), (3, 0));
+        assert_eq!((lost.segments, resumed.stats().episodes), (3, 0));
         assert!(resumed.sample(1, &mut Seed::new(1).generator()).is_err());
         // It fills again, with numbers that were not used before.
         let mut stream = Stream::new(9, world(true), (40, 3), Seed::new(2).generator());
-        resumed.insert(&stream.unroll()).unwrap();
+        let arrival = stream.unroll();
+        resumed.insert(arrival.generation, &arrival.trajectory).unwrap();
         let sample = resumed.sample(9, &mut Seed::new(1).generator()).unwrap();
         assert!(sample.pieces.iter().all(|piece| piece.episode >= saved.next));
     }
@@ -96,7 +97,7 @@ fn files_of_another_world_are_left_out() {
     run.fill(20);
     let saved = run.save();
     let (resumed, lost) = Replay::restore(config(), world(true), run.place(), &saved).unwrap();
-    assert_eq!((lost.segments, resumed.held().episodes), (1, 0));
+    assert_eq!((lost.segments, resumed.stats().episodes), (1, 0));
 }
 
 #[test]
@@ -107,23 +108,23 @@ fn pruning_deletes_what_no_checkpoint_refers_to() {
     let old = run.save();
     run.fill(90);
     let new = run.save();
-    let names = |saved: &Saved| -> Vec<String> {
+    let names = |saved: &ReplayState| -> Vec<String> {
         saved.segments.iter().map(|segment| segment.name.clone()).collect()
     };
     assert!(names(&old).iter().all(|name| !names(&new).contains(name)), "all is forgotten");
-    assert_eq!(prune(&run.place(), &[old.clone(), new.clone()]).unwrap(), 0);
+    assert_eq!(prune_segments(&run.place(), &[old.clone(), new.clone()]).unwrap(), 0);
     // Files that a killed process left half-written, or that a checkpoint to come refers to.
     let torn = format!(".{}", names(&old)[0]);
     std::fs::write(run.place().join(&torn), b"half").unwrap();
     let newer = format!("{:012}-{:012}.safetensors", new.next.0, new.next.0 + 9);
     std::fs::write(run.place().join(&newer), b"soon").unwrap();
     std::fs::write(run.place().join("notes.txt"), b"mine").unwrap();
-    let deleted = prune(&run.place(), std::slice::from_ref(&new)).unwrap();
+    let deleted = prune_segments(&run.place(), std::slice::from_ref(&new)).unwrap();
     assert_eq!(deleted, old.segments.len() + 1);
     let mut left = names(&new);
     left.extend([newer, "notes.txt".into()]);
     assert_eq!(files(&run.place()), left);
-    assert_eq!(prune(Path::new("/nowhere/at/all"), &[new]).unwrap(), 0);
+    assert_eq!(prune_segments(Path::new("/nowhere/at/all"), &[new]).unwrap(), 0);
 }
 
 #[test]
@@ -139,5 +140,5 @@ fn a_replay_on_the_disk_deletes_what_it_forgets_unless_a_checkpoint_may_want_it(
     let saved = run.save();
     run.fill(200);
     let (resumed, lost) = run.restore(&saved);
-    assert_eq!((lost.segments, resumed.held().episodes > 0), (0, true));
+    assert_eq!((lost.segments, resumed.stats().episodes > 0), (0, true));
 }

@@ -6,8 +6,7 @@ mod support;
 
 use engram_learner::algorithms::{LearnsFromReplay, ReplayBatch, SacDiscrete, SacDiscreteConfig};
 use engram_learner::config::OffPolicyConfig;
-use engram_learner::replay::{Replay, Sample, World};
-use engram_learner::rpc::queue::Arrival;
+use engram_learner::replay::{Replay, Sample, TrajectoryShape};
 use engram_mdp::{Ending, Generator, Seed};
 use engram_policy::memory::gru::GruConfig;
 use engram_policy::memory::none::NoneConfig;
@@ -48,10 +47,10 @@ impl Kept {
         let mut actor = Actor::new(task, 16, 8, &random, 1);
         let config = rl.shared().replay;
         let burn_in = config.burn_in();
-        let world = World { spec: task.spec(), state_width: 0 };
+        let world = TrajectoryShape { spec: task.spec(), state_width: 0 };
         let mut replay = Replay::new(config, world, None).unwrap();
         for trajectory in (0..unrolls).flat_map(|_| actor.unroll(&random)) {
-            replay.insert(&Arrival { trajectory, generation: 1 }).unwrap();
+            replay.insert(1, &trajectory).unwrap();
         }
         Kept { replay, generator: Seed::new(2).generator(), burn_in }
     }

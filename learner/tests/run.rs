@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use engram_learner::config::flags::ByteSize;
-use engram_learner::replay::SavedSegment;
+use engram_learner::replay::SegmentState;
 use engram_learner::storage::checkpoint::Store;
 use engram_learner::{Ended, LearnerArgs, LearnerConfig, LearnerError, Summary};
 use engram_mdp::Trajectory;
@@ -396,7 +396,7 @@ impl Run {
 fn replay_of(folder: &Path) -> (Vec<PathBuf>, u64) {
     let store = Store::new(folder.join("checkpoints"), 9);
     let saved = store.newest().unwrap().unwrap().1.state.replay.unwrap();
-    let path = |segment: &SavedSegment| folder.join("replay").join(&segment.name);
+    let path = |segment: &SegmentState| folder.join("replay").join(&segment.name);
     (saved.segments.iter().map(path).collect(), saved.next.0)
 }
 

@@ -25,7 +25,9 @@ use crate::batches::batch::LearnerBatch;
 use crate::config::rate_limiter::RateLimiterConfig;
 use crate::config::replay::ReplayConfig;
 use crate::replay::rate_limiter::{Counted, Limiter};
-use crate::replay::{Priority, Replay, ReplayError, Sample, Saved, Snapshot, World};
+use crate::replay::{
+    Priority, Replay, ReplayError, ReplayState, Sample, Snapshot, TrajectoryShape,
+};
 use crate::rpc::queue::{Arrival, Arrivals};
 use crate::telemetry::metrics::{Dropped, HeldBack, Metrics, Phase};
 
@@ -47,7 +49,7 @@ const GENERATOR: &str = "replay";
 #[derive(Clone, Copy, Debug)]
 pub struct SavedReplay<'a> {
     /// Segments and their episodes.
-    pub replay: &'a Saved,
+    pub replay: &'a ReplayState,
     /// Counts of the rate limiter.
     pub counted: Counted,
     /// Generators of the run, by name.
@@ -64,7 +66,7 @@ pub struct ReplaySetup {
     /// Decisions per trajectory.
     pub unroll_length: usize,
     /// What trajectories were checked against.
-    pub world: World,
+    pub shape: TrajectoryShape,
     /// Where its segments are, or will be.
     pub folder: Option<PathBuf>,
     /// The experiment's seed.
@@ -74,9 +76,9 @@ pub struct ReplaySetup {
 impl SharedReplay {
     /// An empty one.
     pub fn new(setup: ReplaySetup) -> Result<Self, ReplayError> {
-        let ReplaySetup { replay, rate_limiter, unroll_length, world, folder, seed } = setup;
+        let ReplaySetup { replay, rate_limiter, unroll_length, shape, folder, seed } = setup;
         let limiter = Limiter::new(rate_limiter, unroll_length)?;
-        let replay = Replay::new(replay, world, folder)?;
+        let replay = Replay::new(replay, shape, folder)?;
         let generator = seed.derive(GENERATOR, 0).generator();
         Ok(SharedReplay(Arc::new(Mutex::new(Shared { replay, limiter, generator }))))
     }
@@ -84,10 +86,10 @@ impl SharedReplay {
     /// The one that a checkpoint tells of. Segments that cannot be read are said and left out.
     pub fn resume(setup: ReplaySetup, saved: SavedReplay<'_>) -> Result<Self, ReplayError> {
         let Some(folder) = setup.folder.clone() else { return SharedReplay::new(setup) };
-        let ReplaySetup { replay, rate_limiter, unroll_length, world, seed, .. } = setup;
+        let ReplaySetup { replay, rate_limiter, unroll_length, shape, seed, .. } = setup;
         let mut limiter = Limiter::restored(rate_limiter, unroll_length, saved.counted)?;
-        let (replay, lost) = Replay::restore(replay, world, folder, saved.replay)?;
-        if lost.segments > 0 && replay.held().episodes == 0 {
+        let (replay, lost) = Replay::restore(replay, shape, folder, saved.replay)?;
+        if lost.segments > 0 && replay.stats().episodes == 0 {
             limiter.begin_anew();
         }
         let generator = saved.generators.get(GENERATOR).cloned();
@@ -216,7 +218,7 @@ impl ReplayWorker {
     fn insert(&self, arrival: &Arrival, new: &mut New) {
         let mut shared = self.replay.lock();
         let env_steps = arrival.trajectory.env_steps() as u64;
-        let episodes = match shared.replay.insert(arrival) {
+        let episodes = match shared.replay.insert(arrival.generation, &arrival.trajectory) {
             Ok(inserted) => {
                 self.metrics.replay_dropped(inserted.dropped_env_steps);
                 inserted.episodes
@@ -228,7 +230,7 @@ impl ReplayWorker {
             }
         };
         shared.limiter.inserted(env_steps, episodes);
-        self.metrics.replay(&shared.replay.held());
+        self.metrics.replay(&shared.replay.stats());
         new.env_steps += env_steps;
         new.policy_versions.push(arrival.trajectory.oldest_version());
     }

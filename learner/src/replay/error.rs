@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use engram_mdp::StreamId;
 use thiserror::Error;
 
-use super::EpisodeId;
+use super::episode::EpisodeId;
 use crate::config::OutOfRange;
 use crate::config::flags::ByteSize;
 

@@ -2,7 +2,7 @@
 
 use engram_mdp::Trajectory;
 
-use super::EpisodeId;
+use super::episode::EpisodeId;
 
 /// Sequences side by side, as rows of equal length T for `engram_policy::Batch`.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,4 +1,4 @@
-//! Whole episodes in columns. An open segment grows, a sealed one never changes again.
+//! Segments: whole episodes in columns. An open segment grows, a sealed one never changes again.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -6,9 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use engram_mdp::{EnvSpec, Frames, StepType};
 
-use super::building::Finished;
 use super::column::{Column, Numbers};
-use super::{EpisodeId, World};
+use super::episode::{CompleteEpisode, EpisodeId, TrajectoryShape};
 
 /// Episodes one after another, the rows of all of them in the same columns. An episode of n
 /// decisions has n + 1 rows.
@@ -16,8 +15,8 @@ use super::{EpisodeId, World};
 pub(super) struct Segment {
     /// The first episode; the others follow without a gap.
     pub(super) first: EpisodeId,
-    /// What is known of each.
-    pub(super) episodes: Vec<Episode>,
+    /// Their places in the columns.
+    pub(super) episodes: Vec<EpisodeSpan>,
     pub(super) observations: Numbers,
     pub(super) previous_actions: Numbers,
     pub(super) previous_rewards: Column<f32>,
@@ -30,30 +29,30 @@ pub(super) struct Segment {
     /// Those states.
     pub(super) states: Column<f32>,
     /// Its file, once it is sealed.
-    pub(super) file: File,
+    pub(super) file: FileState,
 }
 
-/// What is known of a sealed segment's file.
+/// State of a sealed segment's file.
 #[derive(Debug, Default)]
-pub(super) struct File {
-    /// What proves it whole, once it was written. Whoever writes it holds the lock.
-    pub(super) written: Mutex<Option<Written>>,
+pub(super) struct FileState {
+    /// Proof that it is whole, once it was written. Whoever writes it holds the lock.
+    pub(super) written: Mutex<Option<WrittenFile>>,
     /// Whether a checkpoint may refer to it.
     pub(super) kept: AtomicBool,
 }
 
-/// A file that was written.
+/// File that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Written {
+pub(super) struct WrittenFile {
     /// Its checksum.
     pub(super) sha256: String,
     /// Whether it would outlast a power failure.
     pub(super) synced: bool,
 }
 
-/// Where an episode lies in its segment.
+/// Place of an episode in its segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Episode {
+pub(super) struct EpisodeSpan {
     /// Its first row.
     pub(super) row: usize,
     /// Its decisions, n.
@@ -62,24 +61,24 @@ pub(super) struct Episode {
     pub(super) state: usize,
     /// Its recurrent states.
     pub(super) states: usize,
-    /// The version of the oldest weights in it.
+    /// Version of the oldest weights that acted in it.
     pub(super) policy_version: u64,
 }
 
 impl Segment {
-    /// One without episodes; the next one is `first`.
-    pub(super) fn new(world: &World, first: EpisodeId) -> Self {
+    /// Segment without episodes; the next one is `first`.
+    pub(super) fn new(shape: &TrajectoryShape, first: EpisodeId) -> Self {
         Segment {
             first,
             episodes: Vec::new(),
-            observations: Numbers::observations(world.spec.observation.dtype),
-            previous_actions: Numbers::actions(world.spec.action),
+            observations: Numbers::observations(shape.spec.observation.dtype),
+            previous_actions: Numbers::actions(shape.spec.action),
             previous_rewards: Column::default(),
             step_types: Column::default(),
             log_probs: Column::default(),
             state_rows: Column::default(),
             states: Column::default(),
-            file: File::default(),
+            file: FileState::default(),
         }
     }
 
@@ -99,9 +98,9 @@ impl Segment {
     }
 
     /// Appends a complete episode.
-    pub(super) fn push(&mut self, finished: &Finished<'_>) {
-        let Finished { frames, log_probs, state_rows, states, policy_version } = *finished;
-        self.episodes.push(Episode {
+    pub(super) fn push(&mut self, complete: &CompleteEpisode<'_>) {
+        let CompleteEpisode { frames, log_probs, state_rows, states, policy_version } = *complete;
+        self.episodes.push(EpisodeSpan {
             row: self.step_types.len(),
             decisions: frames.rows() - 1,
             state: self.state_rows.len(),
@@ -136,18 +135,18 @@ impl Segment {
     }
 
     /// The rows of an episode, counted within it, before which a state is stored.
-    pub(super) fn state_rows(&self, episode: &Episode) -> &[u32] {
+    pub(super) fn state_rows(&self, episode: &EpisodeSpan) -> &[u32] {
         &self.state_rows[episode.state..episode.state + episode.states]
     }
 
     /// The state before row `row` of an episode, `width` numbers.
-    pub(super) fn state(&self, episode: &Episode, row: usize, width: usize) -> &[f32] {
+    pub(super) fn state(&self, episode: &EpisodeSpan, row: usize, width: usize) -> &[f32] {
         let at = self.state_rows(episode).binary_search(&(row as u32));
         let at = episode.state + at.expect("a sequence begins where a state is stored");
         &self.states[at * width..(at + 1) * width]
     }
 
-    /// Its rows, of all episodes.
+    /// Rows of all its episodes.
     pub(super) fn rows(&self) -> usize {
         self.step_types.len()
     }
@@ -177,13 +176,6 @@ impl Segment {
         self.state_rows.shrink();
         self.states.shrink();
     }
-}
-
-/// What rows of an episode of `decisions` with `states` recurrent states take.
-pub(super) fn episode_bytes(world: &World, decisions: usize, states: usize) -> u64 {
-    let spec = &world.spec;
-    let row = spec.observation.bytes() + 4 * spec.action.len() + 4 + 1 + 4;
-    ((decisions + 1) * row + states * (4 + 4 * world.state_width)) as u64
 }
 
 fn step_type(code: u8) -> StepType {

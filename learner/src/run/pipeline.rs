@@ -34,7 +34,7 @@ use crate::batches::replay_worker::{
 };
 use crate::batches::selector::SelectorRules;
 use crate::config::OffPolicyConfig;
-use crate::replay::{Snapshot, World};
+use crate::replay::{Snapshot, TrajectoryShape};
 use crate::rpc::publisher::Newest;
 use crate::rpc::queue::Arrivals;
 use crate::run::error::LearnerError;
@@ -259,7 +259,7 @@ impl Pipeline for Replay {
             replay: config.replay.clone(),
             rate_limiter: config.rate_limiter,
             unroll_length: spec.unroll_length,
-            world: World { spec: policy.spec().clone(), state_width },
+            shape: TrajectoryShape { spec: policy.spec().clone(), state_width },
             folder: spec.replay_folder.clone(),
             seed: spec.seed,
         };

@@ -75,7 +75,7 @@ pub struct State {
     pub carried: Vec<carry_table::Saved>,
     /// The replay, where something is learned from one. Its segments are files beside the
     /// checkpoints, for they outlast many of them.
-    pub replay: Option<replay::Saved>,
+    pub replay: Option<replay::ReplayState>,
     /// What the limiter of updates per env step has counted.
     pub limiter: Option<rate_limiter::Counted>,
     /// Episodes so far.
@@ -197,7 +197,7 @@ impl Store {
     }
 
     /// The replays of all complete checkpoints.
-    pub fn replays(&self) -> Result<Vec<replay::Saved>, CheckpointError> {
+    pub fn replays(&self) -> Result<Vec<replay::ReplayState>, CheckpointError> {
         let states = self.all()?.into_iter().filter_map(|path| read_manifest(&path).ok());
         Ok(states.filter_map(|manifest| manifest.state.replay).collect())
     }

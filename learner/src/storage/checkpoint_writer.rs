@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use engram_service::threads::spawn_named;
 
-use crate::replay::{Snapshot, prune};
+use crate::replay::{Snapshot, prune_segments};
 use crate::run::error::LearnerError;
 use crate::storage::checkpoint::{Checkpoint, Store};
 use crate::telemetry::metrics::Metrics;
@@ -98,7 +98,7 @@ impl Places {
         checkpoint.state.replay = Some(snapshot.write(&self.replay)?);
         let path = self.store.write(&checkpoint)?;
         let pruned = self.store.replays().map_err(LearnerError::from);
-        if let Err(error) = pruned.and_then(|keep| Ok(prune(&self.replay, &keep)?)) {
+        if let Err(error) = pruned.and_then(|keep| Ok(prune_segments(&self.replay, &keep)?)) {
             tracing::warn!(%error, "old segments of the replay stay");
         }
         Ok(path)

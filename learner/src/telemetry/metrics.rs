@@ -10,8 +10,8 @@ use engram_service::config::Parts;
 use engram_service::{Resolved, RunConfig};
 use metrics::{Counter, Gauge, Histogram, Unit};
 
-use crate::replay::Held;
 use crate::telemetry::carry_table_stats::CarryTableStats;
+use crate::telemetry::replay_stats::ReplayStats;
 
 const RUN_INFO: &str = "engram_run_info";
 const RUN_ENV_STEPS: &str = "engram_run_env_steps";
@@ -220,11 +220,11 @@ impl Metrics {
         self.dropped[reason as usize].increment(trajectories);
     }
 
-    /// What the replay holds.
-    pub fn replay(&self, held: &Held) {
-        self.replay_episodes.set(held.episodes as f64);
-        self.replay_env_steps.set(held.env_steps as f64);
-        self.replay_bytes.set((held.bytes + held.open_bytes) as f64);
+    /// Size of the replay.
+    pub fn replay(&self, stats: &ReplayStats) {
+        self.replay_episodes.set(stats.episodes as f64);
+        self.replay_env_steps.set(stats.env_steps as f64);
+        self.replay_bytes.set((stats.bytes + stats.open_bytes) as f64);
     }
 
     /// Env steps whose episodes will never be complete.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use engram_learner::config::replay::{InitialState, ReplayConfig, Sampling, Sequences, Storage};
-use engram_learner::replay::{Piece, Sample, World};
+use engram_learner::replay::{Piece, Sample, TrajectoryShape};
 use engram_learner::rpc::queue::Arrival;
 use engram_mdp::{
     ActionSpec, Actions, Decision, Dtype, Ending, EnvSpec, Frames, Generator, ObservationSpec,
@@ -15,7 +15,7 @@ use rand::RngExt;
 pub const STATE_WIDTH: usize = 3;
 
 /// A world of floats and discrete actions, or of bytes and continuous ones.
-pub fn world(bytes: bool) -> World {
+pub fn world(bytes: bool) -> TrajectoryShape {
     let (observation, action) = match bytes {
         false => (
             ObservationSpec { dtype: Dtype::F32, shape: vec![2] },
@@ -27,7 +27,7 @@ pub fn world(bytes: bool) -> World {
         ),
     };
     let spec = EnvSpec { name: "numbered".into(), observation, action, action_repeat: 1 };
-    World { spec, state_width: STATE_WIDTH }
+    TrajectoryShape { spec, state_width: STATE_WIDTH }
 }
 
 /// A replay of whole episodes in memory that forgets little.
@@ -73,7 +73,7 @@ impl Told {
 /// One environment: it makes frames and remembers them.
 pub struct Stream {
     id: StreamId,
-    world: World,
+    world: TrajectoryShape,
     unroll_length: usize,
     generation: u64,
     builder: TrajectoryBuilder,
@@ -88,7 +88,7 @@ pub struct Stream {
 impl Stream {
     pub fn new(
         env_index: u32,
-        world: World,
+        world: TrajectoryShape,
         (unroll_length, longest): (usize, usize),
         generator: Generator,
     ) -> Self {
@@ -232,7 +232,7 @@ impl Stream {
     }
 }
 
-fn frames(seen: &Seen, world: &World) -> Frames {
+fn frames(seen: &Seen, world: &TrajectoryShape) -> Frames {
     let observations = match world.spec.observation.dtype {
         Dtype::F32 => Observations::F32(seen.observation.clone()),
         Dtype::U8 => Observations::U8(seen.observation.iter().map(|&x| x as u8).collect()),
@@ -248,13 +248,13 @@ fn frames(seen: &Seen, world: &World) -> Frames {
 /// Episodes in order, with their numbers.
 pub struct Model {
     pub config: ReplayConfig,
-    pub world: World,
+    pub world: TrajectoryShape,
     pub held: VecDeque<(u64, Told)>,
     pub next: u64,
 }
 
 impl Model {
-    pub fn new(config: ReplayConfig, world: World) -> Self {
+    pub fn new(config: ReplayConfig, world: TrajectoryShape) -> Self {
         Model { config, world, held: VecDeque::new(), next: 0 }
     }
 
@@ -390,7 +390,7 @@ impl Model {
     }
 }
 
-fn read(frames: &Frames, row: usize, world: &World, log_prob: Option<f32>) -> Seen {
+fn read(frames: &Frames, row: usize, world: &TrajectoryShape, log_prob: Option<f32>) -> Seen {
     let (o, a) = (world.spec.observation.len(), world.spec.action.len());
     let observation = match &frames.observations {
         Observations::F32(all) => all[row * o..(row + 1) * o].to_vec(),

@@ -1,7 +1,10 @@
 //! A replay and its model, and what may happen to both.
 
 use engram_learner::config::replay::{InitialState, ReplayConfig, Sampling, Sequences, Storage};
-use engram_learner::replay::{EpisodeId, Lost, Priority, Replay, ReplayError, Saved, World, prune};
+use engram_learner::replay::{
+    EpisodeId, LostSegments, Priority, Replay, ReplayError, ReplayState, TrajectoryShape,
+    prune_segments,
+};
 use engram_mdp::Seed;
 use proptest::prelude::*;
 
@@ -79,7 +82,12 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn new(config: ReplayConfig, world: World, lengths: (usize, usize), seed: Seed) -> Self {
+    pub fn new(
+        config: ReplayConfig,
+        world: TrajectoryShape,
+        lengths: (usize, usize),
+        seed: Seed,
+    ) -> Self {
         // In memory where there is such a place: a disk takes its time to sync each file.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let place = folder.path().join("replay");
@@ -103,7 +111,7 @@ impl Run {
 
     pub fn arrive(&mut self, stream: usize) {
         let arrival = self.streams[stream].unroll();
-        let inserted = self.replay.insert(&arrival).unwrap();
+        let inserted = self.replay.insert(arrival.generation, &arrival.trajectory).unwrap();
         let complete = self.streams[stream].arrived();
         assert_eq!(inserted.env_steps, arrival.trajectory.env_steps() as u64);
         assert_eq!(inserted.episodes, complete.len() as u64);
@@ -117,13 +125,13 @@ impl Run {
         }
     }
 
-    pub fn save(&mut self) -> Saved {
+    pub fn save(&mut self) -> ReplayState {
         self.replay.snapshot().write(&self.place()).unwrap()
     }
 
-    pub fn restore(&self, saved: &Saved) -> (Replay, Lost) {
+    pub fn restore(&self, saved: &ReplayState) -> (Replay, LostSegments) {
         let json = serde_json::to_string(saved).unwrap();
-        let saved: Saved = serde_json::from_str(&json).unwrap();
+        let saved: ReplayState = serde_json::from_str(&json).unwrap();
         let (config, world) = (self.model.config.clone(), self.model.world.clone());
         Replay::restore(config, world, self.place(), &saved).unwrap()
     }
@@ -152,14 +160,14 @@ impl Run {
             Event::Resumed => {
                 let saved = self.save();
                 let (resumed, lost) = self.restore(&saved);
-                assert_eq!(lost, Lost::default());
+                assert_eq!(lost, LostSegments::default());
                 assert_eq!(resumed.totals(), self.replay.totals());
                 assert_eq!(resumed.longest_episode(), self.replay.longest_episode());
                 if !self.model.held.is_empty() {
                     let before = self.replay.sample(5, &mut generator.clone()).unwrap();
                     assert_eq!(resumed.sample(5, &mut generator).unwrap(), before);
                 }
-                prune(&self.place(), &[saved]).unwrap();
+                prune_segments(&self.place(), &[saved]).unwrap();
                 self.replay = resumed;
                 self.streams.iter_mut().for_each(Stream::forgotten);
             }
@@ -186,7 +194,7 @@ impl Run {
     }
 
     fn check_held(&self) {
-        let (held, model) = (self.replay.held(), &self.model);
+        let (held, model) = (self.replay.stats(), &self.model);
         assert_eq!(held.episodes, model.held.len() as u64);
         assert_eq!(held.env_steps, model.env_steps());
         assert!(held.env_steps <= model.config.max_env_steps);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use engram_learner::config::flags::ByteSize;
 use engram_learner::config::replay::ReplayConfig;
-use engram_learner::replay::{Replay, World};
+use engram_learner::replay::{Replay, TrajectoryShape};
 use engram_learner::rpc::queue::Arrival;
 use engram_mdp::{EnvSpec, Seed};
 use engram_policy::Batch;
@@ -62,14 +62,15 @@ fn measure(
     batch_size: usize,
     seconds: f64,
 ) -> Result<[(&'static str, f64); 3]> {
-    let world = World { spec: spec.clone(), state_width: 0 };
+    let world = TrajectoryShape { spec: spec.clone(), state_width: 0 };
     let mut replay = Replay::new(config.clone(), world, None)?;
     let mut failed = None;
     let [inserting] = medians(
         seconds,
         [&mut || {
             for arrival in &mut arrivals {
-                failed = replay.insert(arrival).err().or(failed.take());
+                failed =
+                    replay.insert(arrival.generation, &arrival.trajectory).err().or(failed.take());
                 arrival.trajectory.sequence += 1;
             }
         }],

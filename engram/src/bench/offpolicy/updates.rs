@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use engram_learner::algorithms::{Phases, ReplayAlgorithm, ReplayBatch};
-use engram_learner::replay::{Replay, World};
+use engram_learner::replay::{Replay, TrajectoryShape};
 use engram_mdp::{EnvSpec, Generator, Seed};
 use engram_policy::memory::gpt2::Gpt2Config;
 use engram_policy::{Batch, MemoryConfig, Policy, PolicyConfig, Positions, TorsoConfig};
@@ -169,10 +169,10 @@ impl Case {
         let (seq, outputs) = (network.config(experiment), config.outputs());
         let policy = Policy::with_outputs(&outputs, Kind::Float, &seq, &spec, seed, device)?;
         let state_width = policy.exported_state_width().unwrap_or(0);
-        let world = World { spec: spec.clone(), state_width };
+        let world = TrajectoryShape { spec: spec.clone(), state_width };
         let mut replay = Replay::new(rl.replay, world, None)?;
         for arrival in episodes::random(experiment, EPISODES)? {
-            replay.insert(&arrival)?;
+            replay.insert(arrival.generation, &arrival.trajectory)?;
         }
         Ok(Case {
             network,

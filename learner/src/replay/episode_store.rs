@@ -1,58 +1,51 @@
-//! Complete episodes, oldest first, in segments; what is forgotten, and what is drawn.
+//! Episode store: complete episodes, oldest first, in segments; what is forgotten and what is drawn.
 
 use std::collections::VecDeque;
-use std::fs;
-use std::path::PathBuf;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use engram_mdp::Generator;
 use rand::RngExt;
 
-use super::building::Finished;
-use super::file::{self, Place};
+use super::episode::{CompleteEpisode, EpisodeId, TrajectoryShape};
 use super::priorities::Priorities;
-use super::saving::Saved;
-use super::segment::{Episode, Segment, Written, episode_bytes};
-use super::starts::Starts;
-use super::{EpisodeId, Priority, World};
-use crate::config::replay::{ReplayConfig, Sampling, Storage};
+use super::sample::Priority;
+use super::segment::{EpisodeSpan, Segment};
+use super::start_index::StartIndex;
+use crate::config::replay::{ReplayConfig, Sampling};
 
-/// The largest segment, as long as one episode is not larger.
-pub(super) const SEGMENT_BYTES: u64 = 64 << 20;
+/// Bytes of the largest segment, unless one episode is larger.
+const SEGMENT_BYTES: u64 = 64 << 20;
 
-/// At least so many segments make a full replay.
+/// Segments of a full replay, at least.
 const SEGMENTS: u64 = 16;
 
 /// All complete episodes.
 #[derive(Debug)]
-pub(super) struct Shelf {
-    pub(super) world: World,
+pub(super) struct EpisodeStore {
+    pub(super) shape: TrajectoryShape,
     pub(super) config: ReplayConfig,
-    pub(super) starts: Starts,
+    pub(super) starts: StartIndex,
     /// Sealed segments, the oldest first; each holds at least one live episode.
-    pub(super) sealed: VecDeque<Arc<Segment>>,
-    /// The number of the oldest one, counted over the run of this process.
-    pub(super) first_segment: u64,
-    /// The one that grows.
-    pub(super) open: Segment,
+    sealed: VecDeque<Arc<Segment>>,
+    /// Number of the oldest one, counted over the run of this process.
+    first_segment: u64,
+    /// Segment that grows.
+    open: Segment,
     /// Live episodes, the oldest first.
-    entries: VecDeque<Entry>,
-    pub(super) priorities: Option<Priorities>,
+    entries: VecDeque<LiveEpisode>,
+    priorities: Option<Priorities>,
     next_start: u64,
-    pub(super) env_steps: u64,
+    env_steps: u64,
     bytes: u64,
     /// Decisions of the longest episode ever.
-    pub(super) longest: usize,
-    pub(super) totals: Totals,
-    /// Where full segments are written, in a replay on the disk.
-    folder: Option<PathBuf>,
+    longest: usize,
+    totals: ReplayTotals,
 }
 
-/// What has happened so far.
+/// Totals of everything that has happened so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Totals {
+pub struct ReplayTotals {
     /// Complete episodes ever inserted.
     pub episodes: u64,
     /// Their env steps.
@@ -63,9 +56,9 @@ pub struct Totals {
     pub forgotten_episodes: u64,
 }
 
-/// A live episode.
+/// Live episode.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
+pub(super) struct LiveEpisode {
     pub(super) id: EpisodeId,
     segment: u64,
     index: usize,
@@ -78,85 +71,85 @@ pub(super) struct Entry {
     item: u64,
 }
 
-/// A sequence that was drawn.
+/// Changes of the segments by a new episode.
+#[derive(Debug, Default)]
+pub(super) struct SegmentChanges {
+    /// Whether the open segment was full, and was sealed.
+    pub(super) sealed: bool,
+    /// Segments whose last episode was forgotten.
+    pub(super) forgotten: Vec<Arc<Segment>>,
+}
+
+/// Sequence that was drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Draw {
-    /// The episode's place among the live ones.
+    /// Index of its episode among the live ones.
     pub(super) entry: usize,
-    /// The first decision that is learned from.
+    /// First decision to learn from.
     pub(super) start: usize,
     /// `N · P`, 1 where sampling is uniform.
     pub(super) likelihood: f64,
 }
 
-impl Shelf {
-    /// An empty one.
-    pub(super) fn new(config: ReplayConfig, world: World, folder: Option<PathBuf>) -> Self {
+impl EpisodeStore {
+    /// Empty store.
+    pub(super) fn new(config: ReplayConfig, shape: TrajectoryShape) -> Self {
         let priorities = match config.sampling {
             Sampling::Uniform => None,
             Sampling::Prioritized { exponent, .. } => Some(Priorities::new(exponent)),
         };
-        Shelf {
-            starts: Starts::new(&config),
+        EpisodeStore {
+            starts: StartIndex::new(&config),
             sealed: VecDeque::new(),
             first_segment: 0,
-            open: Segment::new(&world, EpisodeId(0)),
+            open: Segment::new(&shape, EpisodeId(0)),
             entries: VecDeque::new(),
             priorities,
             next_start: 0,
             env_steps: 0,
             bytes: 0,
             longest: 0,
-            totals: Totals::default(),
-            folder: folder.filter(|_| config.storage == Storage::Disk),
+            totals: ReplayTotals::default(),
             config,
-            world,
+            shape,
         }
     }
 
-    /// Whether an open episode of so many decisions and bytes may become part of this replay.
-    pub(super) fn may_grow(&self, env_steps: u64, bytes: u64) -> bool {
-        env_steps <= self.config.max_env_steps && bytes <= self.config.max_bytes.bytes()
-    }
-
-    /// Decisions were dropped.
-    pub(super) fn dropped(&mut self, env_steps: u64) {
+    /// Counts env steps that have become part of no episode.
+    pub(super) fn count_dropped(&mut self, env_steps: u64) {
         self.totals.dropped_env_steps += env_steps;
     }
 
-    /// Takes a complete episode, and forgets the oldest ones for it.
-    pub(super) fn finished(&mut self, episode: Finished<'_>) {
+    /// Adds a complete episode, and forgets the oldest ones for it.
+    pub(super) fn add(&mut self, episode: &CompleteEpisode<'_>) -> SegmentChanges {
+        let mut changes = SegmentChanges::default();
         let decisions = episode.frames.rows() - 1;
-        let bytes = episode_bytes(&self.world, decisions, episode.state_rows.len());
+        let bytes = self.shape.episode_bytes(decisions, episode.state_rows.len());
         while self.env_steps + decisions as u64 > self.config.max_env_steps
             || self.bytes + bytes > self.config.max_bytes.bytes()
         {
-            self.forget();
+            self.forget(&mut changes.forgotten);
         }
-        if self.is_full(decisions as u64, bytes) && self.seal() {
-            self.write_newest();
+        if self.is_full(decisions as u64, bytes) {
+            changes.sealed = self.seal();
         }
-        self.open.push(&episode);
+        self.open.push(episode);
         let segment = self.first_segment + self.sealed.len() as u64;
         self.admit(segment, self.open.episodes.len() - 1, None);
         self.totals.episodes += 1;
         self.totals.env_steps += decisions as u64;
+        changes
     }
 
     /// Makes an episode of a segment a live one. `priorities`, of its items, as they were saved.
-    pub(super) fn admit(
-        &mut self,
-        segment: u64,
-        index: usize,
-        saved: Option<&mut dyn Iterator<Item = f32>>,
-    ) {
+    fn admit(&mut self, segment: u64, index: usize, saved: Option<&mut dyn Iterator<Item = f32>>) {
         let (holder, starts) = (self.segment(segment), self.starts);
         let episode = holder.episodes[index];
         let id = EpisodeId(holder.first.0 + index as u64);
         let count = starts.count(episode.decisions, holder.state_rows(&episode));
-        let bytes = episode_bytes(&self.world, episode.decisions, episode.states);
+        let bytes = self.shape.episode_bytes(episode.decisions, episode.states);
         let item = self.priorities.as_ref().map_or(0, Priorities::next);
-        self.entries.push_back(Entry {
+        self.entries.push_back(LiveEpisode {
             id,
             segment,
             index,
@@ -179,7 +172,7 @@ impl Shelf {
     }
 
     /// Forgets the oldest episode, and its segment with the last one of it.
-    fn forget(&mut self) {
+    fn forget(&mut self, forgotten: &mut Vec<Arc<Segment>>) {
         let entry = self.entries.pop_front().expect("an episode fits into an empty replay");
         self.env_steps -= entry.decisions as u64;
         self.bytes -= entry.bytes;
@@ -192,23 +185,10 @@ impl Shelf {
             && let Some(gone) = self.sealed.pop_front()
         {
             self.first_segment += 1;
-            self.delete(&gone);
+            forgotten.push(gone);
         }
         if self.entries.is_empty() {
-            self.open = Segment::new(&self.world, self.open.next());
-        }
-    }
-
-    /// Deletes the file of a forgotten segment, unless a checkpoint may refer to it; that one is
-    /// for `prune`.
-    fn delete(&self, segment: &Segment) {
-        let Some(folder) = &self.folder else { return };
-        if segment.is_in_memory() || segment.file.kept.load(Ordering::Relaxed) {
-            return;
-        }
-        let path = folder.join(file::name(segment.first, segment.last()));
-        if let Err(error) = fs::remove_file(&path) {
-            tracing::warn!(path = %path.display(), %error, "a forgotten segment stays");
+            self.open = Segment::new(&self.shape, self.open.next());
         }
     }
 
@@ -217,54 +197,21 @@ impl Shelf {
         if self.open.episodes.is_empty() {
             return false;
         }
-        let next = Segment::new(&self.world, self.open.next());
+        let next = Segment::new(&self.shape, self.open.next());
         let mut sealed = std::mem::replace(&mut self.open, next);
         sealed.shrink();
         self.sealed.push_back(Arc::new(sealed));
         true
     }
 
-    /// Writes the newest sealed segment, in a replay on the disk. It is synced with the next
-    /// checkpoint. Where that fails it stays in memory, and the next checkpoint tries again.
-    fn write_newest(&mut self) {
-        let (Some(folder), Some(segment)) = (&self.folder, self.sealed.back()) else { return };
-        let wrote =
-            fs::create_dir_all(folder).and_then(|()| file::write(folder, segment, &self.world));
-        match wrote {
-            Ok(sha256) => {
-                let mut written =
-                    segment.file.written.lock().unwrap_or_else(PoisonError::into_inner);
-                *written = Some(Written { sha256, synced: false });
-            }
-            Err(error) => {
-                tracing::warn!(folder = %folder.display(), %error, "a segment stays in memory");
-            }
-        }
-        self.map_written();
+    /// Sealed segments, the oldest first.
+    pub(super) fn sealed(&self) -> &VecDeque<Arc<Segment>> {
+        &self.sealed
     }
 
-    /// Lets go of the memory of segments that have been written, in a replay on the disk.
-    pub(super) fn map_written(&mut self) {
-        let Some(folder) = &self.folder else { return };
-        for segment in self.sealed.iter_mut().filter(|segment| segment.is_in_memory()) {
-            // Somebody who holds the lock is writing this very segment.
-            let Some(written) = segment.file.written.try_lock().ok().and_then(|w| w.clone()) else {
-                continue;
-            };
-            let ends = (segment.first, segment.last());
-            let path = folder.join(file::name(ends.0, ends.1));
-            match file::read(&path, ends, None, &self.world, Place::Map) {
-                Ok(mapped) => {
-                    let kept = segment.file.kept.load(Ordering::Relaxed);
-                    mapped.file.kept.store(kept, Ordering::Relaxed);
-                    *mapped.file.written.lock().expect("nobody else knows it") = Some(written);
-                    *segment = Arc::new(mapped);
-                }
-                Err(why) => {
-                    tracing::warn!(path = %path.display(), why, "a segment stays in memory");
-                }
-            }
-        }
+    /// Sealed segments, the oldest first; each may be replaced by one of the same episodes.
+    pub(super) fn sealed_mut(&mut self) -> &mut VecDeque<Arc<Segment>> {
+        &mut self.sealed
     }
 
     /// Puts a segment back that was saved, without its episodes before `oldest`.
@@ -277,12 +224,16 @@ impl Shelf {
         live.for_each(|index| self.admit(number, index, Some(&mut priorities)));
     }
 
-    /// Goes on with the episodes after those that were saved.
-    pub(super) fn go_on(&mut self, saved: &Saved) {
-        self.open = Segment::new(&self.world, saved.next);
-        self.totals = saved.totals;
-        self.longest = self.longest.max(saved.longest_episode);
-        if let (Some(priorities), Some(largest)) = (&mut self.priorities, saved.largest_priority) {
+    /// Goes on with episode `next`, after those that were restored.
+    pub(super) fn go_on(&mut self, next: EpisodeId, totals: ReplayTotals, longest: usize) {
+        self.open = Segment::new(&self.shape, next);
+        self.totals = totals;
+        self.longest = self.longest.max(longest);
+    }
+
+    /// Takes over the largest priority so far; without effect where sampling is uniform.
+    pub(super) fn set_largest_priority(&mut self, largest: f32) {
+        if let Some(priorities) = &mut self.priorities {
             priorities.set_largest(largest);
         }
     }
@@ -302,7 +253,7 @@ impl Shelf {
             && let Some(item) = priorities.find(generator.random())
         {
             let entry = self.entries.partition_point(|entry| entry.item <= item) - 1;
-            let Entry { item: of_entry, starts, .. } = self.entries[entry];
+            let LiveEpisode { item: of_entry, starts, .. } = self.entries[entry];
             let (place, per_item) = ((item - of_entry) as usize, self.starts.per_item());
             let of_item = per_item.min(starts - place * per_item);
             let index = place * per_item + generator.random_range(0..of_item);
@@ -335,35 +286,60 @@ impl Shelf {
         true
     }
 
-    /// Where a live episode lies.
-    pub(super) fn find(&self, entry: usize) -> (&Segment, Episode) {
-        let Entry { segment, index, .. } = self.entries[entry];
+    /// Place of a live episode.
+    pub(super) fn find(&self, entry: usize) -> (&Segment, EpisodeSpan) {
+        let LiveEpisode { segment, index, .. } = self.entries[entry];
         let segment = self.segment(segment);
         (segment, segment.episodes[index])
     }
 
     /// Live episodes, the oldest first.
-    pub(super) fn entries(&self) -> &VecDeque<Entry> {
+    pub(super) fn entries(&self) -> &VecDeque<LiveEpisode> {
         &self.entries
     }
 
-    /// For each live episode its segment's place among the sealed ones, and its decisions.
+    /// Index of each live episode's segment among the sealed ones, and its decisions.
     pub(super) fn places(&self) -> impl Iterator<Item = (usize, u64)> {
-        let place = |entry: &Entry| (entry.segment - self.first_segment) as usize;
+        let place = |entry: &LiveEpisode| (entry.segment - self.first_segment) as usize;
         self.entries.iter().map(move |entry| (place(entry), entry.decisions as u64))
     }
 
-    /// The priorities of a live episode; none where sampling is uniform.
+    /// Priorities of a live episode; none where sampling is uniform.
     pub(super) fn priorities_of(&self, entry: usize) -> impl Iterator<Item = f32> {
-        let Entry { item, starts, .. } = self.entries[entry];
+        let LiveEpisode { item, starts, .. } = self.entries[entry];
         let items = item..item + starts.div_ceil(self.starts.per_item()) as u64;
         let priorities = self.priorities.as_ref();
         priorities.into_iter().flat_map(move |p| items.clone().map(|item| p.get(item)))
     }
 
-    /// The oldest live episode.
+    /// Oldest live episode.
     pub(super) fn oldest(&self) -> Option<EpisodeId> {
         self.entries.front().map(|entry| entry.id)
+    }
+
+    /// Number of the next episode.
+    pub(super) fn next(&self) -> EpisodeId {
+        self.open.next()
+    }
+
+    /// Largest priority so far; nothing where sampling is uniform.
+    pub(super) fn largest_priority(&self) -> Option<f32> {
+        self.priorities.as_ref().map(Priorities::largest)
+    }
+
+    /// Decisions of the longest episode ever.
+    pub(super) fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// Totals of everything that has happened so far.
+    pub(super) fn totals(&self) -> ReplayTotals {
+        self.totals
+    }
+
+    /// Env steps of all live episodes.
+    pub(super) fn env_steps(&self) -> u64 {
+        self.env_steps
     }
 
     /// Bytes of every segment that is held: those of live episodes, and of forgotten ones that
@@ -384,7 +360,7 @@ impl Shelf {
     }
 }
 
-/// The starts of each item of an episode.
+/// Starts of each item of an episode.
 fn items(starts: usize, per_item: usize) -> impl Iterator<Item = usize> {
     (0..starts).step_by(per_item).map(move |first| per_item.min(starts - first))
 }

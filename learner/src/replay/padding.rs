@@ -1,50 +1,50 @@
-//! What was drawn becomes rows of a batch, in the convention of every other batch.
+//! Padding: pieces of episodes become rows of equal length, in the convention of every batch.
 
 use engram_mdp::{Actions, Ending, Frames, Observations, StepType, StreamId, Trajectory};
 
-use super::World;
+use super::episode::TrajectoryShape;
 use super::sample::Piece;
-use super::segment::{Episode, Segment};
+use super::segment::{EpisodeSpan, Segment};
 use crate::config::replay::InitialState;
 
-/// A piece and where its frames lie.
+/// Piece, and the place of its frames.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Placed<'a> {
-    /// What it is.
+pub(super) struct StoredPiece<'a> {
+    /// The piece.
     pub(super) piece: Piece,
     /// The segment of its episode.
     pub(super) segment: &'a Segment,
     /// Its episode.
-    pub(super) episode: Episode,
+    pub(super) episode: EpisodeSpan,
 }
 
-/// Makes rows.
+/// Layout of every row of a batch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shape<'a> {
+pub(super) struct RowLayout<'a> {
     /// Decisions per row, T.
     pub(super) time: usize,
-    /// Decisions before those that are learned from.
+    /// Decisions before those to learn from.
     pub(super) burn_in: usize,
-    /// The recurrent state in which a row begins.
+    /// Recurrent state at the beginning of a row.
     pub(super) initial_state: InitialState,
-    /// The world.
-    pub(super) world: &'a World,
+    /// Shape of trajectories.
+    pub(super) shape: &'a TrajectoryShape,
 }
 
 const TRUNCATED: StepType = StepType::Last(Ending::Truncated);
 
-impl Shape<'_> {
-    /// A row of pieces, one after another, and frames that count for nothing up to its end.
-    pub(super) fn row(self, number: usize, pieces: &[Placed<'_>]) -> Trajectory {
-        let mut frames = Frames::with_capacity(&self.world.spec, self.time + 1);
+impl RowLayout<'_> {
+    /// Row of pieces, one after another, and frames that count for nothing up to its end.
+    pub(super) fn row(self, number: usize, pieces: &[StoredPiece<'_>]) -> Trajectory {
+        let mut frames = Frames::with_capacity(&self.shape.spec, self.time + 1);
         let mut log_probs = Vec::with_capacity(self.time + 1);
-        let mut core_state = vec![0.0; self.world.state_width];
-        for placed in pieces {
-            self.put(placed, &mut frames, &mut log_probs, &mut core_state);
+        let mut core_state = vec![0.0; self.shape.state_width];
+        for stored in pieces {
+            self.put(stored, &mut frames, &mut log_probs, &mut core_state);
         }
         self.pad(self.time + 1, &mut frames, &mut log_probs);
         log_probs.truncate(self.time);
-        let oldest = pieces.iter().map(|placed| placed.episode.policy_version).min();
+        let oldest = pieces.iter().map(|stored| stored.episode.policy_version).min();
         Trajectory {
             stream: StreamId { actor: 0, env_index: number as u32 },
             sequence: 0,
@@ -58,23 +58,23 @@ impl Shape<'_> {
     /// Puts the burn-in and the decisions of a piece behind what is there.
     fn put(
         self,
-        placed: &Placed<'_>,
+        stored: &StoredPiece<'_>,
         frames: &mut Frames,
         log_probs: &mut Vec<f32>,
         core_state: &mut [f32],
     ) {
-        let Placed { piece, segment, episode } = placed;
+        let StoredPiece { piece, segment, episode } = stored;
         let begins = frames.rows();
         let (from, to) = (piece.start.saturating_sub(self.burn_in), piece.start + piece.length);
         let missing = self.burn_in - (piece.start - from);
         self.pad(begins + missing, frames, log_probs);
         let rows = episode.row + from..episode.row + to + 1;
-        segment.copy(rows, &self.world.spec, frames, log_probs);
+        segment.copy(rows, &self.shape.spec, frames, log_probs);
         if from > 0 {
             match self.initial_state {
-                InitialState::Zero => begin(frames, begins, self.world.spec.action.len()),
+                InitialState::Zero => begin(frames, begins, self.shape.spec.action.len()),
                 InitialState::Stored => {
-                    let state = segment.state(episode, from, self.world.state_width);
+                    let state = segment.state(episode, from, self.shape.state_width);
                     core_state.copy_from_slice(state);
                 }
             }
@@ -87,7 +87,7 @@ impl Shape<'_> {
 
     /// Adds frames that count for nothing until there are `rows`.
     fn pad(self, rows: usize, frames: &mut Frames, log_probs: &mut Vec<f32>) {
-        let spec = &self.world.spec;
+        let spec = &self.shape.spec;
         match &mut frames.observations {
             Observations::U8(numbers) => numbers.resize(rows * spec.observation.len(), 0),
             Observations::F32(numbers) => numbers.resize(rows * spec.observation.len(), 0.0),

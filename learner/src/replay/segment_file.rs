@@ -1,4 +1,4 @@
-//! A sealed segment as a file: safetensors, so that other programs can read it, too.
+//! Segment files: sealed segments as safetensors, so that other programs can read them, too.
 //!
 //! ```text
 //! episodes          U64 [E, 3]      decisions, recurrent states and the oldest policy version
@@ -28,24 +28,16 @@ use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
 
 use super::column::{Column, Numbers};
-use super::segment::{Episode, File, Segment};
-use super::{EpisodeId, World};
+use super::episode::{EpisodeId, TrajectoryShape};
+use super::segment::{EpisodeSpan, FileState, Segment};
+use crate::config::replay::Storage;
 
-/// Where a segment that is read shall lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// In memory.
-    Memory,
-    /// Where it is.
-    Map,
-}
-
-/// The name of a segment's file.
+/// Name of a segment's file.
 pub(super) fn name(first: EpisodeId, last: EpisodeId) -> String {
     format!("{:012}-{:012}.safetensors", first.0, last.0)
 }
 
-/// The first episode of the segment of that name, which may be half-written.
+/// First episode of the segment of that name, which may be half-written.
 pub(super) fn first_episode(name: &str) -> Option<EpisodeId> {
     let (first, last) = name.strip_suffix(".safetensors")?.split_once('-')?;
     last.parse::<u64>().ok()?;
@@ -53,10 +45,14 @@ pub(super) fn first_episode(name: &str) -> Option<EpisodeId> {
 }
 
 /// Writes a segment beside its place in `folder` and renames it. Returns the file's SHA-256.
-pub(super) fn write(folder: &Path, segment: &Segment, world: &World) -> io::Result<String> {
+pub(super) fn write(
+    folder: &Path,
+    segment: &Segment,
+    shape: &TrajectoryShape,
+) -> io::Result<String> {
     let name = name(segment.first, segment.last());
     let (place, beside) = (folder.join(&name), folder.join(format!(".{name}")));
-    let written = write_columns(&beside, segment, world).and_then(|sha256| {
+    let written = write_columns(&beside, segment, shape).and_then(|sha256| {
         fs::rename(&beside, &place)?;
         Ok(sha256)
     });
@@ -72,14 +68,14 @@ pub(super) fn sync(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
 }
 
-/// Reads a segment whose first and last episode, and checksum where one is given, are known;
-/// or says why it cannot be what it should be.
+/// Reads a segment into memory, or leaves its columns on the disk and maps them. Its first and last
+/// episode are known, and so may be its checksum; an error says why the file is not that segment.
 pub(super) fn read(
     path: &Path,
     (first, last): (EpisodeId, EpisodeId),
     sha256: Option<&str>,
-    world: &World,
-    place: Place,
+    shape: &TrajectoryShape,
+    storage: Storage,
 ) -> Result<Segment, String> {
     let map = Arc::new(map(path).map_err(|error| error.to_string())?);
     if let Some(expected) = sha256
@@ -87,8 +83,8 @@ pub(super) fn read(
     {
         return Err("it has another checksum than the checkpoint says".into());
     }
-    let kept = (place == Place::Map).then_some(&map);
-    let segment = columns(&map, first, world, kept)?;
+    let kept = (storage == Storage::Disk).then_some(&map);
+    let segment = columns(&map, first, shape, kept)?;
     match segment.next().0 == last.0 + 1 {
         true => Ok(segment),
         false => Err(format!("it holds {} episodes", segment.episodes.len())),
@@ -105,17 +101,17 @@ fn map(path: &Path) -> io::Result<Mmap> {
     unsafe { Mmap::map(&file) }
 }
 
-/// The file's name, type, shape and bytes of every column.
-type Described<'a> = (&'static str, Dtype, Vec<usize>, &'a [u8]);
+/// Name, type, shape and bytes of a column.
+type ColumnBytes<'a> = (&'static str, Dtype, Vec<usize>, &'a [u8]);
 
-fn write_columns(path: &Path, segment: &Segment, world: &World) -> io::Result<String> {
-    let numbers = |episode: &Episode| {
+fn write_columns(path: &Path, segment: &Segment, shape: &TrajectoryShape) -> io::Result<String> {
+    let numbers = |episode: &EpisodeSpan| {
         [episode.decisions as u64, episode.states as u64, episode.policy_version]
     };
     let episodes: Vec<u64> = segment.episodes.iter().flat_map(numbers).collect();
-    let described = describe(segment, bytemuck::cast_slice(&episodes), world);
+    let described = describe(segment, bytemuck::cast_slice(&episodes), shape);
     let (mut header, mut end) = (Map::new(), 0);
-    let about = json!({ "first_episode": segment.first.to_string(), "world": world.spec.name });
+    let about = json!({ "first_episode": segment.first.to_string(), "world": shape.spec.name });
     header.insert("__metadata__".into(), about);
     for (name, dtype, shape, bytes) in &described {
         let start = end;
@@ -135,8 +131,12 @@ fn write_columns(path: &Path, segment: &Segment, world: &World) -> io::Result<St
     Ok(hex(&hash.finalize()))
 }
 
-fn describe<'a>(segment: &'a Segment, episodes: &'a [u8], world: &World) -> Vec<Described<'a>> {
-    let (rows, spec) = (segment.rows(), &world.spec);
+fn describe<'a>(
+    segment: &'a Segment,
+    episodes: &'a [u8],
+    shape: &TrajectoryShape,
+) -> Vec<ColumnBytes<'a>> {
+    let (rows, spec) = (segment.rows(), &shape.spec);
     let states = segment.state_rows.len();
     let observation = [&[rows], &spec.observation.shape[..]].concat();
     let actions = &segment.previous_actions;
@@ -146,23 +146,23 @@ fn describe<'a>(segment: &'a Segment, episodes: &'a [u8], world: &World) -> Vec<
         ("previous_rewards", Dtype::F32, vec![rows], segment.previous_rewards.bytes()),
         ("log_probs", Dtype::F32, vec![rows], segment.log_probs.bytes()),
         ("core_state_rows", Dtype::U32, vec![states], segment.state_rows.bytes()),
-        ("core_states", Dtype::F32, vec![states, world.state_width], segment.states.bytes()),
+        ("core_states", Dtype::F32, vec![states, shape.state_width], segment.states.bytes()),
         ("observations", segment.observations.dtype(), observation, segment.observations.bytes()),
         ("step_types", Dtype::U8, vec![rows], segment.step_types.bytes()),
     ]
 }
 
-/// A file that is read.
+/// Reader of a file.
 struct Reader<'a> {
     file: &'a [u8],
-    /// Where the numbers begin.
+    /// Offset of the numbers.
     data: usize,
     metadata: Metadata,
     map: Option<&'a Arc<Mmap>>,
 }
 
 impl Reader<'_> {
-    /// A column of that type; rows of `width` numbers each.
+    /// Column of that type; rows of `width` numbers each.
     fn column<T: Pod>(&self, name: &str, dtype: Dtype, width: usize) -> Result<Column<T>, String> {
         let info: &TensorInfo = self.metadata.info(name).ok_or_else(|| format!("no {name}"))?;
         let found: usize = info.shape.iter().skip(1).product();
@@ -178,18 +178,18 @@ impl Reader<'_> {
 fn columns(
     file: &[u8],
     first: EpisodeId,
-    world: &World,
+    shape: &TrajectoryShape,
     map: Option<&Arc<Mmap>>,
 ) -> Result<Segment, String> {
     let (header, metadata) = SafeTensors::read_metadata(file).map_err(|error| error.to_string())?;
     let reader = Reader { file, data: 8 + header, metadata, map };
-    let observation = world.spec.observation.len();
-    let observations = match world.spec.observation.dtype {
+    let observation = shape.spec.observation.len();
+    let observations = match shape.spec.observation.dtype {
         Observed::U8 => Numbers::U8(reader.column("observations", Dtype::U8, observation)?),
         Observed::F32 => Numbers::F32(reader.column("observations", Dtype::F32, observation)?),
     };
-    let action = world.spec.action.len();
-    let previous_actions = match world.spec.action {
+    let action = shape.spec.action.len();
+    let previous_actions = match shape.spec.action {
         ActionSpec::Discrete { .. } => {
             Numbers::I32(reader.column("previous_actions", Dtype::I32, action)?)
         }
@@ -207,25 +207,29 @@ fn columns(
         step_types: reader.column("step_types", Dtype::U8, 1)?,
         log_probs: reader.column("log_probs", Dtype::F32, 1)?,
         state_rows: reader.column("core_state_rows", Dtype::U32, 1)?,
-        states: reader.column("core_states", Dtype::F32, world.state_width)?,
-        file: File::default(),
+        states: reader.column("core_states", Dtype::F32, shape.state_width)?,
+        file: FileState::default(),
     };
     let (mut row, mut state) = (0, 0);
     for numbers in known.chunks_exact(3) {
         let [decisions, states, policy_version] = numbers else { unreachable!("chunks of 3") };
         let (decisions, states) = (*decisions as usize, *states as usize);
         let policy_version = *policy_version;
-        segment.episodes.push(Episode { row, decisions, state, states, policy_version });
+        segment.episodes.push(EpisodeSpan { row, decisions, state, states, policy_version });
         row = row.saturating_add(decisions).saturating_add(1);
         state = state.saturating_add(states);
     }
-    check(&segment, (row, state), world)?;
+    check(&segment, (row, state), shape)?;
     Ok(segment)
 }
 
 /// Checks that the episodes are whole: the rest of a replay trusts in it.
-fn check(segment: &Segment, (rows, states): (usize, usize), world: &World) -> Result<(), String> {
-    let spec = &world.spec;
+fn check(
+    segment: &Segment,
+    (rows, states): (usize, usize),
+    shape: &TrajectoryShape,
+) -> Result<(), String> {
+    let spec = &shape.spec;
     let lengths = [
         (segment.observations.bytes().len(), rows * spec.observation.bytes()),
         (segment.previous_actions.bytes().len(), rows * 4 * spec.action.len()),
@@ -233,12 +237,12 @@ fn check(segment: &Segment, (rows, states): (usize, usize), world: &World) -> Re
         (segment.step_types.len(), rows),
         (segment.log_probs.len(), rows),
         (segment.state_rows.len(), states),
-        (segment.states.len(), states * world.state_width),
+        (segment.states.len(), states * shape.state_width),
     ];
     if lengths.iter().any(|(found, expected)| found != expected) {
         return Err("its columns are not of the same length".into());
     }
-    let is_whole = |episode: &Episode| {
+    let is_whole = |episode: &EpisodeSpan| {
         let steps = &segment.step_types[episode.row..episode.row + episode.decisions + 1];
         let (inner, ends) = (&steps[1..steps.len() - 1], (steps[0], steps[steps.len() - 1]));
         let at = segment.state_rows(episode);
@@ -248,7 +252,7 @@ fn check(segment: &Segment, (rows, states): (usize, usize), world: &World) -> Re
             && at.is_sorted_by(|a, b| a < b)
             && at.last().is_none_or(|&row| (row as usize) < episode.decisions)
     };
-    let has_decisions = |episode: &Episode| episode.decisions > 0;
+    let has_decisions = |episode: &EpisodeSpan| episode.decisions > 0;
     match segment.episodes.iter().all(|episode| has_decisions(episode) && is_whole(episode)) {
         true => Ok(()),
         false => Err("it holds an episode that does not go from First to Last".into()),

@@ -1,6 +1,6 @@
-//! Where in an episode a sequence may begin.
+//! Start index: the decisions of an episode at which a sequence may begin.
 //!
-//! A *start* is the first decision that is learned from. From a zero state a chunk of `length`
+//! A *start* is the first decision to learn from. From a zero state a chunk of `length`
 //! may start anywhere where it is whole, and at 0 in any case: an episode of n decisions has
 //! `max(1, n − length + 1)` starts. From stored states it may start at 0, and `burn_in` decisions
 //! after every stored state; of the starts whose chunks reach the episode's end only the first
@@ -8,20 +8,20 @@
 
 use crate::config::replay::{InitialState, ReplayConfig, Sequences};
 
-/// Where sequences of one kind may begin.
+/// StartIndex of sequences of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Starts {
+pub(super) struct StartIndex {
     sequences: Sequences,
     initial_state: InitialState,
 }
 
-impl Starts {
-    /// Those of a configuration.
+impl StartIndex {
+    /// Starts of a configuration.
     pub(super) fn new(config: &ReplayConfig) -> Self {
-        Starts { sequences: config.sequences, initial_state: config.initial_state }
+        StartIndex { sequences: config.sequences, initial_state: config.initial_state }
     }
 
-    /// How many an episode has, at least one. `state_rows` are the rows before which states are
+    /// Number of starts of an episode, at least one. `state_rows` are the rows before which states are
     /// stored.
     pub(super) fn count(self, decisions: usize, state_rows: &[u32]) -> usize {
         match (self.sequences, self.initial_state) {
@@ -45,7 +45,7 @@ impl Starts {
         }
     }
 
-    /// Which of the starts `start` is.
+    /// Number of the start `start`.
     pub(super) fn index(self, decisions: usize, state_rows: &[u32], start: usize) -> Option<usize> {
         match (self.sequences, self.initial_state) {
             (Sequences::Chunks { .. }, InitialState::Stored) => {
@@ -56,7 +56,7 @@ impl Starts {
         }
     }
 
-    /// Decisions that are learned from, from `start` on.
+    /// Decisions to learn from, from `start` on.
     pub(super) fn length(self, decisions: usize, start: usize) -> usize {
         match self.sequences {
             Sequences::Episodes => decisions,
@@ -93,11 +93,11 @@ impl Starts {
 mod tests {
     use super::*;
 
-    fn starts(length: usize, burn_in: usize, initial_state: InitialState) -> Starts {
-        Starts { sequences: Sequences::Chunks { length, burn_in }, initial_state }
+    fn starts(length: usize, burn_in: usize, initial_state: InitialState) -> StartIndex {
+        StartIndex { sequences: Sequences::Chunks { length, burn_in }, initial_state }
     }
 
-    fn all(starts: Starts, decisions: usize, state_rows: &[u32]) -> Vec<usize> {
+    fn all(starts: StartIndex, decisions: usize, state_rows: &[u32]) -> Vec<usize> {
         let count = starts.count(decisions, state_rows);
         let all: Vec<_> = (0..count).map(|k| starts.nth(decisions, state_rows, k)).collect();
         for (k, &start) in all.iter().enumerate() {
