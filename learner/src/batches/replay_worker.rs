@@ -1,9 +1,9 @@
 //! Replay worker: from what actors send to sequences to learn from, by way of the replay.
 //!
-//! It is a thread of its own: it puts what arrives into the replay and draws from it,
-//! as the [rate limiter](crate::replay::rate_limiter) lets either side. While the learner updates from one batch
-//! the next one is drawn and waits. When the limiter holds arrivals back their queue fills, and
-//! actors wait; when it holds updates back the learner waits for a batch.
+//! It is a thread of its own: it puts what arrives into the replay and draws from it, as the
+//! [rate limiter](crate::replay::rate_limiter) lets either side. While the learner updates from one
+//! batch the next one is drawn and waits. When the rate limiter holds arrivals back their queue
+//! fills, and actors wait; when it holds updates back the learner waits for a batch.
 //!
 //! The replay lies behind a lock, for the learner's thread has a say in it twice: after an update
 //! it brings priorities, and for a checkpoint it asks for everything that is needed to go on.
@@ -24,7 +24,7 @@ use crate::algorithms::ReplayBatch;
 use crate::batches::batch::LearnerBatch;
 use crate::config::rate_limiter::RateLimiterConfig;
 use crate::config::replay::ReplayConfig;
-use crate::replay::rate_limiter::{Counted, Limiter};
+use crate::replay::rate_limiter::{RateLimiter, RateLimiterCounts};
 use crate::replay::{
     Priority, Replay, ReplayError, ReplayState, Sample, Snapshot, TrajectoryShape,
 };
@@ -38,7 +38,7 @@ pub struct SharedReplay(Arc<Mutex<Shared>>);
 #[derive(Debug)]
 struct Shared {
     replay: Replay,
-    limiter: Limiter,
+    limiter: RateLimiter,
     generator: Generator,
 }
 
@@ -51,7 +51,7 @@ pub struct SavedReplay<'a> {
     /// Segments and their episodes.
     pub replay: &'a ReplayState,
     /// Counts of the rate limiter.
-    pub counted: Counted,
+    pub counted: RateLimiterCounts,
     /// Generators of the run, by name.
     pub generators: &'a BTreeMap<String, Generator>,
 }
@@ -77,7 +77,7 @@ impl SharedReplay {
     /// An empty one.
     pub fn new(setup: ReplaySetup) -> Result<Self, ReplayError> {
         let ReplaySetup { replay, rate_limiter, unroll_length, shape, folder, seed } = setup;
-        let limiter = Limiter::new(rate_limiter, unroll_length)?;
+        let limiter = RateLimiter::new(rate_limiter, unroll_length)?;
         let replay = Replay::new(replay, shape, folder)?;
         let generator = seed.derive(GENERATOR, 0).generator();
         Ok(SharedReplay(Arc::new(Mutex::new(Shared { replay, limiter, generator }))))
@@ -87,7 +87,7 @@ impl SharedReplay {
     pub fn resume(setup: ReplaySetup, saved: SavedReplay<'_>) -> Result<Self, ReplayError> {
         let Some(folder) = setup.folder.clone() else { return SharedReplay::new(setup) };
         let ReplaySetup { replay, rate_limiter, unroll_length, shape, seed, .. } = setup;
-        let mut limiter = Limiter::restored(rate_limiter, unroll_length, saved.counted)?;
+        let mut limiter = RateLimiter::restored(rate_limiter, unroll_length, saved.counted)?;
         let (replay, lost) = Replay::restore(replay, shape, folder, saved.replay)?;
         if lost.segments > 0 && replay.stats().episodes == 0 {
             limiter.begin_anew();
@@ -98,7 +98,10 @@ impl SharedReplay {
     }
 
     /// Adds the generator to those of a checkpoint, and takes hold of the replay.
-    pub fn save(&self, generators: &mut BTreeMap<String, Generator>) -> (Counted, Snapshot) {
+    pub fn save(
+        &self,
+        generators: &mut BTreeMap<String, Generator>,
+    ) -> (RateLimiterCounts, Snapshot) {
         let mut shared = self.lock();
         generators.insert(GENERATOR.into(), shared.generator.clone());
         (shared.limiter.counted(), shared.replay.snapshot())
@@ -200,7 +203,7 @@ impl ReplayWorker {
         }
     }
 
-    /// Inserts what waits, as far as the limiter lets; `false` if that held something back.
+    /// Inserts what waits, as far as the rate limiter lets; `false` if that held something back.
     fn fill(&mut self, new: &mut New) -> bool {
         let mut all = true;
         loop {

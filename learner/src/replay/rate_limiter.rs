@@ -1,4 +1,4 @@
-//! Updates per env step, held at the configured ratio whichever side is faster.
+//! Rate limiter: holds updates per env step at the configured ratio, whichever side is faster.
 //!
 //! The idea is that of the rate limiters of Reverb (Cassirer et al. 2021,
 //! <https://arxiv.org/abs/2102.04736>). With E env steps since the warm-up, U updates and the
@@ -22,10 +22,10 @@ use serde::{Deserialize, Serialize};
 use crate::config::OutOfRange;
 use crate::config::rate_limiter::{LearningStarts, RateLimiterConfig};
 
-/// What a limiter has counted; a checkpoint holds it.
+/// Counts of a rate limiter; a checkpoint holds them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Counted {
+pub struct RateLimiterCounts {
     /// Env steps inserted during the warm-up.
     pub warm_up_env_steps: u64,
     /// Episodes completed during the warm-up.
@@ -36,35 +36,35 @@ pub struct Counted {
     pub updates: u64,
 }
 
-/// Says who may go on. It waits for nothing and knows no clock: whoever is refused asks again
+/// Rate limiter: says which side may go on. It waits for nothing and knows no clock: whoever is refused asks again
 /// after the other side has moved.
 #[derive(Clone, Debug)]
-pub struct Limiter {
+pub struct RateLimiter {
     config: RateLimiterConfig,
-    counted: Counted,
+    counted: RateLimiterCounts,
 }
 
-impl Limiter {
-    /// A limiter at the start of a run, of trajectories of `unroll_length` decisions.
+impl RateLimiter {
+    /// Rate limiter at the start of a run, of trajectories of `unroll_length` decisions.
     pub fn new(config: RateLimiterConfig, unroll_length: usize) -> Result<Self, OutOfRange> {
-        Limiter::restored(config, unroll_length, Counted::default())
+        RateLimiter::restored(config, unroll_length, RateLimiterCounts::default())
     }
 
-    /// A limiter that goes on where another one was.
+    /// Rate limiter that goes on where another one was.
     pub fn restored(
         config: RateLimiterConfig,
         unroll_length: usize,
-        counted: Counted,
+        counted: RateLimiterCounts,
     ) -> Result<Self, OutOfRange> {
         config.validate()?;
-        let least = Limiter::smallest_slack(config.updates_per_env_step, unroll_length);
+        let least = RateLimiter::smallest_slack(config.updates_per_env_step, unroll_length);
         if config.slack_env_steps < least {
             let found = format!("{}, and the smallest is {least}", config.slack_env_steps);
             let range = "at least run.unroll_length + 1 / updates_per_env_step, or both sides \
                          would wait for each other";
             return Err(OutOfRange { key: "rate_limiter.slack_env_steps", found, range });
         }
-        Ok(Limiter { config, counted })
+        Ok(RateLimiter { config, counted })
     }
 
     /// The smallest slack with which the two sides never wait for each other: the env steps of a
@@ -75,7 +75,7 @@ impl Limiter {
 
     /// Whether the warm-up has ended.
     pub fn has_started(&self) -> bool {
-        let Counted { warm_up_env_steps, warm_up_episodes, .. } = self.counted;
+        let RateLimiterCounts { warm_up_env_steps, warm_up_episodes, .. } = self.counted;
         warm_up_episodes > 0
             && match self.config.learning_starts {
                 LearningStarts::EnvSteps(least) => warm_up_env_steps >= least,
@@ -112,11 +112,11 @@ impl Limiter {
     /// The replay has lost everything, as when none of its files can be read: the warm-up and
     /// the ratio begin anew.
     pub fn begin_anew(&mut self) {
-        self.counted = Counted::default();
+        self.counted = RateLimiterCounts::default();
     }
 
     /// What has been counted.
-    pub fn counted(&self) -> Counted {
+    pub fn counted(&self) -> RateLimiterCounts {
         self.counted
     }
 
@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn the_warm_up_ends_with_its_env_steps_and_one_episode() {
-        let mut limiter = Limiter::new(config(1.0, LearningStarts::EnvSteps(10), 6), 5).unwrap();
+        let mut limiter =
+            RateLimiter::new(config(1.0, LearningStarts::EnvSteps(10), 6), 5).unwrap();
         limiter.inserted(5, 0);
         assert!(!limiter.may_update() && limiter.may_insert(1_000));
         limiter.inserted(5, 0);
@@ -154,7 +155,7 @@ mod tests {
 
     #[test]
     fn the_warm_up_may_be_counted_in_episodes() {
-        let mut limiter = Limiter::new(config(0.5, LearningStarts::Episodes(2), 7), 5).unwrap();
+        let mut limiter = RateLimiter::new(config(0.5, LearningStarts::Episodes(2), 7), 5).unwrap();
         limiter.inserted(5, 1);
         assert!(!limiter.has_started());
         limiter.inserted(5, 1);
@@ -166,21 +167,21 @@ mod tests {
     #[test]
     fn a_slack_with_which_both_sides_might_wait_is_refused_with_the_smallest() {
         let start = LearningStarts::EnvSteps(1);
-        let refused = Limiter::new(config(0.25, start, 23), 20).unwrap_err().to_string();
+        let refused = RateLimiter::new(config(0.25, start, 23), 20).unwrap_err().to_string();
         assert!(refused.contains("is 23, and the smallest is 24"), "{refused}");
-        assert!(Limiter::new(config(0.25, start, 24), 20).is_ok());
+        assert!(RateLimiter::new(config(0.25, start, 24), 20).is_ok());
         for ratio in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            assert!(Limiter::new(config(ratio, start, 1_000), 20).is_err(), "{ratio}");
+            assert!(RateLimiter::new(config(ratio, start, 1_000), 20).is_err(), "{ratio}");
         }
-        assert!(Limiter::new(config(1.0, LearningStarts::Episodes(0), 99), 20).is_err());
+        assert!(RateLimiter::new(config(1.0, LearningStarts::Episodes(0), 99), 20).is_err());
     }
 
     #[test]
     fn with_less_than_the_smallest_slack_both_sides_wait() {
         // Why it is refused: one update owes 4 env steps; 3 are there, and 20 more do not fit.
-        let limiter = Limiter {
+        let limiter = RateLimiter {
             config: config(0.25, LearningStarts::EnvSteps(1), 22),
-            counted: Counted {
+            counted: RateLimiterCounts {
                 warm_up_env_steps: 1,
                 warm_up_episodes: 1,
                 env_steps: 3,
@@ -204,9 +205,9 @@ mod tests {
             ],
             turns in prop::collection::vec((any::<bool>(), 0.0..=1.0_f64, any::<bool>()), 1..400),
         ) {
-            let slack = Limiter::smallest_slack(ratio, unroll_length) + more_slack;
+            let slack = RateLimiter::smallest_slack(ratio, unroll_length) + more_slack;
             let config = config(ratio, starts, slack);
-            let mut limiter = Limiter::new(config, unroll_length).unwrap();
+            let mut limiter = RateLimiter::new(config, unroll_length).unwrap();
             for (inserts, share, ends) in turns {
                 prop_assert!(limiter.may_update() || limiter.may_insert(unroll_length as u64));
                 let env_steps = (share * unroll_length as f64).round() as u64;
@@ -215,12 +216,12 @@ mod tests {
                 } else if !inserts && limiter.may_update() {
                     limiter.updated();
                 }
-                let Counted { env_steps, updates, .. } = limiter.counted();
+                let RateLimiterCounts { env_steps, updates, .. } = limiter.counted();
                 let owed = env_steps as f64 - updates as f64 / ratio;
                 prop_assert!(owed >= 0.0 && owed <= slack as f64, "{} owed", owed);
                 let json = serde_json::to_string(&limiter.counted()).unwrap();
                 let counted = serde_json::from_str(&json).unwrap();
-                limiter = Limiter::restored(config, unroll_length, counted).unwrap();
+                limiter = RateLimiter::restored(config, unroll_length, counted).unwrap();
             }
         }
 
@@ -228,7 +229,7 @@ mod tests {
         #[test]
         fn a_long_run_has_the_ratio(ratio in 0.05..3.0_f64, learner_first in any::<bool>()) {
             let config = config(ratio, LearningStarts::EnvSteps(1), 200);
-            let mut limiter = Limiter::new(config, 20).unwrap();
+            let mut limiter = RateLimiter::new(config, 20).unwrap();
             limiter.inserted(20, 1);
             for _ in 0..20_000 {
                 match (limiter.may_update(), limiter.may_insert(20)) {
@@ -236,7 +237,7 @@ mod tests {
                     _ => limiter.inserted(20, 0),
                 }
             }
-            let Counted { env_steps, updates, .. } = limiter.counted();
+            let RateLimiterCounts { env_steps, updates, .. } = limiter.counted();
             let found = updates as f64 / env_steps as f64;
             prop_assert!((found / ratio - 1.0).abs() < 0.05, "{} instead of {}", found, ratio);
         }

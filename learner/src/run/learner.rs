@@ -129,7 +129,7 @@ impl<P: Pipeline> Learner<P> {
             streams,
             carried: Vec::new(),
             replay: None,
-            limiter: None,
+            rate_limiter: None,
             episodes,
         };
         let optimizer = tensors::to_bytes(&self.pipeline.algorithm().state()).into();

@@ -10,7 +10,7 @@ use tch::Device;
 use crate::algorithms::RlConfig;
 use crate::config::OffPolicyConfig;
 use crate::config::flags::LearnerArgs;
-use crate::replay::rate_limiter::Limiter;
+use crate::replay::rate_limiter::RateLimiter;
 use crate::run::error::LearnerError;
 use crate::run::learner_spec::LearnerSpec;
 use crate::storage::checkpoint::Store;
@@ -64,7 +64,7 @@ impl LearnerConfig {
         let RlConfig::Replay(config) = &self.rl else { return Ok(()) };
         let OffPolicyConfig { replay, batch_size, rate_limiter, .. } = config.shared();
         replay.check_batch(batch_size)?;
-        Limiter::new(rate_limiter, self.run.unroll_length)?;
+        RateLimiter::new(rate_limiter, self.run.unroll_length)?;
         Ok(())
     }
 

@@ -264,7 +264,7 @@ impl Pipeline for Replay {
             seed: spec.seed,
         };
         let saved = resumed.and_then(|Resumed { checkpoint: Checkpoint { state, .. }, .. }| {
-            let (replay, counted) = (state.replay.as_ref()?, state.limiter?);
+            let (replay, counted) = (state.replay.as_ref()?, state.rate_limiter?);
             Some(SavedReplay { replay, counted, generators: &state.generators })
         });
         let replay = match saved {
@@ -311,7 +311,7 @@ impl Pipeline for Replay {
 
     fn save(&mut self, checkpoint: &mut Checkpoint) -> Option<Snapshot> {
         let (counted, snapshot) = self.replay.save(&mut checkpoint.state.generators);
-        checkpoint.state.limiter = Some(counted);
+        checkpoint.state.rate_limiter = Some(counted);
         Some(snapshot)
     }
 

@@ -27,13 +27,14 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::batches::carry_table;
-use crate::replay::{self, rate_limiter};
+use crate::replay;
+use crate::replay::rate_limiter::RateLimiterCounts;
 use crate::rpc::stream_positions::Streams;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::episodes::Episodes;
 
 /// The layout of a checkpoint; it changes whenever an older build would misread a newer one.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// The policy, in a checkpoint.
 pub(crate) const WEIGHTS: &str = "weights.safetensors";
@@ -76,8 +77,8 @@ pub struct State {
     /// The replay, where something is learned from one. Its segments are files beside the
     /// checkpoints, for they outlast many of them.
     pub replay: Option<replay::ReplayState>,
-    /// What the limiter of updates per env step has counted.
-    pub limiter: Option<rate_limiter::Counted>,
+    /// Counts of the rate limiter, where something is learned from a replay.
+    pub rate_limiter: Option<RateLimiterCounts>,
     /// Episodes so far.
     pub episodes: Episodes,
 }
