@@ -42,7 +42,7 @@ pub(crate) fn run(args: &EvalArgs, shutdown: &Shutdown) -> Result<()> {
 /// The weights of the newest checkpoint in `folder`.
 pub(crate) fn newest_weights(folder: &Path) -> Result<Bytes> {
     let checkpoints = folder.join("checkpoints");
-    let store = engram_learner::storage::checkpoint::Store::new(checkpoints, usize::MAX);
+    let store = engram_learner::storage::checkpoint::CheckpointStore::new(checkpoints, usize::MAX);
     match store.newest()? {
         Some((_, checkpoint)) => Ok(checkpoint.weights),
         None => bail!("{} holds no complete checkpoint yet", folder.display()),

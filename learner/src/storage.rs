@@ -1,4 +1,4 @@
-//! What is on the disk.
+//! Storage: a run on the disk.
 //!
 //! [`run_folder`] is what a run leaves, [`checkpoint`] what it resumes from, [`checkpoint_writer`]
 //! the thread that waits for the disk. [`warm_start`] reads the weights of another run.

@@ -201,7 +201,7 @@ fn behind_a_gap_a_gradient_reaches_back_to_the_gap() {
     let parts = [(0..6, 0), (0..6, 2), (0..2, 1), (3..6, 1)];
     let error = difference(&found, &experience.through_time(&parts), "");
     assert!(error < 1e-12, "{error}");
-    assert_eq!(carried.tally().restarts, 1);
+    assert_eq!(carried.stats().restarts, 1);
     let whole = experience.through_time(&everything(6));
     assert!(difference(&found, &whole, "memory") > 0.01, "the gap makes no difference here");
 }

@@ -17,8 +17,10 @@ use engram_learner::config::flags::ByteSize;
 use engram_learner::rpc::stream_positions::Streams;
 use engram_learner::run::learner_spec::LearnerSpec;
 use engram_learner::run::pipeline::{self, Resumed};
-use engram_learner::storage::checkpoint::{Checkpoint, CheckpointError, FORMAT, Store};
-use engram_learner::storage::checkpoint_writer::{Places, Unwritten, Writer};
+use engram_learner::storage::checkpoint::{Checkpoint, CheckpointError, FORMAT, CheckpointStore};
+use engram_learner::storage::checkpoint_writer::{
+    CheckpointFolders, CheckpointWriter, PendingCheckpoint,
+};
 use engram_learner::telemetry::episodes::Episodes;
 use engram_learner::telemetry::metrics::Metrics;
 use engram_mdp::{Seed, Trajectory};
@@ -107,7 +109,7 @@ fn after(updates: u64) -> Checkpoint {
 #[test]
 fn a_resumed_learner_goes_on_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::new(folder.path().into(), 1);
+    let store = CheckpointStore::new(folder.path().into(), 1);
     let mut uninterrupted = begin(learner_spec());
     learn(&mut uninterrupted, 0..3);
     store.write(&save(&mut uninterrupted)).unwrap();
@@ -143,7 +145,7 @@ fn carrying(memory: &str) -> LearnerSpec {
 fn what_streams_carry_goes_on_bit_for_bit_too_and_matters() {
     for memory in CARRYING {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::new(folder.path().into(), 1);
+        let store = CheckpointStore::new(folder.path().into(), 1);
         let mut uninterrupted = begin(carrying(memory));
         learn(&mut uninterrupted, 0..3);
         store.write(&save(&mut uninterrupted)).unwrap();
@@ -153,13 +155,13 @@ fn what_streams_carry_goes_on_bit_for_bit_too_and_matters() {
         let mut resumed = resume(carrying(memory), &path, &checkpoint).unwrap();
         learn(&mut resumed, 3..6);
         assert!(save(&mut resumed) == save(&mut uninterrupted), "{memory}");
-        assert_eq!(resumed.pipeline_mut().carry_table().tally().restarts, 0);
+        assert_eq!(resumed.pipeline_mut().carry_table().stats().restarts, 0);
 
         let mut forgetful = checkpoint;
-        forgetful.state.carried.clear();
+        forgetful.state.carry_table.clear();
         let mut anew = resume(carrying(memory), &path, &forgetful).unwrap();
         learn(&mut anew, 3..6);
-        assert_eq!(anew.pipeline_mut().carry_table().tally().restarts, 2);
+        assert_eq!(anew.pipeline_mut().carry_table().stats().restarts, 2);
         assert_ne!(anew.weights(), uninterrupted.weights(), "{memory}: it made no difference");
     }
 }
@@ -167,29 +169,29 @@ fn what_streams_carry_goes_on_bit_for_bit_too_and_matters() {
 #[test]
 fn what_streams_carry_is_refused_where_it_does_not_fit_or_is_torn() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::new(folder.path().into(), 1);
+    let store = CheckpointStore::new(folder.path().into(), 1);
     let mut learner = begin(carrying(CARRYING[0]));
     learn(&mut learner, 0..1);
     let checkpoint = save(&mut learner);
     let path = store.write(&checkpoint).unwrap();
     let mut torn = checkpoint;
-    torn.carried = after(1).optimizer;
+    torn.carry_table = after(1).optimizer;
     let refused = resume(carrying(CARRYING[0]), &path, &torn).err().unwrap();
     assert!(refused.to_string().contains("does not fit this build"), "{refused}");
-    fs::write(path.join("streams.safetensors"), b"half").unwrap();
+    fs::write(path.join("carry_table.safetensors"), b"half").unwrap();
     assert_eq!(store.newest().unwrap(), None, "a torn one");
 }
 
 #[test]
 fn everything_in_a_checkpoint_is_read_back_generators_too() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::new(folder.path().into(), 1);
+    let store = CheckpointStore::new(folder.path().into(), 1);
     let mut checkpoint = after(1);
     let generator = Seed::new(3).derive("replay", 0).generator();
     checkpoint.state.generators.insert("replay".into(), generator);
     checkpoint.state.counters.seconds = 0.1 + 0.2;
     let path = store.write(&checkpoint).unwrap();
-    assert!(!path.join("streams.safetensors").exists(), "an LSTM carries nothing");
+    assert!(!path.join("carry_table.safetensors").exists(), "an LSTM carries nothing");
     assert!(path.ends_with("000000000008"), "{}", path.display());
     assert_eq!(store.newest().unwrap(), Some((path.clone(), checkpoint.clone())));
     resume(learner_spec(), &path, &checkpoint).unwrap();
@@ -209,7 +211,7 @@ fn a_torn_checkpoint_is_skipped_for_the_one_before() {
     ];
     for tear in tear {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::new(folder.path().into(), 2);
+        let store = CheckpointStore::new(folder.path().into(), 2);
         let good = store.write(&after(1)).unwrap();
         let torn = store.write(&after(2)).unwrap();
         tear(&torn);
@@ -225,7 +227,7 @@ fn a_torn_checkpoint_is_skipped_for_the_one_before() {
 #[test]
 fn only_the_newest_are_kept_and_a_torn_one_is_not_counted() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::new(folder.path().into(), 2);
+    let store = CheckpointStore::new(folder.path().into(), 2);
     fs::create_dir(folder.path().join("000000000999")).unwrap();
     for updates in 1..=4 {
         store.write(&after(updates)).unwrap();
@@ -239,13 +241,13 @@ fn only_the_newest_are_kept_and_a_torn_one_is_not_counted() {
 #[test]
 fn a_run_without_checkpoints_starts_afresh() {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(Store::new(folder.path().join("none"), 1).newest().unwrap(), None);
+    assert_eq!(CheckpointStore::new(folder.path().join("none"), 1).newest().unwrap(), None);
 }
 
 #[test]
 fn another_format_is_refused_and_not_taken_for_torn() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::new(folder.path().into(), 1);
+    let store = CheckpointStore::new(folder.path().into(), 1);
     let path = store.write(&after(1)).unwrap();
     let state = fs::read_to_string(path.join("state.json")).unwrap();
     let ours = format!("\"format\": {FORMAT}");
@@ -253,6 +255,22 @@ fn another_format_is_refused_and_not_taken_for_torn() {
     fs::write(path.join("state.json"), state.replace(&ours, "\"format\": 999")).unwrap();
     let refused = store.newest().unwrap_err();
     assert!(matches!(refused, CheckpointError::Format { found: 999, .. }), "{refused}");
+}
+
+#[test]
+fn a_checkpoint_of_an_earlier_layout_is_refused_by_its_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::new(folder.path().into(), 1);
+    let path = store.write(&after(1)).unwrap();
+    // Format 3 had other keys: `streams`, `carried`, `limiter`.
+    let state = fs::read_to_string(path.join("state.json")).unwrap();
+    let state = state.replace("rate_limiter", "limiter").replace("stream_positions", "streams");
+    let state = state.replace("carry_table", "carried");
+    let earlier = state.replace(&format!("\"format\": {FORMAT}"), "\"format\": 3");
+    fs::write(path.join("state.json"), earlier).unwrap();
+    let message = store.newest().unwrap_err().to_string();
+    assert!(message.contains("has format 3, this build reads 4"), "{message}");
+    assert!(message.contains("start a run under another name"), "{message}");
 }
 
 #[test]
@@ -280,7 +298,7 @@ fn weights_of_another_network_are_refused() {
 fn a_disk_that_refuses_leaves_the_last_checkpoint_and_no_debris() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoints");
-    let store = Store::new(path.clone(), 3);
+    let store = CheckpointStore::new(path.clone(), 3);
     let good = store.write(&after(1)).unwrap();
     // The place of the next one's files cannot be made.
     fs::write(path.join(".000000000016"), b"in the way").unwrap();
@@ -294,13 +312,13 @@ fn the_writer_outlives_a_disk_that_refuses() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoints");
     fs::write(&path, b"a file where a directory should be").unwrap();
-    let places = Places { store: Store::new(path.clone(), 3), replay: folder.path().into() };
-    let unwritten = |batches| Unwritten { checkpoint: after(batches), replay: None };
-    let writer = Writer::start(places.clone(), Metrics::new());
-    assert!(writer.offer(unwritten(1)));
+    let folders = CheckpointFolders { store: CheckpointStore::new(path.clone(), 3), replay: folder.path().into() };
+    let pending = |batches| PendingCheckpoint { checkpoint: after(batches), replay: None };
+    let writer = CheckpointWriter::start(folders.clone(), Metrics::new());
+    assert!(writer.offer(pending(1)));
     assert_eq!(writer.finish(None), None);
 
     fs::remove_file(&path).unwrap();
-    let writer = Writer::start(places, Metrics::new());
-    assert_eq!(writer.finish(Some(unwritten(2))), Some(path.join("000000000016")));
+    let writer = CheckpointWriter::start(folders, Metrics::new());
+    assert_eq!(writer.finish(Some(pending(2))), Some(path.join("000000000016")));
 }

@@ -18,8 +18,8 @@ use engram_learner::config::flags::ByteSize;
 use engram_learner::rpc::stream_positions::Streams;
 use engram_learner::run::learner_spec::LearnerSpec;
 use engram_learner::run::pipeline::{self, Resumed};
-use engram_learner::storage::checkpoint::Store;
-use engram_learner::storage::warm_start::{Origin, TransferError};
+use engram_learner::storage::checkpoint::CheckpointStore;
+use engram_learner::storage::warm_start::{WarmStart, WarmStartError};
 use engram_learner::telemetry::episodes::Episodes;
 use engram_learner::telemetry::metrics::Metrics;
 use engram_mdp::{Seed, Trajectory};
@@ -156,12 +156,12 @@ fn a_run_a_checkpoint_and_a_file_give_the_same_parts() {
     // Another memory, whose weights would not fit.
     let mut other = learner(2, &["seq.memory.hidden=16", "seq.memory.layers=1"]);
     let (checkpoint, _) = other.checkpoint(Streams::default(), Episodes::default());
-    let path = Store::new(run.join("checkpoints"), 1).write(&checkpoint).unwrap();
+    let path = CheckpointStore::new(run.join("checkpoints"), 1).write(&checkpoint).unwrap();
     let torso = [String::from("torso")];
     for from in [&run, &path, &path.join("weights.safetensors")] {
         let mut begun = learner(1, &[]);
-        let origin = Origin::read(from, &torso).unwrap();
-        assert_eq!(begun.begin_from(&origin).unwrap(), Loaded { tensors: 2, numbers: 3 * 5 + 5 });
+        let warm_start = WarmStart::read(from, &torso).unwrap();
+        assert_eq!(begun.begin_from(&warm_start).unwrap(), Loaded { tensors: 2, numbers: 3 * 5 + 5 });
         let (of_other, of_begun) = (weights(&other), weights(&begun));
         assert_eq!(of_other["torso.0.weight"], of_begun["torso.0.weight"]);
         assert_eq!(compare(&learner(1, &[]), &begun).0, ["torso"], "nothing else has changed");
@@ -173,19 +173,19 @@ fn weights_that_are_not_there_or_do_not_fit_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let parts = |part: &str| [String::from(part)];
     let nowhere = folder.path().join("nowhere");
-    let message = Origin::read(&nowhere, &parts("torso")).unwrap_err().to_string();
+    let message = WarmStart::read(&nowhere, &parts("torso")).unwrap_err().to_string();
     assert!(message.contains("nowhere"), "{message}");
     fs::create_dir_all(folder.path().join("fresh/checkpoints")).unwrap();
-    let fresh = Origin::read(&folder.path().join("fresh"), &parts("torso")).unwrap_err();
-    assert!(matches!(fresh, TransferError::NoCheckpoint { .. }), "{fresh}");
+    let fresh = WarmStart::read(&folder.path().join("fresh"), &parts("torso")).unwrap_err();
+    assert!(matches!(fresh, WarmStartError::NoCheckpoint { .. }), "{fresh}");
 
     let file = folder.path().join("weights.safetensors");
     fs::write(&file, learner(2, &["seq.memory.hidden=16"]).weights().bytes).unwrap();
     let mut begun = learner(1, &[]);
     let before = weights(&begun);
     for (part, named) in [("memory", "memory.weight_ih_l0"), ("tors", "`tors`")] {
-        let origin = Origin::read(&file, &parts(part)).unwrap();
-        let message = begun.begin_from(&origin).unwrap_err().to_string();
+        let warm_start = WarmStart::read(&file, &parts(part)).unwrap();
+        let message = begun.begin_from(&warm_start).unwrap_err().to_string();
         let file = file.display().to_string();
         assert!(message.contains(named) && message.contains(&file), "{message}");
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use engram_learner::config::flags::ByteSize;
 use engram_learner::replay::SegmentState;
-use engram_learner::storage::checkpoint::Store;
+use engram_learner::storage::checkpoint::CheckpointStore;
 use engram_learner::{Ended, LearnerArgs, LearnerConfig, LearnerError, Summary};
 use engram_mdp::Trajectory;
 use engram_policy::Policy;
@@ -394,7 +394,7 @@ impl Run {
 
 /// What the newest checkpoint says of the replay: its segments, and the number of the next episode.
 fn replay_of(folder: &Path) -> (Vec<PathBuf>, u64) {
-    let store = Store::new(folder.join("checkpoints"), 9);
+    let store = CheckpointStore::new(folder.join("checkpoints"), 9);
     let saved = store.newest().unwrap().unwrap().1.state.replay.unwrap();
     let path = |segment: &SegmentState| folder.join("replay").join(&segment.name);
     (saved.segments.iter().map(path).collect(), saved.next.0)

@@ -9,7 +9,7 @@ use engram_actor::{
 };
 use engram_envs::EnvConfig;
 use engram_inference_server::{BatchLimits, InferenceConfig, InferenceError, WeightsSource};
-use engram_learner::storage::checkpoint::{Checkpoint, Store};
+use engram_learner::storage::checkpoint::{Checkpoint, CheckpointStore};
 use engram_learner::{LearnerConfig, LearnerError, Summary};
 use engram_mdp::{EnvSpec, Seed};
 use engram_policy::{Device, Policy};
@@ -232,7 +232,7 @@ impl System {
         drop(learned.expect("the learner lives"));
         let summary = self.learner.stop().await.expect("a good end of the learner");
         self.relay.stop().await.expect("a good end of the proxy");
-        let store = Store::new(run_folder(&self.folder).join("checkpoints"), 1);
+        let store = CheckpointStore::new(run_folder(&self.folder).join("checkpoints"), 1);
         let (_, checkpoint) = store.newest().expect("a good checkpoint").expect("a checkpoint");
         Left { recording: self.proxy.into_recording(), summary, checkpoint }
     }

@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use crate::batches::selector::TrajectoryKey;
 use crate::config::flags::ByteSize;
-use crate::storage::tensors;
+use crate::telemetry::carry_table_stats::CarryTableStats;
 
 /// The carries of all streams.
 #[derive(Debug)]
@@ -51,8 +51,6 @@ struct Entry {
     next: Option<(u64, u64)>,
 }
 
-pub use crate::telemetry::carry_table_stats::CarryTableStats as Tally;
-
 /// Not even the streams of one batch find room.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
@@ -71,10 +69,10 @@ pub struct TooLittleMemory {
     pub batch_size: usize,
 }
 
-/// One stream, as checkpoints hold it, in the order of the table's rows: actor, environment, the
+/// Stream of the table, as checkpoints hold it, in the order of the table's rows: actor, environment, the
 /// batch in which it was last, and the generation and sequence that may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Saved(u32, u32, u64, Option<(u64, u64)>);
+pub struct SavedStream(u32, u32, u64, Option<(u64, u64)>);
 
 impl CarryTable {
     /// Nothing is kept yet, and never more than `memory`, for batches of `batch_size` streams.
@@ -146,9 +144,9 @@ impl CarryTable {
         }
     }
 
-    /// What there is, and what happened since this was last asked.
-    pub fn tally(&mut self) -> Tally {
-        Tally {
+    /// Size of the table, and what happened since this was last asked.
+    pub fn stats(&mut self) -> CarryTableStats {
+        CarryTableStats {
             streams: self.streams.len(),
             bytes: self.table.bytes(),
             restarts: std::mem::take(&mut self.restarts),
@@ -156,9 +154,9 @@ impl CarryTable {
         }
     }
 
-    /// Everything that is kept, for a checkpoint: the streams, and their rows as safetensors; no
-    /// bytes where there is nothing.
-    pub fn save(&mut self) -> (Vec<Saved>, Vec<u8>) {
+    /// Everything that is kept, for a checkpoint: the streams, and their rows as named tensors.
+    /// These share the table's memory, which the next update changes.
+    pub fn save(&mut self) -> (Vec<SavedStream>, Vec<(String, Tensor)>) {
         if self.streams.is_empty() {
             return (Vec::new(), Vec::new());
         }
@@ -166,15 +164,19 @@ impl CarryTable {
         streams.sort_unstable_by_key(|(_, entry)| entry.slot);
         let saved = streams
             .into_iter()
-            .map(|(stream, entry)| Saved(stream.actor, stream.env_index, entry.heard, entry.next));
+            .map(|(stream, entry)| SavedStream(stream.actor, stream.env_index, entry.heard, entry.next));
         let rows = self.table.first(self.streams.len() as i64);
-        let named: Vec<_> = rows.into_iter().enumerate().map(|(i, t)| (name(i), t)).collect();
-        (saved.collect(), tensors::to_bytes(&named))
+        let named = rows.into_iter().enumerate().map(|(i, t)| (name(i), t)).collect();
+        (saved.collect(), named)
     }
 
     /// Keeps what [`save`](Self::save) said; the streams silent for longest are left out where the
     /// bound has become lower. An error says why it does not fit.
-    pub fn load(&mut self, saved: &[Saved], bytes: &[u8]) -> Result<(), String> {
+    pub fn load(
+        &mut self,
+        saved: &[SavedStream],
+        stored: &[(String, Tensor)],
+    ) -> Result<(), String> {
         if saved.is_empty() {
             return Ok(());
         }
@@ -184,7 +186,6 @@ impl CarryTable {
         newest.sort_unstable();
         let kept: Vec<i64> = newest.iter().map(|&row| row as i64).collect();
         let kept = Tensor::from_slice(&kept);
-        let stored = tensors::from_bytes(bytes)?;
         let mut rows = Vec::new();
         for index in 0..stored.len() {
             let (_, tensor) = stored
@@ -199,7 +200,7 @@ impl CarryTable {
         }
         self.table.load(&rows).map_err(|error| format!("what the streams carry: {error}"))?;
         for (slot, &row) in newest.iter().enumerate() {
-            let Saved(actor, env_index, heard, next) = saved[row];
+            let SavedStream(actor, env_index, heard, next) = saved[row];
             let stream = StreamId { actor, env_index };
             self.streams.insert(stream, Entry { slot: slot as i64, heard, next });
             self.silent.insert((heard, stream));
@@ -300,8 +301,8 @@ mod tests {
         assert_eq!(update(&mut table, &[row(0, 0), row(1, 0)], 1.0), [0.0, 0.0]);
         assert_eq!(update(&mut table, &[row(2, 0), row(1, 1)], 2.0), [0.0, 1.0]);
         assert_eq!(update(&mut table, &[row(1, 2), row(0, 1)], 3.0), [2.0, 1.0]);
-        let tally = Tally { streams: 3, bytes: 4 * ROW, restarts: 0, evictions: 0 };
-        assert_eq!(table.tally(), tally);
+        let stats = CarryTableStats { streams: 3, bytes: 4 * ROW, restarts: 0, evictions: 0 };
+        assert_eq!(table.stats(), stats);
     }
 
     #[test]
@@ -311,14 +312,14 @@ mod tests {
         assert_eq!(update(&mut table, &[row(0, 2)], 2.0), [0.0], "a hole");
         assert_eq!(update(&mut table, &[row(0, 2)], 3.0), [0.0], "the same again");
         assert_eq!(update(&mut table, &[row(0, 3)], 4.0), [3.0]);
-        assert_eq!(table.tally().restarts, 2);
+        assert_eq!(table.stats().restarts, 2);
         // Its first trajectory was stale; the second has the number that would come next.
         let newer = TrajectoryKey { generation: 2, ..row(0, 4) };
         assert_eq!(update(&mut table, &[newer], 5.0), [0.0], "another generation");
-        assert_eq!(table.tally().restarts, 1);
+        assert_eq!(table.stats().restarts, 1);
         let newest = TrajectoryKey { generation: 3, ..row(0, 0) };
         assert_eq!(update(&mut table, &[newest], 6.0), [0.0]);
-        assert_eq!(table.tally().restarts, 0, "that one begins where it should");
+        assert_eq!(table.stats().restarts, 0, "that one begins where it should");
     }
 
     #[test]
@@ -327,7 +328,7 @@ mod tests {
         update(&mut table, &[row(0, 0), row(1, 0)], 1.0);
         table.take(&[row(0, 1)]);
         assert_eq!(update(&mut table, &[row(0, 2), row(1, 1)], 2.0), [0.0, 1.0]);
-        assert_eq!(table.tally().restarts, 1);
+        assert_eq!(table.stats().restarts, 1);
     }
 
     #[test]
@@ -338,9 +339,9 @@ mod tests {
         update(&mut table, &[row(0, 1)], 3.0);
         // That would be 1, but it is in this very batch: 2 makes room for 3.
         assert_eq!(update(&mut table, &[row(3, 0), row(1, 1)], 4.0), [0.0, 1.0]);
-        assert_eq!(table.tally(), Tally { streams: 3, bytes: 3 * ROW, restarts: 0, evictions: 1 });
+        assert_eq!(table.stats(), CarryTableStats { streams: 3, bytes: 3 * ROW, restarts: 0, evictions: 1 });
         assert_eq!(update(&mut table, &[row(0, 2), row(2, 1)], 5.0), [3.0, 0.0]);
-        assert_eq!(table.tally(), Tally { streams: 3, bytes: 3 * ROW, restarts: 1, evictions: 1 });
+        assert_eq!(table.stats(), CarryTableStats { streams: 3, bytes: 3 * ROW, restarts: 1, evictions: 1 });
     }
 
     #[test]
@@ -358,8 +359,12 @@ mod tests {
         let taken = table.take(&[row(0, 0), row(0, 1)]);
         assert_eq!((taken.batch(), taken.width()), (2, 0));
         table.put(&[row(0, 0), row(0, 1)], &taken);
-        assert_eq!(table.tally(), Tally::default());
+        assert_eq!(table.stats(), CarryTableStats::default());
         assert_eq!(table.save(), (vec![], vec![]));
+    }
+
+    fn copies(named: &[(String, Tensor)]) -> Vec<(String, Tensor)> {
+        named.iter().map(|(name, tensor)| (name.clone(), tensor.copy())).collect()
     }
 
     #[test]
@@ -369,17 +374,18 @@ mod tests {
         update(&mut before, &[row(2, 0)], 2.0);
         update(&mut before, &[row(0, 1)], 3.0);
         before.take(&[row(1, 1)]);
-        let (saved, bytes) = before.save();
+        let (saved, carries) = before.save();
+        let carries = copies(&carries);
         let mut after = table(3, 2);
-        after.load(&saved, &bytes).unwrap();
-        assert_eq!(after.save(), (saved.clone(), bytes.clone()));
+        after.load(&saved, &carries).unwrap();
+        assert_eq!(after.save(), (saved.clone(), copies(&carries)));
         for rows in [[row(3, 0), row(1, 2)], [row(0, 2), row(2, 1)], [row(3, 1), row(1, 3)]] {
             assert_eq!(update(&mut after, &rows, 4.0), update(&mut before, &rows, 4.0));
         }
         assert_eq!(after.save(), before.save());
 
         let mut smaller = table(2, 2);
-        smaller.load(&saved, &bytes).unwrap();
+        smaller.load(&saved, &carries).unwrap();
         // The ones last heard of are 1, whose update was not finite, and 0.
         assert_eq!(update(&mut smaller, &[row(0, 2), row(2, 1)], 5.0), [3.0, 0.0]);
     }
@@ -388,12 +394,12 @@ mod tests {
     fn carries_of_another_width_are_refused() {
         let mut narrow = table(3, 1);
         update(&mut narrow, &[row(0, 0)], 1.0);
-        let (saved, bytes) = narrow.save();
+        let (saved, carries) = narrow.save();
         let mut wide = CarryTable::new(&policy(3, "rtrl"), ByteSize(1000), 1).unwrap();
-        let refused = wide.load(&saved, &bytes).unwrap_err();
+        let refused = wide.load(&saved, &carries).unwrap_err();
         assert!(refused.contains("[1, 8, 4]") && refused.contains("[1, 8, 6]"), "{refused}");
         assert!(wide.load(&[], &[]).is_ok());
         let two = [saved[0], saved[0]];
-        assert!(narrow.load(&two, &bytes).unwrap_err().contains("2 streams"));
+        assert!(narrow.load(&two, &carries).unwrap_err().contains("2 streams"));
     }
 }

@@ -13,7 +13,7 @@ use crate::config::OutOfRange;
 use crate::replay::ReplayError;
 use crate::storage::checkpoint::CheckpointError;
 use crate::storage::run_folder::RunFolderError;
-use crate::storage::warm_start::TransferError;
+use crate::storage::warm_start::WarmStartError;
 
 /// Why a learner could not start, or could not go on.
 #[derive(Debug, Error)]
@@ -47,7 +47,7 @@ pub enum LearnerError {
     Replay(#[from] ReplayError),
     /// There are no weights to begin with.
     #[error(transparent)]
-    Transfer(#[from] TransferError),
+    WarmStart(#[from] WarmStartError),
     /// The run's folder cannot be used.
     #[error(transparent)]
     RunFolder(#[from] RunFolderError),

@@ -16,9 +16,9 @@ use crate::rpc::stream_positions::Streams;
 use crate::run::error::LearnerError;
 use crate::run::learner_spec::LearnerSpec;
 use crate::run::pipeline::{Pipeline, Resumed};
-use crate::storage::checkpoint::{Checkpoint, State};
+use crate::storage::checkpoint::{Checkpoint, CheckpointState};
 use crate::storage::tensors;
-use crate::storage::warm_start::Origin;
+use crate::storage::warm_start::WarmStart;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::episodes::Episodes;
 
@@ -62,9 +62,9 @@ impl<P: Pipeline> Learner<P> {
     }
 
     /// Takes over parts of another policy's weights, before the first update.
-    pub fn begin_from(&mut self, origin: &Origin) -> Result<Loaded, LearnerError> {
+    pub fn begin_from(&mut self, warm_start: &WarmStart) -> Result<Loaded, LearnerError> {
         assert_eq!(self.counters.updates, 0, "a run begins once");
-        Ok(origin.give(&mut self.policy)?)
+        Ok(warm_start.apply(&mut self.policy)?)
     }
 
     /// Makes one update, for which so many env steps have arrived. If a number was not finite,
@@ -120,21 +120,22 @@ impl<P: Pipeline> Learner<P> {
         streams: Streams,
         episodes: Episodes,
     ) -> (Checkpoint, Option<Snapshot>) {
-        let state = State {
+        let state = CheckpointState {
             run_id: self.learner_spec.run_id.clone(),
             config: self.learner_spec.config.clone(),
             spec: self.spec().clone(),
             counters: self.counters,
             generators: BTreeMap::new(),
-            streams,
-            carried: Vec::new(),
+            stream_positions: streams,
+            carry_table: Vec::new(),
             replay: None,
             rate_limiter: None,
             episodes,
         };
         let optimizer = tensors::to_bytes(&self.pipeline.algorithm().state()).into();
         let weights = self.weights().bytes;
-        let mut checkpoint = Checkpoint { state, weights, optimizer, carried: Bytes::new() };
+        let carry_table = Bytes::new();
+        let mut checkpoint = Checkpoint { state, weights, optimizer, carry_table };
         let replay = self.pipeline.save(&mut checkpoint);
         (checkpoint, replay)
     }

@@ -13,8 +13,9 @@ use crate::config::flags::LearnerArgs;
 use crate::replay::rate_limiter::RateLimiter;
 use crate::run::error::LearnerError;
 use crate::run::learner_spec::LearnerSpec;
-use crate::storage::checkpoint::Store;
+use crate::storage::checkpoint::CheckpointStore;
 use crate::storage::run_folder::{RunFolder, replay_folder};
+use crate::storage::warm_start::{WarmStart, WarmStartError};
 use crate::telemetry::metrics::Metrics;
 
 /// What to learn, and where.
@@ -83,7 +84,13 @@ impl LearnerConfig {
         }
     }
 
-    pub(crate) fn store(&self, folder: &RunFolder) -> Store {
-        Store::new(folder.checkpoints(), self.run.checkpoints_kept)
+    /// Weights that a new run begins with, where any were asked for.
+    pub(crate) fn warm_start(&self) -> Result<Option<WarmStart>, WarmStartError> {
+        let path = self.flags.init_from.as_deref();
+        path.map(|path| WarmStart::read(path, &self.flags.init_parts)).transpose()
+    }
+
+    pub(crate) fn store(&self, folder: &RunFolder) -> CheckpointStore {
+        CheckpointStore::new(folder.checkpoints(), self.run.checkpoints_kept)
     }
 }

@@ -40,6 +40,7 @@ use crate::rpc::queue::Arrivals;
 use crate::run::error::LearnerError;
 use crate::run::learner_spec::LearnerSpec;
 use crate::storage::checkpoint::{Checkpoint, CheckpointError};
+use crate::storage::tensors;
 use crate::telemetry::metrics::Metrics;
 
 /// Pipeline of a run. It belongs to the thread that learns.
@@ -175,8 +176,12 @@ impl Pipeline for Streams {
         let batch_size = config.batch_size();
         let mut carry_table = CarryTable::new(policy, spec.stream_memory, batch_size)?;
         if let Some(resumed) = resumed {
-            let Checkpoint { state, carried, .. } = resumed.checkpoint;
-            carry_table.load(&state.carried, carried).map_err(|why| resumed.misfit(why))?;
+            let Checkpoint { state, carry_table: carries, .. } = resumed.checkpoint;
+            if !state.carry_table.is_empty() {
+                let carries = tensors::from_bytes(carries).map_err(|why| resumed.misfit(why))?;
+                let loaded = carry_table.load(&state.carry_table, &carries);
+                loaded.map_err(|why| resumed.misfit(why))?;
+            }
         }
         let (algorithm, metrics) = (config.start(policy), spec.metrics.clone());
         Ok(Streams { algorithm, carry_table, batch_size, metrics })
@@ -209,7 +214,7 @@ impl Pipeline for Streams {
 
     fn report(&mut self) {
         if self.carry_table.carries() {
-            self.metrics.carried(&self.carry_table.tally());
+            self.metrics.carry_table(&self.carry_table.stats());
         }
     }
 
@@ -222,9 +227,11 @@ impl Pipeline for Streams {
     }
 
     fn save(&mut self, checkpoint: &mut Checkpoint) -> Option<Snapshot> {
-        let (streams, rows) = self.carry_table.save();
-        checkpoint.state.carried = streams;
-        checkpoint.carried = rows.into();
+        let (streams, carries) = self.carry_table.save();
+        if !streams.is_empty() {
+            checkpoint.state.carry_table = streams;
+            checkpoint.carry_table = tensors::to_bytes(&carries).into();
+        }
         None
     }
 

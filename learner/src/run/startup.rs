@@ -15,9 +15,9 @@ use crate::run::learner_config::LearnerConfig;
 use crate::run::pipeline::{self, BatchSource, BatchThread, Pipeline, Resumed};
 use crate::run::summary::Summary;
 use crate::run::training::{Disk, Limits, Training};
-use crate::storage::checkpoint_writer::{Places, Writer};
+use crate::storage::checkpoint_writer::{CheckpointFolders, CheckpointWriter};
 use crate::storage::run_folder::{RunFolder, replay_folder};
-use crate::storage::warm_start::Origin;
+use crate::storage::warm_start::WarmStart;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::progress_log::Curves;
 
@@ -68,15 +68,15 @@ impl<P: Pipeline> Startup<'_, P> {
             folder.begin(&config.resolved.to_toml(), env_steps)?;
         }
         // Read before anybody waits for it, so that a wrong path is an error at once.
-        let origin = match resumed {
+        let warm_start = match resumed {
             Some(_) => None,
-            None => config.origin()?,
+            None => config.warm_start()?,
         };
         // Nobody waits for it any more only when the run is being given up.
         let _ = ready.send(());
         let opened = match resumed {
             Some(opened) => Some(opened),
-            None => self.first_environment(origin.as_ref(), &mut channels)?,
+            None => self.first_environment(warm_start.as_ref(), &mut channels)?,
         };
         match opened {
             Some(opened) => self.train(channels, folder, opened),
@@ -96,7 +96,7 @@ impl<P: Pipeline> Startup<'_, P> {
         let spec = config.learner_spec(channels.metrics.clone());
         let resumed = Resumed { path: &path, checkpoint: &checkpoint };
         let learner = Learner::resume(self.algorithm, spec, resumed)?;
-        *channels.stats.streams() = checkpoint.state.streams;
+        *channels.stats.streams() = checkpoint.state.stream_positions;
         *channels.stats.episodes() = checkpoint.state.episodes;
         channels.contract.send_replace(Some(contract(&learner)));
         let env_steps = learner.counters().env_steps;
@@ -107,7 +107,7 @@ impl<P: Pipeline> Startup<'_, P> {
     /// Waits for the first actor whose environment a policy can be made for. `None` on shutdown.
     fn first_environment(
         &self,
-        origin: Option<&Origin>,
+        warm_start: Option<&WarmStart>,
         channels: &mut LearnerChannels,
     ) -> Result<Option<Opened<P>>, LearnerError> {
         loop {
@@ -121,9 +121,9 @@ impl<P: Pipeline> Startup<'_, P> {
             let spec = self.config.learner_spec(channels.metrics.clone());
             match Learner::new(self.algorithm, spec, &proposal.spec) {
                 Ok(mut learner) => {
-                    if let Some(origin) = origin {
-                        let Loaded { tensors, numbers } = learner.begin_from(origin)?;
-                        tracing::info!(%origin, tensors, numbers, "weights of another run");
+                    if let Some(warm_start) = warm_start {
+                        let Loaded { tensors, numbers } = learner.begin_from(warm_start)?;
+                        tracing::info!(%warm_start, tensors, numbers, "weights of another run");
                     }
                     tracing::info!(environment = %learner.spec(), "the run begins");
                     channels.contract.send_replace(Some(contract(&learner)));
@@ -201,7 +201,7 @@ impl<P: Pipeline> Startup<'_, P> {
         let curves = Curves::open(folder.path(), env_steps)
             .map_err(|source| LearnerError::Curves { folder: folder.path().into(), source })?;
         let (store, replay) = (self.config.store(&folder), replay_folder(folder.path()));
-        let writer = Writer::start(Places { store, replay }, metrics.clone());
+        let writer = CheckpointWriter::start(CheckpointFolders { store, replay }, metrics.clone());
         Ok(Disk { folder, curves, writer, resumed })
     }
 }

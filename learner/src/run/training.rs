@@ -20,7 +20,7 @@ use crate::run::learner::Learner;
 use crate::run::learner_config::LearnerConfig;
 use crate::run::pipeline::Pipeline;
 use crate::run::summary::{Ended, Summary};
-use crate::storage::checkpoint_writer::{Unwritten, Writer};
+use crate::storage::checkpoint_writer::{CheckpointWriter, PendingCheckpoint};
 use crate::storage::run_folder::RunFolder;
 use crate::telemetry::episodes::WINDOW;
 use crate::telemetry::interval_stats::Interval;
@@ -46,7 +46,7 @@ pub(crate) struct Training<P: Pipeline> {
 pub(crate) struct Disk {
     pub(crate) folder: RunFolder,
     pub(crate) curves: Curves,
-    pub(crate) writer: Writer,
+    pub(crate) writer: CheckpointWriter,
     /// The checkpoint that this process went on from.
     pub(crate) resumed: Option<PathBuf>,
 }
@@ -306,11 +306,11 @@ impl<P: Pipeline> Training<P> {
         }
     }
 
-    fn checkpoint(&mut self) -> Unwritten {
+    fn checkpoint(&mut self) -> PendingCheckpoint {
         let streams = self.stats.streams().clone();
         let episodes = self.stats.episodes().clone();
         let (checkpoint, replay) = self.learner.checkpoint(streams, episodes);
-        Unwritten { checkpoint, replay }
+        PendingCheckpoint { checkpoint, replay }
     }
 
     /// The last row, the last checkpoint, and what the run came to.

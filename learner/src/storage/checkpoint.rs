@@ -1,11 +1,11 @@
-//! Checkpoints: directories that are either complete or recognized as torn.
+//! Checkpoints: folders that are either complete or recognized as torn.
 //!
 //! ```text
 //! checkpoints/000000640000/          named by env steps
 //!     weights.safetensors            as published: they describe themselves
 //!     optimizer.safetensors
-//!     streams.safetensors            what the learner carries of each stream, if anything
-//!     state.json                     counters, generators, streams; checksums of the others
+//!     carry_table.safetensors        carries of the streams, if any
+//!     state.json                     counters, generators, positions of streams; checksums
 //! replay/…                           segments of the replay, if there is one; see `replay`
 //! ```
 //!
@@ -26,39 +26,39 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::batches::carry_table;
+use crate::batches::carry_table::SavedStream;
 use crate::replay;
 use crate::replay::rate_limiter::RateLimiterCounts;
 use crate::rpc::stream_positions::Streams;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::episodes::Episodes;
 
-/// The layout of a checkpoint; it changes whenever an older build would misread a newer one.
+/// Format of a checkpoint. It changes whenever one build would misread what another wrote.
 pub const FORMAT: u32 = 4;
 
-/// The policy, in a checkpoint.
+/// File of the policy in a checkpoint.
 pub(crate) const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
-const CARRIED: &str = "streams.safetensors";
+const CARRY_TABLE: &str = "carry_table.safetensors";
 const STATE: &str = "state.json";
 
 /// Everything that a killed run needs to go on as if nothing had happened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
-    /// What is not a tensor.
-    pub state: State,
+    /// Everything that is not a tensor.
+    pub state: CheckpointState,
     /// The policy, as published.
     pub weights: Bytes,
-    /// What the optimizer remembers, as safetensors.
+    /// State of the optimizer, as safetensors.
     pub optimizer: Bytes,
-    /// What is carried of the streams that `state` lists, as safetensors; empty for none.
-    pub carried: Bytes,
+    /// Carries of the streams that `state` lists, as safetensors.
+    pub carry_table: Bytes,
 }
 
-/// What is not a tensor.
+/// State of a run: everything that is not a tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct State {
+pub struct CheckpointState {
     /// The run.
     pub run_id: String,
     /// Its resolved configuration, as TOML.
@@ -70,10 +70,10 @@ pub struct State {
     /// Every generator that the learner draws from, by name: the replay's. On-policy training
     /// draws nothing here: its data comes in the order in which actors send it.
     pub generators: BTreeMap<String, Generator>,
-    /// Where every stream of trajectories stands.
-    pub streams: Streams,
-    /// The streams of which something is kept between unrolls.
-    pub carried: Vec<carry_table::Saved>,
+    /// Position of every stream of trajectories.
+    pub stream_positions: Streams,
+    /// Streams of the carry table, in the order of its rows.
+    pub carry_table: Vec<SavedStream>,
     /// The replay, where something is learned from one. Its segments are files beside the
     /// checkpoints, for they outlast many of them.
     pub replay: Option<replay::ReplayState>,
@@ -138,9 +138,9 @@ pub enum CheckpointError {
     },
 }
 
-/// The directory of a run's checkpoints.
+/// Folder of a run's checkpoints.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct CheckpointStore {
     folder: PathBuf,
     kept: usize,
 }
@@ -151,7 +151,7 @@ pub struct Store {
 struct Manifest {
     format: u32,
     sha256: BTreeMap<String, String>,
-    state: State,
+    state: CheckpointState,
 }
 
 /// The part of a manifest that every format has.
@@ -160,11 +160,11 @@ struct Version {
     format: u32,
 }
 
-impl Store {
+impl CheckpointStore {
     /// Checkpoints in `folder`, of which the newest `kept` stay.
     pub fn new(folder: PathBuf, kept: usize) -> Self {
         assert!(kept > 0, "the newest checkpoint always stays");
-        Store { folder, kept }
+        CheckpointStore { folder, kept }
     }
 
     /// The newest complete checkpoint and where it lies; torn ones are skipped with a warning.
@@ -231,7 +231,7 @@ impl Store {
     }
 }
 
-impl State {
+impl CheckpointState {
     /// Refuses another experiment. What only says how long or how often may differ: such a run
     /// may be prolonged.
     pub fn check_config(&self, path: &Path, config: &Resolved) -> Result<(), CheckpointError> {
@@ -268,11 +268,11 @@ fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         }
     };
     let (weights, optimizer) = (whole(WEIGHTS)?, whole(OPTIMIZER)?);
-    let carried = match manifest.state.carried.is_empty() {
+    let carry_table = match manifest.state.carry_table.is_empty() {
         true => Bytes::new(),
-        false => whole(CARRIED)?,
+        false => whole(CARRY_TABLE)?,
     };
-    Ok(Checkpoint { state: manifest.state, weights, optimizer, carried })
+    Ok(Checkpoint { state: manifest.state, weights, optimizer, carry_table })
 }
 
 fn read_file(path: &Path, name: &str) -> Result<Vec<u8>, CheckpointError> {
@@ -290,8 +290,8 @@ fn write_beside(beside: &Path, checkpoint: &Checkpoint) -> Result<(), Checkpoint
     }
     fs::create_dir_all(beside).map_err(disk("create", beside))?;
     let mut tensors = vec![(WEIGHTS, &checkpoint.weights), (OPTIMIZER, &checkpoint.optimizer)];
-    if !checkpoint.state.carried.is_empty() {
-        tensors.push((CARRIED, &checkpoint.carried));
+    if !checkpoint.state.carry_table.is_empty() {
+        tensors.push((CARRY_TABLE, &checkpoint.carry_table));
     }
     for (name, bytes) in &tensors {
         write_synced(&beside.join(name), bytes)?;

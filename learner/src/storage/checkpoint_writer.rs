@@ -1,4 +1,5 @@
-//! Checkpoints go to the disk on a thread of their own, so that training does not wait for it.
+//! Checkpoint writer: checkpoints go to the disk on a thread of their own, so that training does
+//! not wait for it.
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -6,49 +7,49 @@ use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
 use engram_service::threads::spawn_named;
+use thiserror::Error;
 
-use crate::replay::{Snapshot, prune_segments};
-use crate::run::error::LearnerError;
-use crate::storage::checkpoint::{Checkpoint, Store};
+use crate::replay::{ReplayError, Snapshot, prune_segments};
+use crate::storage::checkpoint::{Checkpoint, CheckpointError, CheckpointStore};
 use crate::telemetry::metrics::Metrics;
 
-/// A checkpoint that waits for the disk.
+/// Checkpoint that waits for the disk.
 #[derive(Debug)]
-pub struct Unwritten {
+pub struct PendingCheckpoint {
     /// Everything but the replay.
     pub checkpoint: Checkpoint,
     /// The replay, where something is learned from one.
     pub replay: Option<Snapshot>,
 }
 
-/// Where checkpoints go.
+/// Folders of checkpoints.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub struct CheckpointFolders {
     /// Their own folder.
-    pub store: Store,
+    pub store: CheckpointStore,
     /// The folder of a replay's segments.
     pub replay: PathBuf,
 }
 
-/// Writes checkpoints in the background.
+/// Writer of checkpoints in the background.
 #[derive(Debug)]
-pub struct Writer {
-    queue: SyncSender<Unwritten>,
+pub struct CheckpointWriter {
+    queue: SyncSender<PendingCheckpoint>,
     thread: JoinHandle<Option<PathBuf>>,
 }
 
-impl Writer {
-    /// A writer into `places`.
-    pub fn start(places: Places, metrics: Metrics) -> Self {
+impl CheckpointWriter {
+    /// Writer into `folders`.
+    pub fn start(folders: CheckpointFolders, metrics: Metrics) -> Self {
         // Full, while the disk is slower than the interval: the next one will do.
         let (queue, checkpoints) = sync_channel(1);
-        let work = move || write_all(&places, &metrics, checkpoints);
-        Writer { queue, thread: spawn_named("checkpoint", work) }
+        let work = move || write_all(&folders, &metrics, checkpoints);
+        CheckpointWriter { queue, thread: spawn_named("checkpoint", work) }
     }
 
     /// Writes a checkpoint soon. `false`, and nothing happens, while the one before still
     /// waits for the disk.
-    pub fn offer(&self, checkpoint: Unwritten) -> bool {
+    pub fn offer(&self, checkpoint: PendingCheckpoint) -> bool {
         match self.queue.try_send(checkpoint) {
             Ok(()) => true,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
@@ -57,7 +58,7 @@ impl Writer {
 
     /// Writes the last checkpoint and waits for it. Returns the newest one on the disk, if this
     /// writer wrote any.
-    pub fn finish(self, last: Option<Unwritten>) -> Option<PathBuf> {
+    pub fn finish(self, last: Option<PendingCheckpoint>) -> Option<PathBuf> {
         if let Some(checkpoint) = last {
             // If the thread has panicked, it has said so, and joining it tells.
             let _ = self.queue.send(checkpoint);
@@ -67,15 +68,24 @@ impl Writer {
     }
 }
 
+/// Failure to write a checkpoint, or the replay beside it.
+#[derive(Debug, Error)]
+enum WriteError {
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+}
+
 fn write_all(
-    places: &Places,
+    folders: &CheckpointFolders,
     metrics: &Metrics,
-    checkpoints: Receiver<Unwritten>,
+    checkpoints: Receiver<PendingCheckpoint>,
 ) -> Option<PathBuf> {
     let mut newest = None;
     for checkpoint in checkpoints {
         let started = Instant::now();
-        match places.write(checkpoint) {
+        match folders.write(checkpoint) {
             Ok(path) => {
                 metrics.checkpoint_written(started.elapsed(), SystemTime::now());
                 tracing::debug!(path = %path.display(), "checkpoint");
@@ -90,17 +100,21 @@ fn write_all(
     newest
 }
 
-impl Places {
+impl CheckpointFolders {
     /// Segments first, so that a checkpoint never names a file that is not there.
-    fn write(&self, unwritten: Unwritten) -> Result<PathBuf, LearnerError> {
-        let Unwritten { mut checkpoint, replay } = unwritten;
+    fn write(&self, pending: PendingCheckpoint) -> Result<PathBuf, WriteError> {
+        let PendingCheckpoint { mut checkpoint, replay } = pending;
         let Some(snapshot) = replay else { return Ok(self.store.write(&checkpoint)?) };
         checkpoint.state.replay = Some(snapshot.write(&self.replay)?);
         let path = self.store.write(&checkpoint)?;
-        let pruned = self.store.replays().map_err(LearnerError::from);
-        if let Err(error) = pruned.and_then(|keep| Ok(prune_segments(&self.replay, &keep)?)) {
+        if let Err(error) = self.prune_segments() {
             tracing::warn!(%error, "old segments of the replay stay");
         }
         Ok(path)
+    }
+
+    fn prune_segments(&self) -> Result<(), WriteError> {
+        prune_segments(&self.replay, &self.store.replays()?)?;
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Named tensors as safetensors: what an optimizer remembers, and what streams carry.
+//! Named tensors as safetensors: the state of an optimizer, and the carries of streams.
 //!
 //! They may be large, and training waits meanwhile, so every number is copied once: from where it
 //! lies into the file's bytes.
@@ -9,7 +9,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, json};
 use tch::{Device, Kind, Tensor};
 
-/// The bytes of named tensors, wherever they lie.
+/// Bytes of named tensors, wherever they lie.
 pub(crate) fn to_bytes(named: &[(String, Tensor)]) -> Vec<u8> {
     let mut named: Vec<&(String, Tensor)> = named.iter().collect();
     // Larger numbers first, so that all are aligned.
@@ -41,7 +41,7 @@ pub(crate) fn to_bytes(named: &[(String, Tensor)]) -> Vec<u8> {
     file
 }
 
-/// The named tensors in `bytes`, on the CPU; the reason where there are none.
+/// Named tensors in `bytes`, on the CPU; an error says why there are none.
 pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     file.iter()

@@ -1,4 +1,4 @@
-//! A run that begins with parts of another run's weights.
+//! Warm start: a run begins with parts of another run's weights.
 //!
 //! They come from a run's folder (its newest checkpoint), a checkpoint's folder, or a file; the
 //! other run's world and network may differ, as long as the parts have the same tensors. They are
@@ -12,12 +12,11 @@ use bytes::Bytes;
 use engram_policy::{Loaded, Policy, PolicyError};
 use thiserror::Error;
 
-use crate::run::learner_config::LearnerConfig;
-use crate::storage::checkpoint::{CheckpointError, Store, WEIGHTS};
+use crate::storage::checkpoint::{CheckpointError, CheckpointStore, WEIGHTS};
 
-/// Weights to begin with.
+/// Weights of another run to begin with.
 #[derive(Clone, Debug)]
-pub struct Origin {
+pub struct WarmStart {
     file: PathBuf,
     parts: Vec<String>,
     bytes: Bytes,
@@ -25,7 +24,7 @@ pub struct Origin {
 
 /// Why a run cannot begin with another one's weights.
 #[derive(Debug, Error)]
-pub enum TransferError {
+pub enum WarmStartError {
     /// There are none.
     #[error(
         "--init-from {} is no run, no checkpoint and no weights: {source}",
@@ -46,7 +45,7 @@ pub enum TransferError {
     /// The run's checkpoints cannot be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The weights do not fit.
+    /// The weights do not fit the policy.
     #[error("--init-from {} does not fit: {source}", .file.display())]
     Misfit {
         /// The weights.
@@ -56,48 +55,40 @@ pub enum TransferError {
     },
 }
 
-impl Origin {
+impl WarmStart {
     /// Reads the weights that lie at `path`, for the sake of `parts`.
-    pub fn read(path: &Path, parts: &[String]) -> Result<Self, TransferError> {
+    pub fn read(path: &Path, parts: &[String]) -> Result<Self, WarmStartError> {
         let (file, bytes) = match path.join("checkpoints").is_dir() {
             true => newest(path)?,
             false => {
                 let file = if path.is_dir() { path.join(WEIGHTS) } else { path.into() };
                 let bytes = fs::read(&file)
-                    .map_err(|source| TransferError::Path { path: path.into(), source })?;
+                    .map_err(|source| WarmStartError::Path { path: path.into(), source })?;
                 (file, bytes.into())
             }
         };
-        Ok(Origin { file, parts: parts.to_vec(), bytes })
+        Ok(WarmStart { file, parts: parts.to_vec(), bytes })
     }
 
     /// Copies the parts into `policy`.
-    pub fn give(&self, policy: &mut Policy) -> Result<Loaded, TransferError> {
+    pub fn apply(&self, policy: &mut Policy) -> Result<Loaded, WarmStartError> {
         policy
             .init_from(&self.bytes, &self.parts)
-            .map_err(|source| TransferError::Misfit { file: self.file.clone(), source })
+            .map_err(|source| WarmStartError::Misfit { file: self.file.clone(), source })
     }
 }
 
-impl std::fmt::Display for Origin {
+impl std::fmt::Display for WarmStart {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} of {}", self.parts.join(", "), self.file.display())
     }
 }
 
-impl LearnerConfig {
-    /// The weights that a new run begins with, where any were asked for.
-    pub(crate) fn origin(&self) -> Result<Option<Origin>, TransferError> {
-        let path = self.flags.init_from.as_deref();
-        path.map(|path| Origin::read(path, &self.flags.init_parts)).transpose()
-    }
-}
-
-/// The weights of the newest complete checkpoint of a run.
-fn newest(run: &Path) -> Result<(PathBuf, Bytes), TransferError> {
-    let store = Store::new(run.join("checkpoints"), usize::MAX);
+/// Weights of the newest complete checkpoint of a run.
+fn newest(run: &Path) -> Result<(PathBuf, Bytes), WarmStartError> {
+    let store = CheckpointStore::new(run.join("checkpoints"), usize::MAX);
     match store.newest()? {
         Some((path, checkpoint)) => Ok((path.join(WEIGHTS), checkpoint.weights)),
-        None => Err(TransferError::NoCheckpoint { path: run.into() }),
+        None => Err(WarmStartError::NoCheckpoint { path: run.into() }),
     }
 }

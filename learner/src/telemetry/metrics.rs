@@ -243,7 +243,7 @@ impl Metrics {
     }
 
     /// Size of the carry table, and what has happened to it.
-    pub fn carried(&self, stats: &CarryTableStats) {
+    pub fn carry_table(&self, stats: &CarryTableStats) {
         self.carry_table_streams.set(stats.streams as f64);
         self.carry_table_bytes.set(stats.bytes as f64);
         self.stream_restarts.increment(stats.restarts);
