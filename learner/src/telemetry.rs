@@ -1,7 +1,8 @@
-//! What is shown of a run.
+//! Telemetry: numbers of a run, for people and graphs.
 //!
 //! [`metrics`] go to Prometheus, rows of [`progress_log`] and [`tensorboard`] to the run's folder.
-//! [`interval_stats`], [`time_profile`], [`episodes`] and [`counters`] add up what they say.
+//! [`interval_stats`], [`time_profile`], [`episodes`] and [`counters`] add up their numbers, out of
+//! [`update_stats`], [`carry_table_stats`] and [`replay_stats`].
 
 pub mod carry_table_stats;
 

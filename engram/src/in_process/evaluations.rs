@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 use engram_inference_server::{WeightsSource, weights};
-use engram_learner::telemetry::progress_log::Table;
+use engram_learner::telemetry::progress_log::ProgressTable;
 use engram_mdp::Seed;
 use engram_service::Shutdown;
 use engram_service::net::Address;
@@ -59,7 +59,7 @@ impl Evaluations {
             let table = match &mut table {
                 Some(table) => table,
                 None => table.insert(
-                    Table::open(self.folder.join("evaluations.csv"), line.env_steps)
+                    ProgressTable::open(self.folder.join("evaluations.csv"), line.env_steps)
                         .context("cannot write evaluations.csv")?,
                 ),
             };

@@ -54,9 +54,9 @@ pub enum LearnerError {
     /// The newest checkpoint cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The learning curves cannot be opened.
+    /// The progress log cannot be opened.
     #[error("cannot open the learning curves in {}: {source}", .folder.display())]
-    Curves {
+    ProgressLog {
         /// The run's folder.
         folder: PathBuf,
         /// Why.

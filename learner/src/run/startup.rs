@@ -19,7 +19,7 @@ use crate::storage::checkpoint_writer::{CheckpointFolders, CheckpointWriter};
 use crate::storage::run_folder::{RunFolder, replay_folder};
 use crate::storage::warm_start::WarmStart;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::progress_log::Curves;
+use crate::telemetry::progress_log::ProgressLog;
 
 /// The whole life of the learner's thread: it learns from streams or from a replay, as its
 /// algorithm does. `ready` is sent once actors may come.
@@ -198,11 +198,11 @@ impl<P: Pipeline> Startup<'_, P> {
         metrics: &Metrics,
     ) -> Result<Disk, LearnerError> {
         let env_steps = learner.counters().env_steps;
-        let curves = Curves::open(folder.path(), env_steps)
-            .map_err(|source| LearnerError::Curves { folder: folder.path().into(), source })?;
+        let progress_log = ProgressLog::open(folder.path(), env_steps)
+            .map_err(|source| LearnerError::ProgressLog { folder: folder.path().into(), source })?;
         let (store, replay) = (self.config.store(&folder), replay_folder(folder.path()));
         let writer = CheckpointWriter::start(CheckpointFolders { store, replay }, metrics.clone());
-        Ok(Disk { folder, curves, writer, resumed })
+        Ok(Disk { folder, progress_log, writer, resumed })
     }
 }
 

@@ -23,10 +23,10 @@ use crate::run::summary::{Ended, Summary};
 use crate::storage::checkpoint_writer::{CheckpointWriter, PendingCheckpoint};
 use crate::storage::run_folder::RunFolder;
 use crate::telemetry::episodes::WINDOW;
-use crate::telemetry::interval_stats::Interval;
+use crate::telemetry::interval_stats::IntervalStats;
 use crate::telemetry::metrics::{Metrics, Phase};
-use crate::telemetry::progress_log::Curves;
-use crate::telemetry::time_profile::Meter;
+use crate::telemetry::progress_log::ProgressLog;
+use crate::telemetry::time_profile::TimeProfile;
 
 /// A run, ready to train.
 pub(crate) struct Training<P: Pipeline> {
@@ -45,7 +45,7 @@ pub(crate) struct Training<P: Pipeline> {
 /// What a run leaves on the disk.
 pub(crate) struct Disk {
     pub(crate) folder: RunFolder,
-    pub(crate) curves: Curves,
+    pub(crate) progress_log: ProgressLog,
     pub(crate) writer: CheckpointWriter,
     /// The checkpoint that this process went on from.
     pub(crate) resumed: Option<PathBuf>,
@@ -64,7 +64,7 @@ pub(crate) struct Limits {
 /// What changes while it trains.
 struct LoopState {
     /// Since the last row.
-    interval: Interval,
+    interval: IntervalStats,
     /// Env steps per second in the interval before that, or in the first one so far.
     rate: f64,
     reported: bool,
@@ -81,7 +81,7 @@ struct Total {
     started: Instant,
     first_env_step: u64,
     stale: u64,
-    meter: Meter,
+    time_profile: TimeProfile,
 }
 
 impl Limits {
@@ -130,7 +130,7 @@ impl<P: Pipeline> Training<P> {
         let (now, counters) = (Instant::now(), self.learner.counters());
         self.metrics.progress(counters.env_steps);
         LoopState {
-            interval: Interval::start(
+            interval: IntervalStats::start(
                 now,
                 counters,
                 &self.stats.episodes(),
@@ -146,7 +146,7 @@ impl<P: Pipeline> Training<P> {
                 started: now,
                 first_env_step: counters.env_steps,
                 stale: 0,
-                meter: Meter::default(),
+                time_profile: TimeProfile::default(),
             },
         }
     }
@@ -179,7 +179,7 @@ impl<P: Pipeline> Training<P> {
         });
         let waited = started.elapsed();
         self.metrics.waited_for_data(waited);
-        state.interval.meter().waited(waited);
+        state.interval.time_profile().waited(waited);
         batch
     }
 
@@ -196,7 +196,7 @@ impl<P: Pipeline> Training<P> {
         lags().for_each(|lag| state.interval.lag(lag));
         state.interval.stale(*stale);
         state.total.stale += stale;
-        state.interval.meter().spent(Phase::Assemble, *assembly_time);
+        state.interval.time_profile().spent(Phase::Assemble, *assembly_time);
         let updated = self.learner.update(content, *env_steps);
         self.learner.pipeline_mut().report();
         match updated {
@@ -233,7 +233,7 @@ impl<P: Pipeline> Training<P> {
         self.send(weights);
         let took = started.elapsed();
         self.metrics.phase(Phase::Publish, took);
-        state.interval.meter().spent(Phase::Publish, took);
+        state.interval.time_profile().spent(Phase::Publish, took);
     }
 
     fn send(&self, weights: Weights) {
@@ -280,10 +280,10 @@ impl<P: Pipeline> Training<P> {
         let counters = self.learner.counters();
         let episodes = self.stats.episodes().clone();
         if let Some(disk) = &mut self.disk {
-            disk.curves.add(&state.interval.row(now, counters, &episodes));
+            disk.progress_log.add(&state.interval.row(now, counters, &episodes));
         }
-        state.total.meter.add(state.interval.meter());
-        state.interval = Interval::start(now, counters, &episodes, self.learner.columns());
+        state.total.time_profile.add(state.interval.time_profile());
+        state.interval = IntervalStats::start(now, counters, &episodes, self.learner.columns());
         state.reported = true;
     }
 
@@ -296,7 +296,7 @@ impl<P: Pipeline> Training<P> {
             return;
         }
         let checkpoint = self.checkpoint();
-        state.interval.meter().spent(Phase::Checkpoint, state.saved.elapsed());
+        state.interval.time_profile().spent(Phase::Checkpoint, state.saved.elapsed());
         self.metrics.phase(Phase::Checkpoint, state.saved.elapsed());
         let Some(disk) = &self.disk else { return };
         if disk.writer.offer(checkpoint) {
@@ -325,7 +325,7 @@ impl<P: Pipeline> Training<P> {
         let checkpoint = self.disk.and_then(|disk| disk.writer.finish(last).or(disk.resumed));
         let elapsed = now.duration_since(state.total.started);
         let means = self.stats.episodes().latest(WINDOW);
-        let shares = state.total.meter.shares(elapsed);
+        let shares = state.total.time_profile.shares(elapsed);
         tracing::info!(
             env_steps = counters.env_steps,
             updates = counters.updates,

@@ -1,10 +1,10 @@
-//! What a run leaves behind.
+//! Run folder: files of a run.
 //!
 //! ```text
 //! runs/<name>/
 //!     config.toml           the resolved configuration; it can be run again
 //!     meta.json             every start: version, revision, host, command line, time
-//!     progress.csv          learning curves              (see `curves`)
+//!     progress.csv          learning curves              (see `progress_log`)
 //!     events.out.tfevents.* the same for TensorBoard
 //!     final-evaluation.csv  greedy episodes after the end   (`engram train --evaluate`)
 //!     checkpoints/          from which the run resumes   (see `checkpoint`)
@@ -24,7 +24,7 @@ use engram_service::metrics::{REVISION, VERSION};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A run's folder, which belongs to one learner as long as this lives.
+/// Folder of a run, which belongs to one learner as long as this lives.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,

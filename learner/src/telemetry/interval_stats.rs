@@ -1,35 +1,35 @@
-//! What happened since the last row of the learning curves, and the row that tells it.
+//! Interval stats: sums and means since the last row of the progress log, and the next row.
 
 use std::time::{Duration, Instant};
 
-use crate::algorithms::UpdateStats;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::episodes::{Episodes, WINDOW};
 use crate::telemetry::metrics::Phase;
-use crate::telemetry::progress_log::Row;
-use crate::telemetry::time_profile::Meter;
+use crate::telemetry::progress_log::ProgressRow;
+use crate::telemetry::time_profile::TimeProfile;
+use crate::telemetry::update_stats::UpdateStats;
 
-/// The time since the last row.
+/// Stats of the time since the last row.
 #[derive(Clone, Debug)]
-pub struct Interval {
+pub struct IntervalStats {
     started: Instant,
     env_steps: u64,
     episodes: u64,
-    meter: Meter,
-    lags: Sum,
+    time_profile: TimeProfile,
+    lags: RunningMean,
     stale: u64,
-    stats: Vec<(&'static str, Sum)>,
+    stats: Vec<(&'static str, RunningMean)>,
 }
 
-/// A mean in the making.
+/// Mean of numbers that come one by one.
 #[derive(Clone, Copy, Debug, Default)]
-struct Sum {
+struct RunningMean {
     sum: f64,
     count: u64,
 }
 
-impl Interval {
-    /// An interval that starts now, where the run is this far; updates report numbers of the names
+impl IntervalStats {
+    /// Stats of an interval that starts now, where the run is this far; updates report numbers of the names
     /// `columns`.
     pub fn start(
         now: Instant,
@@ -37,23 +37,23 @@ impl Interval {
         episodes: &Episodes,
         columns: &[&'static str],
     ) -> Self {
-        Interval {
+        IntervalStats {
             started: now,
             env_steps: counters.env_steps,
             episodes: episodes.total(),
-            meter: Meter::default(),
-            lags: Sum::default(),
+            time_profile: TimeProfile::default(),
+            lags: RunningMean::default(),
             stale: 0,
-            stats: columns.iter().map(|&name| (name, Sum::default())).collect(),
+            stats: columns.iter().map(|&name| (name, RunningMean::default())).collect(),
         }
     }
 
     /// Adds an update.
     pub fn updated(&mut self, stats: &UpdateStats) {
         let phases = &stats.phases;
-        self.meter.spent(Phase::Forward, phases.forward);
-        self.meter.spent(Phase::Backward, phases.backward);
-        self.meter.spent(Phase::Optimizer, phases.optimizer);
+        self.time_profile.spent(Phase::Forward, phases.forward);
+        self.time_profile.spent(Phase::Backward, phases.backward);
+        self.time_profile.spent(Phase::Optimizer, phases.optimizer);
         for ((column, sum), &(name, value)) in self.stats.iter_mut().zip(&stats.numbers) {
             assert_eq!(*column, name, "an update reports the algorithm's columns");
             sum.add(value);
@@ -70,12 +70,12 @@ impl Interval {
         self.stale += trajectories;
     }
 
-    /// Where the time goes.
-    pub fn meter(&mut self) -> &mut Meter {
-        &mut self.meter
+    /// Time profile of the interval.
+    pub fn time_profile(&mut self) -> &mut TimeProfile {
+        &mut self.time_profile
     }
 
-    /// How long it has lasted.
+    /// Duration so far.
     pub fn elapsed(&self, now: Instant) -> Duration {
         now.duration_since(self.started)
     }
@@ -85,7 +85,7 @@ impl Interval {
         counters.env_steps > self.env_steps
     }
 
-    /// Env steps per second in it.
+    /// Env steps per second.
     pub fn rate(&self, now: Instant, counters: &Counters) -> f64 {
         let elapsed = self.elapsed(now).as_secs_f64();
         if elapsed == 0.0 {
@@ -94,17 +94,17 @@ impl Interval {
         (counters.env_steps - self.env_steps) as f64 / elapsed
     }
 
-    /// The mean policy lag in it.
+    /// Mean policy lag.
     pub fn mean_lag(&self) -> Option<f64> {
         self.lags.mean()
     }
 
-    /// Its row. Returns are means over the episodes that ended in it, at most [`WINDOW`] of them.
-    pub fn row(&self, now: Instant, counters: &Counters, episodes: &Episodes) -> Row {
+    /// Row of the progress log. Returns are means over the episodes that ended in it, at most [`WINDOW`] of them.
+    pub fn row(&self, now: Instant, counters: &Counters, episodes: &Episodes) -> ProgressRow {
         let ended = episodes.total().saturating_sub(self.episodes);
         let means = episodes.latest(usize::try_from(ended).map_or(WINDOW, |n| n.min(WINDOW)));
-        let shares = self.meter.shares(self.elapsed(now));
-        let mut row: Row = vec![
+        let shares = self.time_profile.shares(self.elapsed(now));
+        let mut row: ProgressRow = vec![
             ("env_steps", Some(counters.env_steps as f64)),
             ("updates", Some(counters.updates as f64)),
             ("policy_version", Some(counters.policy_version as f64)),
@@ -125,7 +125,7 @@ impl Interval {
     }
 }
 
-impl Sum {
+impl RunningMean {
     fn add(&mut self, value: f64) {
         self.sum += value;
         self.count += 1;
@@ -152,7 +152,7 @@ mod tests {
     use engram_mdp::{Ending, Episode, Finish};
 
     use super::*;
-    use crate::algorithms::Phases;
+    use crate::telemetry::update_stats::Phases;
     use crate::telemetry::episodes::ReportId;
 
     fn report(episodes: &mut Episodes, sequence: u64, returns: &[f32]) {
@@ -174,7 +174,7 @@ mod tests {
         let (start, mut episodes) = (Instant::now(), Episodes::default());
         report(&mut episodes, 0, &[100.0]);
         let mut counters = Counters { env_steps: 1_000, ..Counters::default() };
-        let mut interval = Interval::start(start, &counters, &episodes, &["loss"]);
+        let mut interval = IntervalStats::start(start, &counters, &episodes, &["loss"]);
         report(&mut episodes, 1, &[1.0, 2.0]);
         counters.env_steps = 1_500;
         for loss in [1.0, 3.0] {

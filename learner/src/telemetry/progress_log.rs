@@ -1,4 +1,4 @@
-//! Learning curves: `progress.csv`, and the same numbers as TensorBoard event files.
+//! Progress log: learning curves in `progress.csv`, and as TensorBoard event files.
 //!
 //! A row is written every few seconds. A run that is resumed forgets the rows beyond its
 //! checkpoint, so that no stretch of the curve is there twice. A disk that refuses a row costs
@@ -11,21 +11,21 @@ use std::time::SystemTime;
 
 use crate::telemetry::tensorboard::EventFile;
 
-/// One moment of a run: named numbers, `None` where there is nothing to tell. The first one is
-/// `env_steps`. All rows of a run have the same names in the same order.
-pub type Row = Vec<(&'static str, Option<f64>)>;
+/// Row of the log: named numbers of one moment of a run, `None` where there is none. The first one
+/// is `env_steps`. All rows of a run have the same names in the same order.
+pub type ProgressRow = Vec<(&'static str, Option<f64>)>;
 
-/// The curves of one run.
+/// Learning curves of one run.
 #[derive(Debug)]
-pub struct Curves {
-    table: Table,
+pub struct ProgressLog {
+    table: ProgressTable,
     events: Option<EventFile>,
     failing: bool,
 }
 
-/// A CSV file of rows. It is appended to line by line and cut back where a line did not fit.
+/// CSV file of rows. It is appended to line by line and cut back where a line did not fit.
 #[derive(Debug)]
-pub struct Table {
+pub struct ProgressTable {
     path: PathBuf,
     file: File,
     length: u64,
@@ -33,16 +33,16 @@ pub struct Table {
     header: Option<Vec<u8>>,
 }
 
-impl Curves {
-    /// The curves in a run's folder, which starts or goes on at `env_steps`.
+impl ProgressLog {
+    /// Log in a run's folder, which starts or goes on at `env_steps`.
     pub fn open(folder: &Path, env_steps: u64) -> io::Result<Self> {
-        let table = Table::open(folder.join("progress.csv"), env_steps)?;
+        let table = ProgressTable::open(folder.join("progress.csv"), env_steps)?;
         let events = Some(EventFile::create(folder, env_steps, SystemTime::now())?);
-        Ok(Curves { table, events, failing: false })
+        Ok(ProgressLog { table, events, failing: false })
     }
 
     /// Adds a point to every curve.
-    pub fn add(&mut self, row: &Row) {
+    pub fn add(&mut self, row: &ProgressRow) {
         let written = self.table.add(row).and_then(|()| self.add_event(row));
         match written {
             Ok(()) => self.failing = false,
@@ -56,7 +56,7 @@ impl Curves {
         }
     }
 
-    fn add_event(&mut self, row: &Row) -> io::Result<()> {
+    fn add_event(&mut self, row: &ProgressRow) -> io::Result<()> {
         let (Some(events), Some((_, Some(env_steps)))) = (&mut self.events, row.first()) else {
             return Ok(());
         };
@@ -70,8 +70,8 @@ impl Curves {
     }
 }
 
-impl Table {
-    /// The table at `path`, without the rows beyond `env_steps`, its first column.
+impl ProgressTable {
+    /// Table at `path`, without the rows beyond `env_steps`, its first column.
     pub fn open(path: PathBuf, env_steps: u64) -> io::Result<Self> {
         let kept = match fs::read_to_string(&path) {
             Ok(text) => rows_up_to(&text, env_steps),
@@ -84,11 +84,11 @@ impl Table {
         fs::rename(&beside, &path)?;
         let file = OpenOptions::new().append(true).open(&path)?;
         let header = kept.split_inclusive('\n').next().map(|line| line.as_bytes().to_vec());
-        Ok(Table { path, file, length: kept.len() as u64, header })
+        Ok(ProgressTable { path, file, length: kept.len() as u64, header })
     }
 
     /// Adds a row.
-    pub fn add(&mut self, row: &Row) -> io::Result<()> {
+    pub fn add(&mut self, row: &ProgressRow) -> io::Result<()> {
         let header = line(row.iter().map(|(name, _)| name.to_string()))?;
         if self.header.as_ref() != Some(&header) {
             self.start(header)?;
@@ -122,14 +122,14 @@ impl Table {
     }
 }
 
-/// One line of CSV. A writer of its own for each, so that a line is written whole or not at all.
+/// Line of CSV. A writer of its own for each, so that a line is written whole or not at all.
 fn line(cells: impl Iterator<Item = String>) -> io::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(cells)?;
     writer.into_inner().map_err(|error| error.into_error())
 }
 
-/// The header and the complete rows whose first number is at most `env_steps`.
+/// Header and complete rows whose first number is at most `env_steps`.
 fn rows_up_to(text: &str, env_steps: u64) -> String {
     let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     let header = lines.next().unwrap_or_default();
@@ -144,7 +144,7 @@ fn rows_up_to(text: &str, env_steps: u64) -> String {
 mod tests {
     use super::*;
 
-    fn row(env_steps: u32, episode_return: Option<f64>) -> Row {
+    fn row(env_steps: u32, episode_return: Option<f64>) -> ProgressRow {
         vec![("env_steps", Some(env_steps.into())), ("episode_return", episode_return)]
     }
 
@@ -155,12 +155,12 @@ mod tests {
     #[test]
     fn a_resumed_run_forgets_the_rows_beyond_its_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
-        let mut curves = Curves::open(folder.path(), 0).unwrap();
+        let mut log = ProgressLog::open(folder.path(), 0).unwrap();
         for env_steps in [10, 20, 30] {
-            curves.add(&row(env_steps, Some(0.5)));
+            log.add(&row(env_steps, Some(0.5)));
         }
-        drop(curves);
-        let mut resumed = Curves::open(folder.path(), 20).unwrap();
+        drop(log);
+        let mut resumed = ProgressLog::open(folder.path(), 20).unwrap();
         resumed.add(&row(25, None));
         assert_eq!(text(folder.path()), "env_steps,episode_return\n10,0.5\n20,0.5\n25,\n");
     }
@@ -177,7 +177,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("progress.csv");
         fs::write(&path, "env_steps,score\n10,1\n").unwrap();
-        Curves::open(folder.path(), 10).unwrap().add(&row(20, Some(1.0)));
+        ProgressLog::open(folder.path(), 10).unwrap().add(&row(20, Some(1.0)));
         assert_eq!(text(folder.path()), "env_steps,episode_return\n20,1\n");
         let old = fs::read_to_string(folder.path().join("progress.csv.old")).unwrap();
         assert_eq!(old, "env_steps,score\n10,1\n");

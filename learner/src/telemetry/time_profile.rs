@@ -1,4 +1,4 @@
-//! Where the learner's time goes, and what holds it up.
+//! Time profile: the learner's time by phase, and its bottleneck.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use crate::telemetry::metrics::Phase;
 
 /// Time by phase, and time spent waiting for data.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Meter {
+pub struct TimeProfile {
     waited: Duration,
     phases: [Duration; Phase::ALL.len()],
 }
 
-/// What holds the learner up.
+/// Bottleneck of the learner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bottleneck {
     /// The learner waits for trajectories: actors or the inference server are slower.
@@ -31,7 +31,7 @@ pub struct Shares {
     pub phases: [f64; Phase::ALL.len()],
 }
 
-impl Meter {
+impl TimeProfile {
     /// Adds a wait for data.
     pub fn waited(&mut self, time: Duration) {
         self.waited += time;
@@ -42,8 +42,8 @@ impl Meter {
         self.phases[phase as usize] += time;
     }
 
-    /// Adds another meter's times.
-    pub fn add(&mut self, other: &Meter) {
+    /// Adds the times of another profile.
+    pub fn add(&mut self, other: &TimeProfile) {
         self.waited += other.waited;
         for (sum, time) in self.phases.iter_mut().zip(other.phases) {
             *sum += time;
@@ -61,12 +61,12 @@ impl Meter {
 }
 
 impl Shares {
-    /// A phase's share.
+    /// Share of a phase.
     pub fn of(&self, phase: Phase) -> f64 {
         self.phases[phase as usize]
     }
 
-    /// What holds the learner up: where it waits for less than half of its time, itself.
+    /// Bottleneck of the learner: where it waits for less than half of its time, itself.
     pub fn bottleneck(&self) -> Bottleneck {
         match self.data_wait {
             ..0.5 => Bottleneck::Updates,
@@ -94,18 +94,18 @@ mod tests {
 
     #[test]
     fn a_learner_that_waits_is_held_up_by_whom_it_waits_for() {
-        let mut meter = Meter::default();
-        meter.spent(Phase::Forward, SECOND);
-        assert_eq!(meter.shares(SECOND * 2).bottleneck(), Bottleneck::Updates);
-        meter.waited(SECOND * 9);
-        assert_eq!(meter.shares(SECOND * 10).bottleneck(), Bottleneck::Data);
-        meter.spent(Phase::Assemble, SECOND * 8);
-        assert_eq!(meter.shares(SECOND * 10).bottleneck(), Bottleneck::Assembly);
-        assert_eq!(meter.shares(SECOND * 10).of(Phase::Forward), 0.1);
+        let mut profile = TimeProfile::default();
+        profile.spent(Phase::Forward, SECOND);
+        assert_eq!(profile.shares(SECOND * 2).bottleneck(), Bottleneck::Updates);
+        profile.waited(SECOND * 9);
+        assert_eq!(profile.shares(SECOND * 10).bottleneck(), Bottleneck::Data);
+        profile.spent(Phase::Assemble, SECOND * 8);
+        assert_eq!(profile.shares(SECOND * 10).bottleneck(), Bottleneck::Assembly);
+        assert_eq!(profile.shares(SECOND * 10).of(Phase::Forward), 0.1);
     }
 
     #[test]
     fn no_time_at_all_has_no_shares() {
-        assert_eq!(Meter::default().shares(Duration::ZERO), Shares::default());
+        assert_eq!(TimeProfile::default().shares(Duration::ZERO), Shares::default());
     }
 }
