@@ -215,7 +215,8 @@ fn check_learner(left: &Left, policy: &Policy, summaries: &[ActorSummary]) {
         // A later generation takes the place of an earlier one.
         next.insert(source.stream, (source.generation, Some(length)));
     }
-    let positions: Vec<(u32, u32, u64, Option<u64>)> = checkpoint.state.stream_positions.clone().into();
+    let positions: Vec<(u32, u32, u64, Option<u64>)> =
+        checkpoint.state.stream_positions.clone().into();
     let positions = positions.into_iter().map(|(actor, env_index, generation, next)| {
         (StreamId { actor, env_index }, (generation, next))
     });

@@ -1,10 +1,11 @@
-//! What action values and policies that learn from replayed experience cost.
+//! Losses of action values and policies that learn from replayed experience.
 //!
 //! Pure functions of tensors, time-major: a sequence is T decisions and the T + 1 frames around
 //! them, so a network's output has T + 1 rows, and the last is there for its value alone. In
 //! reading order: [`q_learning`], plain and double; the two that learn whole distributions of
 //! returns, [`categorical`] and [`quantile`]; [`sac_discrete`], which has a policy too. What a
-//! decision came to, and what it bootstraps from, says [`n_step`](crate::losses::n_step), for all of them.
+//! decision came to, and what it bootstraps from, says [`n_step`](crate::losses::n_step), for all
+//! of them.
 //!
 //! Every loss is a mean over decisions. Importance weights of prioritized replay scale the terms
 //! and not the count: `Σ mask ⊙ importance ⊙ loss / max(Σ mask, 1)`.
@@ -28,7 +29,7 @@ use tch::Tensor;
 use crate::config::ErrorLoss;
 use crate::losses::n_step::NStepReturns;
 
-/// Which decisions were taken, and how much each counts. Everything has shape `[T, B]`.
+/// Decisions that were taken, and their weights. Everything has shape `[T, B]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Decisions<'a> {
     /// a_t, as i64. Where the mask is 0 any action that exists.
@@ -36,18 +37,18 @@ pub struct Decisions<'a> {
     /// 1, or 0 where there was no decision: the frame is the Last of its episode, or padding, or
     /// burn-in. What stands there must be finite; it changes nothing.
     pub mask: &'a Tensor,
-    /// What each term is multiplied by: the importance weights of prioritized replay.
+    /// Factor of each term: the importance weights of prioritized replay.
     pub importance: Option<&'a Tensor>,
 }
 
-/// What action values cost on a batch of sequences.
+/// Loss of action values on a batch of sequences.
 #[derive(Debug)]
 pub struct ValueLoss {
-    /// What is minimized: a scalar, the mean over decisions.
+    /// Loss to minimize: a scalar, the mean over decisions.
     pub loss: Tensor,
-    /// What each decision costs, `[T, B]`, without its importance; 0 where the mask is. Constant.
+    /// Cost of each decision, `[T, B]`, without its importance; 0 where the mask is. Constant.
     pub losses: Tensor,
-    /// How much more the target is than the action's value, `[T, B]`; 0 where the mask is. Of
+    /// Target minus the action's value, `[T, B]`; 0 where the mask is. Of
     /// distributions the difference of their means. Constant.
     pub td_errors: Tensor,
     /// The mean value of the actions taken: a constant scalar.
@@ -100,7 +101,7 @@ impl Decisions<'_> {
         (length, batch)
     }
 
-    /// What a network says of the actions taken: of `[T + 1, B, A, …]` the first T rows at a_t,
+    /// Outputs of a network for the actions taken: of `[T + 1, B, A, …]` the first T rows at a_t,
     /// `[T, B, …]`.
     fn taken(&self, by_action: &Tensor) -> Tensor {
         let (length, _) = self.checked_shape();

@@ -10,7 +10,7 @@
 //! rows of many episodes in columns, each observation once. Sealed ones never change, so a
 //! checkpoint writes each once. The oldest episodes are forgotten first.
 //!
-//! What is held: at most `max_env_steps` decisions and `max_bytes` bytes of live episodes. Memory
+//! A replay holds at most `max_env_steps` decisions and `max_bytes` bytes of live episodes. Memory
 //! is given back by whole segments, so the columns may exceed `max_bytes` by the forgotten part
 //! of the oldest segment; a segment is a sixteenth of the bound and at most 64 MiB, or one
 //! episode where that is larger. Open episodes come on top ([`Held::open_bytes`]).
@@ -30,9 +30,9 @@
 //!   as many decisions to learn from and fewer rows; of episodes whose lengths are uniform from 1
 //!   to T, a batch of 64 wastes a few percent instead of half ([`Sample::waste`]).
 //!
-//! From top to bottom: an `episode_builder` makes episodes of trajectories, an `episode_store` keeps
-//! them in segments and draws sequences, by a `start_index` and `priorities` (a `sum_tree`). Then
-//! `packing` and `padding` make rows of a [`Sample`]. A `snapshot` goes into a checkpoint; a
+//! From top to bottom: an `episode_builder` makes episodes of trajectories, an `episode_store`
+//! keeps them in segments and draws sequences, by a `start_index` and `priorities` (a `sum_tree`).
+//! Then `packing` and `padding` make rows of a [`Sample`]. A `snapshot` goes into a checkpoint; a
 //! `segment_folder` holds the files of a replay on the disk. A `segment` has `column`s, and a
 //! `segment_file`. The [`rate_limiter`] holds updates per env step.
 

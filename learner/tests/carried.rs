@@ -38,7 +38,7 @@ fn network(memory: MemoryConfig) -> PolicyConfig {
     PolicyConfig { torso: TorsoConfig::Identity {}, ..support::network(1, memory) }
 }
 
-/// What is learned from: unrolls one after another of each environment.
+/// Experience: unrolls one after another of each environment.
 struct Experience {
     policy: Policy,
     algorithm: Vtrace,
@@ -234,7 +234,7 @@ fn where_nothing_is_carried_a_learner_truncates() {
     assert!(error < 1e-12, "{error}");
 }
 
-/// What attention sees of the frames before an unroll comes from what its stream carries.
+/// Attention sees frames before an unroll by what its stream carries.
 #[test]
 fn a_state_that_stays_at_home_is_that_of_one_long_unroll() {
     let memory = MemoryConfig::Cgpt(CgptConfig {

@@ -1,4 +1,4 @@
-//! What a killed run finds when it comes back.
+//! Checkpoints: a killed run goes on from them.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,7 +17,7 @@ use engram_learner::config::flags::ByteSize;
 use engram_learner::rpc::stream_positions::Streams;
 use engram_learner::run::learner_spec::LearnerSpec;
 use engram_learner::run::pipeline::{self, Resumed};
-use engram_learner::storage::checkpoint::{Checkpoint, CheckpointError, FORMAT, CheckpointStore};
+use engram_learner::storage::checkpoint::{Checkpoint, CheckpointError, CheckpointStore, FORMAT};
 use engram_learner::storage::checkpoint_writer::{
     CheckpointFolders, CheckpointWriter, PendingCheckpoint,
 };
@@ -312,7 +312,10 @@ fn the_writer_outlives_a_disk_that_refuses() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoints");
     fs::write(&path, b"a file where a directory should be").unwrap();
-    let folders = CheckpointFolders { store: CheckpointStore::new(path.clone(), 3), replay: folder.path().into() };
+    let folders = CheckpointFolders {
+        store: CheckpointStore::new(path.clone(), 3),
+        replay: folder.path().into(),
+    };
     let pending = |batches| PendingCheckpoint { checkpoint: after(batches), replay: None };
     let writer = CheckpointWriter::start(folders.clone(), Metrics::new());
     assert!(writer.offer(pending(1)));

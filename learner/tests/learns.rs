@@ -12,7 +12,7 @@ use tch::Kind;
 
 const RECALL: Task = Task { choices: 2, question: 4, ending: Ending::Terminated };
 
-/// How an agent is trained.
+/// Training of an agent.
 struct Training {
     task: Task,
     memory: MemoryConfig,

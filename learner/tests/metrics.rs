@@ -1,4 +1,4 @@
-//! What graphs show. The recorder belongs to the process, so this is alone in its own.
+//! Metrics as graphs show them. The recorder belongs to the process, so this is alone in its own.
 
 #![allow(clippy::unwrap_used)]
 
@@ -47,7 +47,7 @@ async fn what_streams_carry_is_shown() {
     }
 }
 
-/// Whether the page says that our run goes on.
+/// Value of our run on the page: 1 while it goes on.
 fn shown(page: &str) -> Option<&str> {
     let ours = format!("engram_run_info{{run=\"{RUN}\",");
     page.lines().find(|line| line.starts_with(&ours))?.rsplit(' ').next()

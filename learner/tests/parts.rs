@@ -161,7 +161,10 @@ fn a_run_a_checkpoint_and_a_file_give_the_same_parts() {
     for from in [&run, &path, &path.join("weights.safetensors")] {
         let mut begun = learner(1, &[]);
         let warm_start = WarmStart::read(from, &torso).unwrap();
-        assert_eq!(begun.begin_from(&warm_start).unwrap(), Loaded { tensors: 2, numbers: 3 * 5 + 5 });
+        assert_eq!(
+            begun.begin_from(&warm_start).unwrap(),
+            Loaded { tensors: 2, numbers: 3 * 5 + 5 }
+        );
         let (of_other, of_begun) = (weights(&other), weights(&begun));
         assert_eq!(of_other["torso.0.weight"], of_begun["torso.0.weight"]);
         assert_eq!(compare(&learner(1, &[]), &begun).0, ["torso"], "nothing else has changed");

@@ -18,7 +18,7 @@ use engram_learner::replay::{
     EpisodeId, Piece, Priority, Replay, ReplayError, Sample, TrajectoryShape,
 };
 use engram_mdp::Seed;
-use model::{Stream, config, world};
+use model::{Stream, config, shape};
 use proptest::prelude::*;
 use run::{Run, configs, events};
 
@@ -38,7 +38,7 @@ proptest! {
     ) {
         prop_assume!(config.max_env_steps >= 24);
         let lengths = (unroll_length, longest);
-        let mut run = Run::new(config, world(bytes), lengths, Seed::new(seed));
+        let mut run = Run::new(config, shape(bytes), lengths, Seed::new(seed));
         for (stream, event) in events {
             run.happen(stream, event);
         }
@@ -50,7 +50,7 @@ fn chi_square(counts: &[f64], expected: &[f64]) -> f64 {
     counts.iter().zip(expected).map(|(n, e)| (n - e).powi(2) / e).sum()
 }
 
-/// How often each start of each episode is drawn in `draws` draws, beside the model's starts.
+/// Counts of each start of each episode in `draws` draws, beside the model's starts.
 fn count_draws(run: &Run, draws: usize) -> Vec<((u64, usize), f64)> {
     let mut counts: Vec<((u64, usize), f64)> = (run.model.held.iter())
         .flat_map(|(id, told)| run.model.starts(told).into_iter().map(|s| ((*id, s), 0.0)))
@@ -79,7 +79,7 @@ fn every_start_is_as_likely_as_any_other() {
     ] {
         let sequences = Sequences::Chunks { length: 4, burn_in: 1 };
         let config = ReplayConfig { sequences, initial_state, sampling, ..config() };
-        let mut run = Run::new(config, world(false), (3, 20), Seed::new(3));
+        let mut run = Run::new(config, shape(false), (3, 20), Seed::new(3));
         run.fill(20);
         let counts = count_draws(&run, 20_000);
         let expected = vec![20_000.0 / counts.len() as f64; counts.len()];
@@ -100,7 +100,7 @@ fn draws_are_proportional(initial_state: InitialState) {
     let sampling = Sampling::Prioritized { exponent: 0.5, importance: 1.0, largest_share: 0.9 };
     let sequences = Sequences::Chunks { length: 4, burn_in: 0 };
     let config = ReplayConfig { sequences, sampling, initial_state, ..config() };
-    let mut run = Run::new(config, world(false), (3, 20), Seed::new(3));
+    let mut run = Run::new(config, shape(false), (3, 20), Seed::new(3));
     run.fill(12);
     // A priority is that of the starts around it, as many as a chunk is long; or of a single one
     // where states are stored.
@@ -148,7 +148,7 @@ fn draws_are_proportional(initial_state: InitialState) {
 fn a_new_episode_has_the_largest_priority_so_far() {
     let sampling = Sampling::Prioritized { exponent: 1.0, importance: 0.0, largest_share: 0.9 };
     let mut run =
-        Run::new(ReplayConfig { sampling, ..config() }, world(false), (3, 9), Seed::new(1));
+        Run::new(ReplayConfig { sampling, ..config() }, shape(false), (3, 9), Seed::new(1));
     run.fill(4);
     let say = |run: &mut Run, episode, priority| {
         run.replay.update_priorities(&[Priority {
@@ -175,7 +175,7 @@ fn a_new_episode_has_the_largest_priority_so_far() {
 #[test]
 fn priorities_are_made_of_each_sequences_own_errors() {
     let config = ReplayConfig { packed: true, ..config() };
-    let mut run = Run::new(config, world(false), (3, 9), Seed::new(2));
+    let mut run = Run::new(config, shape(false), (3, 9), Seed::new(2));
     run.fill(6);
     let sample = run.replay.sample(6, &mut Seed::new(2).generator()).unwrap();
     let (time, batch) = (sample.unroll_length(), sample.rows.len());
@@ -199,8 +199,8 @@ fn packing_keeps_every_sequence_and_wastes_little() {
     let lengths = (25, 50);
     let seed = Seed::new(4);
     let mut packed =
-        Run::new(ReplayConfig { packed: true, ..config() }, world(false), lengths, seed);
-    let mut apart = Run::new(config(), world(false), lengths, seed);
+        Run::new(ReplayConfig { packed: true, ..config() }, shape(false), lengths, seed);
+    let mut apart = Run::new(config(), shape(false), lengths, seed);
     packed.fill(200);
     apart.fill(200);
     let sample = packed.replay.sample(64, &mut seed.generator()).unwrap();
@@ -222,9 +222,9 @@ fn an_episode_larger_than_the_replay_is_refused_and_the_others_stay() {
     for (max_env_steps, max_bytes) in [(30, "1MiB"), (1_000, "900B")] {
         let config =
             ReplayConfig { max_env_steps, max_bytes: max_bytes.parse().unwrap(), ..config() };
-        let mut short = Run::new(config.clone(), world(false), (4, 8), Seed::new(1));
+        let mut short = Run::new(config.clone(), shape(false), (4, 8), Seed::new(1));
         short.fill(4);
-        let mut long = Stream::new(9, world(false), (4, 400), Seed::new(8).generator());
+        let mut long = Stream::new(9, shape(false), (4, 400), Seed::new(8).generator());
         let refused = (0..200).find_map(|_| {
             let arrival = long.unroll();
             short.replay.insert(arrival.generation, &arrival.trajectory).err()
@@ -242,18 +242,18 @@ fn an_episode_larger_than_the_replay_is_refused_and_the_others_stay() {
 
 #[test]
 fn what_cannot_work_is_refused_at_the_start() {
-    let no_state = TrajectoryShape { state_width: 0, ..world(false) };
+    let no_state = TrajectoryShape { state_width: 0, ..shape(false) };
     let sequences = Sequences::Chunks { length: 4, burn_in: 1 };
     let stored = ReplayConfig { sequences, initial_state: InitialState::Stored, ..config() };
     let refused = Replay::new(stored.clone(), no_state, None).unwrap_err();
     assert!(matches!(refused, ReplayError::NoState), "{refused}");
     let disk = ReplayConfig { storage: Storage::Disk, ..config() };
-    let refused = Replay::new(disk, world(false), None).unwrap_err();
+    let refused = Replay::new(disk, shape(false), None).unwrap_err();
     assert!(matches!(refused, ReplayError::NoFolder), "{refused}");
     let wrong = ReplayConfig { max_env_steps: 0, ..config() };
-    assert!(Replay::new(wrong, world(false), None).is_err());
-    let mut replay = Replay::new(stored, world(false), None).unwrap();
-    let mut arrival = Stream::new(0, world(false), (4, 9), Seed::new(1).generator()).unroll();
+    assert!(Replay::new(wrong, shape(false), None).is_err());
+    let mut replay = Replay::new(stored, shape(false), None).unwrap();
+    let mut arrival = Stream::new(0, shape(false), (4, 9), Seed::new(1).generator()).unroll();
     arrival.trajectory.core_state.pop();
     let refused = replay.insert(arrival.generation, &arrival.trajectory).unwrap_err().to_string();
     assert!(refused.contains("brings 2 numbers of recurrent state, not 3"), "{refused}");

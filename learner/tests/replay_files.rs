@@ -18,7 +18,7 @@ use std::path::Path;
 use engram_learner::config::replay::{ReplayConfig, Storage};
 use engram_learner::replay::{Replay, ReplayState, prune_segments};
 use engram_mdp::Seed;
-use model::{Stream, config, world};
+use model::{Stream, config, shape};
 use run::Run;
 
 /// The segments in a folder.
@@ -31,7 +31,7 @@ fn files(folder: &Path) -> Vec<String> {
 
 #[test]
 fn a_checkpoint_writes_only_what_is_new() {
-    let mut run = Run::new(config(), world(false), (5, 12), Seed::new(1));
+    let mut run = Run::new(config(), shape(false), (5, 12), Seed::new(1));
     run.fill(20);
     let first = run.save();
     let name = format!("000000000000-{:012}.safetensors", run.model.next - 1);
@@ -57,7 +57,7 @@ fn a_checkpoint_writes_only_what_is_new() {
 fn torn_and_missing_segments_are_left_out_and_counted() {
     for storage in [Storage::Memory, Storage::Disk] {
         let config = ReplayConfig { storage, ..config() };
-        let mut run = Run::new(config, world(true), (5, 12), Seed::new(1));
+        let mut run = Run::new(config, shape(true), (5, 12), Seed::new(1));
         let mut saved = ReplayState::default();
         for episodes in [20, 40, 60] {
             run.fill(episodes);
@@ -83,7 +83,7 @@ fn torn_and_missing_segments_are_left_out_and_counted() {
         assert_eq!((lost.segments, resumed.stats().episodes), (3, 0));
         assert!(resumed.sample(1, &mut Seed::new(1).generator()).is_err());
         // It fills again, with numbers that were not used before.
-        let mut stream = Stream::new(9, world(true), (40, 3), Seed::new(2).generator());
+        let mut stream = Stream::new(9, shape(true), (40, 3), Seed::new(2).generator());
         let arrival = stream.unroll();
         resumed.insert(arrival.generation, &arrival.trajectory).unwrap();
         let sample = resumed.sample(9, &mut Seed::new(1).generator()).unwrap();
@@ -93,17 +93,17 @@ fn torn_and_missing_segments_are_left_out_and_counted() {
 
 #[test]
 fn files_of_another_world_are_left_out() {
-    let mut run = Run::new(config(), world(false), (5, 12), Seed::new(1));
+    let mut run = Run::new(config(), shape(false), (5, 12), Seed::new(1));
     run.fill(20);
     let saved = run.save();
-    let (resumed, lost) = Replay::restore(config(), world(true), run.place(), &saved).unwrap();
+    let (resumed, lost) = Replay::restore(config(), shape(true), run.place(), &saved).unwrap();
     assert_eq!((lost.segments, resumed.stats().episodes), (1, 0));
 }
 
 #[test]
 fn pruning_deletes_what_no_checkpoint_refers_to() {
     let config = ReplayConfig { max_env_steps: 200, ..config() };
-    let mut run = Run::new(config, world(false), (5, 12), Seed::new(1));
+    let mut run = Run::new(config, shape(false), (5, 12), Seed::new(1));
     run.fill(30);
     let old = run.save();
     run.fill(90);
@@ -130,7 +130,7 @@ fn pruning_deletes_what_no_checkpoint_refers_to() {
 #[test]
 fn a_replay_on_the_disk_deletes_what_it_forgets_unless_a_checkpoint_may_want_it() {
     let config = ReplayConfig { max_env_steps: 200, storage: Storage::Disk, ..config() };
-    let mut run = Run::new(config, world(false), (5, 12), Seed::new(1));
+    let mut run = Run::new(config, shape(false), (5, 12), Seed::new(1));
     run.fill(40);
     let before = files(&run.place());
     assert!(before.len() > 3, "full segments are written at once: {before:?}");

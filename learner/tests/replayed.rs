@@ -1,4 +1,5 @@
-//! Algorithms that learn from a replay: which weights move, what is remembered, and that they learn.
+//! Algorithms that learn from a replay: which weights move, what is remembered, and that they
+//! learn.
 
 #![allow(clippy::unwrap_used)]
 
@@ -32,7 +33,7 @@ fn shared(freeze_critic: bool, freeze_encoder: bool) -> String {
     )
 }
 
-/// What random play has left.
+/// Replay that random play has filled.
 struct Kept {
     replay: Replay,
     generator: Generator,
@@ -47,8 +48,8 @@ impl Kept {
         let mut actor = Actor::new(task, 16, 8, &random, 1);
         let config = rl.shared().replay;
         let burn_in = config.burn_in();
-        let world = TrajectoryShape { spec: task.spec(), state_width: 0 };
-        let mut replay = Replay::new(config, world, None).unwrap();
+        let shape = TrajectoryShape { spec: task.spec(), state_width: 0 };
+        let mut replay = Replay::new(config, shape, None).unwrap();
         for trajectory in (0..unrolls).flat_map(|_| actor.unroll(&random)) {
             replay.insert(1, &trajectory).unwrap();
         }

@@ -392,7 +392,7 @@ impl Run {
     }
 }
 
-/// What the newest checkpoint says of the replay: its segments, and the number of the next episode.
+/// Replay of the newest checkpoint: its segments, and the number of the next episode.
 fn replay_of(folder: &Path) -> (Vec<PathBuf>, u64) {
     let store = CheckpointStore::new(folder.join("checkpoints"), 9);
     let saved = store.newest().unwrap().unwrap().1.state.replay.unwrap();

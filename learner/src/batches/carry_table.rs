@@ -69,8 +69,8 @@ pub struct TooLittleMemory {
     pub batch_size: usize,
 }
 
-/// Stream of the table, as checkpoints hold it, in the order of the table's rows: actor, environment, the
-/// batch in which it was last, and the generation and sequence that may go on.
+/// Stream of the table, as checkpoints hold it, in the order of the table's rows: actor,
+/// environment, the batch in which it was last, and the generation and sequence that may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedStream(u32, u32, u64, Option<(u64, u64)>);
 
@@ -162,9 +162,9 @@ impl CarryTable {
         }
         let mut streams: Vec<_> = self.streams.iter().collect();
         streams.sort_unstable_by_key(|(_, entry)| entry.slot);
-        let saved = streams
-            .into_iter()
-            .map(|(stream, entry)| SavedStream(stream.actor, stream.env_index, entry.heard, entry.next));
+        let saved = streams.into_iter().map(|(stream, entry)| {
+            SavedStream(stream.actor, stream.env_index, entry.heard, entry.next)
+        });
         let rows = self.table.first(self.streams.len() as i64);
         let named = rows.into_iter().enumerate().map(|(i, t)| (name(i), t)).collect();
         (saved.collect(), named)
@@ -339,9 +339,15 @@ mod tests {
         update(&mut table, &[row(0, 1)], 3.0);
         // That would be 1, but it is in this very batch: 2 makes room for 3.
         assert_eq!(update(&mut table, &[row(3, 0), row(1, 1)], 4.0), [0.0, 1.0]);
-        assert_eq!(table.stats(), CarryTableStats { streams: 3, bytes: 3 * ROW, restarts: 0, evictions: 1 });
+        assert_eq!(
+            table.stats(),
+            CarryTableStats { streams: 3, bytes: 3 * ROW, restarts: 0, evictions: 1 }
+        );
         assert_eq!(update(&mut table, &[row(0, 2), row(2, 1)], 5.0), [3.0, 0.0]);
-        assert_eq!(table.stats(), CarryTableStats { streams: 3, bytes: 3 * ROW, restarts: 1, evictions: 1 });
+        assert_eq!(
+            table.stats(),
+            CarryTableStats { streams: 3, bytes: 3 * ROW, restarts: 1, evictions: 1 }
+        );
     }
 
     #[test]

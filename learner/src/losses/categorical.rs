@@ -31,9 +31,9 @@ pub struct CategoricalInput<'a> {
     pub online: &'a Tensor,
     /// Those of the target network, `[T + 1, B, A, N]`. A constant.
     pub target: &'a Tensor,
-    /// What was done.
+    /// Decisions that were taken.
     pub decisions: Decisions<'a>,
-    /// What it came to.
+    /// Returns of those decisions.
     pub returns: &'a NStepReturns,
 }
 

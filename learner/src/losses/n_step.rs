@@ -20,14 +20,14 @@ pub struct NStepInput<'a> {
     pub mask: &'a Tensor,
 }
 
-/// What n steps came to. Everything has shape `[T, B]`; constants, on the rewards' device.
+/// Returns of n steps. Everything has shape `[T, B]`; constants, on the rewards' device.
 #[derive(Debug)]
 pub struct NStepReturns {
     /// Σ_{k<m} γ^k r_{t+k}; 0 where the mask is 0.
     pub rewards: Tensor,
     /// t + m, the frame of 1..=T from which to bootstrap, as i64; t + 1 where the mask is 0.
     pub bootstrap: Tensor,
-    /// What that frame's value counts for: γ^m, or 0 where the episode was terminated there. 0
+    /// Weight of that frame's value: γ^m, or 0 where the episode was terminated there. 0
     /// where the mask is 0.
     pub discounts: Tensor,
 }

@@ -7,8 +7,8 @@
 //! y_t = r_t + γ (1 − terminated_t) Q'(h_{t+1}, argmax_a Q(h_{t+1}, a))
 //! ```
 //!
-//! and with [value rescaling](crate::losses::value_rescaling) `y_t = h(r_t + γ h⁻¹(Q'(…)))`, as in Pohlen
-//! et al. 2018, <https://arxiv.org/abs/1805.11593>.
+//! and with [value rescaling](crate::losses::value_rescaling) `y_t = h(r_t + γ h⁻¹(Q'(…)))`, as in
+//! Pohlen et al. 2018, <https://arxiv.org/abs/1805.11593>.
 
 use tch::{Tensor, no_grad};
 
@@ -24,18 +24,18 @@ pub struct QLearningInput<'a> {
     pub online: &'a Tensor,
     /// Q'(h_t, a) of the target network, `[T + 1, B, A]`. A constant.
     pub target: &'a Tensor,
-    /// What was done.
+    /// Decisions that were taken.
     pub decisions: Decisions<'a>,
-    /// What it came to.
+    /// Returns of those decisions.
     pub returns: &'a NStepReturns,
 }
 
-/// How Q-learning learns.
+/// Settings of Q-learning.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QLearningOptions {
-    /// Who chooses the next action.
+    /// Network that chooses the next action.
     pub selection: Selection,
-    /// What a temporal difference costs.
+    /// Cost of a temporal difference.
     pub error: ErrorLoss,
     /// The scale on which both networks speak, if not that of returns.
     pub rescaling: Option<ValueRescaling>,

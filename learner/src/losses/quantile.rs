@@ -23,16 +23,16 @@ pub struct QuantileInput<'a> {
     pub online: &'a Tensor,
     /// Those of the target network, `[T + 1, B, A, N]`. A constant.
     pub target: &'a Tensor,
-    /// What was done.
+    /// Decisions that were taken.
     pub decisions: Decisions<'a>,
-    /// What it came to.
+    /// Returns of those decisions.
     pub returns: &'a NStepReturns,
 }
 
-/// How QR-DQN learns.
+/// Settings of QR-DQN.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QuantileOptions {
-    /// Who chooses the next action, by the means.
+    /// Network that chooses the next action, by the means.
     pub selection: Selection,
     /// κ, where L_κ turns from ½ u² to κ (|u| − ½ κ), as in Huber's loss; the paper's is 1. With 0
     /// it is |u|: quantile regression proper.
@@ -66,7 +66,7 @@ pub fn quantile_targets(input: &QuantileInput<'_>, selection: Selection) -> Tens
     })
 }
 
-/// What `quantiles`, `[…, N]`, cost where the returns `targets`, `[…, M]`, are equally likely:
+/// Cost of `quantiles`, `[…, N]`, where the returns `targets`, `[…, M]`, are equally likely:
 /// `[…]`. The sum over quantiles of the mean over returns; `threshold` κ ≥ 0 as in
 /// [`QuantileOptions`].
 pub fn quantile_huber_loss(quantiles: &Tensor, targets: &Tensor, threshold: f64) -> Tensor {

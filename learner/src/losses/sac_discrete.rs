@@ -31,10 +31,10 @@ pub struct ActionProbabilities {
     pub log_probs: Tensor,
 }
 
-/// What the critics cost.
+/// Loss of the critics.
 #[derive(Debug)]
 pub struct CriticLoss {
-    /// What is minimized, a scalar: `factor · (L1 + L2)`, each a mean over decisions.
+    /// Loss to minimize, a scalar: `factor · (L1 + L2)`, each a mean over decisions.
     pub loss: Tensor,
     /// ½ (|y − Q1| + |y − Q2|) of each decision, `[T, B]`; 0 where the mask is. Constant.
     pub td_errors: Tensor,
@@ -42,10 +42,10 @@ pub struct CriticLoss {
     pub mean_value: Tensor,
 }
 
-/// What the actor costs.
+/// Loss of the actor.
 #[derive(Debug)]
 pub struct ActorLoss {
-    /// What is minimized: a scalar, the mean over decisions.
+    /// Loss to minimize: a scalar, the mean over decisions.
     pub loss: Tensor,
     /// The mean entropy −Σ_a π log π of the decisions, in nats: a constant scalar.
     pub entropy: Tensor,

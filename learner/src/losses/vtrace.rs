@@ -8,7 +8,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-/// Where V-trace trades bias for variance. Infinity switches a clip off.
+/// Clips of V-trace, which trade bias for variance. Infinity switches one off.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VtraceOptions {
     /// ρ̄, the largest importance weight of a temporal difference: it decides which policy's values
@@ -31,7 +31,7 @@ pub struct VtraceInput<'a> {
     pub behavior_log_probs: &'a Tensor,
     /// The reward that followed the decision.
     pub rewards: &'a Tensor,
-    /// What the value of the next frame counts for: γ, or 0 where that frame ended the world.
+    /// Weight of the value of the next frame: γ, or 0 where that frame ended the world.
     pub discounts: &'a Tensor,
     /// 1, or 0 where the frame is the Last of its episode and the decision meant nothing.
     pub weights: &'a Tensor,
@@ -39,7 +39,7 @@ pub struct VtraceInput<'a> {
     pub values: &'a Tensor,
 }
 
-/// What V-trace makes of an unroll. The tensors have shape `[T, B]`, and the values' kind and
+/// Targets and advantages of an unroll. The tensors have shape `[T, B]`, and the values' kind and
 /// device.
 #[derive(Debug)]
 pub struct VtraceReturns {
@@ -47,14 +47,14 @@ pub struct VtraceReturns {
     pub targets: Tensor,
     /// ρ_t (r_t + γ v_{t+1} − V(x_t)): how much better the action was. At a Last frame 0.
     pub advantages: Tensor,
-    /// What was seen on the way.
+    /// Summary for graphs.
     pub summary: VtraceSummary,
 }
 
 /// Means over the decisions of an unroll, Last frames left out; zero where there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct VtraceSummary {
-    /// How many decisions there were.
+    /// Number of decisions.
     pub decisions: f64,
     /// The importance weight π / μ, not clipped: 1 when nothing has changed since the actors acted.
     pub mean_rho: f64,

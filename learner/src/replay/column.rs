@@ -1,4 +1,4 @@
-//! A column of numbers: in memory while it grows, wherever the disk has it afterwards.
+//! Columns of numbers: in memory while they grow, in memory or in a mapped file afterwards.
 
 use std::marker::PhantomData;
 use std::ops::{Deref, Range};
@@ -50,7 +50,7 @@ impl<T: Pod> Column<T> {
         }
     }
 
-    /// Its raw memory.
+    /// Bytes of its numbers.
     pub(super) fn bytes(&self) -> &[u8] {
         bytemuck::cast_slice(self)
     }
@@ -67,7 +67,7 @@ impl<T: Pod> Deref for Column<T> {
     }
 }
 
-/// A column of observations or of actions.
+/// Column of observations or of actions.
 #[derive(Debug)]
 pub(super) enum Numbers {
     /// Bytes of images.
@@ -79,7 +79,7 @@ pub(super) enum Numbers {
 }
 
 impl Numbers {
-    /// An empty column of observations.
+    /// Empty column of observations.
     pub(super) fn observations(dtype: Dtype) -> Self {
         match dtype {
             Dtype::U8 => Numbers::U8(Column::default()),
@@ -87,7 +87,7 @@ impl Numbers {
         }
     }
 
-    /// An empty column of actions.
+    /// Empty column of actions.
     pub(super) fn actions(spec: ActionSpec) -> Self {
         match spec {
             ActionSpec::Discrete { .. } => Numbers::I32(Column::default()),
@@ -131,7 +131,7 @@ impl Numbers {
         }
     }
 
-    /// The type of its numbers in a file.
+    /// Type of its numbers in a file.
     pub(super) fn dtype(&self) -> safetensors::Dtype {
         match self {
             Numbers::U8(_) => safetensors::Dtype::U8,
@@ -149,7 +149,7 @@ impl Numbers {
         }
     }
 
-    /// Its raw memory.
+    /// Bytes of its numbers.
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Numbers::U8(column) => column.bytes(),

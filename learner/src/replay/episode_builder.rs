@@ -14,7 +14,7 @@ const KEPT_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct EpisodeBuilder {
     limits: Limits,
-    /// Whether recurrent states are kept.
+    /// True if recurrent states are kept.
     keeps_states: bool,
     streams: HashMap<StreamId, OpenEpisode>,
 }

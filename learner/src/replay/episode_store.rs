@@ -1,4 +1,5 @@
-//! Episode store: complete episodes, oldest first, in segments; what is forgotten and what is drawn.
+//! Episode store: complete episodes, oldest first, in segments; what is forgotten and what is
+//! drawn.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -74,7 +75,7 @@ pub(super) struct LiveEpisode {
 /// Changes of the segments by a new episode.
 #[derive(Debug, Default)]
 pub(super) struct SegmentChanges {
-    /// Whether the open segment was full, and was sealed.
+    /// True if the open segment was full, and was sealed.
     pub(super) sealed: bool,
     /// Segments whose last episode was forgotten.
     pub(super) forgotten: Vec<Arc<Segment>>,
@@ -238,7 +239,7 @@ impl EpisodeStore {
         }
     }
 
-    /// Whether the open segment has no room for another episode.
+    /// True if the open segment has no room for another episode.
     fn is_full(&self, decisions: u64, bytes: u64) -> bool {
         let most_bytes = (self.config.max_bytes.bytes() / SEGMENTS).min(SEGMENT_BYTES);
         let most_rows = self.config.max_env_steps / SEGMENTS;

@@ -1,4 +1,4 @@
-//! What can be wrong with a replay.
+//! Errors of a replay.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use super::episode::EpisodeId;
 use crate::config::OutOfRange;
 use crate::config::flags::ByteSize;
 
-/// Why a replay cannot be made, filled or sampled.
+/// Failure to make, fill or sample a replay.
 #[derive(Debug, Error)]
 pub enum ReplayError {
     /// A setting is out of its range.
@@ -32,7 +32,7 @@ pub enum ReplayError {
          rl.replay.max_bytes, or limit the length of episodes"
     )]
     EpisodeTooLarge {
-        /// Whose it is.
+        /// Its stream.
         stream: StreamId,
         /// Its env steps so far.
         env_steps: u64,
@@ -46,7 +46,7 @@ pub enum ReplayError {
     /// A trajectory's recurrent state has another width than the policy says.
     #[error("a trajectory of {stream} brings {found} numbers of recurrent state, not {expected}")]
     StateWidth {
-        /// Whose it is.
+        /// Its stream.
         stream: StreamId,
         /// The policy's width.
         expected: usize,
@@ -62,11 +62,11 @@ pub enum ReplayError {
     /// The disk.
     #[error("cannot {what} {}: {source}", .path.display())]
     Disk {
-        /// What was tried.
+        /// Action that failed.
         what: &'static str,
-        /// Where.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// Why it failed.
+        /// Reason.
         source: io::Error,
     },
     /// A segment's file is not what the checkpoint says.
@@ -78,7 +78,7 @@ pub enum ReplayError {
         first: EpisodeId,
         /// Its last one.
         last: EpisodeId,
-        /// What is missing or wrong.
+        /// Reason.
         why: String,
     },
 }

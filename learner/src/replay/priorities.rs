@@ -1,6 +1,6 @@
-//! How likely each start is, where that is proportional to priorities.
+//! Priorities: the probability of each start, in proportion to its priority.
 //!
-//! An *item* is what has a priority of its own: a whole episode, a stored start, or as many
+//! An *item* has a priority of its own. It is a whole episode, a stored start, or as many
 //! neighboring starts as a chunk is long. Its weight in the tree is the number of its starts
 //! times `p^α`, so that an exponent of 0 is uniform over starts.
 
@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use super::sum_tree::SumTree;
 
-/// The priorities of items, numbered in the order of their episodes.
+/// Priorities of items, numbered in the order of their episodes.
 #[derive(Clone, Debug)]
 pub(super) struct Priorities {
     exponent: f64,
@@ -19,13 +19,13 @@ pub(super) struct Priorities {
 }
 
 impl Priorities {
-    /// Of no items yet. The first ones have priority 1 until one is said.
+    /// Priorities of no items yet. The first ones have priority 1 until one is said.
     pub(super) fn new(exponent: f64) -> Self {
         let (tree, priorities) = (SumTree::new(0), VecDeque::new());
         Priorities { exponent, tree, first: 0, priorities, largest: 1.0 }
     }
 
-    /// The number of the next item.
+    /// Number of the next item.
     pub(super) fn next(&self) -> u64 {
         self.first + self.priorities.len() as u64
     }
@@ -51,7 +51,7 @@ impl Priorities {
         self.largest = self.largest.max(priority);
     }
 
-    /// The item at `share`, in `[0, 1)`, of the sum; none where every priority is zero.
+    /// Item at `share`, in `[0, 1)`, of the sum; none where every priority is zero.
     pub(super) fn find(&self, share: f64) -> Option<u64> {
         (self.tree.total() > 0.0).then(|| self.tree.find(share))
     }
@@ -61,12 +61,12 @@ impl Priorities {
         self.tree.get(item) / starts as f64 / self.tree.total()
     }
 
-    /// The priority of an item.
+    /// Priority of an item.
     pub(super) fn get(&self, item: u64) -> f32 {
         self.priorities[(item - self.first) as usize]
     }
 
-    /// The largest priority so far.
+    /// Largest priority so far.
     pub(super) fn largest(&self) -> f32 {
         self.largest
     }

@@ -36,8 +36,8 @@ pub struct RateLimiterCounts {
     pub updates: u64,
 }
 
-/// Rate limiter: says which side may go on. It waits for nothing and knows no clock: whoever is refused asks again
-/// after the other side has moved.
+/// Rate limiter: says which side may go on. It waits for nothing and knows no clock: whoever is
+/// refused asks again after the other side has moved.
 #[derive(Clone, Debug)]
 pub struct RateLimiter {
     config: RateLimiterConfig,
@@ -73,7 +73,7 @@ impl RateLimiter {
         unroll_length as u64 + (1.0 / updates_per_env_step).ceil() as u64
     }
 
-    /// Whether the warm-up has ended.
+    /// True if the warm-up has ended.
     pub fn has_started(&self) -> bool {
         let RateLimiterCounts { warm_up_env_steps, warm_up_episodes, .. } = self.counted;
         warm_up_episodes > 0
@@ -83,12 +83,12 @@ impl RateLimiter {
             }
     }
 
-    /// Whether one more update is owed.
+    /// True if one more update is owed.
     pub fn may_update(&self) -> bool {
         self.has_started() && self.after(0, 1) >= 0.0
     }
 
-    /// Whether so many env steps more, those of one trajectory, stay within the slack.
+    /// True if so many env steps more, those of one trajectory, stay within the slack.
     pub fn may_insert(&self, env_steps: u64) -> bool {
         !self.has_started() || self.after(env_steps, 0) <= self.config.slack_env_steps as f64
     }
@@ -115,7 +115,7 @@ impl RateLimiter {
         self.counted = RateLimiterCounts::default();
     }
 
-    /// What has been counted.
+    /// Counts so far.
     pub fn counted(&self) -> RateLimiterCounts {
         self.counted
     }
@@ -225,7 +225,7 @@ mod tests {
             }
         }
 
-        /// Where one side is always willing, the other one sets the pace.
+        /// The other side sets the pace where one is always willing.
         #[test]
         fn a_long_run_has_the_ratio(ratio in 0.05..3.0_f64, learner_first in any::<bool>()) {
             let config = config(ratio, LearningStarts::EnvSteps(1), 200);

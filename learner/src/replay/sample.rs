@@ -1,4 +1,4 @@
-//! What a replay gives: rows of a batch, and where each sequence in them came from.
+//! Sample: rows of a batch out of a replay, and the origin of each sequence in them.
 
 use engram_mdp::Trajectory;
 
@@ -13,26 +13,26 @@ pub struct Sample {
     pub pieces: Vec<Piece>,
 }
 
-/// A sequence, where it came from and where it stands.
+/// Piece: a sequence, its place in an episode and in the batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Piece {
     /// The episode.
     pub episode: EpisodeId,
-    /// The first decision of the episode that is learned from.
+    /// First decision of the episode to learn from.
     pub start: usize,
-    /// Decisions that are learned from.
+    /// Decisions to learn from.
     pub length: usize,
     /// The row.
     pub row: usize,
-    /// Where in the row the first decision that is learned from stands; the burn-in precedes it.
+    /// Index in the row of the first decision to learn from; the burn-in precedes it.
     pub at: usize,
-    /// The importance weight of its decisions, at most 1; always 1 where sampling is uniform.
+    /// Importance weight of its decisions, at most 1; always 1 where sampling is uniform.
     pub weight: f32,
-    /// The version of the oldest weights that acted in the episode.
+    /// Version of the oldest weights that acted in the episode.
     pub policy_version: u64,
 }
 
-/// How likely a part of an episode is from now on.
+/// Priority of a part of an episode from now on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Priority {
     /// The episode.
@@ -54,14 +54,14 @@ impl Sample {
         self.pieces.iter().map(|piece| piece.length).sum()
     }
 
-    /// The share of the T · B decisions that is not learned from: padding, Last frames between
+    /// Share of the T · B decisions that is not learned from: padding, Last frames between
     /// sequences, and burn-in.
     pub fn waste(&self) -> f64 {
         let all = self.unroll_length() * self.rows.len();
         1.0 - self.env_steps() as f64 / all as f64
     }
 
-    /// What each decision counts in a loss, time-major `[T, B]`: the importance weight of its
+    /// Weight of each decision in a loss, time-major `[T, B]`: the importance weight of its
     /// sequence, zero where nothing is learned from it. Unlike `Batch::weights` it is zero during
     /// the burn-in, too.
     pub fn weights(&self) -> Vec<f32> {

@@ -37,7 +37,7 @@ pub(super) struct Segment {
 pub(super) struct FileState {
     /// Proof that it is whole, once it was written. Whoever writes it holds the lock.
     pub(super) written: Mutex<Option<WrittenFile>>,
-    /// Whether a checkpoint may refer to it.
+    /// True if a checkpoint may refer to it.
     pub(super) kept: AtomicBool,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct FileState {
 pub(super) struct WrittenFile {
     /// Its checksum.
     pub(super) sha256: String,
-    /// Whether it would outlast a power failure.
+    /// True if it would outlast a power failure.
     pub(super) synced: bool,
 }
 
@@ -92,7 +92,7 @@ impl Segment {
         EpisodeId(self.first.0 + self.episodes.len() as u64)
     }
 
-    /// Whether its columns lie in memory.
+    /// True if its columns lie in memory.
     pub(super) fn is_in_memory(&self) -> bool {
         matches!(self.step_types, Column::Owned(_))
     }

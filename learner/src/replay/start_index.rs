@@ -21,8 +21,8 @@ impl StartIndex {
         StartIndex { sequences: config.sequences, initial_state: config.initial_state }
     }
 
-    /// Number of starts of an episode, at least one. `state_rows` are the rows before which states are
-    /// stored.
+    /// Number of starts of an episode, at least one. `state_rows` are the rows before which states
+    /// are stored.
     pub(super) fn count(self, decisions: usize, state_rows: &[u32]) -> usize {
         match (self.sequences, self.initial_state) {
             (Sequences::Episodes, _) => 1,

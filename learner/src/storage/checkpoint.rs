@@ -42,7 +42,7 @@ const OPTIMIZER: &str = "optimizer.safetensors";
 const CARRY_TABLE: &str = "carry_table.safetensors";
 const STATE: &str = "state.json";
 
-/// Everything that a killed run needs to go on as if nothing had happened.
+/// Checkpoint: everything that a killed run needs to go on as if nothing had happened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// Everything that is not a tensor.
@@ -65,7 +65,7 @@ pub struct CheckpointState {
     pub config: String,
     /// Its world.
     pub spec: EnvSpec,
-    /// How far it is.
+    /// Its counters.
     pub counters: Counters,
     /// Every generator that the learner draws from, by name: the replay's. On-policy training
     /// draws nothing here: its data comes in the order in which actors send it.
@@ -83,25 +83,25 @@ pub struct CheckpointState {
     pub episodes: Episodes,
 }
 
-/// Why there is no checkpoint, or why it cannot be used.
+/// Failure to write, read or use a checkpoint.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
-    /// The disk.
+    /// The disk failed.
     #[error("cannot {what} {}: {source}", .path.display())]
     Disk {
-        /// What was tried.
+        /// Action that failed.
         what: &'static str,
-        /// Where.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// Why it failed.
+        /// Reason.
         source: io::Error,
     },
     /// It was not completely written, or it was changed since.
     #[error("checkpoint {} is torn: {why}", .path.display())]
     Torn {
-        /// The directory.
+        /// Folder of the checkpoint.
         path: PathBuf,
-        /// What is missing or wrong.
+        /// Reason.
         why: String,
     },
     /// Another build wrote it.
@@ -111,7 +111,7 @@ pub enum CheckpointError {
         .path.display()
     )]
     Format {
-        /// The directory.
+        /// Folder of the checkpoint.
         path: PathBuf,
         /// Its format.
         found: u32,
@@ -123,7 +123,7 @@ pub enum CheckpointError {
         .path.display(), .differences.join("; ")
     )]
     Config {
-        /// The directory.
+        /// Folder of the checkpoint.
         path: PathBuf,
         /// Each setting that differs, with both values.
         differences: Vec<String>,
@@ -131,9 +131,9 @@ pub enum CheckpointError {
     /// Its tensors do not fit the policy, the optimizer, or what streams carry.
     #[error("checkpoint {} does not fit this build: {why}", .path.display())]
     Tensors {
-        /// The directory.
+        /// Folder of the checkpoint.
         path: PathBuf,
-        /// What does not fit.
+        /// Reason.
         why: String,
     },
 }
@@ -154,7 +154,7 @@ struct Manifest {
     state: CheckpointState,
 }
 
-/// The part of a manifest that every format has.
+/// Part of a manifest that every format has.
 #[derive(Deserialize)]
 struct Version {
     format: u32,
@@ -167,7 +167,7 @@ impl CheckpointStore {
         CheckpointStore { folder, kept }
     }
 
-    /// The newest complete checkpoint and where it lies; torn ones are skipped with a warning.
+    /// Newest complete checkpoint and its path; torn ones are skipped with a warning.
     pub fn newest(&self) -> Result<Option<(PathBuf, Checkpoint)>, CheckpointError> {
         for path in self.all()?.into_iter().rev() {
             match read(&path) {
@@ -197,7 +197,7 @@ impl CheckpointStore {
         Ok(place)
     }
 
-    /// The replays of all complete checkpoints.
+    /// Replays of all complete checkpoints.
     pub fn replays(&self) -> Result<Vec<replay::ReplayState>, CheckpointError> {
         let states = self.all()?.into_iter().filter_map(|path| read_manifest(&path).ok());
         Ok(states.filter_map(|manifest| manifest.state.replay).collect())

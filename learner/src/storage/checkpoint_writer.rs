@@ -27,7 +27,7 @@ pub struct PendingCheckpoint {
 pub struct CheckpointFolders {
     /// Their own folder.
     pub store: CheckpointStore,
-    /// The folder of a replay's segments.
+    /// Folder of a replay's segments.
     pub replay: PathBuf,
 }
 

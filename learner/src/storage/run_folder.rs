@@ -33,7 +33,7 @@ pub struct RunFolder {
     lock: File,
 }
 
-/// Why a run's folder cannot be used.
+/// Failure to use a run's folder.
 #[derive(Debug, Error)]
 pub enum RunFolderError {
     /// Another learner uses it.
@@ -48,9 +48,9 @@ pub enum RunFolderError {
     /// The disk.
     #[error("cannot write {}: {source}; choose another folder by --runs", .path.display())]
     Disk {
-        /// Where.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// Why.
+        /// Reason.
         source: io::Error,
     },
 }
@@ -61,7 +61,7 @@ struct Meta {
     starts: Vec<Start>,
 }
 
-/// One start of the run.
+/// Start of the run.
 #[derive(Debug, Serialize, Deserialize)]
 struct Start {
     version: String,
@@ -91,12 +91,12 @@ impl RunFolder {
         Ok(RunFolder { path: path.into(), versions, lock })
     }
 
-    /// Where it is.
+    /// Path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where its checkpoints are.
+    /// Folder of its checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
     }
@@ -114,7 +114,7 @@ impl RunFolder {
         replace(&path, &(text + "\n"))
     }
 
-    /// The newest version that was published by any start of this run; 0 for none.
+    /// Newest version that was published by any start of this run; 0 for none.
     ///
     /// A killed learner resumes from a checkpoint that is older than its newest weights. It must
     /// not use their versions again: an inference server may have acted with them, and versions
@@ -167,7 +167,7 @@ impl Start {
     }
 }
 
-/// The revision that was built; in a checkout that did not say, the one that is checked out.
+/// Revision that was built; in a checkout that did not say, the one that is checked out.
 fn git_revision() -> String {
     if REVISION != "unknown" {
         return REVISION.into();

@@ -22,7 +22,7 @@ pub struct WarmStart {
     bytes: Bytes,
 }
 
-/// Why a run cannot begin with another one's weights.
+/// Failure to begin with another run's weights.
 #[derive(Debug, Error)]
 pub enum WarmStartError {
     /// There are none.
@@ -31,15 +31,15 @@ pub enum WarmStartError {
         .path.display()
     )]
     Path {
-        /// The path that was given.
+        /// Path that was given.
         path: PathBuf,
-        /// Why it cannot be read.
+        /// Reason.
         source: io::Error,
     },
     /// A run without a checkpoint.
     #[error("--init-from {} is a run without a complete checkpoint", .path.display())]
     NoCheckpoint {
-        /// The run's folder.
+        /// Folder of the run.
         path: PathBuf,
     },
     /// The run's checkpoints cannot be read.
@@ -48,9 +48,9 @@ pub enum WarmStartError {
     /// The weights do not fit the policy.
     #[error("--init-from {} does not fit: {source}", .file.display())]
     Misfit {
-        /// The weights.
+        /// File of the weights.
         file: PathBuf,
-        /// What does not.
+        /// Reason.
         source: PolicyError,
     },
 }

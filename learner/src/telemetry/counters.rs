@@ -1,8 +1,8 @@
-//! How far a run is.
+//! Counters of a run.
 
 use serde::{Deserialize, Serialize};
 
-/// How far a run is, over all the times that it was started.
+/// Counters of a run, over all the times that it was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counters {

@@ -1,4 +1,4 @@
-//! What actors report of finished episodes: totals, and the mean of the latest.
+//! Episodes as actors report them: totals, and means over the latest.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -11,7 +11,7 @@ pub const WINDOW: usize = 1000;
 /// The most actors whose reports are told apart: a bound on memory, far above any real run.
 pub const MAX_ACTORS: usize = 1 << 16;
 
-/// Who reports, and which of its reports this is.
+/// Identity of a report: its actor, and its place among that actor's reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportId {
     /// The actor.
@@ -22,7 +22,7 @@ pub struct ReportId {
     pub sequence: u64,
 }
 
-/// All episodes of the run so far, in numbers.
+/// Numbers of all episodes of the run so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Episodes {
@@ -51,7 +51,7 @@ struct Played {
     success: Option<bool>,
 }
 
-/// The newest report of an actor.
+/// Newest report of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Reported {

@@ -29,8 +29,8 @@ struct RunningMean {
 }
 
 impl IntervalStats {
-    /// Stats of an interval that starts now, where the run is this far; updates report numbers of the names
-    /// `columns`.
+    /// Stats of an interval that starts now, where the run is this far; updates report numbers of
+    /// the names `columns`.
     pub fn start(
         now: Instant,
         counters: &Counters,
@@ -80,7 +80,7 @@ impl IntervalStats {
         now.duration_since(self.started)
     }
 
-    /// Whether the run went on in it.
+    /// True if the run went on in it.
     pub fn has_env_steps(&self, counters: &Counters) -> bool {
         counters.env_steps > self.env_steps
     }
@@ -99,7 +99,8 @@ impl IntervalStats {
         self.lags.mean()
     }
 
-    /// Row of the progress log. Returns are means over the episodes that ended in it, at most [`WINDOW`] of them.
+    /// Row of the progress log. Returns are means over the episodes that ended in it, at most
+    /// [`WINDOW`] of them.
     pub fn row(&self, now: Instant, counters: &Counters, episodes: &Episodes) -> ProgressRow {
         let ended = episodes.total().saturating_sub(self.episodes);
         let means = episodes.latest(usize::try_from(ended).map_or(WINDOW, |n| n.min(WINDOW)));
@@ -152,8 +153,8 @@ mod tests {
     use engram_mdp::{Ending, Episode, Finish};
 
     use super::*;
-    use crate::telemetry::update_stats::Phases;
     use crate::telemetry::episodes::ReportId;
+    use crate::telemetry::update_stats::Phases;
 
     fn report(episodes: &mut Episodes, sequence: u64, returns: &[f32]) {
         let played: Vec<Episode> = returns

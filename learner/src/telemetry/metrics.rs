@@ -1,4 +1,4 @@
-//! What graphs show of the learner: the only place that knows the metrics' names.
+//! Metrics of the learner: the only place that knows their names.
 //!
 //! Handles are made once, so that the path of a trajectory pays one atomic addition per number.
 
@@ -47,7 +47,7 @@ const CHECKPOINT_SECONDS: &str = "engram_checkpoint_seconds";
 const CHECKPOINT_SUCCESS: &str = "engram_checkpoint_last_success_timestamp_seconds";
 const CHECKPOINT_FAILURES: &str = "engram_checkpoint_failures_total";
 
-/// Where an update's time goes.
+/// Phase of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Trajectories become tensors, on the assembler's thread.
@@ -75,7 +75,7 @@ impl Phase {
         Phase::Checkpoint,
     ];
 
-    /// Its name in graphs, tables and logs.
+    /// Name in graphs, tables and logs.
     pub fn name(self) -> &'static str {
         match self {
             Phase::Assemble => "assemble",
@@ -88,7 +88,7 @@ impl Phase {
     }
 }
 
-/// Why a trajectory was not learned from.
+/// Reason why a trajectory was not learned from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {
     /// Its weights are older than `run.max_policy_lag` versions.
@@ -101,7 +101,7 @@ pub enum Dropped {
     Unreplayable,
 }
 
-/// Whom the rate limiter holds back.
+/// Side that the rate limiter holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeldBack {
     /// Trajectories, and so actors.
@@ -183,7 +183,7 @@ impl Metrics {
         }
     }
 
-    /// Which run this is, and what it is meant to come to; shown until the result is dropped.
+    /// Name, parts and budget of the run; shown until the result is dropped.
     pub fn run(&self, run_id: &str, config: &Resolved, run: &RunConfig) -> Shown {
         let Parts { env, rl, seq } = config.parts().clone();
         let run_id = run_id.to_owned();
@@ -195,7 +195,7 @@ impl Metrics {
         Shown(info)
     }
 
-    /// How far the run is; earlier processes' work counts.
+    /// Progress of the run; earlier processes' work counts.
     pub fn progress(&self, env_steps: u64) {
         self.run_env_steps.set(env_steps as f64);
     }
@@ -310,7 +310,7 @@ impl Metrics {
     }
 }
 
-/// A run that is shown: a process may have one after the other.
+/// Run that is shown: a process may have one after the other.
 pub struct Shown(Gauge);
 
 impl Drop for Shown {

@@ -64,7 +64,7 @@ struct Session {
 const SESSION_START: i32 = 1;
 
 impl EventFile {
-    /// A new event file in `folder` for a run that starts, or goes on, at `env_steps`.
+    /// New event file in `folder` for a run that starts, or goes on, at `env_steps`.
     pub fn create(folder: &Path, env_steps: u64, now: SystemTime) -> io::Result<Self> {
         let seconds = since_1970(now).as_secs();
         let millis = since_1970(now).subsec_millis();
@@ -78,7 +78,7 @@ impl EventFile {
         Ok(events)
     }
 
-    /// Where it lies.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -110,7 +110,7 @@ fn since_1970(now: SystemTime) -> Duration {
     now.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// One framed record.
+/// Record with its frame.
 fn record(data: &[u8]) -> Vec<u8> {
     let length = (data.len() as u64).to_le_bytes();
     let mut record = Vec::with_capacity(data.len() + 16);

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-/// What an update did.
+/// Stats of an update.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpdateStats {
     /// Named numbers, those of the algorithm's `COLUMNS`, in their order.
     pub numbers: Vec<(&'static str, f64)>,
-    /// Where the time went.
+    /// Time by phase.
     pub phases: Phases,
 }
 
-/// The phases of an update. Each ends where numbers are read back from the device, but for the
+/// Phases of an update. Each ends where numbers are read back from the device, but for the
 /// last: on an accelerator it is only the time to ask for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
@@ -24,7 +24,7 @@ pub struct Phases {
 }
 
 impl UpdateStats {
-    /// The number called `name`, one of the algorithm's columns.
+    /// Number called `name`, one of the algorithm's columns.
     pub fn get(&self, name: &str) -> f64 {
         let found = self.numbers.iter().find(|(found, _)| *found == name);
         found.unwrap_or_else(|| panic!("an update has no number `{name}`")).1

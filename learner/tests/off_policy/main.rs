@@ -1,4 +1,4 @@
-//! What learning from replayed experience is made of, against slow transcriptions of the papers:
+//! Parts of learning from replayed experience, against slow transcriptions of the papers:
 //! plain loops over plain numbers that know episodes and their ends, but no masks and no tensors.
 
 #![allow(clippy::unwrap_used)]
@@ -124,7 +124,7 @@ fn error_loss(error: ErrorLoss, delta: f64) -> f64 {
     }
 }
 
-/// What a [`ValueLoss`] should be, by what each decision costs, its TD error and its value.
+/// Expected [`ValueLoss`], by the cost of each decision, its TD error and its value.
 fn assert_value_loss(
     found: &ValueLoss,
     sequences: &Sequences,

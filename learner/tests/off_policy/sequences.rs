@@ -20,7 +20,7 @@ pub(crate) enum Frame {
     Terminated,
     /// The episode ended, but the world went on.
     Truncated,
-    /// What is known of the row ends: the frame is real, and so is its value.
+    /// End of what is known of the row: the frame is real, and so is its value.
     Cut,
     /// Nothing is here.
     Padding,
@@ -47,7 +47,7 @@ pub(crate) struct Columns {
     pub(crate) importance: Tensor,
 }
 
-/// What a decision came to: the rewards, and what the value at which frame counts for.
+/// Return of a decision: its rewards, and the frame whose value follows, with its weight.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) rewards: f64,
@@ -87,7 +87,7 @@ impl Sequences {
         self.frames[b][t] == Frame::Acts
     }
 
-    /// How many decisions there are.
+    /// Number of decisions.
     pub(crate) fn decisions(&self) -> f64 {
         self.cells().filter(|&(t, b)| self.acts(t, b)).count() as f64
     }
@@ -96,7 +96,7 @@ impl Sequences {
         self.actions.at(&[t, b]) as usize
     }
 
-    /// What the decision at t came to: rewards until the first frame within `n` at which nothing
+    /// Return of the decision at t: rewards until the first frame within `n` at which nothing
     /// was done, and the value there unless the world has ended.
     pub(crate) fn outcome(&self, t: usize, b: usize, n: usize) -> Outcome {
         let furthest = (t + n).min(self.length());

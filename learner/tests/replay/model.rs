@@ -14,8 +14,8 @@ use rand::RngExt;
 /// Numbers of recurrent state.
 pub const STATE_WIDTH: usize = 3;
 
-/// A world of floats and discrete actions, or of bytes and continuous ones.
-pub fn world(bytes: bool) -> TrajectoryShape {
+/// Shape of floats and discrete actions, or of bytes and continuous ones.
+pub fn shape(bytes: bool) -> TrajectoryShape {
     let (observation, action) = match bytes {
         false => (
             ObservationSpec { dtype: Dtype::F32, shape: vec![2] },
@@ -53,7 +53,7 @@ pub struct Seen {
     pub log_prob: f32,
 }
 
-/// An episode of a world.
+/// Episode of an environment.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
     pub frames: Vec<Seen>,
@@ -73,7 +73,7 @@ impl Told {
 /// One environment: it makes frames and remembers them.
 pub struct Stream {
     id: StreamId,
-    world: TrajectoryShape,
+    shape: TrajectoryShape,
     unroll_length: usize,
     generation: u64,
     builder: TrajectoryBuilder,
@@ -88,15 +88,15 @@ pub struct Stream {
 impl Stream {
     pub fn new(
         env_index: u32,
-        world: TrajectoryShape,
+        shape: TrajectoryShape,
         (unroll_length, longest): (usize, usize),
         generator: Generator,
     ) -> Self {
         let id = StreamId { actor: 0, env_index };
-        let builder = TrajectoryBuilder::new(id, &world.spec, unroll_length);
+        let builder = TrajectoryBuilder::new(id, &shape.spec, unroll_length);
         Stream {
             id,
-            world,
+            shape,
             unroll_length,
             generation: 1,
             builder,
@@ -119,8 +119,8 @@ impl Stream {
             let told = self.episodes.back_mut().unwrap();
             told.frames.push(seen.clone());
             told.finished = step_type.is_last();
-            let frames = frames(&seen, &self.world);
-            let complete = self.builder.frame(&frames, 0, &self.world.spec);
+            let frames = frames(&seen, &self.shape);
+            let complete = self.builder.frame(&frames, 0, &self.shape.spec);
             let told = self.episodes.back_mut().unwrap();
             if self.builder.at_unroll_start() {
                 let state = vec![self.count as f32; STATE_WIDTH];
@@ -136,7 +136,7 @@ impl Stream {
             let policy_version = self.count / 10;
             self.builder.decision(Decision { log_prob, policy_version });
             if let Some(trajectory) = complete {
-                let trajectory = trajectory.checked(&self.world.spec).unwrap();
+                let trajectory = trajectory.checked(&self.shape.spec).unwrap();
                 return Arrival { trajectory, generation: self.generation };
             }
         }
@@ -160,7 +160,7 @@ impl Stream {
         self.count += 1;
         let number = self.count as f32 + 1000.0 * self.id.env_index as f32;
         let past = if step_type.is_first() { 0.0 } else { 1.0 };
-        let spec = &self.world.spec;
+        let spec = &self.shape.spec;
         let numbers = 0..spec.observation.len();
         let observation = match spec.observation.dtype {
             Dtype::F32 => numbers.map(|i| number + i as f32 / 8.0).collect(),
@@ -176,7 +176,7 @@ impl Stream {
         Seen { observation, action, reward: past * number, step_type, log_prob }
     }
 
-    /// What of the last unroll is complete, where it has arrived.
+    /// Complete part of the last unroll, where it has arrived.
     pub fn arrived(&mut self) -> Vec<Told> {
         self.leave(true)
     }
@@ -220,7 +220,7 @@ impl Stream {
     /// Another process takes over.
     pub fn restart(&mut self) {
         self.generation += 1;
-        self.builder = TrajectoryBuilder::new(self.id, &self.world.spec, self.unroll_length);
+        self.builder = TrajectoryBuilder::new(self.id, &self.shape.spec, self.unroll_length);
         self.episodes.clear();
     }
 
@@ -232,12 +232,12 @@ impl Stream {
     }
 }
 
-fn frames(seen: &Seen, world: &TrajectoryShape) -> Frames {
-    let observations = match world.spec.observation.dtype {
+fn frames(seen: &Seen, shape: &TrajectoryShape) -> Frames {
+    let observations = match shape.spec.observation.dtype {
         Dtype::F32 => Observations::F32(seen.observation.clone()),
         Dtype::U8 => Observations::U8(seen.observation.iter().map(|&x| x as u8).collect()),
     };
-    let previous_actions = match world.spec.action {
+    let previous_actions = match shape.spec.action {
         ActionSpec::Discrete { .. } => Actions::Discrete(vec![seen.action[0] as i32]),
         ActionSpec::Continuous { .. } => Actions::Continuous(seen.action.clone()),
     };
@@ -248,14 +248,14 @@ fn frames(seen: &Seen, world: &TrajectoryShape) -> Frames {
 /// Episodes in order, with their numbers.
 pub struct Model {
     pub config: ReplayConfig,
-    pub world: TrajectoryShape,
+    pub shape: TrajectoryShape,
     pub held: VecDeque<(u64, Told)>,
     pub next: u64,
 }
 
 impl Model {
-    pub fn new(config: ReplayConfig, world: TrajectoryShape) -> Self {
-        Model { config, world, held: VecDeque::new(), next: 0 }
+    pub fn new(config: ReplayConfig, shape: TrajectoryShape) -> Self {
+        Model { config, shape, held: VecDeque::new(), next: 0 }
     }
 
     pub fn push(&mut self, told: Told) {
@@ -278,7 +278,7 @@ impl Model {
     }
 
     pub fn bytes_of(&self, told: &Told) -> u64 {
-        let (rows, spec) = (told.frames.len(), &self.world.spec);
+        let (rows, spec) = (told.frames.len(), &self.shape.spec);
         let row = spec.observation.bytes() + 4 * spec.action.len() + 9;
         let states = match self.config.initial_state {
             InitialState::Zero => 0,
@@ -287,7 +287,7 @@ impl Model {
         (rows * row + states) as u64
     }
 
-    /// Where sequences of an episode may start, by trying every place.
+    /// Starts of sequences of an episode, by trying every place.
     pub fn starts(&self, told: &Told) -> Vec<usize> {
         let n = told.decisions();
         let Sequences::Chunks { length, burn_in } = self.config.sequences else { return vec![0] };
@@ -324,9 +324,9 @@ impl Model {
             assert_eq!(row.core_state, state);
             assert_eq!(row.unroll_length(), time);
             assert_eq!(row.policy_versions.len(), time);
-            row.frames.check(&self.world.spec, time + 1).unwrap();
+            row.frames.check(&self.shape.spec, time + 1).unwrap();
             for (t, frame) in frames.iter().enumerate() {
-                let found = read(&row.frames, t, &self.world, row.log_probs.get(t).copied());
+                let found = read(&row.frames, t, &self.shape, row.log_probs.get(t).copied());
                 assert_eq!(&found, frame, "frame {t} of {:?}", sample.pieces);
             }
             // Only frames that count for nothing may break the order of a stream.
@@ -381,8 +381,8 @@ impl Model {
 
     fn nothing(&self) -> Seen {
         Seen {
-            observation: vec![0.0; self.world.spec.observation.len()],
-            action: vec![0.0; self.world.spec.action.len()],
+            observation: vec![0.0; self.shape.spec.observation.len()],
+            action: vec![0.0; self.shape.spec.action.len()],
             reward: 0.0,
             step_type: StepType::Last(Ending::Truncated),
             log_prob: 0.0,
@@ -390,8 +390,8 @@ impl Model {
     }
 }
 
-fn read(frames: &Frames, row: usize, world: &TrajectoryShape, log_prob: Option<f32>) -> Seen {
-    let (o, a) = (world.spec.observation.len(), world.spec.action.len());
+fn read(frames: &Frames, row: usize, shape: &TrajectoryShape, log_prob: Option<f32>) -> Seen {
+    let (o, a) = (shape.spec.observation.len(), shape.spec.action.len());
     let observation = match &frames.observations {
         Observations::F32(all) => all[row * o..(row + 1) * o].to_vec(),
         Observations::U8(all) => all[row * o..(row + 1) * o].iter().map(|&x| x.into()).collect(),

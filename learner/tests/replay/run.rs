@@ -84,7 +84,7 @@ pub struct Run {
 impl Run {
     pub fn new(
         config: ReplayConfig,
-        world: TrajectoryShape,
+        shape: TrajectoryShape,
         lengths: (usize, usize),
         seed: Seed,
     ) -> Self {
@@ -93,12 +93,12 @@ impl Run {
         let place = folder.path().join("replay");
         let stream = |i| {
             let generator = seed.derive("stream", i).generator();
-            Stream::new(i as u32, world.clone(), lengths, generator)
+            Stream::new(i as u32, shape.clone(), lengths, generator)
         };
         Run {
-            replay: Replay::new(config.clone(), world.clone(), Some(place)).unwrap(),
+            replay: Replay::new(config.clone(), shape.clone(), Some(place)).unwrap(),
             streams: (0..3).map(stream).collect(),
-            model: Model::new(config, world),
+            model: Model::new(config, shape),
             folder,
             seed,
             turn: 0,
@@ -132,8 +132,8 @@ impl Run {
     pub fn restore(&self, saved: &ReplayState) -> (Replay, LostSegments) {
         let json = serde_json::to_string(saved).unwrap();
         let saved: ReplayState = serde_json::from_str(&json).unwrap();
-        let (config, world) = (self.model.config.clone(), self.model.world.clone());
-        Replay::restore(config, world, self.place(), &saved).unwrap()
+        let (config, shape) = (self.model.config.clone(), self.model.shape.clone());
+        Replay::restore(config, shape, self.place(), &saved).unwrap()
     }
 
     pub fn happen(&mut self, stream: usize, event: Event) {

@@ -24,7 +24,7 @@ use rand::RngExt;
 use serde::de::DeserializeOwned;
 use tch::{Device, Kind, Tensor};
 
-/// What the world is like.
+/// Task: recall of a cue.
 #[derive(Clone, Copy, Debug)]
 pub struct Task {
     /// Cues, and as many actions.
@@ -32,12 +32,12 @@ pub struct Task {
     /// The frame that asks for the cue; if it is frame 0, where the cue is in sight, nothing needs
     /// to be remembered.
     pub question: usize,
-    /// How episodes end.
+    /// Ending of every episode.
     pub ending: Ending,
 }
 
 impl Task {
-    /// What it shows: the cue, whether it is the first frame, whether it is the question.
+    /// Observation: the cue, whether it is the first frame, whether it is the question.
     pub fn spec(self) -> EnvSpec {
         EnvSpec {
             name: "recall".into(),

@@ -62,8 +62,8 @@ fn measure(
     batch_size: usize,
     seconds: f64,
 ) -> Result<[(&'static str, f64); 3]> {
-    let world = TrajectoryShape { spec: spec.clone(), state_width: 0 };
-    let mut replay = Replay::new(config.clone(), world, None)?;
+    let shape = TrajectoryShape { spec: spec.clone(), state_width: 0 };
+    let mut replay = Replay::new(config.clone(), shape, None)?;
     let mut failed = None;
     let [inserting] = medians(
         seconds,

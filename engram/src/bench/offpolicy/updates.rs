@@ -169,8 +169,8 @@ impl Case {
         let (seq, outputs) = (network.config(experiment), config.outputs());
         let policy = Policy::with_outputs(&outputs, Kind::Float, &seq, &spec, seed, device)?;
         let state_width = policy.exported_state_width().unwrap_or(0);
-        let world = TrajectoryShape { spec: spec.clone(), state_width };
-        let mut replay = Replay::new(rl.replay, world, None)?;
+        let shape = TrajectoryShape { spec: spec.clone(), state_width };
+        let mut replay = Replay::new(rl.replay, shape, None)?;
         for arrival in episodes::random(experiment, EPISODES)? {
             replay.insert(arrival.generation, &arrival.trajectory)?;
         }
