@@ -75,7 +75,7 @@ use engram_mdp::{Generator, Trajectory};
 
 use crate::config::flags::ByteSize;
 use crate::config::replay::{InitialState, ReplayConfig, Sampling, Sequences, Storage};
-use crate::telemetry::replay_stats::ReplayStats;
+use crate::telemetry::replay_size::ReplaySize;
 use episode_builder::{Built, EpisodeBuilder};
 use episode_store::{Draw, EpisodeStore, SegmentChanges};
 use padding::{RowLayout, StoredPiece};
@@ -85,7 +85,7 @@ pub use episode::{EpisodeId, TrajectoryShape};
 pub use episode_store::ReplayTotals;
 pub use error::ReplayError;
 pub use sample::{Piece, Priority, Sample};
-pub use snapshot::{LostSegments, ReplayState, SegmentState, Snapshot, prune_segments};
+pub use snapshot::{LostSegments, ReplaySnapshot, ReplayState, SegmentState, prune_segments};
 
 /// Outcome of one trajectory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,7 +144,7 @@ impl Replay {
     }
 
     /// Seals the open segment and takes hold of everything. Writes nothing.
-    pub fn snapshot(&mut self) -> Snapshot {
+    pub fn snapshot(&mut self) -> ReplaySnapshot {
         self.store.seal();
         self.map_written();
         snapshot::take(&self.store)
@@ -227,8 +227,8 @@ impl Replay {
     }
 
     /// Size of what is held at the moment.
-    pub fn stats(&self) -> ReplayStats {
-        ReplayStats {
+    pub fn size(&self) -> ReplaySize {
+        ReplaySize {
             episodes: self.store.entries().len() as u64,
             env_steps: self.store.env_steps(),
             bytes: self.store.bytes(),

@@ -2,7 +2,7 @@
 //!
 //! [`metrics`] go to Prometheus, rows of [`progress_log`] and [`tensorboard`] to the run's folder.
 //! [`interval_stats`], [`time_profile`], [`episodes`] and [`counters`] add up their numbers, out of
-//! [`update_stats`], [`carry_table_stats`] and [`replay_stats`].
+//! [`update_stats`], [`carry_table_stats`] and [`replay_size`].
 
 pub mod carry_table_stats;
 
@@ -16,7 +16,7 @@ pub mod metrics;
 
 pub mod progress_log;
 
-pub mod replay_stats;
+pub mod replay_size;
 
 pub mod tensorboard;
 

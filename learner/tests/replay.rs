@@ -234,7 +234,7 @@ fn an_episode_larger_than_the_replay_is_refused_and_the_others_stay() {
             message.contains("environment 9") && message.contains("max_env_steps"),
             "{message}"
         );
-        let held = short.replay.stats();
+        let held = short.replay.size();
         assert!(held.open_bytes < 2_000, "{held:?}");
         short.replay.sample(4, &mut Seed::new(1).generator()).unwrap();
     }

@@ -73,14 +73,14 @@ fn torn_and_missing_segments_are_left_out_and_counted() {
         let gone = saved.segments[0].env_steps + saved.segments[1].env_steps;
         assert_eq!((lost.segments, lost.env_steps), (2, gone));
         assert_eq!(lost.episodes, saved.segments[2].first.0);
-        assert_eq!(resumed.stats().env_steps, saved.segments[2].env_steps);
+        assert_eq!(resumed.size().env_steps, saved.segments[2].env_steps);
         let sample = resumed.sample(50, &mut Seed::new(1).generator()).unwrap();
         assert!(sample.pieces.iter().all(|piece| piece.episode >= saved.segments[2].first));
         run.model.check(&sample);
 
         std::fs::write(path(2), b"").unwrap();
         let (mut resumed, lost) = run.restore(&saved);
-        assert_eq!((lost.segments, resumed.stats().episodes), (3, 0));
+        assert_eq!((lost.segments, resumed.size().episodes), (3, 0));
         assert!(resumed.sample(1, &mut Seed::new(1).generator()).is_err());
         // It fills again, with numbers that were not used before.
         let mut stream = Stream::new(9, shape(true), (40, 3), Seed::new(2).generator());
@@ -97,7 +97,7 @@ fn files_of_another_world_are_left_out() {
     run.fill(20);
     let saved = run.save();
     let (resumed, lost) = Replay::restore(config(), shape(true), run.place(), &saved).unwrap();
-    assert_eq!((lost.segments, resumed.stats().episodes), (1, 0));
+    assert_eq!((lost.segments, resumed.size().episodes), (1, 0));
 }
 
 #[test]
@@ -140,5 +140,5 @@ fn a_replay_on_the_disk_deletes_what_it_forgets_unless_a_checkpoint_may_want_it(
     let saved = run.save();
     run.fill(200);
     let (resumed, lost) = run.restore(&saved);
-    assert_eq!((lost.segments, resumed.stats().episodes > 0), (0, true));
+    assert_eq!((lost.segments, resumed.size().episodes > 0), (0, true));
 }

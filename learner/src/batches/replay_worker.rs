@@ -26,7 +26,7 @@ use crate::config::rate_limiter::RateLimiterConfig;
 use crate::config::replay::ReplayConfig;
 use crate::replay::rate_limiter::{RateLimiter, RateLimiterCounts};
 use crate::replay::{
-    Priority, Replay, ReplayError, ReplayState, Sample, Snapshot, TrajectoryShape,
+    Priority, Replay, ReplayError, ReplaySnapshot, ReplayState, Sample, TrajectoryShape,
 };
 use crate::rpc::queue::{Arrival, Arrivals};
 use crate::telemetry::metrics::{Dropped, HeldBack, Metrics, Phase};
@@ -89,7 +89,7 @@ impl SharedReplay {
         let ReplaySetup { replay, rate_limiter, unroll_length, shape, seed, .. } = setup;
         let mut limiter = RateLimiter::restored(rate_limiter, unroll_length, saved.counted)?;
         let (replay, lost) = Replay::restore(replay, shape, folder, saved.replay)?;
-        if lost.segments > 0 && replay.stats().episodes == 0 {
+        if lost.segments > 0 && replay.size().episodes == 0 {
             limiter.begin_anew();
         }
         let generator = saved.generators.get(GENERATOR).cloned();
@@ -101,7 +101,7 @@ impl SharedReplay {
     pub fn save(
         &self,
         generators: &mut BTreeMap<String, Generator>,
-    ) -> (RateLimiterCounts, Snapshot) {
+    ) -> (RateLimiterCounts, ReplaySnapshot) {
         let mut shared = self.lock();
         generators.insert(GENERATOR.into(), shared.generator.clone());
         (shared.limiter.counted(), shared.replay.snapshot())
@@ -233,7 +233,7 @@ impl ReplayWorker {
             }
         };
         shared.limiter.inserted(env_steps, episodes);
-        self.metrics.replay(&shared.replay.stats());
+        self.metrics.replay(&shared.replay.size());
         new.env_steps += env_steps;
         new.policy_versions.push(arrival.trajectory.oldest_version());
     }

@@ -13,7 +13,7 @@ const KEPT_BYTES: u64 = 1 << 20;
 /// Open episodes of all streams.
 #[derive(Debug)]
 pub(super) struct EpisodeBuilder {
-    limits: Limits,
+    limits: EpisodeLimits,
     /// True if recurrent states are kept.
     keeps_states: bool,
     streams: HashMap<StreamId, OpenEpisode>,
@@ -21,7 +21,7 @@ pub(super) struct EpisodeBuilder {
 
 /// Limits of an episode: those of the whole replay.
 #[derive(Debug)]
-struct Limits {
+struct EpisodeLimits {
     shape: TrajectoryShape,
     env_steps: u64,
     bytes: u64,
@@ -44,7 +44,7 @@ struct OpenEpisode {
 /// Trajectory on its way through the builder.
 #[derive(Debug)]
 pub(super) struct Insertion<'a> {
-    limits: &'a Limits,
+    limits: &'a EpisodeLimits,
     open: &'a mut OpenEpisode,
     trajectory: &'a Trajectory,
     /// First frame that was not taken yet.
@@ -71,7 +71,7 @@ impl EpisodeBuilder {
     pub(super) fn new(config: &ReplayConfig, shape: TrajectoryShape) -> Self {
         let (env_steps, bytes) = (config.max_env_steps, config.max_bytes.bytes());
         EpisodeBuilder {
-            limits: Limits { shape, env_steps, bytes },
+            limits: EpisodeLimits { shape, env_steps, bytes },
             keeps_states: config.initial_state == InitialState::Stored,
             streams: HashMap::new(),
         }
@@ -195,7 +195,7 @@ impl OpenEpisode {
     }
 
     /// Abandons the open episode, if there is one; returns its env steps.
-    fn abandon(&mut self, limits: &Limits) -> u64 {
+    fn abandon(&mut self, limits: &EpisodeLimits) -> u64 {
         if !self.is_open {
             return 0;
         }
@@ -204,7 +204,7 @@ impl OpenEpisode {
         env_steps
     }
 
-    fn clear(&mut self, limits: &Limits) {
+    fn clear(&mut self, limits: &EpisodeLimits) {
         if self.bytes(&limits.shape) > KEPT_BYTES {
             self.frames = Frames::with_capacity(&limits.shape.spec, 0);
         }

@@ -153,7 +153,7 @@ fn describe<'a>(
 }
 
 /// Reader of a file.
-struct Reader<'a> {
+struct SegmentReader<'a> {
     file: &'a [u8],
     /// Offset of the numbers.
     data: usize,
@@ -161,7 +161,7 @@ struct Reader<'a> {
     map: Option<&'a Arc<Mmap>>,
 }
 
-impl Reader<'_> {
+impl SegmentReader<'_> {
     /// Column of that type; rows of `width` numbers each.
     fn column<T: Pod>(&self, name: &str, dtype: Dtype, width: usize) -> Result<Column<T>, String> {
         let info: &TensorInfo = self.metadata.info(name).ok_or_else(|| format!("no {name}"))?;
@@ -182,7 +182,7 @@ fn columns(
     map: Option<&Arc<Mmap>>,
 ) -> Result<Segment, String> {
     let (header, metadata) = SafeTensors::read_metadata(file).map_err(|error| error.to_string())?;
-    let reader = Reader { file, data: 8 + header, metadata, map };
+    let reader = SegmentReader { file, data: 8 + header, metadata, map };
     let observation = shape.spec.observation.len();
     let observations = match shape.spec.observation.dtype {
         Observed::U8 => Numbers::U8(reader.column("observations", Dtype::U8, observation)?),

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! `Replay::snapshot` seals the open segment and takes hold of all of them, which is quick;
-//! [`Snapshot::write`] waits for the disk, on another thread, and returns the [`ReplayState`] that
-//! belongs into the checkpoint's state. `Replay::restore` reads it back. [`prune_segments`]
+//! [`ReplaySnapshot::write`] waits for the disk, on another thread, and returns the [`ReplayState`]
+//! that belongs into the checkpoint's state. `Replay::restore` reads it back. [`prune_segments`]
 //! deletes the files that no kept checkpoint refers to. Open episodes are not saved: their streams
 //! go on with the next First frame, and the env steps that come before it are counted as dropped.
 
@@ -66,7 +66,7 @@ pub struct SegmentState {
 
 /// Replay at one moment, to be written.
 #[derive(Debug)]
-pub struct Snapshot {
+pub struct ReplaySnapshot {
     shape: TrajectoryShape,
     /// Each segment, its live env steps and their priorities.
     segments: Vec<(Arc<Segment>, u64, Vec<f32>)>,
@@ -85,7 +85,7 @@ pub struct LostSegments {
     pub env_steps: u64,
 }
 
-impl Snapshot {
+impl ReplaySnapshot {
     /// Writes into `folder` what is not there yet, waits until all of it would outlast a power
     /// failure, and returns what the checkpoint's state must hold.
     pub fn write(&self, folder: &Path) -> Result<ReplayState, ReplayError> {
@@ -123,7 +123,7 @@ impl Snapshot {
 }
 
 /// Takes hold of all segments, which are sealed. Writes nothing.
-pub(super) fn take(store: &EpisodeStore) -> Snapshot {
+pub(super) fn take(store: &EpisodeStore) -> ReplaySnapshot {
     let mut segments: Vec<(Arc<Segment>, u64, Vec<f32>)> =
         store.sealed().iter().map(|segment| (segment.clone(), 0, Vec::new())).collect();
     for (segment, ..) in &segments {
@@ -142,7 +142,7 @@ pub(super) fn take(store: &EpisodeStore) -> Snapshot {
         totals: store.totals(),
         longest_episode: store.longest(),
     };
-    Snapshot { shape: store.shape.clone(), segments, state }
+    ReplaySnapshot { shape: store.shape.clone(), segments, state }
 }
 
 /// Fills an empty store with what was saved into `folder`. What is missing or torn is left out,

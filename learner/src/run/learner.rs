@@ -10,7 +10,7 @@ use engram_policy::{Loaded, Policy};
 use tch::Kind;
 
 use crate::algorithms::{AlgorithmConfig, NonFinite, UpdateStats};
-use crate::replay::Snapshot;
+use crate::replay::ReplaySnapshot;
 use crate::rpc::publisher::Weights;
 use crate::rpc::stream_positions::Streams;
 use crate::run::error::LearnerError;
@@ -119,7 +119,7 @@ impl<P: Pipeline> Learner<P> {
         &mut self,
         streams: Streams,
         episodes: Episodes,
-    ) -> (Checkpoint, Option<Snapshot>) {
+    ) -> (Checkpoint, Option<ReplaySnapshot>) {
         let state = CheckpointState {
             run_id: self.learner_spec.run_id.clone(),
             config: self.learner_spec.config.clone(),

@@ -34,7 +34,7 @@ use crate::batches::replay_worker::{
 };
 use crate::batches::selector::SelectorRules;
 use crate::config::OffPolicyConfig;
-use crate::replay::{Snapshot, TrajectoryShape};
+use crate::replay::{ReplaySnapshot, TrajectoryShape};
 use crate::rpc::publisher::Newest;
 use crate::rpc::queue::Arrivals;
 use crate::run::error::LearnerError;
@@ -85,7 +85,7 @@ pub trait Pipeline: Sized {
 
     /// Adds what this pipeline keeps between updates to a checkpoint; a replay is written beside
     /// it.
-    fn save(&mut self, checkpoint: &mut Checkpoint) -> Option<Snapshot>;
+    fn save(&mut self, checkpoint: &mut Checkpoint) -> Option<ReplaySnapshot>;
 
     /// Starts the thread that makes batches.
     fn start(&self, source: BatchSource) -> BatchThread<Self::Batch>;
@@ -226,7 +226,7 @@ impl Pipeline for Streams {
         1
     }
 
-    fn save(&mut self, checkpoint: &mut Checkpoint) -> Option<Snapshot> {
+    fn save(&mut self, checkpoint: &mut Checkpoint) -> Option<ReplaySnapshot> {
         let (streams, carries) = self.carry_table.save();
         if !streams.is_empty() {
             checkpoint.state.carry_table = streams;
@@ -316,7 +316,7 @@ impl Pipeline for Replay {
         self.config.publish_updates
     }
 
-    fn save(&mut self, checkpoint: &mut Checkpoint) -> Option<Snapshot> {
+    fn save(&mut self, checkpoint: &mut Checkpoint) -> Option<ReplaySnapshot> {
         let (counted, snapshot) = self.replay.save(&mut checkpoint.state.generators);
         checkpoint.state.rate_limiter = Some(counted);
         Some(snapshot)

@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 use engram_service::threads::spawn_named;
 use thiserror::Error;
 
-use crate::replay::{ReplayError, Snapshot, prune_segments};
+use crate::replay::{ReplayError, ReplaySnapshot, prune_segments};
 use crate::storage::checkpoint::{Checkpoint, CheckpointError, CheckpointStore};
 use crate::telemetry::metrics::Metrics;
 
@@ -19,7 +19,7 @@ pub struct PendingCheckpoint {
     /// Everything but the replay.
     pub checkpoint: Checkpoint,
     /// The replay, where something is learned from one.
-    pub replay: Option<Snapshot>,
+    pub replay: Option<ReplaySnapshot>,
 }
 
 /// Folders of checkpoints.

@@ -58,12 +58,12 @@ pub enum RunFolderError {
 /// `meta.json`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Meta {
-    starts: Vec<Start>,
+    starts: Vec<RunStart>,
 }
 
 /// Start of the run.
 #[derive(Debug, Serialize, Deserialize)]
-struct Start {
+struct RunStart {
     version: String,
     git_revision: String,
     host: String,
@@ -109,7 +109,7 @@ impl RunFolder {
             .ok()
             .and_then(|text| serde_json::from_slice(&text).ok())
             .unwrap_or_default();
-        meta.starts.push(Start::now(env_steps));
+        meta.starts.push(RunStart::now(env_steps));
         let text = serde_json::to_string_pretty(&meta).expect("numbers and strings make JSON");
         replace(&path, &(text + "\n"))
     }
@@ -151,9 +151,9 @@ pub fn replay_folder(run: &Path) -> PathBuf {
 
 const VERSION_DIGITS: usize = 20;
 
-impl Start {
+impl RunStart {
     fn now(env_steps: u64) -> Self {
-        Start {
+        RunStart {
             version: VERSION.into(),
             git_revision: git_revision(),
             host: fs::read_to_string("/proc/sys/kernel/hostname")

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::episodes::{Episodes, WINDOW};
 use crate::telemetry::metrics::Phase;
-use crate::telemetry::progress_log::ProgressRow;
+use crate::telemetry::progress_log::ProgressLogRow;
 use crate::telemetry::time_profile::TimeProfile;
 use crate::telemetry::update_stats::UpdateStats;
 
@@ -101,11 +101,11 @@ impl IntervalStats {
 
     /// Row of the progress log. Returns are means over the episodes that ended in it, at most
     /// [`WINDOW`] of them.
-    pub fn row(&self, now: Instant, counters: &Counters, episodes: &Episodes) -> ProgressRow {
+    pub fn row(&self, now: Instant, counters: &Counters, episodes: &Episodes) -> ProgressLogRow {
         let ended = episodes.total().saturating_sub(self.episodes);
         let means = episodes.latest(usize::try_from(ended).map_or(WINDOW, |n| n.min(WINDOW)));
         let shares = self.time_profile.shares(self.elapsed(now));
-        let mut row: ProgressRow = vec![
+        let mut row: ProgressLogRow = vec![
             ("env_steps", Some(counters.env_steps as f64)),
             ("updates", Some(counters.updates as f64)),
             ("policy_version", Some(counters.policy_version as f64)),

@@ -11,7 +11,7 @@ use engram_service::{Resolved, RunConfig};
 use metrics::{Counter, Gauge, Histogram, Unit};
 
 use crate::telemetry::carry_table_stats::CarryTableStats;
-use crate::telemetry::replay_stats::ReplayStats;
+use crate::telemetry::replay_size::ReplaySize;
 
 const RUN_INFO: &str = "engram_run_info";
 const RUN_ENV_STEPS: &str = "engram_run_env_steps";
@@ -221,10 +221,10 @@ impl Metrics {
     }
 
     /// Size of the replay.
-    pub fn replay(&self, stats: &ReplayStats) {
-        self.replay_episodes.set(stats.episodes as f64);
-        self.replay_env_steps.set(stats.env_steps as f64);
-        self.replay_bytes.set((stats.bytes + stats.open_bytes) as f64);
+    pub fn replay(&self, size: &ReplaySize) {
+        self.replay_episodes.set(size.episodes as f64);
+        self.replay_env_steps.set(size.env_steps as f64);
+        self.replay_bytes.set((size.bytes + size.open_bytes) as f64);
     }
 
     /// Env steps whose episodes will never be complete.

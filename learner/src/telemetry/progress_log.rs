@@ -13,7 +13,7 @@ use crate::telemetry::tensorboard::EventFile;
 
 /// Row of the log: named numbers of one moment of a run, `None` where there is none. The first one
 /// is `env_steps`. All rows of a run have the same names in the same order.
-pub type ProgressRow = Vec<(&'static str, Option<f64>)>;
+pub type ProgressLogRow = Vec<(&'static str, Option<f64>)>;
 
 /// Learning curves of one run.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl ProgressLog {
     }
 
     /// Adds a point to every curve.
-    pub fn add(&mut self, row: &ProgressRow) {
+    pub fn add(&mut self, row: &ProgressLogRow) {
         let written = self.table.add(row).and_then(|()| self.add_event(row));
         match written {
             Ok(()) => self.failing = false,
@@ -56,7 +56,7 @@ impl ProgressLog {
         }
     }
 
-    fn add_event(&mut self, row: &ProgressRow) -> io::Result<()> {
+    fn add_event(&mut self, row: &ProgressLogRow) -> io::Result<()> {
         let (Some(events), Some((_, Some(env_steps)))) = (&mut self.events, row.first()) else {
             return Ok(());
         };
@@ -88,7 +88,7 @@ impl ProgressTable {
     }
 
     /// Adds a row.
-    pub fn add(&mut self, row: &ProgressRow) -> io::Result<()> {
+    pub fn add(&mut self, row: &ProgressLogRow) -> io::Result<()> {
         let header = line(row.iter().map(|(name, _)| name.to_string()))?;
         if self.header.as_ref() != Some(&header) {
             self.start(header)?;
@@ -144,7 +144,7 @@ fn rows_up_to(text: &str, env_steps: u64) -> String {
 mod tests {
     use super::*;
 
-    fn row(env_steps: u32, episode_return: Option<f64>) -> ProgressRow {
+    fn row(env_steps: u32, episode_return: Option<f64>) -> ProgressLogRow {
         vec![("env_steps", Some(env_steps.into())), ("episode_return", episode_return)]
     }
 

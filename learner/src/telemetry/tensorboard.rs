@@ -26,18 +26,18 @@ struct Event {
     wall_time: f64,
     #[prost(int64, tag = "2")]
     step: i64,
-    #[prost(oneof = "What", tags = "3, 5, 7")]
-    what: Option<What>,
+    #[prost(oneof = "EventContent", tags = "3, 5, 7")]
+    content: Option<EventContent>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
-enum What {
+enum EventContent {
     #[prost(string, tag = "3")]
     FileVersion(String),
     #[prost(message, tag = "5")]
     Summary(Summary),
     #[prost(message, tag = "7")]
-    Session(Session),
+    Session(SessionLog),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -56,7 +56,7 @@ struct Value {
 
 /// Says that the run goes on from here: TensorBoard hides what earlier files hold beyond it.
 #[derive(Clone, PartialEq, Message)]
-struct Session {
+struct SessionLog {
     #[prost(int32, tag = "1")]
     status: i32,
 }
@@ -71,8 +71,8 @@ impl EventFile {
         let path = folder.join(format!("events.out.tfevents.{seconds:010}.{millis:03}.engram"));
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
         let mut events = EventFile { path, file };
-        let version = What::FileVersion("brain.Event:2".into());
-        let session = What::Session(Session { status: SESSION_START });
+        let version = EventContent::FileVersion("brain.Event:2".into());
+        let session = EventContent::Session(SessionLog { status: SESSION_START });
         events.write(0, now, version)?;
         events.write(env_steps, now, session)?;
         Ok(events)
@@ -93,14 +93,14 @@ impl EventFile {
         let value = scalars
             .map(|(tag, value)| Value { tag: tag.into(), simple_value: value as f32 })
             .collect();
-        self.write(env_steps, now, What::Summary(Summary { value }))
+        self.write(env_steps, now, EventContent::Summary(Summary { value }))
     }
 
-    fn write(&mut self, env_steps: u64, now: SystemTime, what: What) -> io::Result<()> {
+    fn write(&mut self, env_steps: u64, now: SystemTime, content: EventContent) -> io::Result<()> {
         let event = Event {
             wall_time: since_1970(now).as_secs_f64(),
             step: env_steps as i64,
-            what: Some(what),
+            content: Some(content),
         };
         self.file.write_all(&record(&event.encode_to_vec()))
     }
@@ -168,10 +168,10 @@ mod tests {
         file.scalars(64, now, scalars.into_iter()).unwrap();
         let events = read(&std::fs::read(file.path()).unwrap());
         assert_eq!(events.len(), 3);
-        assert_eq!(events[0].what, Some(What::FileVersion("brain.Event:2".into())));
+        assert_eq!(events[0].content, Some(EventContent::FileVersion("brain.Event:2".into())));
         assert_eq!(events[1].step, 40);
         assert_eq!((events[2].step, events[2].wall_time), (64, 1.5));
-        let Some(What::Summary(summary)) = &events[2].what else {
+        let Some(EventContent::Summary(summary)) = &events[2].content else {
             panic!("no summary in {:?}", events[2]);
         };
         assert_eq!(summary.value[1].tag, "loss");

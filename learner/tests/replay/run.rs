@@ -194,7 +194,7 @@ impl Run {
     }
 
     fn check_held(&self) {
-        let (held, model) = (self.replay.stats(), &self.model);
+        let (held, model) = (self.replay.size(), &self.model);
         assert_eq!(held.episodes, model.held.len() as u64);
         assert_eq!(held.env_steps, model.env_steps());
         assert!(held.env_steps <= model.config.max_env_steps);

@@ -1,8 +1,8 @@
-//! Replay stats, for graphs.
+//! Replay size, for graphs.
 
 /// Size of a replay at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReplayStats {
+pub struct ReplaySize {
     /// Complete episodes.
     pub episodes: u64,
     /// Their env steps.
