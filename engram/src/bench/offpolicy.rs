@@ -25,7 +25,7 @@ use crate::experiment::Experiment;
 
 /// Keys that are set in the experiment of the whole run, before those of the command line: a short
 /// run shall have its progress often, and actors that wait for updates from early on.
-pub(super) const SET: [&str; 2] = ["run.log_seconds=0.25", "rl.limiter.slack_env_steps=400"];
+pub(super) const SET: [&str; 2] = ["run.log_seconds=0.25", "rl.rate_limiter.slack_env_steps=400"];
 
 /// The experiment whose networks and replays are measured.
 const TMAZE: &str = "memory-rl-tmaze-passive";
