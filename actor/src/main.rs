@@ -11,7 +11,7 @@ use engram_actor::{
 };
 use engram_envs::EnvConfig;
 use engram_mdp::Seed;
-use engram_service::args::{DoorArgs, LogArgs, MetricsArgs};
+use engram_service::args::{LogArgs, MetricsArgs, SecurityArgs};
 use engram_service::{Address, ConfigArgs, Resolved, Shutdown, failure, logs};
 
 /// Steps environments for a learner, with the actions of an inference server.
@@ -56,7 +56,7 @@ struct Program {
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
-    door: DoorArgs,
+    security: SecurityArgs,
     #[command(flatten)]
     logs: LogArgs,
 }
@@ -102,7 +102,7 @@ async fn act(program: Program) -> anyhow::Result<()> {
         return Ok(());
     }
     let config = program.actor_config(&resolved, generation)?;
-    let metrics = program.metrics.serve(&program.door.door()?, &shutdown).await?;
+    let metrics = program.metrics.serve(&program.security.server()?, &shutdown).await?;
     tracing::info!(actor = config.actor, envs = config.envs, environment = %config.env.spec(), "starting");
 
     let actor = spawn(config, shutdown.clone());
@@ -132,18 +132,18 @@ impl Program {
             "without an EXPERIMENT the learner's is taken as it is; leave out --env, --rl, --seq \
              and --set, or name the experiment"
         );
-        let learner = self.door.keys()?.at(learner)?;
+        let learner = self.security.client()?.at(learner)?;
         let run_id = self.run.as_deref();
         Ok(learner_experiment(&learner, run_id, generation, Timeouts::STANDARD).await?)
     }
 
     fn actor_config(&self, resolved: &Resolved, generation: u64) -> anyhow::Result<ActorConfig> {
         let run = resolved.run()?;
-        let keys = self.door.keys()?;
+        let credentials = self.security.client()?;
         let mode = match (self.evaluate, &self.learner) {
             (Some(episodes), _) => ActorMode::Evaluate { episodes },
             (None, Some(learner)) => ActorMode::Train {
-                learner: keys.at(learner)?,
+                learner: credentials.at(learner)?,
                 unroll_length: run.unroll_length,
                 max_unacknowledged: MAX_UNACKNOWLEDGED,
                 stagger_steps: run.stagger_steps,
@@ -157,7 +157,11 @@ impl Program {
             env: EnvConfig::from_table(resolved.table("env").clone())?,
             envs: self.envs.unwrap_or(run.envs_per_actor),
             seed: Seed::new(run.seed),
-            inference: self.inference.iter().map(|at| keys.at(at)).collect::<Result<_, _>>()?,
+            inference: self
+                .inference
+                .iter()
+                .map(|at| credentials.at(at))
+                .collect::<Result<_, _>>()?,
             mode,
             timeouts: Timeouts::STANDARD,
         };

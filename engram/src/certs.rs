@@ -1,7 +1,7 @@
 //! `engram certs`: a CA of one's own, and what it signs, for machines that speak TLS with one
 //! another.
 //!
-//! The CA's key is not kept: nobody, with whatever he finds in the folder, can make a certificate
+//! The CA's key is not kept: nobody who reads the folder can make a certificate
 //! that the others trust. Another name means a new set.
 
 use std::fs::{DirBuilder, OpenOptions};
@@ -20,7 +20,7 @@ use rcgen::{
 /// Flags of `engram certs`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CertsArgs {
-    /// Where the files go; those that exist are never overwritten
+    /// Folder for the files; those that exist are never overwritten
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Names and IP addresses by which clients reach the servers, separated by commas

@@ -14,15 +14,15 @@ use crate::experiment::Experiment;
 /// Flags of `engram doctor`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DoctorArgs {
-    /// Where experiments and parts are found
+    /// Folder of experiments and parts
     #[arg(long, value_name = "DIR", env = "ENGRAM_CONFIGS", default_value = "configs")]
     configs: PathBuf,
-    /// Where runs are stored
+    /// Folder of runs
     #[arg(long, value_name = "DIR", env = "ENGRAM_RUNS", default_value = "runs")]
     runs: PathBuf,
 }
 
-/// What was found of one thing.
+/// Finding about one thing.
 enum Finding {
     /// It works.
     Well(String),
@@ -69,7 +69,7 @@ pub(crate) async fn run(args: &DoctorArgs) -> Result<()> {
     }
 }
 
-/// Which libtorch this process has loaded, and whether it is the version that was built against.
+/// Checks that the libtorch of this process is the version that it was built against.
 fn libtorch() -> Finding {
     const WANTED: &str = "2.11.0";
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
@@ -98,7 +98,7 @@ fn libtorch() -> Finding {
     }
 }
 
-/// Whether a product of matrices is right.
+/// Checks that a product of matrices is right.
 fn arithmetic() -> Finding {
     let ones = tch::Tensor::ones([64, 64], (tch::Kind::Float, tch::Device::Cpu));
     let sum = ones.matmul(&ones).sum(tch::Kind::Double).double_value(&[]);
@@ -158,7 +158,7 @@ async fn network() -> Finding {
     Well("loopback can be listened on".into())
 }
 
-/// Whether every experiment can be resolved, and a network be built for its world.
+/// Checks that every experiment can be resolved, and a network be built for its environment.
 fn configs(configs: &Path) -> Finding {
     let folder = configs.join(EXPERIMENTS);
     let Ok(entries) = std::fs::read_dir(&folder) else {

@@ -8,7 +8,7 @@ use clap::Args;
 use engram_actor::ActorSummary;
 use engram_analysis::curves::{Curve, draw};
 use engram_learner::{Ended, LearnerArgs};
-use engram_service::args::{DoorArgs, MetricsArgs};
+use engram_service::args::{MetricsArgs, SecurityArgs};
 use engram_service::config::ConfigArgs;
 use engram_service::progress::{Progress, ProgressLine};
 use engram_service::{RunConfig, Shutdown};
@@ -49,7 +49,7 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
-    door: DoorArgs,
+    security: SecurityArgs,
 }
 
 impl TrainArgs {
@@ -223,7 +223,7 @@ pub(crate) fn serve_metrics(
         .enable_all()
         .build()?;
     runtime
-        .block_on(args.metrics.serve(&args.door.door()?, shutdown))
+        .block_on(args.metrics.serve(&args.security.server()?, shutdown))
         .context("cannot serve metrics")?;
     Ok(Some(runtime))
 }

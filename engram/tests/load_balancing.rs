@@ -14,7 +14,7 @@ use engram_actor::{
 };
 use engram_envs::EnvConfig;
 use engram_mdp::Seed;
-use engram_service::net::Names;
+use engram_service::net::Resolver;
 use engram_service::{Address, Shutdown};
 use support::{Program, address, configs, progress, resolved, wait_for};
 
@@ -72,7 +72,7 @@ fn actors(
     let run = resolved.run().expect("a run's settings");
     // A resolver that tells everybody the same.
     let both: Vec<IpAddr> = [2, 1].map(|last| Ipv4Addr::new(127, 0, 0, last).into()).to_vec();
-    let names = Names::known_to(move |_| Ok(both.clone()));
+    let resolver = Resolver::from_lookup(move |_| Ok(both.clone()));
     let name = Address::Tcp { host: "inference-server".into(), port };
     let config = |actor| ActorConfig {
         actor,
@@ -81,7 +81,7 @@ fn actors(
         env: EnvConfig::from_table(resolved.table("env").clone()).expect("a world"),
         envs: ENVS,
         seed: Seed::new(run.seed),
-        inference: vec![name.among(names.clone())],
+        inference: vec![name.resolved_by(resolver.clone())],
         mode: ActorMode::Train {
             learner: learner.parse().expect("an address"),
             unroll_length: run.unroll_length,

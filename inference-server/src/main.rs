@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use engram_inference_server::{BatchOverrides, InferenceConfig, WeightsSource, run};
 use engram_policy::Device;
-use engram_service::args::{DoorArgs, LogArgs, MetricsArgs};
+use engram_service::args::{LogArgs, MetricsArgs, SecurityArgs};
 use engram_service::{Address, Listener, Shutdown, allocator, failure, health, logs};
 
 /// Answers the actors of a run with actions, batching all of them through one policy
@@ -62,7 +62,7 @@ struct Args {
     #[arg(long)]
     healthcheck: bool,
     #[command(flatten)]
-    door: DoorArgs,
+    security: SecurityArgs,
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
@@ -85,14 +85,14 @@ fn main() -> ExitCode {
 
 async fn serve(args: Args) -> anyhow::Result<()> {
     if args.healthcheck {
-        return Ok(health::check(&args.door.keys()?.at(&args.listen.from_here())?).await?);
+        return Ok(health::check(&args.security.client()?.at(&args.listen.from_here())?).await?);
     }
     let config = args.config()?;
     config.validate()?;
     let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
-    let door = args.door.door()?;
-    let listener = Listener::behind(&door, &args.listen).await?;
-    let metrics = args.metrics.serve(&door, &shutdown).await?;
+    let security = args.security.server()?;
+    let listener = Listener::secured(&security, &args.listen).await?;
+    let metrics = args.metrics.serve(&security, &shutdown).await?;
     let ended = run(config, listener, shutdown.clone()).await;
     shutdown.trigger();
     if let Some(metrics) = metrics {
@@ -110,7 +110,9 @@ impl Args {
             run_id: self.run.clone(),
             weights: match (&self.learner, &self.weights) {
                 (_, Some(path)) => WeightsSource::File(path.clone()),
-                (Some(address), None) => WeightsSource::Learner(self.door.keys()?.at(address)?),
+                (Some(address), None) => {
+                    WeightsSource::Learner(self.security.client()?.at(address)?)
+                }
                 (None, None) => bail!("a server needs --learner or --weights"),
             },
             device: self.device,

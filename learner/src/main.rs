@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use engram_learner::{LearnerArgs, LearnerConfig, LearnerError, Summary};
 use engram_policy::Device;
-use engram_service::args::{DoorArgs, LogArgs, MetricsArgs};
+use engram_service::args::{LogArgs, MetricsArgs, SecurityArgs};
 use engram_service::progress::{Progress, ProgressLine};
 use engram_service::{Address, ConfigArgs, Listener, Shutdown, allocator, failure, health, logs};
 use tokio::sync::watch;
@@ -44,7 +44,7 @@ struct Arguments {
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
-    door: DoorArgs,
+    security: SecurityArgs,
     #[command(flatten)]
     logs: LogArgs,
 }
@@ -65,7 +65,7 @@ async fn serve() -> anyhow::Result<()> {
     let arguments = Arguments::from_command_line();
     arguments.logs.init(logs::USUAL);
     if arguments.healthcheck {
-        let address = arguments.door.keys()?.at(&arguments.listen.from_here())?;
+        let address = arguments.security.client()?.at(&arguments.listen.from_here())?;
         return health::check(&address).await.context("the learner is not healthy");
     }
     let resolved = arguments.config.resolve()?;
@@ -81,9 +81,9 @@ async fn serve() -> anyhow::Result<()> {
         ..LearnerConfig::new(resolved, name, folder, device, threads)?
     };
     let shutdown = Shutdown::on_signals().context("cannot hear signals")?;
-    let door = arguments.door.door()?;
-    let metrics = arguments.metrics.serve(&door, &shutdown).await?;
-    let listener = Listener::behind(&door, &arguments.listen).await?;
+    let security = arguments.security.server()?;
+    let metrics = arguments.metrics.serve(&security, &shutdown).await?;
+    let listener = Listener::secured(&security, &arguments.listen).await?;
     let summary = learn(config, listener, shutdown.clone()).await?;
     // The metrics are served as long as there is something to measure.
     shutdown.trigger();

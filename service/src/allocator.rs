@@ -6,13 +6,13 @@
 //! server fight for: training recall (LSTM 128, two cores, everything in one process) took a third
 //! more CPU time with glibc than with mimalloc, both told to keep what was freed.
 //!
-//! Whoever links this crate gets the allocator; [`keep_big_blocks`] tells it never to return
+//! Every program that links this crate gets the allocator; [`keep_big_blocks`] tells it never to return
 //! memory.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How many milliseconds freed memory is kept before it is given back to the system; -1 for ever.
+/// Milliseconds for which freed memory is kept before it is given back to the system; -1 for ever.
 /// The number of `mi_option_purge_delay` in `mimalloc.h`, which the crate does not name.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 

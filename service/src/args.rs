@@ -7,17 +7,17 @@ use tokio::task::JoinHandle;
 use tracing::level_filters::LevelFilter;
 
 use crate::logs::{self, LogFormat};
-use crate::metrics;
 use crate::net::{
-    Address, ClientTls, ConnectionLimits, Door, DoorError, Exposure, Identity, Keys, Listener,
-    NetError, ServerTls, Token,
+    Address, ClientCredentials, ClientTls, ConnectionLimits, Exposure, Identity, Listener,
+    NetError, SecurityError, ServerSecurity, ServerTls, Token,
 };
 use crate::shutdown::Shutdown;
+use crate::{metrics, metrics_page};
 
-/// How the process logs.
+/// Flags of logging.
 #[derive(Args, Clone, Debug)]
 pub struct LogArgs {
-    /// How log lines look
+    /// Form of log lines
     #[arg(long, global = true, value_enum, env = "ENGRAM_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
     /// The least level that is logged: error, warn, info, debug, trace; RUST_LOG wins over it
@@ -32,7 +32,7 @@ impl LogArgs {
     }
 }
 
-/// Where the process shows its metrics.
+/// Flag of the page of metrics.
 #[derive(Args, Clone, Debug)]
 pub struct MetricsArgs {
     /// Serve Prometheus metrics at http://ADDR/metrics; port 0 takes a free one
@@ -42,27 +42,32 @@ pub struct MetricsArgs {
 
 impl MetricsArgs {
     /// Serves the metrics, where asked to, until shutdown. Returns the task to join. On loopback
-    /// and Unix sockets they are there for everybody; elsewhere behind the process' own door.
+    /// and Unix sockets they are there for everybody; elsewhere the process' own security holds.
     pub async fn serve(
         &self,
-        door: &Door,
+        security: &ServerSecurity,
         shutdown: &Shutdown,
     ) -> Result<Option<JoinHandle<()>>, NetError> {
         metrics::install();
         let Some(address) = &self.metrics else {
             return Ok(None);
         };
-        let door = door.of_pages(address);
-        let listener = Listener::behind(&door, address).await?;
-        let scheme = if door.tls.is_some() { "https" } else { "http" };
+        let security = match address.is_local() {
+            true => {
+                ServerSecurity { limits: security.limits, ..ServerSecurity::none(Exposure::Local) }
+            }
+            false => security.for_http1(),
+        };
+        let listener = Listener::secured(&security, address).await?;
+        let scheme = if security.tls.is_some() { "https" } else { "http" };
         tracing::info!("metrics at {scheme}://{}/metrics", listener.address());
-        Ok(Some(tokio::spawn(metrics::serve(listener, shutdown.clone()))))
+        Ok(Some(tokio::spawn(metrics_page::serve(listener, shutdown.clone()))))
     }
 }
 
-/// Who may reach the process, and what it shows to others.
+/// Flags of security, as a server and as a client.
 #[derive(Args, Clone, Debug)]
-pub struct DoorArgs {
+pub struct SecurityArgs {
     /// As a server: its certificate, in PEM; with --tls-key, all its TCP ports speak TLS
     #[arg(long, value_name = "FILE", env = "ENGRAM_TLS_CERT", help_heading = HEADING)]
     pub tls_cert: Option<PathBuf>,
@@ -100,43 +105,46 @@ pub struct DoorArgs {
     pub max_unauthenticated: u32,
 }
 
-/// Where `--help` shows all of it.
-const HEADING: &str = "Locked doors";
+/// Heading of these flags in `--help`.
+const HEADING: &str = "Security";
 
-impl DoorArgs {
-    /// What is before this process' own ports.
-    pub fn door(&self) -> Result<Door, DoorError> {
+impl SecurityArgs {
+    /// Security of this process' own ports.
+    pub fn server(&self) -> Result<ServerSecurity, SecurityError> {
         let identity = pair(("--tls-cert", &self.tls_cert), ("--tls-key", &self.tls_key))?;
         let client_ca = self.tls_client_ca.as_deref();
         let tls = match identity {
             Some(identity) => Some(ServerTls::load(&identity, client_ca)?),
             None if client_ca.is_some() => {
-                return Err(DoorError::Half { given: "--tls-client-ca", missing: "--tls-cert" });
+                return Err(SecurityError::MissingFlag {
+                    given: "--tls-client-ca",
+                    missing: "--tls-cert",
+                });
             }
             None => None,
         };
         let exposure = if self.insecure { Exposure::Insecure } else { Exposure::Local };
         let unauthenticated = self.max_unauthenticated;
         let limits = ConnectionLimits { unauthenticated, ..ConnectionLimits::STANDARD };
-        Ok(Door { exposure, tls, token: self.token()?, limits })
+        Ok(ServerSecurity { exposure, tls, token: self.token()?, limits })
     }
 
-    /// What this process shows at the doors of others.
-    pub fn keys(&self) -> Result<Keys, DoorError> {
+    /// Credentials that this process shows to others.
+    pub fn client(&self) -> Result<ClientCredentials, SecurityError> {
         let cert = ("--tls-client-cert", &self.tls_client_cert);
         let identity = pair(cert, ("--tls-client-key", &self.tls_client_key))?;
         let name = self.tls_server_name.as_deref();
-        let alone = |given| Err(DoorError::Half { given, missing: "--tls-ca" });
+        let alone = |given| Err(SecurityError::MissingFlag { given, missing: "--tls-ca" });
         let tls = match &self.tls_ca {
             Some(ca) => Some(ClientTls::load(ca, identity.as_ref(), name)?),
             None if identity.is_some() => return alone("--tls-client-cert"),
             None if name.is_some() => return alone("--tls-server-name"),
             None => None,
         };
-        Ok(Keys { tls, token: self.token()?, insecure: self.insecure })
+        Ok(ClientCredentials { tls, token: self.token()?, insecure: self.insecure })
     }
 
-    fn token(&self) -> Result<Option<Token>, DoorError> {
+    fn token(&self) -> Result<Option<Token>, SecurityError> {
         Token::find(self.token_file.as_deref())
     }
 }
@@ -145,12 +153,12 @@ impl DoorArgs {
 fn pair(
     (cert_flag, cert): (&'static str, &Option<PathBuf>),
     (key_flag, key): (&'static str, &Option<PathBuf>),
-) -> Result<Option<Identity>, DoorError> {
+) -> Result<Option<Identity>, SecurityError> {
     match (cert, key) {
         (Some(cert), Some(key)) => Ok(Some(Identity { cert: cert.clone(), key: key.clone() })),
         (None, None) => Ok(None),
-        (Some(_), None) => Err(DoorError::Half { given: cert_flag, missing: key_flag }),
-        (None, Some(_)) => Err(DoorError::Half { given: key_flag, missing: cert_flag }),
+        (Some(_), None) => Err(SecurityError::MissingFlag { given: cert_flag, missing: key_flag }),
+        (None, Some(_)) => Err(SecurityError::MissingFlag { given: key_flag, missing: cert_flag }),
     }
 }
 
@@ -170,7 +178,7 @@ mod tests {
         #[command(flatten)]
         metrics: MetricsArgs,
         #[command(flatten)]
-        door: DoorArgs,
+        security: SecurityArgs,
     }
 
     #[test]
@@ -185,10 +193,10 @@ mod tests {
         assert_eq!(program.metrics.metrics, Some(Address::loopback(0)));
         assert_eq!(program.logs.log_format, LogFormat::Json);
         assert_eq!(program.logs.log_level, Some(LevelFilter::DEBUG));
-        let door = program.door.door().unwrap();
-        assert_eq!(door.exposure, Exposure::Insecure);
-        assert_eq!(door.limits, ConnectionLimits::STANDARD, "the flag's default");
-        assert!(door.tls.is_none() && door.token.is_none());
+        let security = program.security.server().unwrap();
+        assert_eq!(security.exposure, Exposure::Insecure);
+        assert_eq!(security.limits, ConnectionLimits::STANDARD, "the flag's default");
+        assert!(security.tls.is_none() && security.token.is_none());
     }
 
     #[test]
@@ -205,7 +213,8 @@ mod tests {
 
     #[test]
     fn half_a_lock_names_the_other_half() {
-        let at = |line: &str| Program::try_parse_from(line.split_ascii_whitespace()).unwrap().door;
+        let at =
+            |line: &str| Program::try_parse_from(line.split_ascii_whitespace()).unwrap().security;
         for (line, message) in [
             ("--tls-cert c", "--tls-cert needs --tls-key"),
             ("--tls-key k", "--tls-key needs --tls-cert"),
@@ -213,7 +222,7 @@ mod tests {
             ("--tls-cert /no/c --tls-key k", "cannot read the certificate in /no/c"),
             ("--token-file /no/t", "cannot read the token in /no/t"),
         ] {
-            let error = at(&format!("engram x {line}")).door().unwrap_err().to_string();
+            let error = at(&format!("engram x {line}")).server().unwrap_err().to_string();
             assert!(error.starts_with(message), "{line}: {error}");
         }
         for (line, message) in [
@@ -223,7 +232,7 @@ mod tests {
             ("--tls-server-name n", "--tls-server-name needs --tls-ca"),
             ("--tls-ca /no/a", "cannot read the certificate in /no/a"),
         ] {
-            let error = at(&format!("engram x {line}")).keys().unwrap_err().to_string();
+            let error = at(&format!("engram x {line}")).client().unwrap_err().to_string();
             assert!(error.starts_with(message), "{line}: {error}");
         }
     }

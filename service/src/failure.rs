@@ -1,4 +1,4 @@
-//! How a program says why it ended.
+//! Failure of a program, printed as a sentence.
 
 use std::fmt::Write;
 

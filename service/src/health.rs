@@ -11,13 +11,13 @@ use tonic_health::server::HealthReporter;
 
 use crate::net::{Address, NetError, answer, connect};
 
-/// What a server says of itself to whoever asks.
+/// Health of a server, as its clients see it.
 #[derive(Clone, Debug)]
 pub struct Health {
     reporter: HealthReporter,
 }
 
-/// How long a check waits.
+/// Time that a check waits.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// A reporter that says NOT_SERVING until told otherwise, and the service to add to the router.

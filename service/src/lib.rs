@@ -1,18 +1,21 @@
-//! What every Engram process does around its work. It knows nothing of reinforcement learning:
-//! no tensors, no messages of ours.
+//! Service: the part of every Engram process around its work. It knows nothing of reinforcement
+//! learning: no tensors, no messages of ours.
+//!
+//! TLS handshakes are our own (`net/tls.rs`): tonic's lose the count of failed ones and their reasons.
 //!
 //! ```text
 //! before   args        the flags that all programs share
 //!          config      an experiment: three parts, overrides, the run's own settings
 //!          allocator   mimalloc, for libtorch too
-//!          logs        what people read          progress   one line or bar per interval
+//!          logs        lines for people          progress   one line or bar per interval
 //!          format      numbers, sizes and times
-//! around   net         addresses, listeners, channels, locked doors, backoff
-//!          health      grpc.health.v1            metrics    Prometheus at /metrics
+//! around   net         addresses, listeners, channels, TLS and tokens, backoff
+//!          health      grpc.health.v1
+//!          metrics     Prometheus' recorder      metrics_page   its page at /metrics
 //!          threads     named, and heard when they panic
 //!          process     memory and CPU time
 //! after    shutdown    one value that everything waits on
-//!          failure     why the program ended, as a sentence
+//!          failure     the reason of an end, as a sentence
 //! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -35,6 +38,8 @@ pub mod health;
 
 pub mod metrics;
 
+pub mod metrics_page;
+
 pub mod process;
 
 pub mod threads;
@@ -44,5 +49,7 @@ pub mod shutdown;
 pub mod failure;
 
 pub use config::{ConfigArgs, ConfigError, Resolved, RunConfig, Selection};
-pub use net::{Address, Backoff, Channel, Door, Exposure, Keys, Listener, NetError};
+pub use net::{
+    Address, Backoff, Channel, ClientCredentials, Exposure, Listener, NetError, ServerSecurity,
+};
 pub use shutdown::Shutdown;

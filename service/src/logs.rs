@@ -1,4 +1,4 @@
-//! What people read: one line per event on stderr, above the progress bar if there is one.
+//! Logs, for people: one line per event on stderr, above the progress bar if there is one.
 //!
 //! `RUST_LOG` wins over the level given; see `tracing_subscriber::EnvFilter` for its language.
 
@@ -14,13 +14,13 @@ use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::progress;
 
-/// What programs log that run unwatched: their life cycle, and whatever went wrong.
+/// Level of programs that run unwatched: their life cycle, and whatever went wrong.
 pub const USUAL: LevelFilter = LevelFilter::INFO;
 
-/// What a program logs whose progress is shown by other means: only what went wrong.
+/// Level of a program whose progress is shown by other means: only what went wrong.
 pub const QUIET: LevelFilter = LevelFilter::WARN;
 
-/// How log lines look.
+/// Form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people: time of day (UTC), level, message, fields.

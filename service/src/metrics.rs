@@ -1,7 +1,7 @@
-//! What graphs show: Prometheus metrics of this process at `/metrics`.
+//! Prometheus metrics of this process.
 //!
 //! Crates record with the `metrics` macros, each naming its metrics in its own `metrics.rs`; here
-//! are the recorder, its buckets, the page, and the metrics that every process has. Names end in
+//! are the recorder, its buckets, and the metrics that every process has. Names end in
 //! their unit, and the ending chooses a histogram's buckets:
 //!
 //! | ending | buckets |
@@ -14,27 +14,15 @@
 
 #![allow(clippy::disallowed_macros)]
 
-use std::convert::Infallible;
 use std::fmt::Write;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
-use tokio::task::JoinSet;
-use tokio_stream::StreamExt;
 
-use crate::net::{Connection, Listener, Peer};
 use crate::process;
-use crate::shutdown::Shutdown;
 use crate::threads::spawn_named;
 
 /// Always 1; its labels say which build this is.
@@ -58,12 +46,6 @@ pub const REVISION: &str = match option_env!("ENGRAM_REVISION") {
 /// Histograms collect samples until somebody looks; somebody looks this often.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Connections served at once; more wait to be accepted.
-const CONNECTIONS: usize = 64;
-
-/// How long a client may take to ask.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Records the metrics of this process from now on. Later calls change nothing.
 pub fn install() {
     handle();
@@ -76,23 +58,7 @@ pub fn snapshot() -> String {
     page
 }
 
-/// Serves `/metrics` until shutdown.
-pub async fn serve(listener: Listener, shutdown: Shutdown) {
-    install();
-    let mut incoming = listener.incoming();
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = shutdown.triggered() => return,
-            Some(_) = connections.join_next() => {}
-            Some(Ok(connection)) = incoming.next(), if connections.len() < CONNECTIONS => {
-                connections.spawn(converse(connection));
-            }
-        }
-    }
-}
-
-/// A connection or call was refused at the door.
+/// Counts a connection or call that was refused.
 pub(crate) fn connection_refused(reason: &'static str) {
     metrics::counter!(CONNECTIONS_REFUSED, "reason" => reason).increment(1);
 }
@@ -108,10 +74,7 @@ fn handle() -> &'static PrometheusHandle {
         metrics::gauge!(BUILD_INFO, "version" => VERSION, "revision" => REVISION).set(1.0);
         metrics::describe_counter!(
             CONNECTIONS_REFUSED,
-            format!(
-                "Connections and calls refused at the door, by reason: {}.",
-                REASONS.join(", ")
-            )
+            format!("Connections and calls refused, by reason: {}.", REASONS.join(", "))
         );
         for reason in REASONS {
             // There from the start: of a counter that begins with 1 nobody sees that it grew.
@@ -187,38 +150,6 @@ fn process_metrics() -> String {
             .expect("a string takes what is written");
     }
     page
-}
-
-async fn converse(connection: Connection) {
-    let peer = connection.peer().clone();
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .serve_connection(TokioIo::new(connection), service_fn(|request| respond(&peer, request)))
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "a reader of the metrics left");
-    }
-}
-
-fn respond(
-    peer: &Peer,
-    request: Request<Incoming>,
-) -> std::future::Ready<Result<Response<Full<Bytes>>, Infallible>> {
-    let refused = peer.visit().and_then(|visit| visit.check(request.headers()).err());
-    let (status, body) = match (refused, request.method(), request.uri().path()) {
-        (Some(refused), _, _) => (StatusCode::UNAUTHORIZED, format!("{}.\n", refused.message())),
-        (None, &Method::GET, "/metrics") => (StatusCode::OK, snapshot()),
-        _ => (StatusCode::NOT_FOUND, "There is only GET /metrics here.\n".into()),
-    };
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, text);
-    if status == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    std::future::ready(Ok(response))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! What this process costs: memory and CPU time.
+//! Costs of this process: memory and CPU time.
 
-/// What the process has used.
+/// Resources that the process has used.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Usage {
     /// Memory in RAM, in bytes.
@@ -11,7 +11,7 @@ pub struct Usage {
     pub threads: u64,
 }
 
-/// What the process has used; `None` where `/proc` does not tell.
+/// Resources that the process has used; `None` where `/proc` does not tell.
 pub fn usage() -> Option<Usage> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let (threads, resident_pages) = threads_and_pages(&stat)?;

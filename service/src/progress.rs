@@ -1,4 +1,4 @@
-//! How far a run is: a bar on a terminal, plain lines elsewhere.
+//! Progress of a run: a bar on a terminal, plain lines elsewhere.
 //!
 //! ```text
 //! env steps 1.23M / 3M  41%   23.1k/s   return 0.87   1m 17s left   updates 940   lag 1.3
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::format;
 
-/// What is said of a run at one moment.
+/// Progress of a run at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ProgressLine {
     /// Env steps taken.

@@ -40,7 +40,7 @@ impl Shutdown {
         self.0.cancel();
     }
 
-    /// Whether it was triggered, for threads that cannot wait.
+    /// True once it was triggered, for threads that cannot wait.
     pub fn is_triggered(&self) -> bool {
         self.0.is_cancelled()
     }

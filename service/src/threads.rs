@@ -23,7 +23,7 @@ where
     thread.spawn(body).expect("the system has room for one more thread")
 }
 
-/// What a panic said.
+/// Message of a panic.
 pub fn reason(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()

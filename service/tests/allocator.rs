@@ -1,4 +1,4 @@
-//! What is freed is kept. Alone in its process, because the allocator is configured once.
+//! Freed memory is kept. Alone in its process, because the allocator is configured once.
 
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 

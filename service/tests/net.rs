@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use engram_service::net::{self, Address, Exposure, Listener, NetError};
-use engram_service::{Shutdown, health, metrics};
+use engram_service::{Shutdown, health, metrics, metrics_page};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -194,7 +194,7 @@ async fn the_metrics_page_is_served_at_its_own_port_until_shutdown() {
     let listener = bind(&Address::loopback(0)).await.unwrap();
     let address = listener.address().to_string();
     let shutdown = Shutdown::new();
-    let task = tokio::spawn(metrics::serve(listener, shutdown.clone()));
+    let task = tokio::spawn(metrics_page::serve(listener, shutdown.clone()));
     let get = async |path: &str| {
         let mut stream = TcpStream::connect(&address).await.unwrap();
         let request =

@@ -1,4 +1,4 @@
-//! What the tests of containers need beside a Docker engine, brought once: compose and buildx, from
+//! Requirements of the tests of containers beside a Docker engine, brought once: compose and buildx, from
 //! Debian's packages into the cache, and two images, a base of this machine's own distribution
 //! (debootstrap) and Prometheus upon it. No registry is asked.
 
@@ -18,7 +18,7 @@ use crate::setup;
 const BASE: &str = "engram-test/base";
 const PROMETHEUS: &str = "engram-test/prometheus";
 
-/// What makes the base.
+/// Recipe of the base.
 const DEBOOTSTRAP: Wanted = Wanted {
     program: "debootstrap",
     package: "debootstrap",
@@ -28,7 +28,7 @@ const DEBOOTSTRAP: Wanted = Wanted {
 /// The first compose that knows `depends_on` with `required`, as `deploy/compose.override.yaml` has.
 const COMPOSE: (u32, u32) = (2, 20);
 
-/// Where a compose and a buildx come from that are new enough, whatever this machine's release is.
+/// Source of a compose and a buildx that are new enough, whatever this machine's release is.
 const PLUGINS_SOURCE: &str = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] \
                               http://deb.debian.org/debian trixie main\n";
 
@@ -181,7 +181,7 @@ impl Docker {
     }
 }
 
-/// Which distribution this machine has.
+/// Distribution of this machine.
 #[derive(Debug, PartialEq, Eq)]
 struct Release {
     id: String,
@@ -204,13 +204,13 @@ impl Release {
         ["debian", "ubuntu"].contains(&release.id.as_str()).then_some(release)
     }
 
-    /// Where its Prometheus is.
+    /// Path of its Prometheus.
     fn components(&self) -> Option<&'static str> {
         (self.id == "ubuntu").then_some("--components=main,universe")
     }
 }
 
-/// What a program printed; if it failed, its last words.
+/// Output of a program; if it failed, its last words.
 fn said(command: &mut Command) -> Result<String> {
     let name = Path::new(command.get_program()).display().to_string();
     let output = command.output().with_context(|| format!("{name} cannot be started"))?;
@@ -220,7 +220,7 @@ fn said(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether a version as programs print it, `v2.26.1` or `2.26.1-4`, is new enough.
+/// True if a version as programs print it, `v2.26.1` or `2.26.1-4`, is new enough.
 fn is_at_least(version: &str, (major, minor): (u32, u32)) -> bool {
     let mut numbers =
         version.trim().trim_start_matches('v').split('.').map(|n| n.parse::<u32>().ok());

@@ -11,18 +11,18 @@ use anyhow::{Context, Result, bail};
 
 use crate::release::{self, Device, VERSION, Wheel};
 
-/// Where this runs and with what.
+/// Machine and checkout.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
     /// The checkout.
     pub(crate) root: PathBuf,
-    /// Where libtorch is kept, shared by all checkouts of the user.
+    /// Folder in which libtorch is kept, shared by all checkouts of the user.
     pub(crate) cache: PathBuf,
     /// `LIBTORCH`, when the user set it: `None` if it is only our own `.libtorch`.
     pub(crate) libtorch: Option<PathBuf>,
-    /// How Python is called: a program and its first arguments.
+    /// Command of Python: a program and its first arguments.
     pub(crate) python: Vec<OsString>,
-    /// How the C++ compiler is called, likewise.
+    /// Command of the C++ compiler, likewise.
     pub(crate) compiler: Vec<OsString>,
     /// Operating system, processor and C library, as `linux-x86_64-gnu`.
     pub(crate) platform: String,
@@ -154,7 +154,7 @@ fn command(words: &[OsString]) -> Command {
     command
 }
 
-/// Whether a program is found on a search path.
+/// True if a program is found on a search path.
 pub(crate) fn is_program(name: &OsStr, path: &OsStr) -> bool {
     if name.to_string_lossy().contains('/') {
         return Path::new(name).is_file();

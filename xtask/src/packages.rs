@@ -9,15 +9,15 @@ use crate::host::is_program;
 
 /// A program, and the package of Debian and Ubuntu that it is in.
 pub(crate) struct Wanted {
-    /// How it is called.
+    /// Its command.
     pub(crate) program: &'static str,
-    /// What to install.
+    /// Package to install.
     pub(crate) package: &'static str,
     /// For what, in a message.
     pub(crate) purpose: &'static str,
 }
 
-/// What the tests want.
+/// Programs that the tests want.
 pub(crate) const OF_TESTS: [Wanted; 2] = [
     Wanted {
         program: "prometheus",

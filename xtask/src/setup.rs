@@ -7,7 +7,7 @@
 //!    final one, checked, and renamed. A run that was cut off is simply run again.
 //!
 //! `.cargo/config.toml` points `LIBTORCH` at the link, so plain `cargo build` works afterwards.
-//! When everything is there, set-up says nothing and costs a few calls of `stat`.
+//! Once everything is there, set-up says nothing and costs a few calls of `stat`.
 
 mod disk;
 
@@ -36,15 +36,15 @@ use crate::setup::disk::remove;
 use crate::setup::libtorch::Libtorch;
 use crate::setup::unpack::Unpacked;
 
-/// How a folder is named while it is unpacked.
+/// Prefix of a folder that is being unpacked.
 const PARTIAL: &str = "partial-";
 
-/// What the caller of set-up asks for.
+/// Wish of the caller of set-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wish {
     /// `None`: whatever is linked already, else the CPU.
     pub(crate) device: Option<Device>,
-    /// How much is read to believe what is there.
+    /// Amount that is read to believe what is there.
     pub(crate) depth: Depth,
 }
 

@@ -16,7 +16,7 @@ use crate::tidy;
 /// The experiment that `cargo xtask train` runs when it is given no other.
 const MAIN_EXPERIMENT: &str = "main";
 
-/// What follows it: the same agent with truncated gradients and one without memory on the same
+/// Runs that follow it: the same agent with truncated gradients and one without memory on the same
 /// task, episodes to tell how good all are, and a picture of their learning curves.
 const MAIN_FLAGS: &str = "--against elstm-small-tbptt,feedforward --evaluate 100 --plot";
 

@@ -1,4 +1,4 @@
-//! What the compiler cannot check, checked by reading the files.
+//! Checks beyond those of the compiler, made by reading the files.
 //!
 //! | file | keeps |
 //! |---|---|
@@ -70,7 +70,7 @@ fn check(tree: &Tree) -> Vec<Problem> {
         .collect()
 }
 
-/// What the actor is built from, one package per line.
+/// Packages that the actor is built from, one per line.
 fn actor_dependencies(host: &Host) -> Result<Result<String, String>> {
     let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(&host.root)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use engram_policy::Device;
-use engram_service::net::{ClientTls, Identity, Keys, Token, fetch};
+use engram_service::net::{ClientCredentials, ClientTls, Identity, Token, http_get};
 use engram_service::{Address, Shutdown, health};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -86,7 +86,7 @@ struct Launch {
     compute: Compute,
     /// Flags that all share: keys.
     shared: Vec<String>,
-    keys: Keys,
+    credentials: ClientCredentials,
     shutdown: Shutdown,
 }
 
@@ -118,7 +118,7 @@ impl Fleet {
     ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("config.toml"), experiment.resolved.to_toml())?;
-        let (shared, keys) = match transport {
+        let (shared, credentials) = match transport {
             Transport::Tls => locked(&folder.path().join("certs"))?,
             Transport::Tcp | Transport::Unix => Default::default(),
         };
@@ -129,7 +129,7 @@ impl Fleet {
             Transport::Tcp | Transport::Tls => free_ports()?,
         };
         let shutdown = shutdown.clone();
-        let launch = Launch { folder, learner, inference, compute, shared, keys, shutdown };
+        let launch = Launch { folder, learner, inference, compute, shared, credentials, shutdown };
         Ok(Fleet {
             learner: launch.start(Role::Learner)?,
             inference: launch.start(Role::InferenceServer)?,
@@ -173,12 +173,12 @@ impl Fleet {
             Role::InferenceServer => &self.launch.inference,
             Role::Actor(_) => unreachable!("an actor serves nobody"),
         };
-        let address = self.launch.keys.at(address)?;
+        let address = self.launch.credentials.at(address)?;
         Ok(self.runtime.block_on(health::check(&address)).is_ok())
     }
 
     fn read(&self, program: &Program) -> Page {
-        let text = self.runtime.block_on(fetch(&program.metrics, "page of metrics", "/metrics"));
+        let text = self.runtime.block_on(http_get(&program.metrics, "page of metrics", "/metrics"));
         let text = text.unwrap_or_default();
         Page::parse(&program.role.name(), &String::from_utf8_lossy(&text)).unwrap_or_default()
     }
@@ -302,7 +302,7 @@ impl Drop for Program {
 }
 
 /// Certificates and a token in `folder`: the flags that name them, and the same as keys.
-fn locked(folder: &Path) -> Result<(Vec<String>, Keys)> {
+fn locked(folder: &Path) -> Result<(Vec<String>, ClientCredentials)> {
     certs::create(folder, &["localhost".into(), "127.0.0.1".into()], 1)?;
     std::fs::write(folder.join("token"), TOKEN)?;
     let flags = [
@@ -320,7 +320,7 @@ fn locked(folder: &Path) -> Result<(Vec<String>, Keys)> {
     let identity = Identity { cert: folder.join("client.pem"), key: folder.join("client.key") };
     let tls = ClientTls::load(&folder.join("ca.pem"), Some(&identity), None)?;
     let token = Token::new(TOKEN, "the bench's token")?;
-    Ok((flags.collect(), Keys { tls: Some(tls), token: Some(token), insecure: false }))
+    Ok((flags.collect(), ClientCredentials { tls: Some(tls), token: Some(token), insecure: false }))
 }
 
 /// Two ports that nobody has now. A program that is started again needs the same one, so the system
@@ -345,9 +345,9 @@ mod tests {
     #[test]
     fn keys_of_a_bench_open_its_own_doors() {
         let folder = tempfile::tempdir().unwrap();
-        let (flags, keys) = locked(&folder.path().join("certs")).unwrap();
+        let (flags, credentials) = locked(&folder.path().join("certs")).unwrap();
         assert_eq!(flags.len(), 14);
         assert!(flags.iter().skip(1).step_by(2).all(|file| Path::new(file).exists()));
-        keys.at(&Address::loopback(1)).unwrap();
+        credentials.at(&Address::loopback(1)).unwrap();
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result, bail};
 use engram_service::Address;
-use engram_service::net::fetch;
+use engram_service::net::http_get;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -57,7 +57,7 @@ impl Prometheus {
     }
 
     async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>> {
-        let body = fetch(&self.address, "Prometheus", path).await?;
+        let body = http_get(&self.address, "Prometheus", path).await?;
         let answer: Answer<T> = match serde_json::from_slice(&body) {
             Ok(answer) => answer,
             Err(error) => bail!("{} does not answer as a Prometheus: {error}", self.address),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
-use engram_service::args::DoorArgs;
+use engram_service::args::SecurityArgs;
 use engram_service::{Address, Shutdown};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
@@ -40,7 +40,7 @@ pub(crate) struct TopArgs {
     )]
     every: u64,
     #[command(flatten)]
-    door: DoorArgs,
+    security: SecurityArgs,
 }
 
 /// Shows the run until somebody has seen enough.
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &TopArgs, shutdown: &Shutdown) -> Result<()> {
     let runtime = Handle::current();
     let mut source = match &args.prometheus {
         Some(address) => Source::prometheus(address),
-        None => Source::pages(&args.pages, &args.door.keys()?)?,
+        None => Source::pages(&args.pages, &args.security.client()?)?,
     };
     let every = Duration::from_secs(args.every);
     let mut watch = Watch::default();

@@ -92,7 +92,7 @@ fn a_run_in_containers_scales_survives_crashes_learns_and_leaves_in_peace() {
 }
 
 #[test]
-fn behind_locked_doors_a_run_in_containers_learns_and_strangers_stay_outside() {
+fn a_secured_run_in_containers_learns_and_refuses_strangers() {
     let Some(engine) = engine_or_skip("locked containers") else { return };
     let _alone = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
     let files = [

@@ -16,7 +16,7 @@ pub(crate) struct Cluster<'a> {
 /// Kinds that make pods.
 const WORKLOADS: [&str; 2] = ["Deployment", "StatefulSet"];
 
-/// The files of a door's secret: those of `engram certs`, and the token.
+/// Files of the secret: those of `engram certs`, and the token.
 const DOOR: [&str; 6] = ["ca.pem", "server.pem", "server.key", "client.pem", "client.key", "token"];
 
 /// Mistakes in an overlay's manifests.
@@ -113,9 +113,9 @@ impl<'a> Cluster<'a> {
             let own = own.into_iter().any(|entry| entry["name"] == variable.as_str());
             let known = if own { program.reads(variable) } else { somebody };
             self.expect(!ours || used || known, format!("{name}: nobody reads {variable}"));
-            if let Some(file) = value.strip_prefix("/door/") {
+            if let Some(file) = value.strip_prefix("/security/") {
                 let mounts = container["volumeMounts"].as_array().into_iter().flatten();
-                let mounted = mounts.into_iter().any(|mount| mount["mountPath"] == "/door");
+                let mounted = mounts.into_iter().any(|mount| mount["mountPath"] == "/security");
                 let known = mounted && DOOR.contains(&file);
                 self.expect(known, format!("{name}: {variable} names {value}, which is not there"));
             }

@@ -52,8 +52,12 @@ fn an_overlay_is_open_or_locked_and_only_the_one_for_accelerators_asks_for_one()
         let (manifests, _) = overlay(tools, name);
         let count = |text: &str| manifests.matches(text).count();
         assert_eq!(count("ENGRAM_INSECURE: \"true\""), usize::from(insecure), "{name}");
-        assert_eq!(count("ENGRAM_TLS_CLIENT_CA: /door/ca.pem"), usize::from(!insecure), "{name}");
-        assert_eq!(count("secretName: door"), if insecure { 0 } else { 3 }, "{name}");
+        assert_eq!(
+            count("ENGRAM_TLS_CLIENT_CA: /security/ca.pem"),
+            usize::from(!insecure),
+            "{name}"
+        );
+        assert_eq!(count("secretName: security"), if insecure { 0 } else { 3 }, "{name}");
         assert_eq!(count("nvidia.com/gpu: \"1\""), gpus, "{name}");
         assert_eq!(count("kind: HorizontalPodAutoscaler"), scalers, "{name}");
     }
@@ -72,7 +76,7 @@ fn a_manifest_that_does_not_fit_is_named() {
         ("--healthcheck", "--health", "has no --health"),
         ("engram/actor:0.1.0", "engram/actor:latest", "is not of version"),
         ("ENGRAM_EXPERIMENT: recall-30", "ENGRAM_EXPERIMENT: recal", "no experiment recal"),
-        ("/door/token", "/door/tokens", "names /door/tokens, which is not there"),
+        ("/security/token", "/security/tokens", "names /security/tokens, which is not there"),
         ("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "readOnlyRootFile"),
         ("serviceName: learner", "serviceName: teacher", "there is no service teacher"),
         ("port: 9102", "port: 9109", "is a port of none of"),

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test uses its own part of this")]
 #![allow(clippy::print_stderr, reason = "a failed test shows what its programs said")]
 
-pub(crate) mod locked;
+pub(crate) mod secured;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

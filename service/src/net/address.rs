@@ -1,4 +1,4 @@
-//! Where a process listens: `host:port`, `unix:/path`, or a pipe within this process.
+//! Address of a server: `host:port`, `unix:/path`, or a pipe within this process.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -8,12 +8,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use thiserror::Error;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
-use super::{Keys, Names, NetError};
+use super::security_error::SecurityError;
+use super::{ClientCredentials, Resolver};
 
-/// Where a process listens.
+/// Address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// `host:port`.
@@ -25,22 +27,33 @@ pub enum Address {
     },
     /// `unix:/path`.
     Unix(PathBuf),
-    /// Within this process: made by [`Listener::memory`](super::Listener::memory), never parsed.
+    /// A pipe within this process: made by [`Listener::memory`](super::Listener::memory).
     Memory(Pipe),
-    /// One of the others, with what opens the door there: made by [`Keys::at`] and
-    /// [`Address::among`], never parsed.
-    Keyed(Arc<Keyed>),
+    /// One of the others with credentials and a resolver: made by [`ClientCredentials::at`] and
+    /// [`Address::resolved_by`].
+    Target(Arc<Target>),
 }
 
-/// An address, how it is found, and what a client shows there. Two are equal that lead to the same place.
+/// Error of text that is no address.
+#[derive(Debug, Error)]
+#[error("`{text}` is no address: {why}; write host:port, http://host:port or unix:/path")]
+pub struct AddressError {
+    /// Text that was read.
+    pub text: String,
+    /// Fault of it.
+    pub why: &'static str,
+}
+
+/// Target of a client: an address, its resolver, and the credentials to show there. Targets are
+/// equal that have the same address.
 #[derive(Debug)]
-pub struct Keyed {
+pub struct Target {
     pub(super) address: Address,
-    pub(super) keys: Keys,
-    pub(super) names: Names,
+    pub(super) credentials: ClientCredentials,
+    pub(super) resolver: Resolver,
 }
 
-/// The dialing end of a listener within this process.
+/// Dialing end of a listener within this process.
 #[derive(Clone, Debug)]
 pub struct Pipe {
     id: u64,
@@ -53,8 +66,8 @@ impl Address {
         Address::Tcp { host: "127.0.0.1".into(), port }
     }
 
-    /// How this machine finds a server that listens here: where it listens on all of its
-    /// machine's addresses, as `localhost`.
+    /// Address by which this machine reaches a server that listens here: `localhost` where it
+    /// listens on all addresses.
     pub fn from_here(&self) -> Self {
         match self {
             Address::Tcp { host, port }
@@ -66,16 +79,16 @@ impl Address {
         }
     }
 
-    /// The same address, whose name `names` knows.
-    pub fn among(&self, names: Names) -> Self {
-        let (address, keys) = match self {
-            Address::Keyed(keyed) => (keyed.address.clone(), keyed.keys.clone()),
-            bare => (bare.clone(), Keys::default()),
+    /// The same address, its name resolved by `resolver`.
+    pub fn resolved_by(&self, resolver: Resolver) -> Self {
+        let (address, credentials) = match self {
+            Address::Target(target) => (target.address.clone(), target.credentials.clone()),
+            bare => (bare.clone(), ClientCredentials::default()),
         };
-        Address::Keyed(Arc::new(Keyed { address, keys, names }))
+        Address::Target(Arc::new(Target { address, credentials, resolver }))
     }
 
-    /// Whether its name says that it is of this machine alone.
+    /// True if its name says that it is of this machine alone.
     pub fn is_local(&self) -> bool {
         match self {
             Address::Tcp { host, .. } => {
@@ -83,16 +96,34 @@ impl Address {
                 number || host.eq_ignore_ascii_case("localhost")
             }
             Address::Unix(_) | Address::Memory(_) => true,
-            Address::Keyed(keyed) => keyed.address.is_local(),
+            Address::Target(target) => target.address.is_local(),
         }
     }
 }
 
-impl FromStr for Address {
-    type Err = NetError;
+impl ClientCredentials {
+    /// Address to dial with these credentials, for [`connect`](super::connect). Refused if the
+    /// token could be read on its way there.
+    pub fn at(&self, address: &Address) -> Result<Address, SecurityError> {
+        let readable = self.tls.is_none() && !address.is_local();
+        if self.token.is_some() && readable && !self.insecure {
+            return Err(SecurityError::UnencryptedToken { address: address.to_string() });
+        }
+        // An address has one set of credentials: the last.
+        let (address, resolver) = match address {
+            Address::Target(target) => (&target.address, target.resolver.clone()),
+            bare => (bare, Resolver::default()),
+        };
+        let target = Target { address: address.clone(), credentials: self.clone(), resolver };
+        Ok(Address::Target(Arc::new(target)))
+    }
+}
 
-    fn from_str(text: &str) -> Result<Self, NetError> {
-        let refuse = |why| NetError::Address { text: text.into(), why };
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let refuse = |why| AddressError { text: text.into(), why };
         if let Some(path) = text.strip_prefix("unix:") {
             // gRPC writes absolute paths with an empty authority: unix:///path.
             let path = path.strip_prefix("//").unwrap_or(path);
@@ -128,7 +159,7 @@ impl fmt::Display for Address {
             Address::Tcp { host, port } => write!(f, "{host}:{port}"),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
             Address::Memory(pipe) => write!(f, "memory:{}", pipe.id),
-            Address::Keyed(keyed) => keyed.address.fmt(f),
+            Address::Target(target) => target.address.fmt(f),
         }
     }
 }
@@ -154,15 +185,15 @@ impl Pipe {
     }
 }
 
-impl PartialEq for Keyed {
+impl PartialEq for Target {
     fn eq(&self, other: &Self) -> bool {
         self.address == other.address
     }
 }
 
-impl Eq for Keyed {}
+impl Eq for Target {}
 
-impl Hash for Keyed {
+impl Hash for Target {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.address.hash(state);
     }

@@ -9,7 +9,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tower::layer::util::{Identity, Stack};
 
-use super::{GuardLayer, Listener, NetError};
+use super::{AuthLayer, Listener, NetError};
 use crate::shutdown::Shutdown;
 
 /// Bytes of one stream that may be on their way unread: a dozen of the largest trajectories.
@@ -25,10 +25,10 @@ pub(super) const FRAME: u32 = 1 << 20;
 /// Streams that one connection may open at once.
 const STREAMS: u32 = 1024;
 
-/// After so long without a word the other end is asked whether it lives.
+/// Silence after which the other end is asked for a sign of life.
 pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
-/// And has so long to answer.
+/// Time that it has to answer.
 pub(super) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of a call's headers. Ours have a path, a handful of fields and a token of 1 KiB at most.
@@ -38,15 +38,15 @@ const HEADERS: u32 = 16 << 10;
 /// for its own errors. Ours reset hardly ever; a flood of resets ends its connection.
 const RESETS: usize = 20;
 
-/// How long open streams may take to end once a server shuts down.
+/// Time that open streams may take to end once a server shuts down.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What stands before the services of every server: the [`GuardLayer`].
-pub type Guarding = Stack<GuardLayer, Identity>;
+/// Layers before the services of every server: the [`AuthLayer`].
+pub type Authenticated = Stack<AuthLayer, Identity>;
 
 /// A server with the transport settings that all of ours share, which asks calls for what the
-/// listener's [`Door`](super::Door) says.
-pub fn server_builder() -> Server<Guarding> {
+/// listener's [`ServerSecurity`](super::ServerSecurity) says.
+pub fn server_builder() -> Server<Authenticated> {
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -57,13 +57,13 @@ pub fn server_builder() -> Server<Guarding> {
         .http2_max_header_list_size(HEADERS)
         .http2_max_pending_accept_reset_streams(Some(RESETS))
         .http2_max_local_error_reset_streams(Some(RESETS))
-        .layer(GuardLayer)
+        .layer(AuthLayer)
 }
 
 /// Serves until shutdown; then streams have a few seconds to end by themselves. Whatever is still
 /// open when this future ends or is dropped is cut.
 pub async fn serve(
-    router: Router<Guarding>,
+    router: Router<Authenticated>,
     listener: Listener,
     shutdown: Shutdown,
 ) -> Result<(), NetError> {

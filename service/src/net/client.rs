@@ -1,4 +1,4 @@
-//! The client's end: a channel to an [`Address`], with the keys that open its door.
+//! Client: a channel to an [`Address`], with the credentials that go with it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,14 +21,14 @@ use tower::{Service, service_fn};
 use super::channel::{
     CONNECTION_WINDOW, FRAME, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW,
 };
-use super::connection::LastWords;
-use super::names::reach;
-use super::{Address, Connection, Keys, Names, NetError};
+use super::connection::CloseReason;
+use super::resolver::first_reachable;
+use super::{Address, ClientCredentials, Connection, NetError, Resolver};
 
-/// How long dialing may take, the TLS handshake included.
+/// Time that dialing may take, the TLS handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A channel to a server: every call on it shows the token, if there is one. Clones share a
+/// Channel to a server: every call on it shows the token, if there is one. Clones share a
 /// connection.
 #[derive(Clone, Debug)]
 pub struct Channel {
@@ -36,10 +36,10 @@ pub struct Channel {
     authorization: Option<HeaderValue>,
     address: Address,
     peer: &'static str,
-    words: LastWords,
+    close_reason: CloseReason,
 }
 
-/// A channel to a peer, which is dialed at the first call and again after every loss. `peer` names
+/// Channel to a peer, which is dialed at the first call and again after every loss. `peer` names
 /// it in errors: `learner`, `inference server`.
 pub fn connect(address: &Address, peer: &'static str) -> Channel {
     connect_at(address, peer, 0)
@@ -51,18 +51,18 @@ pub fn connect(address: &Address, peer: &'static str) -> Channel {
 /// stay on the connection on which they began.
 pub fn connect_at(address: &Address, peer: &'static str, turn: u64) -> Channel {
     let (place, dialer) = Dialer::of(address, turn);
-    let words = LastWords::default();
+    let close_reason = CloseReason::default();
     let endpoint = match place {
         Address::Tcp { .. } => Endpoint::from_shared(format!("http://{place}")).ok(),
         _ => None,
     };
     let authorization = match place {
-        Address::Tcp { .. } => dialer.keys.token.as_ref().map(|token| token.header()),
-        // Sockets of this machine and pipes have no lock.
+        Address::Tcp { .. } => dialer.credentials.token.as_ref().map(|token| token.header()),
+        // Sockets of this machine and pipes ask for no token.
         _ => None,
     };
     let dialer = Arc::new(dialer);
-    let (target, heard) = (place.clone(), words.clone());
+    let (target, heard) = (place.clone(), close_reason.clone());
     let inner = endpoint
         .unwrap_or_else(|| Endpoint::from_static("http://localhost"))
         .initial_stream_window_size(STREAM_WINDOW)
@@ -78,30 +78,32 @@ pub fn connect_at(address: &Address, peer: &'static str, turn: u64) -> Channel {
                 let dialed = timeout(CONNECT_TIMEOUT, dialer.dial(&address)).await.map_err(slow);
                 dialed
                     .and_then(|connection| connection)
-                    .map(|connection| TokioIo::new(connection.telling(heard)))
+                    .map(|connection| TokioIo::new(connection.keeping(heard)))
                     .map_err(|source| NetError::Unreachable { peer, address, source })
             }
         }));
-    Channel { inner, authorization, address: place.clone(), peer, words }
+    Channel { inner, authorization, address: place.clone(), peer, close_reason }
 }
 
-/// What leads to a server, and what it is shown.
+/// Dialer of one target.
 pub(super) struct Dialer {
-    names: Names,
-    pub(super) keys: Keys,
-    /// The next dial's.
+    resolver: Resolver,
+    pub(super) credentials: ClientCredentials,
+    /// Turn of the next dial.
     turn: AtomicU64,
 }
 
 impl Dialer {
-    /// For an address, which comes back as it is without all this. The first dial begins at server
-    /// number `turn` behind it.
+    /// Dialer for an address, and the bare address. The first dial begins at server number `turn`
+    /// behind it.
     pub(super) fn of(address: &Address, turn: u64) -> (&Address, Self) {
-        let (place, keys, names) = match address {
-            Address::Keyed(keyed) => (&keyed.address, keyed.keys.clone(), keyed.names.clone()),
-            bare => (bare, Keys::default(), Names::default()),
+        let (place, credentials, resolver) = match address {
+            Address::Target(target) => {
+                (&target.address, target.credentials.clone(), target.resolver.clone())
+            }
+            bare => (bare, ClientCredentials::default(), Resolver::default()),
         };
-        (place, Dialer { names, keys, turn: AtomicU64::new(turn) })
+        (place, Dialer { resolver, credentials, turn: AtomicU64::new(turn) })
     }
 
     pub(super) async fn dial(&self, address: &Address) -> io::Result<Connection> {
@@ -109,24 +111,36 @@ impl Dialer {
         match address {
             Address::Tcp { host, port } => {
                 let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-                let addresses = self.names.addresses(host, *port, turn).await?;
-                reach(addresses, |at| knock(at, host.clone(), self.keys.clone(), peer.clone()))
-                    .await
+                let addresses = self.resolver.addresses(host, *port, turn).await?;
+                first_reachable(addresses, |at| {
+                    connect_to(at, host.clone(), self.credentials.clone(), peer.clone())
+                })
+                .await
             }
             Address::Unix(path) => Ok(Connection::new(UnixStream::connect(path).await?, peer)),
             Address::Memory(pipe) => Ok(Connection::new(pipe.dial().await?, peer)),
-            Address::Keyed(_) => unreachable!("keys are taken off before an address is dialed"),
+            Address::Target(_) => {
+                unreachable!("credentials are taken off before an address is dialed")
+            }
         }
     }
 }
 
 /// A connection to one address of a host, the TLS handshake included.
-async fn knock(at: SocketAddr, host: String, keys: Keys, peer: String) -> io::Result<Connection> {
+async fn connect_to(
+    at: SocketAddr,
+    host: String,
+    credentials: ClientCredentials,
+    peer: String,
+) -> io::Result<Connection> {
     let stream = TcpStream::connect(at).await?;
     stream.set_nodelay(true)?;
-    match &keys.tls {
+    match &credentials.tls {
         Some(tls) => Ok(Connection::new(tls.connect(&host, stream).await?, peer)),
-        None if keys.token.is_some() && !at.ip().to_canonical().is_loopback() && !keys.insecure => {
+        None if credentials.token.is_some()
+            && !at.ip().to_canonical().is_loopback()
+            && !credentials.insecure =>
+        {
             Err(io::Error::other("the token would travel unencrypted: pass --tls-ca"))
         }
         None => Ok(Connection::new(stream, peer)),
@@ -147,11 +161,12 @@ impl Service<Request<Body>> for Channel {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
         let answer = self.inner.call(request);
-        let (words, address, peer) = (self.words.clone(), self.address.clone(), self.peer);
+        let (close_reason, address, peer) =
+            (self.close_reason.clone(), self.address.clone(), self.peer);
         Box::pin(async move {
-            answer.await.map_err(|error| match words.take() {
-                Some(words) => {
-                    let source = io::Error::other(words);
+            answer.await.map_err(|error| match close_reason.take() {
+                Some(close_reason) => {
+                    let source = io::Error::other(close_reason);
                     let error = NetError::Unreachable { peer, address, source };
                     Status::unavailable(error.to_string())
                 }

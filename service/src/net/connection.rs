@@ -1,4 +1,4 @@
-//! One accepted or dialed connection, whatever carries it.
+//! Connection, accepted or dialed, whatever carries it.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -11,7 +11,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-use super::guard::Visit;
+use super::peer::{Authentication, Peer};
 use super::tls;
 
 /// A connection over TCP, with TLS or without, a Unix socket or a pipe.
@@ -20,16 +20,9 @@ pub struct Connection {
     peer: Peer,
     cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     opening: Option<Opening>,
-    words: Option<LastWords>,
-    /// Whether anything has been read.
+    close_reason: Option<CloseReason>,
+    /// True once anything has been read.
     began: bool,
-}
-
-/// Who is at the other end, as far as the transport can tell.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    name: String,
-    visit: Option<Arc<Visit>>,
 }
 
 /// Beginning of a connection, until it is authenticated.
@@ -38,10 +31,10 @@ struct Opening {
     heard: usize,
 }
 
-/// Why a client's newest connection broke, where its server said so. HTTP/2 has no place for that
-/// in the errors of calls.
+/// Reason for which a client's newest connection broke, where its server gave one. HTTP/2 has no
+/// place for it in the errors of calls.
 #[derive(Clone, Debug, Default)]
-pub(super) struct LastWords(Arc<Mutex<Option<String>>>);
+pub(super) struct CloseReason(Arc<Mutex<Option<String>>>);
 
 /// Bytes of the first words: HTTP/2's preface.
 const FIRST_WORDS: usize = 24;
@@ -59,29 +52,36 @@ impl Connection {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let peer = Peer { name: peer.into(), visit: None };
-        Connection { io: Box::new(io), peer, cut: None, opening: None, words: None, began: false }
+        let peer = Peer { name: peer.into(), authentication: None };
+        Connection {
+            io: Box::new(io),
+            peer,
+            cut: None,
+            opening: None,
+            close_reason: None,
+            began: false,
+        }
     }
 
-    /// Of a visitor, whose first words must be HTTP, and who must authenticate in time.
-    pub(super) fn of_visitor<T>(io: T, visit: Visit) -> Self
+    /// Connection to a server of ours: it must begin with HTTP, and authenticate in time.
+    pub(super) fn accepted<T>(io: T, authentication: Authentication) -> Self
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let mut connection = Connection::new(io, visit.address.clone());
-        let deadline = Box::pin(tokio::time::sleep(visit.permit.deadline()));
+        let mut connection = Connection::new(io, authentication.address.clone());
+        let deadline = Box::pin(tokio::time::sleep(authentication.permit.deadline()));
         connection.opening = Some(Opening { deadline, heard: 0 });
-        connection.peer.visit = Some(Arc::new(visit));
+        connection.peer.authentication = Some(Arc::new(authentication));
         connection
     }
 
-    /// Keeps what the other end says when it hangs up.
-    pub(super) fn telling(self, words: LastWords) -> Self {
-        words.take();
-        Connection { words: Some(words), ..self }
+    /// The same connection, which keeps the reason that the other end gives when it hangs up.
+    pub(super) fn keeping(self, close_reason: CloseReason) -> Self {
+        close_reason.take();
+        Connection { close_reason: Some(close_reason), ..self }
     }
 
-    /// Who is at the other end.
+    /// The other end.
     pub(crate) fn peer(&self) -> &Peer {
         &self.peer
     }
@@ -96,10 +96,10 @@ impl Connection {
     /// Looks at what was just read, as long as it is the beginning.
     fn inspect(&mut self, read: &[u8]) -> io::Result<()> {
         let invalid = |why| Err(io::Error::new(io::ErrorKind::InvalidData, why));
-        if let Some(words) = &self.words {
+        if let Some(close_reason) = &self.close_reason {
             // No frame of HTTP/2 begins with this byte: it would be larger than ours may be.
             if !self.began && read.first() == Some(&TLS_ALERT) {
-                words.keep("the server speaks TLS: pass --tls-ca".into());
+                close_reason.keep("the server speaks TLS: pass --tls-ca".into());
                 return invalid("the server speaks TLS");
             }
         }
@@ -114,68 +114,47 @@ impl Connection {
             // The methods of HTTP/1 and the preface of HTTP/2 begin with a capital.
             Some(byte) if !byte.is_ascii_uppercase() => "it does not speak HTTP",
             _ => {
-                if let Some(visit) = &self.peer.visit
-                    && visit.token.is_none()
+                if let Some(authentication) = &self.peer.authentication
+                    && authentication.token.is_none()
                     && opening.heard >= FIRST_WORDS
                 {
-                    visit.permit.authenticated();
+                    authentication.permit.authenticated();
                 }
                 return Ok(());
             }
         };
-        if let Some(visit) = &self.peer.visit {
-            visit.failed("handshake", why);
+        if let Some(authentication) = &self.peer.authentication {
+            authentication.failed("handshake", why);
         }
         invalid(why)
     }
 
     /// Breaks a connection that has not authenticated in time.
     fn poll_opening(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let (Some(opening), Some(visit)) = (&mut self.opening, &self.peer.visit) else {
+        let (Some(opening), Some(authentication)) = (&mut self.opening, &self.peer.authentication)
+        else {
             return Ok(());
         };
-        if visit.permit.is_authenticated() {
+        if authentication.permit.is_authenticated() {
             self.opening = None;
         } else if opening.deadline.as_mut().poll(cx).is_ready() {
             let why =
                 if opening.heard == 0 { "it said nothing" } else { "it did not authenticate" };
-            visit.failed("timeout", why);
+            authentication.failed("timeout", why);
             return Err(io::ErrorKind::TimedOut.into());
         }
         Ok(())
     }
 }
 
-impl Peer {
-    /// What it must show; `None` where there is no lock.
-    pub(crate) fn visit(&self) -> Option<&Arc<Visit>> {
-        self.visit.as_ref()
-    }
-
-    /// Who sent a request to a server of ours.
-    pub fn of<T>(request: &tonic::Request<T>) -> Self {
-        request
-            .extensions()
-            .get()
-            .cloned()
-            .unwrap_or_else(|| Peer { name: "an unknown peer".into(), visit: None })
-    }
-}
-
-impl LastWords {
-    /// Forgets them, and returns them.
+impl CloseReason {
+    /// Takes the reason out.
     pub(super) fn take(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn keep(&self, said: String) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
-    }
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
     }
 }
 
@@ -204,10 +183,10 @@ impl AsyncRead for Connection {
         let read = Pin::new(&mut self.io).poll_read(cx, buffer);
         // Asked only when there is nothing to read: a busy connection pays nothing for it.
         if let Poll::Ready(read) = read {
-            if let (Err(error), Some(words)) = (&read, &self.words)
-                && let Some(said) = tls::last_words(error)
+            if let (Err(error), Some(close_reason)) = (&read, &self.close_reason)
+                && let Some(said) = tls::close_reason(error)
             {
-                words.keep(said);
+                close_reason.keep(said);
             }
             read?;
             let new = &buffer.filled()[before..];

@@ -1,4 +1,4 @@
-//! A bound address, and the connections that arrive at it.
+//! Listener: a bound address, and the connections that arrive at it.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -15,20 +15,11 @@ use tokio::time::{Sleep, timeout};
 use tokio_stream::Stream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::guard::Visit;
 use super::limiter::{ConnectionLimiter, Permit};
-use super::{Address, Connection, Door, NetError, Pipe, ServerTls, Token};
+use super::peer::Authentication;
+use super::{Address, Connection, Exposure, NetError, Pipe, ServerSecurity, ServerTls, Token};
 
-/// Who may reach a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exposure {
-    /// Processes of this machine, and others where the door is locked with TLS and a token.
-    Local,
-    /// Whoever can reach the address, though TLS or a token is missing: `--insecure`.
-    Insecure,
-}
-
-/// A bound address.
+/// Bound address.
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
@@ -36,7 +27,7 @@ pub struct Listener {
     cut: CancellationToken,
 }
 
-/// The connections that arrive at a [`Listener`], for tonic's `serve_with_incoming`.
+/// Connections that arrive at a [`Listener`], for tonic's `serve_with_incoming`.
 ///
 /// The stream never ends and never fails: when the system cannot accept (no more file
 /// descriptors, for one), it says so and tries again.
@@ -48,20 +39,20 @@ pub struct Incoming {
     handshakes: JoinSet<Option<Connection>>,
 }
 
-/// How long a failed `accept` is left alone. Whatever ran out is rarely back at once.
+/// Pause after a failed `accept`. Whatever ran out is rarely back at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 enum Socket {
-    Tcp(TcpListener, Lock),
+    Tcp(TcpListener, Admission),
     // The file goes first: once it is gone, another process may bind there undisturbed.
     Unix { _file: SocketFile, listener: UnixListener },
     Memory(mpsc::Receiver<DuplexStream>),
 }
 
-/// What a TCP listener asks of its visitors.
+/// Admission to a TCP listener.
 #[derive(Debug)]
-struct Lock {
+struct Admission {
     tls: Option<ServerTls>,
     token: Option<Token>,
     limiter: ConnectionLimiter,
@@ -69,11 +60,11 @@ struct Lock {
     next: Option<Permit>,
 }
 
-/// Somebody who has arrived.
+/// Connection that has been accepted.
 enum Arrival {
     Here(Connection),
-    /// He first has to shake hands.
-    Tls(TcpStream, ServerTls, Visit),
+    /// Before its TLS handshake.
+    Tls(TcpStream, ServerTls, Authentication),
 }
 
 /// Removes the socket's file when the listener is dropped.
@@ -81,18 +72,18 @@ enum Arrival {
 struct SocketFile(PathBuf);
 
 impl Listener {
-    /// Listens on an address, without a lock.
+    /// Listens on an address, without TLS or a token.
     pub async fn bind(address: &Address, exposure: Exposure) -> Result<Self, NetError> {
-        Self::behind(&Door::open(exposure), address).await
+        Self::secured(&ServerSecurity::none(exposure), address).await
     }
 
-    /// Listens on an address behind a door.
-    pub async fn behind(door: &Door, address: &Address) -> Result<Self, NetError> {
+    /// Listens on an address with this security.
+    pub async fn secured(security: &ServerSecurity, address: &Address) -> Result<Self, NetError> {
         match address {
-            Address::Tcp { host, port } => bind_tcp(address, host, *port, door).await,
+            Address::Tcp { host, port } => bind_tcp(address, host, *port, security).await,
             Address::Unix(path) => bind_unix(address, path).await,
             Address::Memory(_) => Err(NetError::InUse { address: address.clone() }),
-            Address::Keyed(keyed) => Box::pin(Self::behind(door, &keyed.address)).await,
+            Address::Target(target) => Box::pin(Self::secured(security, &target.address)).await,
         }
     }
 
@@ -102,12 +93,12 @@ impl Listener {
         Self::new(Socket::Memory(accept), Address::Memory(pipe))
     }
 
-    /// Where it listens, with the real port.
+    /// Bound address, with the real port.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// The connections that arrive.
+    /// Connections that arrive.
     pub fn incoming(self) -> Incoming {
         Incoming { listener: self, pause: None, handshakes: JoinSet::new() }
     }
@@ -123,18 +114,18 @@ impl Listener {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Arrival>> {
         let connection = match &mut self.socket {
-            Socket::Tcp(listener, lock) => {
-                let permit = ready!(lock.poll_permit(cx));
+            Socket::Tcp(listener, admission) => {
+                let permit = ready!(admission.poll_permit(cx));
                 let (stream, peer) = match listener.poll_accept(cx) {
                     Poll::Ready(accepted) => accepted?,
                     Poll::Pending => {
-                        lock.next = Some(permit);
+                        admission.next = Some(permit);
                         return Poll::Pending;
                     }
                 };
                 // A client that has hung up already is no trouble of the listener's.
                 let _ = stream.set_nodelay(true);
-                return Poll::Ready(Ok(lock.receive(stream, peer.to_string(), permit)));
+                return Poll::Ready(Ok(admission.receive(stream, peer.to_string(), permit)));
             }
             Socket::Unix { listener, .. } => {
                 let (stream, _) = ready!(listener.poll_accept(cx))?;
@@ -150,17 +141,17 @@ impl Listener {
     }
 }
 
-impl Lock {
-    fn new(door: &Door) -> Self {
-        Lock {
-            tls: door.tls.clone(),
-            token: door.token.clone(),
-            limiter: ConnectionLimiter::new(door.limits),
+impl Admission {
+    fn new(security: &ServerSecurity) -> Self {
+        Admission {
+            tls: security.tls.clone(),
+            token: security.token.clone(),
+            limiter: ConnectionLimiter::new(security.limits),
             next: None,
         }
     }
 
-    /// Permit for the next connection. It may wait for that as long as it takes.
+    /// Permit for the next connection, kept while that is awaited.
     fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Permit> {
         match self.next.take() {
             Some(permit) => Poll::Ready(permit),
@@ -169,25 +160,29 @@ impl Lock {
     }
 
     fn receive(&self, stream: TcpStream, address: String, permit: Permit) -> Arrival {
-        let visit = Visit { permit, address, token: self.token.clone() };
+        let authentication = Authentication { permit, address, token: self.token.clone() };
         match &self.tls {
-            Some(tls) => Arrival::Tls(stream, tls.clone(), visit),
-            None => Arrival::Here(Connection::of_visitor(stream, visit)),
+            Some(tls) => Arrival::Tls(stream, tls.clone(), authentication),
+            None => Arrival::Here(Connection::accepted(stream, authentication)),
         }
     }
 }
 
-/// A visitor's handshake; `None` if it failed.
-async fn shake(stream: TcpStream, tls: ServerTls, visit: Visit) -> Option<Connection> {
-    match timeout(visit.permit.deadline(), tls.accept(stream)).await {
-        Ok(Ok(stream)) => Some(Connection::of_visitor(stream, visit)),
+/// TLS handshake of an accepted connection; `None` if it failed.
+async fn handshake(
+    stream: TcpStream,
+    tls: ServerTls,
+    authentication: Authentication,
+) -> Option<Connection> {
+    match timeout(authentication.permit.deadline(), tls.accept(stream)).await {
+        Ok(Ok(stream)) => Some(Connection::accepted(stream, authentication)),
         Ok(Err(failed)) => {
-            visit.failed("handshake", &failed.why);
+            authentication.failed("handshake", &failed.why);
             failed.linger().await;
             None
         }
         Err(_) => {
-            visit.failed("timeout", "it did not shake hands");
+            authentication.failed("timeout", "it did not shake hands");
             None
         }
     }
@@ -217,8 +212,8 @@ impl Stream for Incoming {
                 Ok(Arrival::Here(connection)) => {
                     return Poll::Ready(Some(Ok(connection.until(&self.listener.cut))));
                 }
-                Ok(Arrival::Tls(stream, tls, visit)) => {
-                    self.handshakes.spawn(shake(stream, tls, visit));
+                Ok(Arrival::Tls(stream, tls, authentication)) => {
+                    self.handshakes.spawn(handshake(stream, tls, authentication));
                 }
                 Err(error) => {
                     let address = &self.listener.address;
@@ -241,12 +236,12 @@ async fn bind_tcp(
     address: &Address,
     host: &str,
     port: u16,
-    door: &Door,
+    security: &ServerSecurity,
 ) -> Result<Listener, NetError> {
     let failed = |source| NetError::Bind { address: address.clone(), source };
     let found: Vec<_> = tokio::net::lookup_host((host, port)).await.map_err(failed)?.collect();
     let local = found.iter().all(|socket| socket.ip().to_canonical().is_loopback());
-    if let Some(missing) = door.lacks().filter(|_| !local) {
+    if let Some(missing) = security.missing().filter(|_| !local) {
         return Err(NetError::Exposed { address: address.clone(), missing });
     }
     let listener =
@@ -256,7 +251,7 @@ async fn bind_tcp(
         })?;
     let bound = listener.local_addr().map_err(failed)?;
     let address = Address::Tcp { host: host.into(), port: bound.port() };
-    Ok(Listener::new(Socket::Tcp(listener, Lock::new(door)), address))
+    Ok(Listener::new(Socket::Tcp(listener, Admission::new(security)), address))
 }
 
 async fn bind_unix(address: &Address, path: &Path) -> Result<Listener, NetError> {

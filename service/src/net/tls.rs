@@ -1,8 +1,8 @@
 //! TLS at both ends of a connection: certificates from PEM files, and handshakes that say what
 //! went wrong in words an operator can act upon.
 //!
-//! The handshakes are our own, and not tonic's, so that the limits of a [`Door`](super::Door)
-//! hold for them too and their errors reach people.
+//! The handshakes are our own: tonic's drop a failed one at the level debug, so it could be neither
+//! counted nor explained, and they speak HTTP/2 alone, which the page of metrics does not.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use tokio_rustls::rustls::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-use super::DoorError;
+use super::security_error::SecurityError;
 
 /// A certificate and its private key, in PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,14 +32,14 @@ pub struct Identity {
     pub key: PathBuf,
 }
 
-/// What a server needs for TLS.
+/// TLS of a server.
 #[derive(Clone)]
 pub struct ServerTls {
     config: Arc<ServerConfig>,
     mutual: bool,
 }
 
-/// What a client needs for TLS.
+/// TLS of a client.
 #[derive(Clone)]
 pub struct ClientTls {
     connector: TlsConnector,
@@ -55,7 +55,7 @@ const HTTP_1: &[u8] = b"http/1.1";
 
 impl ServerTls {
     /// Reads a server's certificate and, for mutual TLS, the CA that its clients' must come from.
-    pub fn load(identity: &Identity, client_ca: Option<&Path>) -> Result<Self, DoorError> {
+    pub fn load(identity: &Identity, client_ca: Option<&Path>) -> Result<Self, SecurityError> {
         let (chain, key) = load_identity(identity)?;
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -76,13 +76,13 @@ impl ServerTls {
     }
 
     /// The same for a page, which is read over HTTP/1.1.
-    pub(super) fn for_pages(&self) -> Self {
+    pub(super) fn for_http1(&self) -> Self {
         let mut config = ServerConfig::clone(&self.config);
         config.alpn_protocols = vec![HTTP_1.to_vec()];
         ServerTls { config: Arc::new(config), mutual: self.mutual }
     }
 
-    /// Whether clients must show a certificate too.
+    /// True if clients must show a certificate too.
     pub fn is_mutual(&self) -> bool {
         self.mutual
     }
@@ -91,28 +91,28 @@ impl ServerTls {
     pub(super) async fn accept(
         &self,
         stream: TcpStream,
-    ) -> Result<server::TlsStream<TcpStream>, Failed> {
+    ) -> Result<server::TlsStream<TcpStream>, HandshakeError> {
         let acceptor = TlsAcceptor::from(self.config.clone());
         let accepted = acceptor.accept(stream).into_fallible().await;
-        accepted.map_err(|(error, stream)| Failed {
+        accepted.map_err(|(error, stream)| HandshakeError {
             why: explain(error, accepting).to_string(),
             stream,
         })
     }
 }
 
-/// A handshake that a server broke off.
+/// Failed handshake of a server with a client.
 #[derive(Debug)]
-pub(super) struct Failed {
-    /// What the client did wrong.
+pub(super) struct HandshakeError {
+    /// Fault of the client.
     pub(super) why: String,
     stream: TcpStream,
 }
 
-/// How long a refused client may take to read why.
+/// Time that a refused client has to read why.
 const LINGER: Duration = Duration::from_secs(1);
 
-impl Failed {
+impl HandshakeError {
     /// Lets the client read the alert that tells it why: closing at once, with bytes of its own
     /// unread, would take the alert back.
     pub(super) async fn linger(mut self) {
@@ -137,7 +137,7 @@ impl ClientTls {
         ca: &Path,
         identity: Option<&Identity>,
         name: Option<&str>,
-    ) -> Result<Self, DoorError> {
+    ) -> Result<Self, SecurityError> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("ring speaks TLS 1.2 and 1.3");
@@ -153,14 +153,14 @@ impl ClientTls {
         config.alpn_protocols = vec![HTTP_2.to_vec()];
         let name = name.map(|name| {
             let known = ServerName::try_from(name.to_owned());
-            known.map_err(|_| DoorError::ServerName { name: name.into() })
+            known.map_err(|_| SecurityError::ServerName { name: name.into() })
         });
         let connector = TlsConnector::from(Arc::new(config));
         Ok(ClientTls { connector, ca: ca.into(), name: name.transpose()? })
     }
 
     /// The same for a page, which is read over HTTP/1.1.
-    pub(super) fn for_pages(&self) -> Self {
+    pub(super) fn for_http1(&self) -> Self {
         let mut config = ClientConfig::clone(self.connector.config());
         config.alpn_protocols = vec![HTTP_1.to_vec()];
         ClientTls { connector: TlsConnector::from(Arc::new(config)), ..self.clone() }
@@ -190,41 +190,41 @@ fn provider() -> Arc<CryptoProvider> {
 
 fn load_identity(
     identity: &Identity,
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), DoorError> {
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), SecurityError> {
     let chain = load_certificates(&identity.cert)?;
     let path = identity.key.as_path();
     let bytes = read("private key", path)?;
     let key = PrivateKeyDer::from_pem_slice(&bytes)
-        .map_err(|_| DoorError::NotPem { path: path.into(), what: "private key" })?;
+        .map_err(|_| SecurityError::NotPem { path: path.into(), what: "private key" })?;
     Ok((chain, key))
 }
 
-fn load_roots(path: &Path) -> Result<RootCertStore, DoorError> {
+fn load_roots(path: &Path) -> Result<RootCertStore, SecurityError> {
     let mut roots = RootCertStore::empty();
     for certificate in load_certificates(path)? {
         let added = roots.add(certificate);
-        added.map_err(|_| DoorError::NotPem { path: path.into(), what: "CA certificate" })?;
+        added.map_err(|_| SecurityError::NotPem { path: path.into(), what: "CA certificate" })?;
     }
     Ok(roots)
 }
 
-fn load_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, DoorError> {
+fn load_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SecurityError> {
     let bytes = read("certificate", path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err(DoorError::NotPem { path: path.into(), what: "certificate" }),
+        _ => Err(SecurityError::NotPem { path: path.into(), what: "certificate" }),
     }
 }
 
-fn read(what: &'static str, path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, DoorError> {
+fn read(what: &'static str, path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, SecurityError> {
     let read = std::fs::read(path).map(zeroize::Zeroizing::new);
-    read.map_err(|source| DoorError::Read { what, path: path.into(), source })
+    read.map_err(|source| SecurityError::Read { what, path: path.into(), source })
 }
 
-fn mismatch(identity: &Identity, error: &rustls::Error) -> DoorError {
+fn mismatch(identity: &Identity, error: &rustls::Error) -> SecurityError {
     let Identity { cert, key } = identity.clone();
-    DoorError::Identity { cert, key, why: error.to_string() }
+    SecurityError::Identity { cert, key, why: error.to_string() }
 }
 
 /// Puts a handshake's error into words, where there are better ones than rustls' own.
@@ -240,7 +240,7 @@ fn explain(error: io::Error, words: impl FnOnce(&rustls::Error) -> Option<String
     }
 }
 
-/// What a client did wrong.
+/// Fault of a client.
 fn accepting(error: &rustls::Error) -> Option<String> {
     use rustls::Error::{AlertReceived, InvalidMessage, NoCertificatesPresented};
     Some(match error {
@@ -260,7 +260,7 @@ fn accepting(error: &rustls::Error) -> Option<String> {
     })
 }
 
-/// What is wrong with a server.
+/// Fault of a server.
 fn connecting(error: &rustls::Error, ca: &Path, name: &str) -> Option<String> {
     use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
     let ca = ca.display();
@@ -270,7 +270,7 @@ fn connecting(error: &rustls::Error, ca: &Path, name: &str) -> Option<String> {
         }
         InvalidCertificate(CertificateError::NotValidForName)
         | InvalidCertificate(CertificateError::NotValidForNameContext { .. }) => format!(
-            "the server's certificate is not for `{name}`: make one that names it, or name \
+            "the server's certificate is not for `{name}`: make one that resolver it, or name \
              another with --tls-server-name"
         ),
         InvalidCertificate(why) => {
@@ -281,7 +281,7 @@ fn connecting(error: &rustls::Error, ca: &Path, name: &str) -> Option<String> {
     })
 }
 
-/// What a server's alert asks of the client.
+/// Remedy for a server's alert.
 fn refused_by_server(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::CertificateRequired => {
@@ -296,8 +296,9 @@ fn refused_by_server(alert: AlertDescription) -> String {
     }
 }
 
-/// What a server said after the handshake, in which it has not yet judged the client (TLS 1.3).
-pub(super) fn last_words(error: &io::Error) -> Option<String> {
+/// Alert that a server sent after the handshake, in which it has not yet judged the client
+/// (TLS 1.3).
+pub(super) fn close_reason(error: &io::Error) -> Option<String> {
     let inner = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     match inner {
         rustls::Error::AlertReceived(alert) => Some(refused_by_server(*alert)),

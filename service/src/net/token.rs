@@ -1,4 +1,4 @@
-//! The secret that opens a server's door: a bearer token (RFC 6750).
+//! Token: the secret that authenticates calls, a bearer token (RFC 6750).
 
 use std::fmt;
 use std::path::Path;
@@ -7,14 +7,14 @@ use hyper::header::HeaderValue;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::DoorError;
+use super::security_error::SecurityError;
 
 /// A bearer token. It never shows: `Debug` is redacted, there is no `Display`, comparing takes
 /// the same time wherever two tokens differ, and its memory is overwritten when it is dropped.
 #[derive(Clone)]
 pub struct Token(Zeroizing<String>);
 
-/// Where a token may stand instead of a file. Never a flag: those show in the list of processes.
+/// Environment variable that may hold the token instead of a file. Never a flag: those show in the list of processes.
 pub const TOKEN_VARIABLE: &str = "ENGRAM_TOKEN";
 
 /// A token any shorter could be guessed.
@@ -25,9 +25,9 @@ const LONGEST: usize = 1024;
 
 impl Token {
     /// Takes the token that `source` (a phrase: "the file x") holds; space around it is dropped.
-    pub fn new(text: &str, source: &str) -> Result<Self, DoorError> {
+    pub fn new(text: &str, source: &str) -> Result<Self, SecurityError> {
         let text = text.trim();
-        let refuse = |why| Err(DoorError::Token { source_name: source.into(), why });
+        let refuse = |why| Err(SecurityError::Token { source_name: source.into(), why });
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return refuse("has spaces or characters that a header cannot carry");
         }
@@ -40,26 +40,29 @@ impl Token {
     }
 
     /// Reads the token from a file.
-    pub fn read(path: &Path) -> Result<Self, DoorError> {
+    pub fn read(path: &Path) -> Result<Self, SecurityError> {
         let read = std::fs::read_to_string(path).map(Zeroizing::new);
-        let text =
-            read.map_err(|source| DoorError::Read { what: "token", path: path.into(), source })?;
+        let text = read.map_err(|source| SecurityError::Read {
+            what: "token",
+            path: path.into(),
+            source,
+        })?;
         Self::new(&text, &format!("the token in {}", path.display()))
     }
 
     /// The token from a file or, without one, from the environment; `None` if neither holds one.
-    pub fn find(file: Option<&Path>) -> Result<Option<Self>, DoorError> {
+    pub fn find(file: Option<&Path>) -> Result<Option<Self>, SecurityError> {
         let variable = std::env::var(TOKEN_VARIABLE).ok().map(Zeroizing::new);
         match (file, variable) {
-            (Some(_), Some(_)) => Err(DoorError::TwoTokens),
+            (Some(_), Some(_)) => Err(SecurityError::TwoTokens),
             (Some(file), None) => Self::read(file).map(Some),
             (None, Some(text)) => Self::new(&text, TOKEN_VARIABLE).map(Some),
             (None, None) => Ok(None),
         }
     }
 
-    /// Whether an `authorization` header shows this token.
-    pub(super) fn opens(&self, header: &HeaderValue) -> bool {
+    /// True if an `authorization` header shows this token.
+    pub(super) fn matches(&self, header: &HeaderValue) -> bool {
         let Some((scheme, shown)) = header.as_bytes().split_at_checked(SCHEME.len()) else {
             return false;
         };
@@ -76,7 +79,7 @@ impl Token {
     }
 }
 
-/// What stands before the token in the header.
+/// Scheme, which stands before the token in the header.
 const SCHEME: &[u8] = b"Bearer ";
 
 impl fmt::Debug for Token {
@@ -94,8 +97,8 @@ mod tests {
     #[test]
     fn a_token_opens_to_itself_alone() {
         let token = Token::new(&format!(" {SECRET}\n"), "a test").unwrap();
-        assert!(token.opens(&token.header()));
-        for (header, opens) in [
+        assert!(token.matches(&token.header()));
+        for (header, matches) in [
             (format!("bearer {SECRET}"), true),
             (SECRET.to_owned(), false),
             ("Bearer ".to_owned(), false),
@@ -105,7 +108,11 @@ mod tests {
             (format!("Bearer {}", SECRET.to_uppercase()), false),
             (format!("Basic  {SECRET}"), false),
         ] {
-            assert_eq!(token.opens(&HeaderValue::from_str(&header).unwrap()), opens, "{header}");
+            assert_eq!(
+                token.matches(&HeaderValue::from_str(&header).unwrap()),
+                matches,
+                "{header}"
+            );
         }
     }
 

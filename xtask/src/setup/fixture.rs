@@ -90,7 +90,7 @@ pub(crate) fn wheel(folder: &Path, name: &str, members: &[&str]) -> PathBuf {
     zip(folder, name, &members)
 }
 
-/// What torch is made of. The libraries are scripts to the linker, which stands for real ones.
+/// Members of torch. The libraries are scripts to the linker, which stands for real ones.
 fn members(top: &str) -> Vec<(&'static str, &'static str)> {
     let linkable = "/* GNU ld script */";
     match top {

@@ -1,4 +1,4 @@
-//! What a usable libtorch looks like, on the disk.
+//! Usable libtorch on the disk: recognized, and sealed.
 //!
 //! One that we unpacked carries a `manifest`: the size and SHA-256 of every library. One from
 //! elsewhere (an archive, a Python package, a distribution) is believed when its libraries and
@@ -27,7 +27,7 @@ pub(crate) struct Libtorch {
     pub(crate) device: Device,
 }
 
-/// How much is read to believe a libtorch.
+/// Amount that is read to believe a libtorch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Depth {
     /// Presence and sizes.

@@ -13,7 +13,7 @@ const UNPACK: &str = include_str!("unpack.py");
 const DAMAGED: i32 = 3;
 const DISK_FULL: i32 = 28;
 
-/// How unpacking ended.
+/// End of unpacking.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Unpacked {
     Whole,

@@ -16,7 +16,7 @@ use crate::release::{Device, VERSION, Wheel};
 use crate::setup::disk::remove;
 use crate::setup::libtorch;
 
-/// Why no wheels came.
+/// Reason for which no wheels came.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// Another source may still work: the remedy.
@@ -131,7 +131,7 @@ fn pip(host: &Host, what: &[String], options: &[&str], to: &Path) -> Result<(), 
     Err(explain(&said, to))
 }
 
-/// What pip said, and what to do about it.
+/// Words of pip, and the remedy.
 fn explain(said: &str, to: &Path) -> Failure {
     let quote = last_lines(said, 3);
     if said.contains("No module named pip") {

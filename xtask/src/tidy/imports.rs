@@ -1,6 +1,6 @@
 //! Imports inside a crate: no circles between files, and one direction between folders.
 //!
-//! What counts as an import is said in [`modules`](super::modules). A *unit* is a folder or a file
+//! [`modules`](super::modules) says what an import is. A *unit* is a folder or a file
 //! at the top of `src`; [`ORDER`] lists each crate's units from top to bottom, and a unit imports
 //! only from those below it. The crate's root file is above all of them. Crates of single files
 //! need no order: without circles, they have one.

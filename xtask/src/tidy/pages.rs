@@ -44,7 +44,7 @@ fn check_links(tree: &Tree, page: &str, text: &str) -> Vec<Problem> {
     problems
 }
 
-/// What a link of ours leads to that is not there; `None` for a good one.
+/// Missing target of a link of ours; `None` for a good one.
 fn fault(tree: &Tree, page: &str, target: &str) -> Option<&'static str> {
     let ours = target.strip_prefix(BLOB).or_else(|| target.strip_prefix(FOLDER));
     if ours.is_none() && (target.contains("://") || target.starts_with("mailto:")) {
@@ -107,7 +107,7 @@ fn is_path_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || "/._-".contains(c)
 }
 
-/// What the links of a line point to: `[text](target)` and `[name]: target`, outside of code.
+/// Targets of the links of a line: `[text](target)` and `[name]: target`, outside of code.
 fn targets(line: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for piece in line.split('`').step_by(2) {
@@ -168,7 +168,7 @@ fn metrics(line: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether the page has the name as a whole word.
+/// True if the page has the name as a whole word.
 fn mentions(page: &str, name: &str) -> bool {
     page.match_indices(name).any(|(at, _)| {
         let before = page[..at].chars().next_back();

@@ -53,7 +53,7 @@ fn declares(statement: &str) -> bool {
     words(statement).next().is_some_and(|first| !SETTINGS.contains(&first))
 }
 
-/// What a statement declares: the word before its number, its body or its arguments.
+/// Name that a statement declares: the word before its number, its body or its arguments.
 fn name(statement: &str) -> &str {
     let head = statement.split(['=', '{', '(', ';']).next().unwrap_or(statement);
     words(head).last().unwrap_or(statement)

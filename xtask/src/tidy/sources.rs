@@ -66,7 +66,7 @@ fn check_words(path: &str, code: &str) -> Vec<Problem> {
     lines.map(|(index, _)| Problem::error(path, index + 1, message)).collect()
 }
 
-/// Whether the line calls the macro, by whatever path.
+/// True if the line calls the macro, by whatever path.
 fn uses_macro(line: &str, name: &str) -> bool {
     line.match_indices(name).any(|(at, _)| {
         let before = line[..at].chars().next_back();

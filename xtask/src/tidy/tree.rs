@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 /// Folders beside the crates that belong to the project.
 const FOLDERS: [&str; 5] = ["configs", "deploy", "docs", ".cargo", ".ci"];
 
-/// What is read; of other files only the path is known.
+/// Endings of files that are read; of others only the path is known.
 const TEXTS: [&str; 4] = ["rs", "proto", "toml", "md"];
 
 /// The project: paths from its root, with `/`, and the text of those that are checked.
@@ -51,7 +51,7 @@ impl Tree {
         pairs.filter(move |(path, _)| path.ends_with(end))
     }
 
-    /// Whether a file or a folder lies there.
+    /// True if a file or a folder lies there.
     pub(crate) fn contains(&self, path: &str) -> bool {
         let folder = format!("{path}/");
         path.is_empty()

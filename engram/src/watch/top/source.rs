@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use engram_service::net::fetch;
-use engram_service::{Address, Keys};
+use engram_service::net::http_get;
+use engram_service::{Address, ClientCredentials};
 use tokio::task::JoinSet;
 
 use crate::watch::prometheus::Prometheus;
@@ -19,17 +19,17 @@ pub(super) enum Source {
 /// A page of metrics.
 pub(super) struct Target {
     address: Address,
-    /// The same without keys. On this machine pages are open, unless they are on all addresses:
+    /// The same without credentials. On this machine pages are open, unless they are on all addresses:
     /// which of both it is, its first answer tells.
     open: Option<Address>,
 }
 
 impl Source {
-    /// Pages at these addresses, behind the doors that the keys open.
-    pub(super) fn pages(addresses: &[Address], keys: &Keys) -> Result<Source> {
+    /// Pages at these addresses, read with these credentials.
+    pub(super) fn pages(addresses: &[Address], credentials: &ClientCredentials) -> Result<Source> {
         let target = |address: &Address| {
-            let open = (address.is_local() && keys.tls.is_some()).then(|| address.clone());
-            Ok(Target { address: keys.at(address)?, open })
+            let open = (address.is_local() && credentials.tls.is_some()).then(|| address.clone());
+            Ok(Target { address: credentials.at(address)?, open })
         };
         Ok(Source::Pages(addresses.iter().map(target).collect::<Result<_>>()?))
     }
@@ -97,9 +97,9 @@ impl Source {
 
 impl Target {
     async fn read(&mut self) -> Result<Page> {
-        let mut body = fetch(&self.address, "page of metrics", "/metrics").await;
+        let mut body = http_get(&self.address, "page of metrics", "/metrics").await;
         if let (Err(_), Some(open)) = (&body, self.open.take()) {
-            let second = fetch(&open, "page of metrics", "/metrics").await;
+            let second = http_get(&open, "page of metrics", "/metrics").await;
             if second.is_ok() {
                 (self.address, body) = (open, second);
             } else {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use engram_service::net::{
-    self, Address, ClientTls, ConnectionLimits, Door, Identity, Keys, Listener, NetError,
-    ServerTls, Token,
+    self, Address, ClientCredentials, ClientTls, ConnectionLimits, Identity, Listener, NetError,
+    ServerSecurity, ServerTls, Token,
 };
 use engram_service::{Channel, Exposure, Shutdown, health};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -20,7 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub(crate) const TOKEN: &str = "sesame-0123456789-abcdef";
 
-/// How long a refusal may take; a busy machine included.
+/// Time that a refusal may take, on a busy machine too.
 pub(crate) const SOON: Duration = Duration::from_secs(4);
 
 pub(crate) fn token(text: &str) -> Token {
@@ -104,8 +104,8 @@ impl Lab {
     }
 
     /// TLS and a token.
-    pub(crate) fn door(&self) -> Door {
-        Door {
+    pub(crate) fn security(&self) -> ServerSecurity {
+        ServerSecurity {
             exposure: Exposure::Local,
             tls: Some(self.server_tls("server", None)),
             token: Some(token(TOKEN)),
@@ -113,9 +113,13 @@ impl Lab {
         }
     }
 
-    /// What opens it.
-    pub(crate) fn keys(&self) -> Keys {
-        Keys { tls: Some(self.client_tls(None)), token: Some(token(TOKEN)), insecure: false }
+    /// Credentials for it.
+    pub(crate) fn credentials(&self) -> ClientCredentials {
+        ClientCredentials {
+            tls: Some(self.client_tls(None)),
+            token: Some(token(TOKEN)),
+            insecure: false,
+        }
     }
 }
 
@@ -129,12 +133,12 @@ pub(crate) struct Server {
 pub(crate) type Client = HealthClient<Channel>;
 
 impl Server {
-    pub(crate) async fn start(door: &Door) -> Self {
-        Self::start_on(door, &Address::loopback(0)).await
+    pub(crate) async fn start(security: &ServerSecurity) -> Self {
+        Self::start_on(security, &Address::loopback(0)).await
     }
 
-    pub(crate) async fn start_on(door: &Door, address: &Address) -> Self {
-        let listener = Listener::behind(door, address).await.unwrap();
+    pub(crate) async fn start_on(security: &ServerSecurity, address: &Address) -> Self {
+        let listener = Listener::secured(security, address).await.unwrap();
         let (address, shutdown) = (listener.address().clone(), Shutdown::new());
         let (health, service) = health::health().await;
         health.serving().await;
@@ -143,13 +147,13 @@ impl Server {
         Server { address, shutdown, task }
     }
 
-    pub(crate) fn client(&self, keys: &Keys) -> Client {
-        HealthClient::new(net::connect(&keys.at(&self.address).unwrap(), "server"))
+    pub(crate) fn client(&self, credentials: &ClientCredentials) -> Client {
+        HealthClient::new(net::connect(&credentials.at(&self.address).unwrap(), "server"))
     }
 
-    /// What `--healthcheck` does.
-    pub(crate) async fn check(&self, keys: &Keys) -> Result<(), NetError> {
-        health::check(&keys.at(&self.address).unwrap()).await
+    /// The check of `--healthcheck`.
+    pub(crate) async fn check(&self, credentials: &ClientCredentials) -> Result<(), NetError> {
+        health::check(&credentials.at(&self.address).unwrap()).await
     }
 
     pub(crate) async fn stop(self) {
@@ -163,7 +167,7 @@ pub(crate) async fn ask(client: &mut Client) -> Result<(), Status> {
     tokio::time::timeout(SOON, client.check(request)).await.expect("an answer, soon").map(drop)
 }
 
-/// What this thread's tasks have logged.
+/// Log of this thread's tasks.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 

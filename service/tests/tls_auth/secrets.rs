@@ -1,7 +1,7 @@
-//! What nobody may read, and what everybody may.
+//! Secrets that nobody may read, and pages that everybody may.
 
 use engram_service::args::MetricsArgs;
-use engram_service::net::{self, Door};
+use engram_service::net::{self, ServerSecurity};
 use engram_service::{Exposure, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -15,18 +15,19 @@ async fn no_log_and_no_debug_output_shows_a_token() {
     let lab = Lab::new();
     let (log, _guard) = Log::keep(Level::TRACE);
     for tls in [true, false] {
-        let mut door = lab.door();
-        let (mut right, mut wrong) = (lab.keys(), lab.keys());
+        let mut security = lab.security();
+        let (mut right, mut wrong) = (lab.credentials(), lab.credentials());
         wrong.token = Some(token(guess));
         if !tls {
-            (door.tls, right.tls, wrong.tls) = (None, None, None);
+            (security.tls, right.tls, wrong.tls) = (None, None, None);
         }
-        let server = Server::start(&door).await;
+        let server = Server::start(&security).await;
         ask(&mut server.client(&right)).await.unwrap();
         ask(&mut server.client(&wrong)).await.unwrap_err();
         let address = right.at(&server.address).unwrap();
         let channel = net::connect(&address, "server");
-        for shown in [format!("{door:?}"), format!("{right:?}"), format!("{address:?} {channel:?}")]
+        for shown in
+            [format!("{security:?}"), format!("{right:?}"), format!("{address:?} {channel:?}")]
         {
             assert!(!shown.contains(TOKEN), "{shown}");
         }
@@ -55,10 +56,10 @@ async fn metrics_are_open_on_loopback_and_behind_the_token_elsewhere() {
     let right = format!("Authorization: Bearer {TOKEN}\r\n");
     for (address, open) in [("127.0.0.1:0", true), ("0.0.0.0:0", false)] {
         let (log, _guard) = Log::keep(Level::INFO);
-        let door = Door { tls: None, exposure: Exposure::Insecure, ..lab.door() };
+        let security = ServerSecurity { tls: None, exposure: Exposure::Insecure, ..lab.security() };
         let metrics = MetricsArgs { metrics: Some(address.parse().unwrap()) };
         let shutdown = Shutdown::new();
-        let task = metrics.serve(&door, &shutdown).await.unwrap().unwrap();
+        let task = metrics.serve(&security, &shutdown).await.unwrap().unwrap();
         let text = log.text();
         let port = text.rsplit(':').next().unwrap().split('/').next().unwrap();
         let at = format!("127.0.0.1:{port}");
@@ -70,9 +71,9 @@ async fn metrics_are_open_on_loopback_and_behind_the_token_elsewhere() {
         shutdown.trigger();
         task.await.unwrap();
     }
-    // Where neither a lock nor the flag is, others do not even find the port.
-    let door = Door { token: None, exposure: Exposure::Local, ..lab.door() };
+    // Without TLS, a token or the flag, others do not even find the port.
+    let security = ServerSecurity { token: None, exposure: Exposure::Local, ..lab.security() };
     let metrics = MetricsArgs { metrics: Some("0.0.0.0:0".parse().unwrap()) };
-    let error = metrics.serve(&door, &Shutdown::new()).await.unwrap_err();
+    let error = metrics.serve(&security, &Shutdown::new()).await.unwrap_err();
     assert!(error.to_string().contains("needs a token"), "{error}");
 }

@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 
-use engram_service::net::{self, Address, Exposure, Listener, Names};
+use engram_service::net::{self, Address, Exposure, Listener, Resolver};
 use engram_service::{Shutdown, health};
 use tokio::task::JoinHandle;
 use tonic_health::pb::HealthCheckRequest;
@@ -59,14 +59,14 @@ async fn two() -> ([Server; 2], u16) {
 /// The name `servers`, whose addresses may change.
 fn named(port: u16, known: &Arc<Mutex<Vec<IpAddr>>>) -> Address {
     let known = known.clone();
-    let names = Names::known_to(move |host| {
+    let resolver = Resolver::from_lookup(move |host| {
         assert_eq!(host, "servers");
         Ok(known.lock().unwrap().clone())
     });
-    Address::Tcp { host: "servers".into(), port }.among(names)
+    Address::Tcp { host: "servers".into(), port }.resolved_by(resolver)
 }
 
-/// Which server answers.
+/// Number of the server that answers.
 async fn answers(client: &mut HealthClient<net::Channel>) -> usize {
     let asked = HealthCheckRequest { service: String::new() };
     let status = client.check(asked).await.unwrap().into_inner().status();

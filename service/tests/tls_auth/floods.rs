@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use engram_service::Keys;
-use engram_service::net::{ConnectionLimits, Door};
+use engram_service::ClientCredentials;
+use engram_service::net::{ConnectionLimits, ServerSecurity};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -42,8 +42,8 @@ fn flood(server: &Server) -> JoinSet<()> {
 #[tokio::test]
 async fn a_flood_of_connections_does_not_touch_those_that_have_authenticated() {
     let lab = Lab::new();
-    let server = Server::start(&Door { limits: FEW, ..lab.door() }).await;
-    let mut served = server.client(&lab.keys());
+    let server = Server::start(&ServerSecurity { limits: FEW, ..lab.security() }).await;
+    let mut served = server.client(&lab.credentials());
     ask(&mut served).await.unwrap();
     let mut strangers = Vec::new();
     for _ in 0..100 {
@@ -53,7 +53,7 @@ async fn a_flood_of_connections_does_not_touch_those_that_have_authenticated() {
         ask(&mut served).await.unwrap();
     }
     // A newcomer waits for as long as they may stay, and no longer than they do.
-    let mut newcomer = server.client(&lab.keys());
+    let mut newcomer = server.client(&lab.credentials());
     let waits = tokio::time::timeout(Duration::from_millis(200), ask(&mut newcomer)).await;
     assert!(waits.is_err(), "there is no permit for it");
     drop(strangers);
@@ -64,8 +64,8 @@ async fn a_flood_of_connections_does_not_touch_those_that_have_authenticated() {
 async fn a_flood_without_end_delays_newcomers_and_nobody_else() {
     let lab = Lab::new();
     let (log, _guard) = Log::keep(Level::INFO);
-    let server = Server::start(&Door { limits: BRIEF, ..lab.door() }).await;
-    let mut served = server.client(&lab.keys());
+    let server = Server::start(&ServerSecurity { limits: BRIEF, ..lab.security() }).await;
+    let mut served = server.client(&lab.credentials());
     ask(&mut served).await.unwrap();
     let _flood = flood(&server);
     log.wait_for("a connection failed: it did not shake hands").await;
@@ -73,7 +73,7 @@ async fn a_flood_without_end_delays_newcomers_and_nobody_else() {
         ask(&mut served).await.unwrap();
     }
     // Twelve stand before it, in fours, for half a second each.
-    ask(&mut server.client(&lab.keys())).await.unwrap();
+    ask(&mut server.client(&lab.credentials())).await.unwrap();
     let text = log.text();
     assert!(text.lines().count() < 20, "a flood does not flood the log:\n{text}");
 }
@@ -81,9 +81,9 @@ async fn a_flood_without_end_delays_newcomers_and_nobody_else() {
 #[tokio::test]
 async fn many_more_actors_than_permits_come_from_one_address_at_once() {
     let lab = Lab::new();
-    let server = Server::start(&Door { limits: FEW, ..lab.door() }).await;
+    let server = Server::start(&ServerSecurity { limits: FEW, ..lab.security() }).await;
     let mut clients: JoinSet<Client> = (0..64)
-        .map(|_| server.client(&lab.keys()))
+        .map(|_| server.client(&lab.credentials()))
         .map(|mut client| async move {
             ask(&mut client).await.unwrap();
             client
@@ -102,13 +102,14 @@ async fn many_more_actors_than_permits_come_from_one_address_at_once() {
 async fn a_connection_that_guesses_tokens_is_closed_and_one_that_has_shown_the_right_one_is_not() {
     let lab = Lab::new();
     let limits = ConnectionLimits { unauthenticated: 1, ..BRIEF };
-    let server = Server::start(&Door { limits, ..lab.door() }).await;
-    let mut served = server.client(&lab.keys());
+    let server = Server::start(&ServerSecurity { limits, ..lab.security() }).await;
+    let mut served = server.client(&lab.credentials());
     ask(&mut served).await.unwrap();
-    let wrong = Keys { token: Some(token("guess-0123456789-abcdef")), ..lab.keys() };
+    let wrong =
+        ClientCredentials { token: Some(token("guess-0123456789-abcdef")), ..lab.credentials() };
     let mut guesser = server.client(&wrong);
     ask(&mut guesser).await.unwrap_err();
-    let mut newcomer = server.client(&lab.keys());
+    let mut newcomer = server.client(&lab.credentials());
     // The only permit is the guesser's until its connection is closed, although it goes on.
     let guesses = async {
         loop {

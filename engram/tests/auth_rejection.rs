@@ -1,4 +1,4 @@
-//! Whoever does not belong: without a token, with a wrong one, in plaintext, of another world, with
+//! Clients that do not belong: without a token, with a wrong one, in plaintext, of another world, with
 //! too much, with nonsense. Each is refused by both servers, which are real programs, and the run
 //! that goes on meanwhile does not notice.
 
@@ -15,8 +15,8 @@ use engram_proto::v1::inference_client::InferenceClient;
 use engram_proto::v1::{self, act_request, push_request};
 use engram_proto::{Purpose, Registration};
 use engram_service::net::{Channel, ClientTls, Identity, Token, connect};
-use engram_service::{Address, Keys};
-use support::locked::{TOKEN, flags, run, start};
+use engram_service::{Address, ClientCredentials};
+use support::secured::{TOKEN, flags, run, start};
 use support::{PATIENCE, Program, address, configs, metric, resolved, scrape, wait_for};
 use tonic::{Code, Response, Status, Streaming};
 
@@ -28,7 +28,7 @@ const SET: [&str; 5] = [
     "run.env_steps=1000000000",
 ];
 
-/// A run behind locked doors.
+/// A run behind mutual TLS and a token.
 struct Run {
     folder: tempfile::TempDir,
     shared: Vec<String>,
@@ -63,7 +63,7 @@ impl Run {
         Run { folder, shared, learner, inference, actor, servers, metrics }
     }
 
-    /// All keys but the token, or with the token of another place.
+    /// All credentials but the token.
     fn without_token(&self) -> Vec<String> {
         self.shared[..self.shared.len() - 2].to_vec()
     }
@@ -83,15 +83,15 @@ impl Run {
         [("learner", learner), ("inference-server", inference)]
     }
 
-    /// A channel to a server, with all that opens its door.
+    /// A channel to a server, with all credentials.
     fn channel(&self, server: &str) -> Channel {
         let certs = self.folder.path().join("certs");
         let identity = Identity { cert: certs.join("client.pem"), key: certs.join("client.key") };
         let tls = ClientTls::load(&certs.join("ca.pem"), Some(&identity), None).expect("a CA");
         let token = Token::new(TOKEN, "the test").expect("a good token");
-        let keys = Keys { tls: Some(tls), token: Some(token), insecure: false };
+        let credentials = ClientCredentials { tls: Some(tls), token: Some(token), insecure: false };
         let address: Address = server.parse().expect("an address");
-        connect(&keys.at(&address).expect("it is encrypted"), "server")
+        connect(&credentials.at(&address).expect("it is encrypted"), "server")
     }
 
     /// The run has not noticed anything, and goes on.
@@ -137,8 +137,8 @@ fn plays_at(name: &str, [_, inference]: &[String; 2]) -> Vec<String> {
 }
 
 /// A program that ends by itself, and says why.
-fn is_refused(role: &str, own: &[String], keys: &[String], says: &[&str]) {
-    let output = run(role, &words(own), keys);
+fn is_refused(role: &str, own: &[String], credentials: &[String], says: &[&str]) {
+    let output = run(role, &words(own), credentials);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{said}");
     assert!(says.iter().all(|words| said.contains(words)), "{says:?}: {said}");
@@ -159,28 +159,28 @@ fn every_stranger_is_refused_by_both_servers_and_the_run_learns() {
     let actors = [trains_at("main", &run.servers), plays_at("main", &run.servers)];
     let no_token = run.without_token();
     let wrong_token = run.with_token("another-0123456789-abcdef");
-    for (keys, says) in [
+    for (credentials, says) in [
         (no_token, "asks for a token: pass --token-file"),
         (wrong_token, "the token is not this server's"),
     ] {
         for actor in &actors {
-            is_refused("actor", actor, &keys, &[says]);
+            is_refused("actor", actor, &credentials, &[says]);
         }
         for (role, own) in run.healthchecks() {
-            is_refused(role, &own, &keys, &[says]);
+            is_refused(role, &own, &credentials, &[says]);
         }
         run.goes_on(says);
     }
 
-    // An actor would try until the door changes; a check of the health says it once.
+    // An actor would try again and again; a check of the health says it once.
     for (role, own) in run.healthchecks() {
         is_refused(role, &own, &[], &["the server speaks TLS"]);
     }
     run.goes_on("plaintext");
 
-    let keys = run.shared.clone();
+    let credentials = run.shared.clone();
     for own in [trains_at("catch", &run.servers), plays_at("catch", &run.servers)] {
-        is_refused("actor", &own, &keys, &["recall(choices=2)", "catch"]);
+        is_refused("actor", &own, &credentials, &["recall(choices=2)", "catch"]);
     }
     run.goes_on("actors of another world");
 
@@ -225,7 +225,7 @@ fn nonsense_in_plain(server: &str) {
     assert!(answer.len() < 100, "an alert at most: {} bytes", answer.len());
 }
 
-/// Who has all keys, and sends what is too much, or means nothing.
+/// A client with all credentials that sends too much, or nonsense.
 async fn bad_messages(run: &Run) {
     let huge = (vec![0; MAX_MESSAGE_BYTES], "decoded message length too large");
     let junk = (vec![7; 13], "");
@@ -243,7 +243,7 @@ async fn bad_messages(run: &Run) {
     }
 }
 
-/// What the learner says to an actor that registers and then sends this.
+/// Answer of the learner to an actor that registers and then sends this.
 async fn pushed(run: &Run, body: push_request::Body) -> Status {
     let mut client = ExperienceClient::new(run.channel(&run.servers[0]));
     let first = push_request::Body::Registration(registration());
@@ -251,7 +251,7 @@ async fn pushed(run: &Run, body: push_request::Body) -> Status {
     refusal(client.push(tokio_stream::iter(requests)).await).await
 }
 
-/// What the inference server says.
+/// Answer of the inference server.
 async fn asked(run: &Run, body: act_request::Body) -> Status {
     let mut client = InferenceClient::new(run.channel(&run.servers[1]));
     let first = act_request::Body::Registration(registration());

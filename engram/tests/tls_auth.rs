@@ -1,8 +1,8 @@
-//! The real programs behind locked doors, with the files that `engram certs` makes.
+//! The real programs behind mutual TLS and a token, with the files that `engram certs` makes.
 
 mod support;
 
-use support::locked::{TOKEN, flags, run, start};
+use support::secured::{TOKEN, flags, run, start};
 use support::{address, configs, wait_for};
 
 #[test]

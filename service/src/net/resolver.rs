@@ -1,4 +1,4 @@
-//! From a name to a connection: every address behind the name may answer.
+//! Resolver: from a name to its addresses, of which any may answer.
 //!
 //! Behind one name there may be many servers: a service that was scaled. Whoever resolves it may
 //! get their addresses in the same order as everybody else, so each dialer begins at its own turn;
@@ -13,21 +13,21 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Who knows the addresses of names: by default the system's resolver.
+/// Resolver of names: by default the system's.
 #[derive(Clone, Default)]
-pub struct Names(Option<Arc<Lookup>>);
+pub struct Resolver(Option<Arc<Lookup>>);
 
 type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
-/// An address that is silent for so long is raced by the next one.
+/// Time after which a silent address is raced by the next one.
 const HEAD_START: Duration = Duration::from_secs(1);
 
-impl Names {
-    /// Names that `lookup` knows, instead of the system.
-    pub fn known_to(
+impl Resolver {
+    /// Resolver that `lookup` knows, instead of the system.
+    pub fn from_lookup(
         lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
     ) -> Self {
-        Names(Some(Arc::new(lookup)))
+        Resolver(Some(Arc::new(lookup)))
     }
 
     /// All addresses of a host, each once, in the order of the `turn`-th dialer: sorted, and begun
@@ -55,16 +55,16 @@ impl Names {
     }
 }
 
-impl fmt::Debug for Names {
+impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Names(known)" } else { "Names(system)" })
+        f.write_str(if self.0.is_some() { "Resolver(known)" } else { "Resolver(system)" })
     }
 }
 
 /// The first of `addresses` that `attempt` reaches. They are tried in order: the next one as soon
 /// as one has failed, or beside it once it has been silent for a second. Of errors the first is told
 /// that says more than that nobody listens.
-pub(super) async fn reach<T, F>(
+pub(super) async fn first_reachable<T, F>(
     addresses: Vec<SocketAddr>,
     attempt: impl Fn(SocketAddr) -> F,
 ) -> io::Result<T>
@@ -101,9 +101,9 @@ mod tests {
 
     use super::*;
 
-    fn three() -> Names {
+    fn three() -> Resolver {
         // In the order of a resolver that does not care, and one of them twice.
-        Names::known_to(|_| Ok([3, 1, 2, 3].map(|n| IpAddr::from([127, 0, 0, n])).to_vec()))
+        Resolver::from_lookup(|_| Ok([3, 1, 2, 3].map(|n| IpAddr::from([127, 0, 0, n])).to_vec()))
     }
 
     fn last_bytes(addresses: &[SocketAddr]) -> Vec<u8> {
@@ -127,25 +127,25 @@ mod tests {
     #[tokio::test]
     async fn a_name_is_looked_up_each_time() {
         let asked = AtomicU8::new(0);
-        let names = Names::known_to(move |_| {
+        let resolver = Resolver::from_lookup(move |_| {
             Ok(vec![[127, 0, 0, asked.fetch_add(1, Ordering::Relaxed)].into()])
         });
         for expected in [0, 1, 2] {
-            let addresses = names.addresses("moves", 1, 0).await.unwrap();
+            let addresses = resolver.addresses("moves", 1, 0).await.unwrap();
             assert_eq!(last_bytes(&addresses), [expected]);
         }
     }
 
     #[tokio::test]
     async fn a_name_without_an_address_is_named() {
-        let nothing = Names::known_to(|_| Ok(Vec::new()));
+        let nothing = Resolver::from_lookup(|_| Ok(Vec::new()));
         let error = nothing.addresses("nobody", 1, 5).await.unwrap_err();
         assert_eq!(error.to_string(), "`nobody` has no address");
     }
 
     #[tokio::test]
     async fn numbers_are_their_own_addresses() {
-        let addresses = Names::default().addresses("127.0.0.7", 80, 9).await.unwrap();
+        let addresses = Resolver::default().addresses("127.0.0.7", 80, 9).await.unwrap();
         assert_eq!(addresses, ["127.0.0.7:80".parse().unwrap()]);
     }
 
@@ -157,20 +157,22 @@ mod tests {
     async fn one_that_refuses_costs_no_time_and_one_that_is_silent_a_second() {
         let start = tokio::time::Instant::now();
         let addresses = three().addresses("servers", 1, 0).await.unwrap();
-        let reached =
-            reach(addresses.clone(), async |address: SocketAddr| match last_bytes(&[address])[0] {
+        let reached = first_reachable(addresses.clone(), async |address: SocketAddr| {
+            match last_bytes(&[address])[0] {
                 3 => Ok(3),
                 _ => refuse(address).await,
-            });
+            }
+        });
         assert_eq!(reached.await.unwrap(), 3);
         assert_eq!(start.elapsed(), Duration::ZERO);
 
-        let reached =
-            reach(addresses, async |address: SocketAddr| match last_bytes(&[address])[0] {
+        let reached = first_reachable(addresses, async |address: SocketAddr| {
+            match last_bytes(&[address])[0] {
                 1 => std::future::pending().await,
                 2 => refuse(address).await,
                 n => Ok(n),
-            });
+            }
+        });
         assert_eq!(reached.await.unwrap(), 3);
         assert_eq!(start.elapsed(), HEAD_START);
     }
@@ -178,7 +180,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_one_is_not_given_up_for_those_that_refuse() {
         let addresses = three().addresses("servers", 1, 0).await.unwrap();
-        let reached = reach(addresses, async |address: SocketAddr| {
+        let reached = first_reachable(addresses, async |address: SocketAddr| {
             if last_bytes(&[address])[0] != 1 {
                 return refuse(address).await;
             }
@@ -191,11 +193,13 @@ mod tests {
     #[tokio::test]
     async fn where_nobody_answers_the_most_telling_error_is_told() {
         let addresses = three().addresses("servers", 1, 0).await.unwrap();
-        let error = reach::<u8, _>(addresses.clone(), refuse).await.unwrap_err();
+        let error = first_reachable::<u8, _>(addresses.clone(), refuse).await.unwrap_err();
         assert_eq!(error.to_string(), "127.0.0.3:1");
-        let error = reach(addresses, async |address: SocketAddr| match last_bytes(&[address])[0] {
-            2 => Err(io::Error::other("its certificate has expired")),
-            _ => refuse(address).await,
+        let error = first_reachable(addresses, async |address: SocketAddr| {
+            match last_bytes(&[address])[0] {
+                2 => Err(io::Error::other("its certificate has expired")),
+                _ => refuse(address).await,
+            }
         });
         assert_eq!(error.await.unwrap_err().to_string(), "its certificate has expired");
     }

@@ -1,4 +1,4 @@
-//! Reading a page over HTTP/1.1: metrics of our own programs, answers of a Prometheus.
+//! Pages read over HTTP/1.1: metrics of our own programs, answers of a Prometheus.
 
 use std::io;
 use std::time::Duration;
@@ -14,14 +14,18 @@ use tokio::time::timeout;
 use super::client::Dialer;
 use super::{Address, ClientTls, NetError};
 
-/// How long an answer may take, all of it.
+/// Time that a whole answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The most bytes of an answer.
+/// Largest answer in bytes.
 const LARGEST: usize = 64 << 20;
 
-/// The page at `path` of a server, with the keys of its address. `peer` names the server in errors.
-pub async fn fetch(address: &Address, peer: &'static str, path: &str) -> Result<Vec<u8>, NetError> {
+/// Page at `path` of a server. `peer` names the server in errors.
+pub async fn http_get(
+    address: &Address,
+    peer: &'static str,
+    path: &str,
+) -> Result<Vec<u8>, NetError> {
     let (place, dialer) = Dialer::of(address, 0);
     let answer = match timeout(PATIENCE, ask(place, dialer, path)).await {
         Ok(answer) => answer,
@@ -37,7 +41,7 @@ pub async fn fetch(address: &Address, peer: &'static str, path: &str) -> Result<
 }
 
 async fn ask(place: &Address, mut dialer: Dialer, path: &str) -> io::Result<(StatusCode, Vec<u8>)> {
-    dialer.keys.tls = dialer.keys.tls.as_ref().map(ClientTls::for_pages);
+    dialer.credentials.tls = dialer.credentials.tls.as_ref().map(ClientTls::for_http1);
     let connection = dialer.dial(place).await?;
     let (mut sender, transfer) =
         http1::handshake(TokioIo::new(connection)).await.map_err(io::Error::other)?;
@@ -48,7 +52,7 @@ async fn ask(place: &Address, mut dialer: Dialer, path: &str) -> io::Result<(Sta
     };
     let host = HeaderValue::try_from(host).map_err(io::Error::other)?;
     request.headers_mut().insert(HOST, host);
-    if let (Some(token), Address::Tcp { .. }) = (&dialer.keys.token, place) {
+    if let (Some(token), Address::Tcp { .. }) = (&dialer.credentials.token, place) {
         request.headers_mut().insert(AUTHORIZATION, token.header());
     }
     let answer = async {
