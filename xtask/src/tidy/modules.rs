@@ -39,6 +39,8 @@ struct Source {
     module: Module,
     code: String,
     uses: Vec<Use>,
+    /// Words outside of `use` and `mod` declarations.
+    body: BTreeSet<String>,
     /// Paths outside of `use`.
     paths: Vec<Module>,
     /// Names that `use` declarations bring in.
@@ -158,10 +160,7 @@ impl Sources {
 impl Source {
     /// Paths that this file needs: all but re-exports of what it does not use itself.
     fn imports(&self) -> Vec<Module> {
-        let used = |used: &&Use| {
-            let times = || words(&self.code).filter(|word| *word == used.name).count();
-            !used.is_public || (used.name != GLOB && times() > 1)
-        };
+        let used = |used: &&Use| !used.is_public || self.body.contains(&used.name);
         let uses = self.uses.iter().filter(used).map(|used| used.path.clone());
         uses.chain(self.paths.iter().cloned()).collect()
     }
@@ -178,9 +177,13 @@ impl Source {
         let tokens = tokens(&self.code);
         let mut at = 0;
         while at < tokens.len() {
-            if tokens[at] == "use" && !followed_by_generics(&tokens, at) {
-                let is_public = at > 0 && ["pub", ")"].contains(&tokens[at - 1].as_str());
-                at = parse_use(&tokens, at + 1, &[], is_public, &mut self.uses);
+            match tokens[at].as_str() {
+                "use" if !followed_by_generics(&tokens, at) => {
+                    let is_public = at > 0 && ["pub", ")"].contains(&tokens[at - 1].as_str());
+                    at = parse_use(&tokens, at + 1, &[], is_public, &mut self.uses);
+                }
+                "mod" => at += 1,
+                word => drop(self.body.insert(word.into())),
             }
             at += 1;
         }
@@ -368,6 +371,9 @@ mod tests {
 
     #[test]
     fn a_reexport_is_looked_through_and_is_no_import_itself() {
+        let same =
+            [("get.rs", "mod inner; pub use inner::inner;"), ("get/inner.rs", "pub fn inner() {}")];
+        assert!(edges(&same).is_empty());
         let files = [
             ("net.rs", "mod token; mod guard; pub use token::Token as Key; use std::io;"),
             ("net/token.rs", "pub struct Token;"),
