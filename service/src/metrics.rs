@@ -14,15 +14,14 @@
 
 #![allow(clippy::disallowed_macros)]
 
-use std::fmt::Write;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
+use metrics_process::Collector;
 
-use crate::process;
 use crate::threads::spawn_named;
 
 /// Always 1; its labels say which build this is.
@@ -53,9 +52,9 @@ pub fn install() {
 
 /// All metrics as Prometheus would read them now.
 pub fn snapshot() -> String {
-    let mut page = handle().render();
-    page.push_str(&process_metrics());
-    page
+    let handle = handle();
+    Collector::default().collect();
+    handle.render()
 }
 
 /// Counts a connection or call that was refused.
@@ -80,6 +79,7 @@ fn handle() -> &'static PrometheusHandle {
             // There from the start: of a counter that begins with 1 nobody sees that it grew.
             metrics::counter!(CONNECTIONS_REFUSED, "reason" => reason).increment(0);
         }
+        Collector::default().describe();
         let upkeep = handle.clone();
         // Lives as long as the recorder: as long as the process.
         spawn_named("metrics", move || {
@@ -124,34 +124,6 @@ fn one_two_five(from: i32, to: i32) -> Vec<f64> {
     all.map(|text| text.parse().expect("a number")).collect()
 }
 
-/// Metrics that the recorder cannot hold, for its counters are whole: under Prometheus' own names.
-fn process_metrics() -> String {
-    let Some(usage) = process::usage() else {
-        return String::new();
-    };
-    let metrics = [
-        (
-            "process_resident_memory_bytes",
-            "gauge",
-            "Memory of this process in RAM.",
-            usage.resident_bytes as f64,
-        ),
-        (
-            "process_cpu_seconds_total",
-            "counter",
-            "CPU time of all threads, user and kernel.",
-            usage.cpu_seconds,
-        ),
-        ("process_threads", "gauge", "Threads of this process.", usage.threads as f64),
-    ];
-    let mut page = String::new();
-    for (name, kind, help, value) in metrics {
-        write!(page, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n\n")
-            .expect("a string takes what is written");
-    }
-    page
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,7 +156,7 @@ mod tests {
         assert!(page.contains(&format!("engram_build_info{{version=\"{VERSION}\"")), "{page}");
         for line in [
             "# TYPE process_resident_memory_bytes gauge",
-            "# TYPE process_cpu_seconds_total counter",
+            "# TYPE process_cpu_seconds_total gauge",
             "# TYPE process_threads gauge",
         ] {
             assert!(page.contains(line), "{page}");

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use engram_service::Shutdown;
-use engram_service::process::usage;
+use engram_service::process::resident_bytes;
 use engram_service::progress::ProgressLine;
 use tokio::sync::watch;
 
@@ -38,7 +38,7 @@ fn observe(mut lines: watch::Receiver<ProgressLine>, every: u64) -> Option<(f64,
             let env_steps = lines.borrow_and_update().env_steps;
             if env_steps >= next {
                 next += every;
-                let resident = usage()?.resident_bytes as f64 / 1e6;
+                let resident = resident_bytes()? as f64 / 1e6;
                 println!("{env_steps:>12} {resident:>14.1}");
                 seen.push(resident);
             }
