@@ -1,5 +1,8 @@
 //! The `[rl]` part: what loads, and what is refused with which words.
 
+#[allow(unreachable_pub)]
+mod fixtures;
+
 use engram_learner::algorithms::{AlgorithmConfig, Reduction, RlConfig, VtraceConfig};
 use engram_learner::config::{OptimizerConfig, RewardClip};
 
@@ -72,4 +75,28 @@ fn inf_switches_a_limit_off() {
     let mut config = vtrace(VTRACE);
     (config.rho_clip, config.max_grad_norm) = (f64::INFINITY, f64::INFINITY);
     config.validate().expect("no limit is a limit too");
+}
+
+#[test]
+fn every_key_that_may_be_left_out_can_be_set() {
+    let dqn = include_str!("../../configs/rl/dqn.toml");
+    for key in engram_service::config::OPTIONAL {
+        let value = match *key {
+            "rl.max_grad_norm" => "5.0",
+            "rl.freeze" => "[\"torso\"]",
+            "rl.exploration.spread" => "{ actors = 4, exponent = 7.0 }",
+            "rl.replay.storage" => "disk",
+            "rl.replay.sampling" => {
+                "{ name = \"prioritized\", exponent = 0.9, importance = 0.6, largest_share = 0.9 }"
+            }
+            "rl.replay.initial_state" => "zero",
+            "rl.replay.packed" => "true",
+            "rl.objective.returns" => "{ name = \"expected\" }",
+            "rl.objective.value_rescaling" => "1e-3",
+            other => panic!("the test knows no value for {other}"),
+        };
+        let resolved = fixtures::resolved_with(dqn, &[&format!("{key}={value}")]);
+        let rl: RlConfig = resolved.section("rl").unwrap_or_else(|error| panic!("{key}: {error}"));
+        rl.algorithm().validate().unwrap_or_else(|error| panic!("{key}: {error}"));
+    }
 }

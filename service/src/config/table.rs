@@ -17,6 +17,20 @@ pub(super) struct Assignment {
     written: Option<String>,
 }
 
+/// Keys that a part may leave out, which switches a feature off. They may be set all the same,
+/// where the table that they belong to exists.
+pub const OPTIONAL: &[&str] = &[
+    "rl.max_grad_norm",
+    "rl.freeze",
+    "rl.exploration.spread",
+    "rl.replay.storage",
+    "rl.replay.sampling",
+    "rl.replay.initial_state",
+    "rl.replay.packed",
+    "rl.objective.returns",
+    "rl.objective.value_rescaling",
+];
+
 impl Assignment {
     /// Parses `key=value`, where the value is TOML or a bare string.
     pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
@@ -49,9 +63,17 @@ impl Assignment {
         self.key.split('.').next() == Some(section)
     }
 
-    /// Sets the key, which must exist already, to a value of its kind.
+    /// Sets the key to a value of its kind. It must exist already, or be one that may be left out.
     pub(super) fn apply(self, sections: &mut Table, place: &str) -> Result<(), ConfigError> {
         let known: Vec<String> = values(sections).into_iter().map(|(path, _)| path).collect();
+        if find(sections, &self.key).is_none()
+            && OPTIONAL.contains(&self.key.as_str())
+            && let Some((table, key)) = self.key.rsplit_once('.')
+            && let Some(Value::Table(table)) = find(sections, table)
+        {
+            table.insert(key.into(), self.value);
+            return Ok(());
+        }
         let Some(slot) = find(sections, &self.key) else {
             let nearest = nearest_path(&self.key, &known);
             let known = siblings(&self.key, sections);
