@@ -101,18 +101,3 @@ fn every_key_and_name_of_a_part_is_explained() {
         assert!(missing.is_empty(), "docs/guide/configuration-{part}.md lacks {missing:?}");
     }
 }
-
-#[test]
-fn the_table_of_run_has_every_key_once() {
-    let page = read("docs/guide/configuration.md");
-    let section = page.split("## The `[run]` section").nth(1).expect("the section");
-    let section = section.split("\n## ").next().expect("the section");
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    let rows: Vec<&str> = rows.collect();
-    let experiment: Table = read("configs/experiments/main.toml").parse().expect("TOML");
-    let run = experiment["run"].as_table().expect("[run]");
-    // The loader refuses a file that lacks a key, or has another one.
-    let keys: BTreeSet<&str> = run.keys().map(String::as_str).collect();
-    assert_eq!(rows.iter().copied().collect::<BTreeSet<_>>(), keys);
-    assert_eq!(rows.len(), keys.len(), "{rows:?}");
-}
