@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use engram_envs::EnvConfig;
 use engram_learner::RlConfig;
+use engram_learner::algorithms::LearnsFromReplay;
 use engram_policy::PolicyConfig;
 use engram_service::config::{ConfigArgs, Resolved, RunConfig, Selection, resolve};
 
@@ -32,6 +33,14 @@ impl Experiment {
         let seq: PolicyConfig = resolved.section("seq")?;
         seq.validate().context("in [seq]")?;
         Ok(Experiment { run: resolved.run()?, resolved, env, rl, seq })
+    }
+
+    /// Settings of the algorithm, if that learns from a replay.
+    pub(crate) fn replay_settings(&self) -> Result<&dyn LearnsFromReplay> {
+        match &self.rl {
+            RlConfig::Replay(config) => Ok(&**config),
+            RlConfig::Streams(_) => bail!("rl.algorithm learns from streams, not from a replay"),
+        }
     }
 
     /// The experiment of a command line.

@@ -7,6 +7,8 @@
 //!
 //! A new algorithm is a file here, a line of [`ALGORITHMS`], and a file in `configs/rl`.
 
+mod algorithm;
+
 mod vtrace;
 
 mod dqn;
@@ -23,22 +25,20 @@ pub mod target_network;
 
 use std::sync::Arc;
 
-use engram_mdp::Seed;
-use engram_policy::exploration::Choice;
-use engram_policy::{Batch, Carry, Outputs, Policy};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
-use tch::{Device, Kind, Tensor};
-use thiserror::Error;
 use toml::{Table, Value};
 
+pub use self::algorithm::{
+    Algorithm, AlgorithmConfig, LearnsFromReplay, LearnsFromStreams, NonFinite, Objective,
+    ReplayAlgorithm, StreamsAlgorithm,
+};
 pub use self::dqn::{Dqn, QLearningConfig};
 pub use self::replay_batch::ReplayBatch;
 pub use self::sac_discrete::{Encoder, SacDiscrete, SacDiscreteConfig, Temperature};
 pub use self::vtrace::{Loss, Reduction, Vtrace, VtraceConfig};
-use crate::config::{ErrorLoss, OffPolicyConfig, OutOfRange};
+use crate::config::OffPolicyConfig;
 pub use crate::telemetry::update_stats::{Phases, UpdateStats};
-use state_dict::{StateDict, StateError};
 
 /// Every algorithm: its name, the key `algorithm` of `[rl]`, and how the rest of it is read.
 const ALGORITHMS: &[(&str, Read)] = &[
@@ -54,109 +54,6 @@ pub enum RlConfig {
     Streams(Arc<dyn LearnsFromStreams>),
     /// From sequences drawn out of all that was kept.
     Replay(Arc<dyn LearnsFromReplay>),
-}
-
-/// Settings of an algorithm, as a run needs them.
-pub trait AlgorithmConfig: std::fmt::Debug + Send + Sync {
-    /// Trajectories or sequences per update.
-    fn batch_size(&self) -> usize;
-
-    /// Updates in a row that may be skipped because a number was not finite, before the run stops.
-    fn max_non_finite_updates(&self) -> u32;
-
-    /// Parts of the policy that do not learn.
-    fn freeze(&self) -> &[String];
-
-    /// Outputs of the acting network.
-    fn outputs(&self) -> Outputs;
-
-    /// Checks every range.
-    fn validate(&self) -> Result<(), OutOfRange>;
-}
-
-/// Settings of an algorithm that learns from streams.
-pub trait LearnsFromStreams: AlgorithmConfig {
-    /// The algorithm, about to make its first update of `policy`.
-    fn start(&self, policy: &Policy) -> Box<dyn StreamsAlgorithm>;
-}
-
-/// Settings of an algorithm that learns from a replay. [`OffPolicyConfig`] is, for every
-/// [`Objective`].
-pub trait LearnsFromReplay: AlgorithmConfig {
-    /// Settings of the replay, its rate limiter, and exploration.
-    fn shared(&self) -> OffPolicyConfig;
-
-    /// The algorithm, about to make its first update of `policy`. Networks of its own start from
-    /// `seed`.
-    fn start(&self, policy: &Policy, seed: Seed) -> Box<dyn ReplayAlgorithm>;
-}
-
-/// Objective: what an off-policy algorithm learns from sequences, `[rl.objective]`.
-pub trait Objective: Clone + std::fmt::Debug + Send + Sync + Sized + 'static {
-    /// Outputs of the acting network.
-    fn outputs(&self) -> Outputs;
-
-    /// Checks every range; `error` is what an error of a value costs.
-    fn validate(&self, error: ErrorLoss) -> Result<(), OutOfRange>;
-
-    /// The algorithm, about to make its first update of `policy`. Networks of its own start from
-    /// `seed`.
-    fn start(
-        config: &OffPolicyConfig<Self>,
-        policy: &Policy,
-        seed: Seed,
-    ) -> Box<dyn ReplayAlgorithm>;
-}
-
-/// Algorithm between two updates. It belongs to one thread, together with its policy.
-pub trait Algorithm: std::fmt::Debug {
-    /// Names of the numbers that an update reports.
-    fn columns(&self) -> &'static [&'static str];
-
-    /// Everything it remembers between updates, by name, for a checkpoint.
-    fn state(&self) -> StateDict;
-
-    /// Goes on from what [`state`](Self::state) said; the run ends if that does not fit.
-    fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), StateError>;
-}
-
-/// An algorithm that learns from streams.
-pub trait StreamsAlgorithm: Algorithm {
-    /// Makes one update of `policy` from `batch`, whose streams carry `carry`, after the share
-    /// `progress` of the run's env steps; or none at all if a number is not finite. Returns what
-    /// the streams carry on, too.
-    fn update(
-        &mut self,
-        policy: &Policy,
-        batch: &Batch,
-        carry: Carry,
-        progress: f64,
-    ) -> Result<(UpdateStats, Carry), NonFinite>;
-}
-
-/// An algorithm that learns from a replay.
-pub trait ReplayAlgorithm: Algorithm {
-    /// Makes one update of `policy` from sequences of a replay, or none at all if a number is not
-    /// finite. Returns the TD errors of all decisions of whole rows, `[T, B]`, zero where nothing
-    /// was learned, too.
-    fn update(
-        &mut self,
-        policy: &Policy,
-        batch: &ReplayBatch,
-    ) -> Result<(UpdateStats, Tensor), NonFinite>;
-
-    /// How actors choose an action that is not random.
-    fn choice(&self) -> Choice;
-}
-
-/// An update that was skipped: weights and optimizer are as they were.
-#[derive(Clone, Copy, Debug, PartialEq, Error)]
-#[error("the {quantity} of an update is {value}; the update was skipped")]
-pub struct NonFinite {
-    /// What is not finite: the loss, or the length of its gradient.
-    pub quantity: &'static str,
-    /// Infinity, or not a number.
-    pub value: f64,
 }
 
 impl RlConfig {
@@ -202,56 +99,4 @@ where
 fn replay<O: Objective + DeserializeOwned>(table: Table) -> Result<RlConfig, toml::de::Error> {
     let config: OffPolicyConfig<O> = Value::Table(table).try_into()?;
     Ok(RlConfig::Replay(Arc::new(config)))
-}
-
-impl<O: Objective> AlgorithmConfig for OffPolicyConfig<O> {
-    fn batch_size(&self) -> usize {
-        self.batch_size
-    }
-
-    fn max_non_finite_updates(&self) -> u32 {
-        self.max_non_finite_updates
-    }
-
-    fn freeze(&self) -> &[String] {
-        &self.freeze
-    }
-
-    fn outputs(&self) -> Outputs {
-        self.objective.outputs()
-    }
-
-    fn validate(&self) -> Result<(), OutOfRange> {
-        self.validate_shared()?;
-        self.objective.validate(self.error)
-    }
-}
-
-impl<O: Objective> LearnsFromReplay for OffPolicyConfig<O> {
-    fn shared(&self) -> OffPolicyConfig {
-        OffPolicyConfig::shared(self)
-    }
-
-    fn start(&self, policy: &Policy, seed: Seed) -> Box<dyn ReplayAlgorithm> {
-        O::start(self, policy, seed)
-    }
-}
-
-/// Brings scalars to the host, in one copy.
-fn to_host<const N: usize>(scalars: [&Tensor; N]) -> [f64; N] {
-    let scalars = scalars.map(|scalar| scalar.detach().to_kind(Kind::Double).reshape([]));
-    let host = Tensor::stack(&scalars, 0).to_device(Device::Cpu);
-    let mut numbers = [0.0; N];
-    host.copy_data(&mut numbers, N);
-    numbers
-}
-
-impl NonFinite {
-    /// Lets a finite number pass.
-    pub fn check(quantity: &'static str, value: f64) -> Result<(), NonFinite> {
-        if value.is_finite() {
-            return Ok(());
-        }
-        Err(NonFinite { quantity, value })
-    }
 }

@@ -13,9 +13,7 @@ mod updates;
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
-use engram_learner::RlConfig;
-use engram_learner::algorithms::LearnsFromReplay;
+use anyhow::Result;
 use engram_service::Shutdown;
 use engram_service::config::{Selection, resolve};
 
@@ -49,7 +47,7 @@ pub(super) fn run(
     replays::run(&mazes[0], seconds)?;
 
     let (whole, wall, trained) = whole::together(experiment, compute, shutdown)?;
-    let rate = from_replay(experiment)?.shared().rate_limiter.updates_per_env_step;
+    let rate = experiment.replay_settings()?.shared().rate_limiter.updates_per_env_step;
     println!(
         "\na whole run, {}: {wall:.0} env steps/s and {:.0} updates/s, {:.0} µs of CPU per env \
          step; bottleneck {}",
@@ -59,14 +57,6 @@ pub(super) fn run(
         crate::train::bottleneck(&trained)
     );
     Ok(())
-}
-
-/// The settings of an experiment that learns from a replay.
-fn from_replay(experiment: &Experiment) -> Result<&dyn LearnsFromReplay> {
-    match &experiment.rl {
-        RlConfig::Replay(config) => Ok(&**config),
-        RlConfig::Streams(_) => bail!("rl.algorithm learns from streams, not from a replay"),
-    }
 }
 
 /// A passive T-maze with a corridor of so many cells, whose unrolls are one episode and its Last

@@ -19,17 +19,18 @@ use engram_policy::{Outputs, Policy, Returns};
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
+use super::algorithm::{Algorithm, NonFinite, Objective, ReplayAlgorithm, to_host};
 use super::optimizer::{Optimizer, clip_factor, global_norm};
 use super::replay_batch::ReplayBatch;
 use super::state_dict::{StateDict, StateError, below, copies, find, restore, under};
 use super::target_network::update_target;
-use super::{Algorithm, NonFinite, Objective, Phases, ReplayAlgorithm, UpdateStats, to_host};
 use crate::config::{ErrorLoss, OffPolicyConfig, OutOfRange, Selection, cost, require};
 use crate::losses::categorical::{CategoricalInput, Support, categorical_q_learning};
 use crate::losses::q_learning::{QLearningInput, QLearningOptions, q_learning};
 use crate::losses::quantile::{QuantileInput, QuantileOptions, quantile_q_learning};
 use crate::losses::value_rescaling::ValueRescaling;
 use crate::losses::{ValueLoss, masked_mean};
+use crate::telemetry::update_stats::{Phases, UpdateStats};
 
 /// The objective of deep Q-learning on sequences (Mnih et al. 2015,
 /// <https://doi.org/10.1038/nature14236>; Hausknecht & Stone 2015,

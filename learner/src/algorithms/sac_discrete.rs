@@ -30,16 +30,17 @@ use tch::{Tensor, no_grad};
 
 pub use self::config::{Encoder, SacDiscreteConfig, Temperature};
 use self::temperature::Alpha;
+use super::algorithm::{Algorithm, NonFinite, Objective, ReplayAlgorithm, to_host};
 use super::optimizer::{Optimizer, clip_factor, global_norm};
 use super::replay_batch::ReplayBatch;
 use super::state_dict::{StateDict, StateError, below, copies, find, restore, under};
 use super::target_network::update_target;
-use super::{Algorithm, NonFinite, Objective, Phases, ReplayAlgorithm, UpdateStats, to_host};
 use crate::config::{ErrorLoss, OffPolicyConfig, OutOfRange};
 use crate::losses::masked_mean;
 use crate::losses::sac_discrete::{
     ActionProbabilities, ActorLoss, CriticLoss, actor_loss, critic_loss, soft_targets,
 };
+use crate::telemetry::update_stats::{Phases, UpdateStats};
 
 /// Below this name lie the critics' heads.
 const CRITICS: &str = "action_values.";

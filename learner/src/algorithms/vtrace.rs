@@ -15,17 +15,17 @@ use engram_policy::{Batch, Carry, Outputs, Policy, UnrollContext, Unrolled};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use super::algorithm::{
+    Algorithm, AlgorithmConfig, LearnsFromStreams, NonFinite, StreamsAlgorithm, to_host,
+};
 use super::optimizer::{Optimizer, clip_factor, global_norm};
 use super::state_dict::{StateDict, StateError};
-use super::{
-    Algorithm, AlgorithmConfig, LearnsFromStreams, NonFinite, Phases, StreamsAlgorithm,
-    UpdateStats, to_host,
-};
 use crate::config::{
     OptimizerConfig, OutOfRange, RewardClip, Schedule, cost, learning_rate, positive, require,
     share,
 };
 use crate::losses::vtrace::{VtraceInput, VtraceOptions, VtraceSummary, vtrace};
+use crate::telemetry::update_stats::{Phases, UpdateStats};
 
 /// A V-trace actor-critic (Espeholt et al. 2018, <https://arxiv.org/abs/1802.01561>).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -99,7 +99,7 @@ fn an_algorithm_of_a_replay_learns_recall() {
     for _ in 0..400 {
         let sample = replay.sample(32, &mut generator).unwrap();
         let batch = Batch::from_trajectories(&sample.rows, &RECALL.spec(), Device::Cpu).unwrap();
-        algorithm.update(&policy, &ReplayBatch::new(batch, &sample, 0)).unwrap();
+        let _ = algorithm.update(&policy, &ReplayBatch::new(batch, &sample, 0)).unwrap();
     }
     for cue in 0..RECALL.choices {
         let episode = support::episode(RECALL, cue);

@@ -22,7 +22,7 @@ const MAX_BYTES: ByteSize = ByteSize(256 << 20);
 /// Measures and prints.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(super) fn run(experiment: &Experiment, seconds: f64) -> Result<()> {
-    let rl = super::from_replay(experiment)?.shared();
+    let rl = experiment.replay_settings()?.shared();
     let config = ReplayConfig { max_bytes: MAX_BYTES, ..rl.replay };
     let small = episodes::random(experiment, EPISODES)?;
     let spec = experiment.env.spec();

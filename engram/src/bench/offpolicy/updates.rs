@@ -163,7 +163,7 @@ impl Times {
 
 impl Case {
     fn new(network: Network, experiment: &Experiment, device: Device) -> Result<Self> {
-        let config = super::from_replay(experiment)?;
+        let config = experiment.replay_settings()?;
         let rl = config.shared();
         let (seed, spec) = (Seed::new(experiment.run.seed), experiment.env.spec());
         let (seq, outputs) = (network.config(experiment), config.outputs());
