@@ -1,6 +1,6 @@
 //! Charts: panels of series with bands, reference lines, one legend below all of them.
 //!
-//! Every chart is written as PNG, at twice its size, and as SVG. [`model`] is what a chart says;
+//! Every chart is written as PNG, at twice its size, and as SVG. `model` is what a chart says;
 //! `surface` is what it is drawn on, with colors and fonts; `ticks`, `panel` and `legend` draw its
 //! parts.
 

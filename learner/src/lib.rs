@@ -1,26 +1,26 @@
-//! Trajectories become weights.
+//! Learner: trajectories become weights.
 //!
 //! ```text
-//!  actors ──▶ push ──▶ streams ──▶ queue ─┬▶ assembly ──┬▶ training ──▶ publisher ──▶ subscribe ──▶
-//!             (a task per actor)           └▶ replaying ─┘  (a thread)              (a task each)
-//!                                             (a thread)
+//!  actors ──▶ rpc ──▶ batches ──▶ run ──▶ rpc ──▶ inference servers
+//!  (a task each)      (a thread)  (a thread)      (a task each)
 //! ```
 //!
-//! In reading order: `service` takes what arrives: `push` checks an actor's trajectories,
-//! [`streams`] accepts each exactly once, [`queue`] bounds what waits. On-policy, [`assembly`] turns
-//! it into batches, of trajectories that `gathering` has chosen; off-policy, [`replaying`] puts it
-//! into a [`replay`] and draws from that, as a [`limiter`] of updates per env step lets. `training` is the loop of the thread that
-//! learns; [`learner`] is what it changes: a policy by one of the [`algorithms`], which are made
-//! of [`vtrace`] and [`optimizer`] and set up by [`config`]; [`carried`] is what it keeps of each
-//! stream between unrolls. [`publisher`] and `subscribe` bring the weights back.
+//! Folders from top to bottom; imports run down this list, and `cargo xtask tidy` keeps it:
 //!
-//! What learning from a replay is made of: [`n_step`] returns, on a scale of [`value_rescaling`], the
-//! [`losses`] that they are the targets of, the [`target_network`] and [`exploration`].
+//! | folder | question |
+//! |---|---|
+//! | [`run`](mod@run) | how does a run start, go on and end? |
+//! | [`storage`] | what is on the disk? |
+//! | [`batches`] | how do trajectories become a batch? |
+//! | [`rpc`] | who talks to us? |
+//! | [`algorithms`] | how does a batch change the weights? One file each |
+//! | [`replay`] | what is kept, how is it drawn? |
+//! | [`losses`] | pure functions of tensors |
+//! | [`telemetry`] | what is shown? |
+//! | [`config`] | what may be configured? |
 //!
-//! What stays: [`run_folder`] is what a run leaves, [`checkpoint`] what it resumes from, [`writer`]
-//! who waits for the disk, [`curves`] and [`tensorboard`] what it looked like. [`episodes`],
-//! [`interval`], [`meter`] and [`metrics`] count. `opening` and `wiring` tie it together, [`flags`]
-//! say where and how, and [`transfer`] brings weights from another run.
+//! A run learns from streams or from a replay. That is decided once, by [`RlConfig`]; from there on
+//! it is a type, a [`Pipeline`](run::pipeline::Pipeline).
 
 #![deny(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -4,7 +4,7 @@
 //! them, so a network's output has T + 1 rows, and the last is there for its value alone. In
 //! reading order: [`q_learning`], plain and double; the two that learn whole distributions of
 //! returns, [`categorical`] and [`quantile`]; [`sac_discrete`], which has a policy too. What a
-//! decision came to, and what it bootstraps from, says [`n_step`](crate::losses::n_step), for all
+//! decision came to, and what it bootstraps from, says [`n_step`], for all
 //! of them.
 //!
 //! Every loss is a mean over decisions. Importance weights of prioritized replay scale the terms

@@ -13,7 +13,7 @@
 //! A replay holds at most `max_env_steps` decisions and `max_bytes` bytes of live episodes. Memory
 //! is given back by whole segments, so the columns may exceed `max_bytes` by the forgotten part
 //! of the oldest segment; a segment is a sixteenth of the bound and at most 64 MiB, or one
-//! episode where that is larger. Open episodes come on top ([`Held::open_bytes`]).
+//! episode where that is larger. Open episodes come on top (`ReplaySize::open_bytes`).
 //!
 //! A [`Sample`] is a batch like any other (ARCHITECTURE.md, conventions):
 //!

@@ -1,8 +1,8 @@
 //! How a run starts, goes on and ends.
 //!
 //! [`run`] is the whole life of a learner: it serves actors and inference servers, and gives the
-//! learning to a thread of its own. There [`startup`] resumes or begins the run, [`training`] is
-//! its loop, and [`learner`] what that changes. [`channels`] connect the two sides.
+//! learning to a thread of its own. There `startup` resumes or begins the run, `training` is
+//! its loop, and [`learner`] what that changes. `channels` connect the two sides.
 
 mod channels;
 

@@ -46,8 +46,7 @@ fn config(reduction: Reduction) -> VtraceConfig {
         (c.rho_clip, c.c_clip, c.pg_rho_clip) = (1.2, 1.0, 1.1);
         (c.baseline_cost, c.entropy_cost) = (0.7, 0.3);
     };
-    let config = support::vtrace(change);
-    config
+    support::vtrace(change)
 }
 
 /// A decision as the transcription sees it. Frames that are Last have none.

@@ -1,5 +1,7 @@
 //! The `[rl]` part: what loads, and what is refused with which words.
 
+#![allow(clippy::unwrap_used)]
+
 #[allow(unreachable_pub)]
 mod fixtures;
 

@@ -13,11 +13,11 @@
 //!
 //! 1. `memory/NAME.rs`, with the equations and the paper in its header, and two types:
 //!    - `NameConfig`, its settings: a struct with `deny_unknown_fields` that implements
-//!      [`LayerConfig`]. `validate` refuses settings out of range, `build` makes the layer,
+//!      `LayerConfig`. `validate` refuses settings out of range, `build` makes the layer,
 //!      `examples` gives small configurations that cover the settings. A layer that offers RTRL
 //!      has a setting `gradient`, and answers `gradient` and `with_gradient`.
-//!    - `Name`, its parameters: implements [`Memory`]. `outputs`, `exports_state`,
-//!      `initial_state`, `step` and `unroll` are enough. Parameters come from [`Parameters`],
+//!    - `Name`, its parameters: implements `Memory`. `outputs`, `exports_state`,
+//!      `initial_state`, `step` and `unroll` are enough. Parameters come from `Parameters`,
 //!      with names below the given one; the state is tensors `[B, ..]`, zeros where an episode
 //!      begins. RTRL adds `initial_sensitivities`, `unroll_streams` and `update_sensitivities`.
 //! 2. In this file, its `mod` line and its arm of [`MemoryConfig`]; the compiler then asks for its

@@ -2,7 +2,7 @@
 //!
 //! Backpropagation ends at the state with which an unroll begins. Where a memory learns by RTRL,
 //! the weights that made this state are to learn, too: [`UnrollContext`] keeps the state and its
-//! sensitivities from the unroll until the loss is known, and [`gradient`](UnrollContext::gradient)
+//! sensitivities from the unroll until the loss is known, and `gradient`
 //! adds what their product is. Only then do the sensitivities go on to the unroll's end, in the
 //! same memory.
 

@@ -1,7 +1,7 @@
 //! Pipeline: how a run learns, from streams or from a replay.
 //!
 //! The decision is made once, at startup, and is a type from there on: [`Streams`] or [`Replay`].
-//! What differs between the two is here; the loop of [`training`](super::training) and the
+//! What differs between the two is here; the loop of `training` and the
 //! [`learner`](super::learner) know neither.
 //!
 //! | | [`Streams`] | [`Replay`] |

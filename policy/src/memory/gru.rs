@@ -11,8 +11,8 @@
 //! around `forget_bias`, for the same reason as in the LSTM.
 //!
 //! Unrolling runs libtorch's own kernels (cuDNN on CUDA) over the sequences of
-//! [`Resets::spread`]. A clear step must leave h = 0, so r, z and n must all be zero: a column of
-//! the input whose weights are [`SHUT`] shuts r and z, and n has nothing left to be made of, since
+//! `Resets::spread`. A clear step must leave h = 0, so r, z and n must all be zero: a column of
+//! the input whose weights are `SHUT` shuts r and z, and n has nothing left to be made of, since
 //! the step's input is zeros and `b` is the weight of another column, which is one at all other
 //! steps. Shut is exact in any float, and gradients through it vanish. Hold steps are clear steps
 //! too: a state is fetched from its own last step. Forward and backward (T = 32, B = 64, H = 128,

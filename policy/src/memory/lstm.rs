@@ -13,8 +13,8 @@
 //! <https://proceedings.mlr.press/v37/jozefowicz15.html>).
 //!
 //! Unrolling runs libtorch's fused kernels (oneDNN on a CPU, cuDNN on CUDA) over the sequences of
-//! [`Resets::spread`]. Clear and hold steps act through two more input columns whose weights are
-//! ±[`CLOSED`]: at a clear step the gates i, f and o are shut, so that c and h become zero; at a
+//! `Resets::spread`. Clear and hold steps act through two more input columns whose weights are
+//! ±`CLOSED`: at a clear step the gates i, f and o are shut, so that c and h become zero; at a
 //! hold step f is open and the others are shut, so that c stays. Shut and open are exact to the
 //! last bit of a float, and gradients through them vanish. Against a loop over single steps this
 //! takes 0.4 times the time, and it does not matter how many of the B rows begin an episode.

@@ -20,7 +20,7 @@
 //! walked step by step, over all weights each time. But the weights are constant within an
 //! unroll, and what a weight of a linear map does is an outer product, so that with the suffix
 //! products `W_t = a_{t+1} ⊙ … ⊙ a_T` the whole walk is one batched matrix product
-//! ([`SensitivityUpdate`]):
+//! (`SensitivityUpdate`):
 //!
 //! ```text
 //! S_T = W_0 ⊙ S_0 + Σ_t (W_t ⊙ e_t) ⊗ x_t        e_t = ∂c_t/∂(W x_t + b)
@@ -37,7 +37,7 @@
 //! transpose 35. S_T waits until λ is known and takes the place of S_0. Then λ ⊙ S_0 and W_0 ⊙ S_0
 //! go through one environment after another together, so that it stays in the cache between them
 //! (6.2 ms of a core; one after the other, the second into new memory, 10.3). And gates are walked
-//! back through in one pass ([`gated_backward`]).
+//! back through in one pass (`gated_backward`).
 
 pub(super) mod gated_backward;
 
