@@ -56,3 +56,19 @@ impl fmt::Display for Bottleneck {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_has_the_same_words() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/troubleshooting.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        use Bottleneck::{Actors, Inference, Learner, Nothing, RateLimiter};
+        for bottleneck in [Nothing, Actors, Inference, Learner, RateLimiter] {
+            let row = format!("| {bottleneck} | {} |\n", bottleneck.settings());
+            assert!(page.contains(&row), "{row}");
+        }
+    }
+}
