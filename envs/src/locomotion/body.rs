@@ -8,7 +8,7 @@
 use rapier3d::na::Unit;
 use rapier3d::prelude::*;
 
-use super::{Capsule, Limb, Parent, Robot, TIME_STEP};
+use super::robot::{Capsule, Limb, Parent, Robot, TIME_STEP};
 
 const SUBSTEPS: usize = 4;
 const GRAVITY: f32 = 9.8;

@@ -22,15 +22,16 @@
 
 mod block;
 mod dropout;
+mod style;
 mod window;
 
 use tch::{Device, Kind, Tensor};
 
-pub(super) use self::block::Start;
 use self::block::{Block, EPSILON};
 pub(super) use self::dropout::{Dropout, DropoutSeeds};
+pub(super) use self::style::{Pass, Start, Style};
 use self::window::Window;
-use super::normalize::{Norm, Normalize};
+use super::normalize::Normalize;
 use crate::error::PolicyError;
 use crate::parameters::Parameters;
 use crate::range::{MAX_CONTEXT, MAX_WIDTH, in_range};
@@ -74,24 +75,6 @@ fn heads_share(heads: i64, width: i64) -> Result<(), PolicyError> {
     Err(PolicyError::Config { key: "memory.heads", found, expected })
 }
 
-/// Choices in which transformers differ.
-pub(super) struct Style {
-    pub(super) norm: Norm,
-    /// Initial values of its linear layers.
-    pub(super) start: Start,
-    /// libtorch's name of the approximation to GELU, "none" or "tanh".
-    pub(super) gelu: &'static str,
-    /// True if distance counts against a frame (ALiBi).
-    pub(super) alibi: bool,
-}
-
-/// Settings of one call.
-pub(super) struct Pass {
-    /// Kind that attention computes in; `None` for the network's own.
-    pub(super) kind: Option<Kind>,
-    pub(super) dropout: Option<Dropout>,
-}
-
 /// Blocks and the norm after them.
 pub(super) struct Transformer {
     shape: Shape,
@@ -99,21 +82,6 @@ pub(super) struct Transformer {
     norm: Normalize,
     /// m_h: `[h, 1, 1]`.
     slopes: Option<Tensor>,
-}
-
-impl Pass {
-    /// As acting does.
-    pub(super) fn plain() -> Self {
-        Pass { kind: None, dropout: None }
-    }
-
-    /// `x`, or what dropout leaves of it.
-    pub(super) fn drop_from(&mut self, x: Tensor) -> Tensor {
-        match &mut self.dropout {
-            Some(dropout) => dropout.apply(&x),
-            None => x,
-        }
-    }
 }
 
 impl Transformer {

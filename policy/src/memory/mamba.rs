@@ -16,8 +16,8 @@
 //! The state is large, K − 1 + N numbers for each of a block's 2 D channels, and stays at home.
 
 mod mixer;
+mod settings;
 
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::feed_forward::FeedForward;
@@ -30,31 +30,10 @@ use crate::range::{MAX_WIDTH, in_range, number_in_range};
 use crate::resets::Resets;
 use crate::state::CoreState;
 use mixer::Mixer;
+pub use settings::MambaConfig;
 
 /// Added to the mean square or the variance before its root is taken.
 const EPSILON: f64 = 1e-8;
-
-/// Mamba: selective state spaces (Gu & Dao 2023).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MambaConfig {
-    /// The width of the residual stream.
-    pub width: i64,
-    /// Numbers of state per channel.
-    pub state: i64,
-    /// Taps of the causal convolution.
-    pub conv: i64,
-    /// Blocks, one after another.
-    pub blocks: i64,
-    /// Factor at the start for the weights of B and C, which write to the state and read from it.
-    /// 1 is the authors'; larger lets what is remembered be heard earlier.
-    pub selection_scale: f64,
-    /// Normalization.
-    pub norm: Norm,
-    /// True if a residual feed-forward layer follows the last block, else a norm and a
-    /// linear one.
-    pub feed_forward: bool,
-}
 
 impl LayerConfig for MambaConfig {
     fn validate(&self) -> Result<(), PolicyError> {

@@ -2,32 +2,14 @@
 
 use tch::Tensor;
 
+use super::style::{Pass, Style};
 use super::window::Window;
-use super::{Pass, Style};
 use crate::memory::normalize::Normalize;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
 
 /// Of all norms.
 pub(super) const EPSILON: f64 = 1e-5;
-
-/// Initial values of linear layers.
-#[derive(Clone, Copy)]
-pub(in crate::memory) enum Start {
-    /// As PyTorch's do.
-    Uniform,
-    /// Normal weights with this standard deviation; biases zero.
-    Normal(f64),
-}
-
-impl Start {
-    fn linear(self, p: &mut Parameters, name: &str, inputs: i64, outputs: i64) -> Linear {
-        match self {
-            Start::Uniform => Linear::new(p, name, inputs, outputs),
-            Start::Normal(std) => Linear::normal(p, name, inputs, outputs, std),
-        }
-    }
-}
 
 /// Attention, then a feed-forward layer, both added to the residual stream.
 pub(super) struct Block {

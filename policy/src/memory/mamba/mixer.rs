@@ -35,7 +35,7 @@ use std::f64::consts::LOG2_E;
 
 use tch::{Device, Tensor, no_grad};
 
-use super::MambaConfig;
+use super::settings::MambaConfig;
 use crate::memory::causal_conv::CausalConv;
 use crate::memory::scan::scan;
 use crate::parameters::Parameters;

@@ -1,0 +1,65 @@
+//! Style of a transformer, and settings of one call.
+
+use tch::{Kind, Tensor};
+
+use super::dropout::Dropout;
+use crate::memory::normalize::Norm;
+use crate::mlp::Linear;
+use crate::parameters::Parameters;
+
+/// Initial values of linear layers.
+#[derive(Clone, Copy)]
+pub(in crate::memory) enum Start {
+    /// As PyTorch's do.
+    Uniform,
+    /// Normal weights with this standard deviation; biases zero.
+    Normal(f64),
+}
+
+impl Start {
+    pub(super) fn linear(
+        self,
+        p: &mut Parameters,
+        name: &str,
+        inputs: i64,
+        outputs: i64,
+    ) -> Linear {
+        match self {
+            Start::Uniform => Linear::new(p, name, inputs, outputs),
+            Start::Normal(std) => Linear::normal(p, name, inputs, outputs, std),
+        }
+    }
+}
+
+/// Choices in which transformers differ.
+pub(in crate::memory) struct Style {
+    pub(in crate::memory) norm: Norm,
+    /// Initial values of its linear layers.
+    pub(in crate::memory) start: Start,
+    /// libtorch's name of the approximation to GELU, "none" or "tanh".
+    pub(in crate::memory) gelu: &'static str,
+    /// True if distance counts against a frame (ALiBi).
+    pub(in crate::memory) alibi: bool,
+}
+
+/// Settings of one call.
+pub(in crate::memory) struct Pass {
+    /// Kind that attention computes in; `None` for the network's own.
+    pub(in crate::memory) kind: Option<Kind>,
+    pub(in crate::memory) dropout: Option<Dropout>,
+}
+
+impl Pass {
+    /// As acting does.
+    pub(in crate::memory) fn plain() -> Self {
+        Pass { kind: None, dropout: None }
+    }
+
+    /// `x`, or what dropout leaves of it.
+    pub(in crate::memory) fn drop_from(&mut self, x: Tensor) -> Tensor {
+        match &mut self.dropout {
+            Some(dropout) => dropout.apply(&x),
+            None => x,
+        }
+    }
+}

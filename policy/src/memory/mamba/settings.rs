@@ -1,0 +1,27 @@
+//! Settings of Mamba.
+
+use serde::{Deserialize, Serialize};
+
+use crate::memory::normalize::Norm;
+
+/// Mamba: selective state spaces (Gu & Dao 2023).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MambaConfig {
+    /// The width of the residual stream.
+    pub width: i64,
+    /// Numbers of state per channel.
+    pub state: i64,
+    /// Taps of the causal convolution.
+    pub conv: i64,
+    /// Blocks, one after another.
+    pub blocks: i64,
+    /// Factor at the start for the weights of B and C, which write to the state and read from it.
+    /// 1 is the authors'; larger lets what is remembered be heard earlier.
+    pub selection_scale: f64,
+    /// Normalization.
+    pub norm: Norm,
+    /// True if a residual feed-forward layer follows the last block, else a norm and a
+    /// linear one.
+    pub feed_forward: bool,
+}
