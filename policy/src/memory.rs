@@ -231,7 +231,7 @@ pub(crate) trait Memory: Send {
         None
     }
 
-    /// Where the layer has dropout, unrolls use it from here on, drawn from `seed`; `None` ends it.
+    /// Starts dropout where the layer has it, drawn from `seed`; `None` ends it.
     fn set_dropout(&mut self, seed: Option<Seed>) {
         let _ = seed;
     }

@@ -45,7 +45,7 @@ fn content(html: &str) -> &str {
     &html[from..to]
 }
 
-/// What is wrong with a link of a page, if anything.
+/// Fault of a link of a page, if any.
 fn fault(book: &Path, page: &Path, link: &str) -> Option<String> {
     if link.contains("://") || link.starts_with("mailto:") {
         return None;

@@ -14,7 +14,104 @@ use crate::tidy::problem::Problem;
 use crate::tidy::tree::Tree;
 
 /// Units of each crate that has folders, from top to bottom.
-const ORDER: [(&str, &[&str]); 2] = [
+const ORDER: [(&str, &[&str]); 7] = [
+    (
+        "service",
+        &[
+            "args",
+            "config",
+            "health",
+            "metrics_page",
+            "net",
+            "metrics",
+            "logs",
+            "progress",
+            "format",
+            "process",
+            "threads",
+            "shutdown",
+            "allocator",
+            "failure",
+        ],
+    ),
+    (
+        "analysis",
+        &[
+            "figures",
+            "intervals",
+            "table",
+            "comparison",
+            "group",
+            "grouping",
+            "runs",
+            "curves",
+            "chart",
+            "final_evaluation",
+            "question",
+            "statistics",
+        ],
+    ),
+    (
+        "envs",
+        &[
+            "vector",
+            "config",
+            "environments",
+            "gridworld",
+            "locomotion",
+            "observe",
+            "parse",
+            "environment",
+            "canvas",
+            "error",
+        ],
+    ),
+    (
+        "policy",
+        &[
+            "batch",
+            "device",
+            "policy",
+            "torso",
+            "inputs",
+            "parts",
+            "slots",
+            "unroll_context",
+            "carry",
+            "weights",
+            "exploration",
+            "heads",
+            "config",
+            "memory",
+            "distribution",
+            "mlp",
+            "parameters",
+            "random",
+            "range",
+            "state",
+            "error",
+            "resets",
+        ],
+    ),
+    (
+        "engram",
+        &[
+            "bench",
+            "sweep",
+            "diagnose",
+            "watch",
+            "render",
+            "doctor",
+            "certs",
+            "train",
+            "plot",
+            "eval",
+            "in_process",
+            "experiment",
+            "score",
+            "compute",
+        ],
+    ),
     (
         "learner",
         &[
@@ -55,7 +152,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
 fn check_by(tree: &Tree, rules: &Rules<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut needed: BTreeSet<&(&str, &str, &str)> = BTreeSet::new();
-    for folder in crates(tree).into_iter() {
+    for folder in crates(tree) {
         let mut graph = Graph::of(tree, &folder);
         let at = |file: &str| format!("{folder}/src/{file}");
         graph.edges.retain(|(from, to), _| {
@@ -74,7 +171,10 @@ fn check_by(tree: &Tree, rules: &Rules<'_>) -> Vec<Problem> {
         problems
             .extend(order.into_iter().flat_map(|(_, order)| check_order(&folder, &graph, order)));
     }
+    let known = crates(tree);
+    let is_known = |path: &str| known.iter().any(|name| path.split('/').next() == Some(name));
     let stale = rules.exceptions.iter().filter(|exception| !needed.contains(exception));
+    let stale = stale.filter(|(from, ..)| is_known(from));
     problems.extend(stale.map(|(from, to, _)| {
         let message = format!("does not import {to} any more: remove the exception in tidy");
         Problem::error(from, 1, message)
@@ -106,22 +206,16 @@ fn check_order(folder: &str, graph: &Graph, order: &[&str]) -> Vec<Problem> {
     problems
 }
 
-/// Numbers of every crate, and its circles.
+/// Numbers of every crate; of those in order, each unit's imports; and the circles.
 pub(crate) fn summary(tree: &Tree) -> String {
     let mut text = format!(
         "{:<18}{:>6}{:>7}{:>15}{:>15}{:>9}\n",
         "crate", "files", "units", "file imports", "unit imports", "circles"
     );
-    let mut found = String::new();
+    let (mut folders, mut found) = (String::new(), String::new());
     for folder in crates(tree) {
         let graph = Graph::of(tree, &folder);
-        let circles = circles(&graph);
-        let between: BTreeSet<_> = graph
-            .edges
-            .keys()
-            .map(|(from, to)| (unit(from), unit(to)))
-            .filter(|(from, to)| from != to)
-            .collect();
+        let (circles, between) = (circles(&graph), between(&graph));
         text.push_str(&format!(
             "{folder:<18}{:>6}{:>7}{:>15}{:>15}{:>9}\n",
             graph.files.len(),
@@ -133,8 +227,26 @@ pub(crate) fn summary(tree: &Tree) -> String {
         for circle in circles {
             found.push_str(&format!("\n{folder}: {}", circle.describe(&graph)));
         }
+        let order = ORDER.iter().find(|(name, _)| *name == folder);
+        for name in order.into_iter().flat_map(|(_, order)| *order) {
+            let files = graph.files.iter().filter(|file| unit(file) == *name).count();
+            let from_here = between.iter().filter(|((from, _), _)| from == name);
+            let imports = from_here.map(|((_, to), count)| format!("{to} {count}"));
+            let imports = imports.collect::<Vec<_>>().join(", ");
+            folders.push_str(&format!("\n{folder}/{name}: {files} files; imports {imports}"));
+        }
     }
-    text + &found
+    text + &folders + &found
+}
+
+/// Counts the imports between any two units.
+fn between(graph: &Graph) -> BTreeMap<(&str, &str), usize> {
+    let mut between = BTreeMap::new();
+    let units = graph.edges.keys().map(|(from, to)| (unit(from), unit(to)));
+    for pair in units.filter(|(from, to)| from != to) {
+        *between.entry(pair).or_default() += 1;
+    }
+    between
 }
 
 /// Files that all reach one another.

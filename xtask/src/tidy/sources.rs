@@ -17,6 +17,12 @@ const METRIC_MACROS: [&str; 6] = [
     "describe_histogram!",
 ];
 
+/// Words that a doc comment does not open with: it opens with the noun or verb that it is about.
+const QUESTIONS: [&str; 8] = ["What", "Who", "Whom", "Whose", "How", "Where", "Whether", "Which"];
+
+/// Crates whose doc comments are still to be rewritten.
+const QUESTIONS_PENDING: [&str; 1] = ["learner/"];
+
 /// Checks every Rust source, and the words of the wire.
 pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
     let rust = tree.ending(".rs").flat_map(|(path, text)| check_source(path, text));
@@ -36,6 +42,7 @@ fn check_source(path: &str, text: &str) -> Vec<Problem> {
         let message = format!("{lines} lines: a file over {LONG_FILE} wants to be two");
         problems.push(Problem::warning(path, lines, message));
     }
+    problems.extend(check_openings(path, text));
     let code = code_only(text);
     problems.extend(check_words(path, &code));
     let metrics = path.ends_with("/metrics.rs") || path.contains("/tests/");
@@ -53,6 +60,27 @@ fn check_source(path: &str, text: &str) -> Vec<Problem> {
             let message = "metrics are named in a metrics.rs, nowhere else";
             problems.push(Problem::error(path, index + 1, message));
         }
+    }
+    problems
+}
+
+/// First lines of doc comments. Within one, a sentence may begin as it likes.
+fn check_openings(path: &str, text: &str) -> Vec<Problem> {
+    if QUESTIONS_PENDING.iter().any(|pending| path.starts_with(pending)) {
+        return Vec::new();
+    }
+    let doc = |line: &str| ["//!", "///"].into_iter().find(|kind| line.starts_with(kind));
+    let (mut problems, mut before) = (Vec::new(), None);
+    for (index, line) in text.lines().map(str::trim_start).enumerate() {
+        let kind = doc(line);
+        let opening = kind.filter(|_| kind != before).map(|kind| &line[kind.len()..]);
+        if let Some(word) = opening.and_then(|text| words(text).next())
+            && QUESTIONS.contains(&word)
+        {
+            let message = format!("a doc comment opens with a noun or a verb, not with `{word}`");
+            problems.push(Problem::error(path, index + 1, message));
+        }
+        before = kind;
     }
     problems
 }
@@ -91,6 +119,15 @@ mod tests {
             found("mdp/src/a.rs", "use std::fs;\n")[0].starts_with("mdp/src/a.rs:1: a file begins")
         );
         assert_eq!(found("mdp/src/a.rs", "").len(), 1);
+    }
+
+    #[test]
+    fn a_doc_comment_opens_with_a_noun_or_a_verb() {
+        let text = "//! Words.\n\n/// What is kept.\nstruct A;\n\n/// Kept.\n/// How?\nstruct B;\n";
+        let problems = found("mdp/src/a.rs", text);
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].starts_with("mdp/src/a.rs:3: a doc comment opens with"));
+        assert!(found("mdp/src/a.rs", "//! Whatever.\n// How it works.\n").is_empty());
     }
 
     #[test]
