@@ -270,7 +270,7 @@ fn connecting(error: &rustls::Error, ca: &Path, name: &str) -> Option<String> {
         }
         InvalidCertificate(CertificateError::NotValidForName)
         | InvalidCertificate(CertificateError::NotValidForNameContext { .. }) => format!(
-            "the server's certificate is not for `{name}`: make one that resolver it, or name \
+            "the server's certificate is not for `{name}`: make one that names it, or name \
              another with --tls-server-name"
         ),
         InvalidCertificate(why) => {
