@@ -23,7 +23,7 @@ type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 const HEAD_START: Duration = Duration::from_secs(1);
 
 impl Resolver {
-    /// Resolver that `lookup` knows, instead of the system.
+    /// Resolver that asks `lookup` instead of the system.
     pub fn from_lookup(
         lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
     ) -> Self {
@@ -57,7 +57,7 @@ impl Resolver {
 
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Resolver(known)" } else { "Resolver(system)" })
+        f.write_str(if self.0.is_some() { "Resolver(lookup)" } else { "Resolver(system)" })
     }
 }
 

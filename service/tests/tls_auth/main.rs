@@ -22,7 +22,7 @@ async fn the_right_token_over_tls_opens() {
     let lab = Lab::new();
     let server = Server::start(&lab.security()).await;
     server.check(&lab.credentials()).await.unwrap();
-    // ClientCredentials for an address that had others replace them.
+    // Credentials for an address that had others replace them.
     let other = ClientCredentials::default().at(&server.address).unwrap();
     health::check(&lab.credentials().at(&other).unwrap()).await.unwrap();
 }
