@@ -1,4 +1,4 @@
-//! How trajectories become batches.
+//! Batches, and how trajectories become them.
 //!
 //! From streams: [`selector`] chooses the trajectories, [`batcher`] turns them into tensors, and
 //! [`carry_table`] keeps what an unroll leaves to the next one of its stream. From a replay:

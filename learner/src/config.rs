@@ -18,7 +18,7 @@ use thiserror::Error;
 
 pub use self::off_policy::{ErrorLoss, OffPolicyConfig, Selection, TargetUpdate};
 
-/// What becomes of a reward before it is learned from. Reported returns are never clipped.
+/// Change of a reward before it is learned from. Reported returns are never clipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RewardClip {
@@ -28,7 +28,7 @@ pub enum RewardClip {
     AbsOne,
 }
 
-/// How the learning rate changes over a run.
+/// Schedule of the learning rate over a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
@@ -39,7 +39,7 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// What the learning rate is multiplied by, after the share `progress` of the run.
+    /// Factor of the learning rate after the share `progress` of the run.
     pub fn factor(self, progress: f64) -> f64 {
         match self {
             Schedule::Constant => 1.0,
@@ -54,18 +54,18 @@ impl Schedule {
 pub enum OptimizerConfig {
     /// RMSprop with ε outside the root, not centered.
     Rmsprop {
-        /// How much of the mean square is kept at a step.
+        /// Share of the mean square that is kept at a step.
         alpha: f64,
         /// Added to the root of the mean square.
         epsilon: f64,
-        /// How much of the last step is repeated; 0 for none.
+        /// Share of the last step that is repeated; 0 for none.
         momentum: f64,
     },
     /// Adam (Kingma & Ba 2014, <https://arxiv.org/abs/1412.6980>).
     Adam {
-        /// How much of the mean is kept at a step.
+        /// Share of the mean that is kept at a step.
         beta1: f64,
-        /// How much of the mean square is kept at a step.
+        /// Share of the mean square that is kept at a step.
         beta2: f64,
         /// Added to the root of the mean square.
         epsilon: f64,
@@ -80,7 +80,7 @@ pub struct OutOfRange {
     pub key: &'static str,
     /// Its value.
     pub found: String,
-    /// What it may be.
+    /// Range of its values.
     pub range: &'static str,
 }
 
@@ -130,7 +130,7 @@ pub(crate) fn small(key: &'static str, found: f64) -> Result<(), OutOfRange> {
     require(within, key, found, "above 0 and at most 1")
 }
 
-/// Whether a setting has the value that it has where it is left out.
+/// True if a setting has the value that it has where it is left out.
 pub(crate) fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
     *setting == T::default()
 }

@@ -20,16 +20,16 @@ use tokio::sync::watch;
 struct Arguments {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Where actors and inference servers find it: host:port or unix:/path
+    /// Address for actors and inference servers: host:port or unix:/path
     #[arg(long, value_name = "ADDR", env = "ENGRAM_LISTEN", default_value = "127.0.0.1:7001")]
     listen: Address,
     /// The run's name, which is also its folder's; the experiment's name, if not given
     #[arg(long, value_name = "NAME", env = "ENGRAM_RUN_NAME")]
     run_name: Option<String>,
-    /// Where runs leave their folders
+    /// Folder of runs
     #[arg(long, value_name = "DIR", env = "ENGRAM_RUNS", default_value = "runs")]
     runs: PathBuf,
-    /// Where the policy computes: cpu, cuda or cuda:N
+    /// Device of the policy: cpu, cuda or cuda:N
     #[arg(long, env = "ENGRAM_DEVICE", default_value = "cpu")]
     device: Device,
     /// Threads of tensor operations on the CPU

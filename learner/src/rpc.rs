@@ -1,4 +1,4 @@
-//! Who talks to the learner: actors bring trajectories, inference servers take weights.
+//! Peers of the learner: actors bring trajectories, inference servers take weights.
 //!
 //! ```text
 //! actors ──▶ push ──▶ stream_positions ──▶ queue ──▶ (batches)

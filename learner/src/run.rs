@@ -1,4 +1,4 @@
-//! How a run starts, goes on and ends.
+//! Run of a learner: how it starts, goes on and ends.
 //!
 //! [`run`] is the whole life of a learner: it serves actors and inference servers, and gives the
 //! learning to a thread of its own. There `startup` resumes or begins the run, `training` is
@@ -38,7 +38,7 @@ use error::LearnerError;
 use learner_config::LearnerConfig;
 use summary::{Ended, Summary};
 
-/// How long streams may take to end once the server is closed.
+/// Time that streams may take to end once the server is closed.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The whole life of a learner: it opens or resumes the run, serves until the run has had its env

@@ -100,7 +100,7 @@ pub trait ReplayAlgorithm: Algorithm {
         batch: &ReplayBatch,
     ) -> Result<(UpdateStats, Tensor), NonFinite>;
 
-    /// How actors choose an action that is not random.
+    /// Choice of an actor's action that is not random.
     fn choice(&self) -> Choice;
 }
 
@@ -108,7 +108,7 @@ pub trait ReplayAlgorithm: Algorithm {
 #[derive(Clone, Copy, Debug, PartialEq, Error)]
 #[error("the {quantity} of an update is {value}; the update was skipped")]
 pub struct NonFinite {
-    /// What is not finite: the loss, or the length of its gradient.
+    /// Quantity that is not finite: the loss, or the length of its gradient.
     pub quantity: &'static str,
     /// Infinity, or not a number.
     pub value: f64,

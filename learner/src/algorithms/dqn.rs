@@ -38,9 +38,9 @@ use crate::telemetry::update_stats::{Phases, UpdateStats};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QLearningConfig {
-    /// Which network says what action is the best of the next frame.
+    /// Network that says what action is the best of the next frame.
     pub selection: Selection,
-    /// What the critic knows of returns; their expectation if not given.
+    /// Knowledge that the critic has of returns; their expectation if not given.
     #[serde(default = "expected", skip_serializing_if = "is_expected")]
     pub returns: Returns,
     /// ε of the scale on which values are learned (Pohlen et al. 2018,
@@ -59,9 +59,9 @@ pub struct Dqn {
 }
 
 impl Dqn {
-    /// What an update reports, means over decisions: what was minimized, the value of the action
-    /// taken, by how much it was wrong, the gradient's length before it was clipped, the learning
-    /// rate.
+    /// Columns that an update reports, means over decisions: what was minimized, the value of the
+    /// action taken, by how much it was wrong, the gradient's length before it was clipped, the
+    /// learning rate.
     pub const COLUMNS: &'static [&'static str] =
         &["critic_loss", "action_value", "td_error", "grad_norm", "learning_rate"];
 

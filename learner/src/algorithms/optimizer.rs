@@ -16,7 +16,7 @@ pub struct Optimizer {
     rule: Rule,
 }
 
-/// Where each weight lies in the one vector.
+/// Layout: the place of each weight in the one vector.
 #[derive(Debug)]
 struct Layout {
     names: Vec<String>,
@@ -53,7 +53,7 @@ pub fn global_norm(gradient: &Tensor) -> Tensor {
     gradient.norm_scalaropt_dtype(2, Kind::Double)
 }
 
-/// What a gradient of length `norm` is multiplied by to be at most `max_norm` long.
+/// Factor that makes a gradient of length `norm` at most `max_norm` long.
 pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
     if norm > max_norm { max_norm / norm } else { 1.0 }
 }
@@ -141,7 +141,7 @@ impl Optimizer {
 }
 
 impl Rule {
-    /// What to subtract from the weights.
+    /// Step to subtract from the weights.
     fn step(&mut self, gradient: &Tensor, learning_rate: f64) -> Tensor {
         match self {
             Rule::Rmsprop { alpha, epsilon, momentum, square, velocity } => {

@@ -40,7 +40,7 @@ impl ReplayBatch {
         self.mask.size()[0]
     }
 
-    /// What was done.
+    /// Decisions that were taken.
     pub fn taken<'a>(&'a self, actions: &'a Tensor) -> Decisions<'a> {
         Decisions { actions, mask: &self.mask, importance: self.importance.as_ref() }
     }
@@ -60,7 +60,7 @@ impl ReplayBatch {
         self.learned(&self.batch.actions)
     }
 
-    /// What decisions came to.
+    /// Returns of the decisions.
     pub fn returns<O>(&self, config: &OffPolicyConfig<O>) -> NStepReturns {
         let rewards = match config.reward_clip {
             RewardClip::None => self.batch.rewards.shallow_clone(),
@@ -71,7 +71,7 @@ impl ReplayBatch {
         n_step_returns(&input, config.discount, config.n_step)
     }
 
-    /// What `policy` remembers at the T + 1 frames, `[T + 1, B, H]`.
+    /// Memory of `policy` at the T + 1 frames, `[T + 1, B, H]`.
     pub fn remember(&self, policy: &Policy) -> Tensor {
         let inputs = &self.batch.inputs;
         let state = self.state(policy);

@@ -9,7 +9,7 @@
 //! separate   critics' memory ─▶ critics ─▶ L₁ + L₂ ─▶ step,  then  actor's memory ─▶ L_π ─▶ step
 //! ```
 //!
-//! Which weights the actor's loss reaches, where the memory is shared:
+//! Weights that the actor's loss reaches, where the memory is shared:
 //!
 //! | | actor's head | critics' heads | torso and memory |
 //! |---|---|---|---|
@@ -78,7 +78,7 @@ pub struct Losses {
     pub actor: ActorLoss,
 }
 
-/// What one optimizer's step came to.
+/// Result of one optimizer's step.
 struct Step {
     gradient: Tensor,
     weights: Vec<(String, Tensor)>,
@@ -151,7 +151,7 @@ impl SacDiscrete {
         Losses { critic, actor }
     }
 
-    /// What the actor's loss sees of a shared memory, and of the critics.
+    /// Parts of a shared memory, and of the critics, that the actor's loss sees.
     fn seen_by_actor(&self, y: &Tensor, critics: &[Tensor; 2]) -> (Tensor, [Tensor; 2]) {
         let Encoder::Shared { freeze_critic, freeze_encoder_in_actor_loss } =
             self.objective.encoder
@@ -394,10 +394,10 @@ fn critic_beside(policy: &Policy, seed: Seed) -> Policy {
     let outputs = Outputs::ActionValues { critics: 2, returns: Returns::Expected {} };
     let (config, spec) = (policy.config(), policy.spec());
     let made = Policy::with_outputs(&outputs, policy.kind(), config, spec, seed, policy.device());
-    made.expect("a policy of this configuration was made for this world")
+    made.expect("a policy of this configuration was made for this environment")
 }
 
-/// What both critics of `network` expect of the actions where `y` is remembered, `[.., A]`.
+/// Values that both critics of `network` expect of the actions where `y` is remembered, `[.., A]`.
 fn expected(network: &Policy, y: &Tensor) -> [Tensor; 2] {
     let critics: Vec<Tensor> = network.action_values(y).into_iter().map(|q| q.raw).collect();
     critics.try_into().expect("two critics")

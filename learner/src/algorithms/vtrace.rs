@@ -43,17 +43,17 @@ pub struct VtraceConfig {
     pub c_clip: f64,
     /// The largest importance weight of an advantage.
     pub pg_rho_clip: f64,
-    /// What becomes of a reward before it is learned from.
+    /// Change of a reward before it is learned from.
     pub reward_clip: RewardClip,
     /// The weight of the value loss.
     pub baseline_cost: f64,
     /// The weight of the entropy bonus.
     pub entropy_cost: f64,
-    /// How the losses of single decisions are put together.
+    /// Reduction that puts the losses of single decisions together.
     pub reduction: Reduction,
     /// The step size at the start.
     pub learning_rate: f64,
-    /// What becomes of it on the way.
+    /// Schedule of the step size on the way.
     pub schedule: Schedule,
     /// Gradients longer than this, all weights together, are shortened to it.
     pub max_grad_norm: f64,
@@ -65,7 +65,7 @@ pub struct VtraceConfig {
     pub freeze: Vec<String>,
 }
 
-/// How the losses of single decisions are put together.
+/// Reduction that puts the losses of single decisions together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reduction {
@@ -82,10 +82,10 @@ pub struct Vtrace {
     optimizer: Optimizer,
 }
 
-/// What an unroll costs. Scalars; the parts are sums over decisions, without their weights.
+/// Loss of an unroll. Scalars; the parts are sums over decisions, without their weights.
 #[derive(Debug)]
 pub struct Loss {
-    /// What is minimized.
+    /// Sum that is minimized.
     pub total: Tensor,
     /// Σ −log π · A.
     pub policy: Tensor,
@@ -93,18 +93,18 @@ pub struct Loss {
     pub value: Tensor,
     /// The policy's entropy, summed.
     pub entropy: Tensor,
-    /// What V-trace saw on the way.
+    /// Summary of what V-trace saw on the way.
     pub summary: VtraceSummary,
-    /// What [`total`](Self::total) reaches back to before the unroll.
+    /// Context before the unroll, to which [`total`](Self::total) reaches back.
     pub context: UnrollContext,
 }
 
 impl Vtrace {
-    /// What an update reports, means over decisions where there are several: what was minimized (a
-    /// sum or a mean, as configured), −log π · advantage, half the squared error of the values, the
-    /// policy's entropy in nats, the gradient's length before it was clipped, the learning rate,
-    /// values, the importance weight π / μ before it was clipped, and the share of the value
-    /// targets' variance that the values account for (1 is perfect).
+    /// Columns that an update reports, means over decisions where there are several: what was
+    /// minimized (a sum or a mean, as configured), −log π · advantage, half the squared error of
+    /// the values, the policy's entropy in nats, the gradient's length before it was clipped, the
+    /// learning rate, values, the importance weight π / μ before it was clipped, and the share of
+    /// the value targets' variance that the values account for (1 is perfect).
     pub const COLUMNS: &'static [&'static str] = &[
         "loss",
         "policy_loss",

@@ -30,17 +30,17 @@ pub struct StreamsBatch {
 /// Turns trajectories into batches.
 #[derive(Debug)]
 pub struct Batcher {
-    /// Where trajectories come from.
+    /// Source of trajectories.
     pub arrivals: Arrivals,
-    /// Which ones go into a batch.
+    /// Rules of the batch selector: the trajectories that go into a batch.
     pub rules: SelectorRules,
-    /// The world that they were checked against.
+    /// The environment that they were checked against.
     pub spec: EnvSpec,
-    /// Where the tensors go.
+    /// Device of the tensors.
     pub device: Device,
     /// The learner's version.
     pub newest: Newest,
-    /// What is shown of it.
+    /// Metrics that show it.
     pub metrics: Metrics,
 }
 

@@ -59,11 +59,11 @@ struct Entry {
      rl.batch_size or the memory layer smaller"
 )]
 pub struct TooLittleMemory {
-    /// What is allowed.
+    /// Memory that is allowed.
     pub given: ByteSize,
-    /// What a batch needs.
+    /// Memory that a batch needs.
     pub needed: ByteSize,
-    /// What a stream needs.
+    /// Memory that a stream needs.
     pub per_stream: ByteSize,
     /// Streams of a batch.
     pub batch_size: usize,
@@ -103,13 +103,13 @@ impl CarryTable {
         })
     }
 
-    /// Whether the policy carries anything at all. If so, a batch must hold at most one trajectory
-    /// of each stream.
+    /// True if the policy carries anything at all. Then a batch must hold at most one trajectory of
+    /// each stream.
     pub fn carries(&self) -> bool {
         !self.nothing.is_empty()
     }
 
-    /// What the streams of a batch carry, in the batch's order. From here on they begin anew,
+    /// Takes what the streams of a batch carry, in the batch's order. From here on they begin anew,
     /// unless [`put`](Self::put) says what comes next.
     pub fn take(&mut self, rows: &[TrajectoryKey]) -> Carry {
         if !self.carries() {

@@ -42,7 +42,7 @@ struct Shared {
     generator: Generator,
 }
 
-/// What the generator is called in checkpoints, and derived by.
+/// Name of the generator in checkpoints, and by which it is derived.
 const GENERATOR: &str = "replay";
 
 /// Replay as a checkpoint tells of it.
@@ -59,15 +59,15 @@ pub struct SavedReplay<'a> {
 /// Settings and surroundings of a replay.
 #[derive(Clone, Debug)]
 pub struct ReplaySetup {
-    /// What is kept, and how it is sampled.
+    /// Contents of the replay, and how it is sampled.
     pub replay: ReplayConfig,
     /// Updates per env step.
     pub rate_limiter: RateLimiterConfig,
     /// Decisions per trajectory.
     pub unroll_length: usize,
-    /// What trajectories were checked against.
+    /// Shape that trajectories were checked against.
     pub shape: TrajectoryShape,
-    /// Where its segments are, or will be.
+    /// Folder of its segments, which are there or will be.
     pub folder: Option<PathBuf>,
     /// The experiment's seed.
     pub seed: Seed,
@@ -127,7 +127,7 @@ impl SharedReplay {
 /// Fills the replay and draws from it.
 #[derive(Debug)]
 pub struct ReplayWorker {
-    /// Where trajectories come from.
+    /// Source of trajectories.
     pub arrivals: Arrivals,
     /// The replay.
     pub replay: SharedReplay,
@@ -137,11 +137,11 @@ pub struct ReplayWorker {
     pub batch_size: usize,
     /// Decisions at the beginning of each row that only warm up the memory.
     pub burn_in: usize,
-    /// The world that trajectories were checked against.
+    /// The environment that trajectories were checked against.
     pub spec: EnvSpec,
-    /// Where the tensors go.
+    /// Device of the tensors.
     pub device: Device,
-    /// What is shown of it.
+    /// Metrics that show it.
     pub metrics: Metrics,
 }
 
@@ -150,11 +150,11 @@ pub struct ReplayWorker {
 pub struct SampledBatch {
     /// Their tensors.
     pub batch: ReplayBatch,
-    /// Where they came from.
+    /// Origin of the sequences in the replay.
     pub sample: Sample,
 }
 
-/// What has arrived since the last batch.
+/// Trajectories that have arrived since the last batch.
 #[derive(Debug, Default)]
 struct New {
     env_steps: u64,

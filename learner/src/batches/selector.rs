@@ -43,7 +43,7 @@ pub struct SelectorRules {
     pub batch_size: usize,
     /// A trajectory that is older than so many versions when a batch has room for it is dropped.
     pub max_policy_lag: u64,
-    /// Whether a batch holds at most one trajectory of each stream, as a learner needs that
+    /// True if a batch holds at most one trajectory of each stream, as a learner needs that
     /// carries state from one to the next.
     pub one_per_stream: bool,
 }
@@ -125,12 +125,12 @@ impl Selector {
         self.trajectories.push(arrival.trajectory);
     }
 
-    /// How many trajectories the batch still has room for.
+    /// Number of trajectories that the batch still has room for.
     pub fn missing(&self) -> usize {
         self.rules.batch_size - self.keys.len()
     }
 
-    /// Whether the batch is full, or has waited for other streams for long enough.
+    /// True if the batch is full, or has waited for other streams for long enough.
     pub fn is_complete(&self) -> bool {
         self.missing() == 0 || self.streams.values().any(|&held| held >= AHEAD)
     }

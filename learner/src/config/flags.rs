@@ -1,4 +1,4 @@
-//! Where and how a learner runs: flags of every program that has one. They are no part of an
+//! Flags of a learner: the same in every program that has one. They are no part of an
 //! experiment, for what is learned from the same data does not depend on them; save for the
 //! weights that a run begins with, which its `meta.json` tells by the command line.
 
@@ -18,7 +18,7 @@ pub struct LearnerArgs {
     /// Begin with weights of another run: its folder, a checkpoint's, or a weights.safetensors
     #[arg(long, value_name = "PATH")]
     pub init_from: Option<PathBuf>,
-    /// Which parts of those weights
+    /// Parts of those weights to begin with
     #[arg(
         long,
         value_name = "PARTS",
@@ -48,7 +48,7 @@ const UNITS: [(&str, u64); 5] =
     [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 impl ByteSize {
-    /// What streams may take where nobody says otherwise.
+    /// Memory that streams may take where nobody says otherwise.
     pub const STREAM_MEMORY: ByteSize = ByteSize(4 << 30);
 
     /// As a number.

@@ -20,9 +20,9 @@ pub struct OffPolicyConfig<O = ()> {
     pub discount: f64,
     /// Rewards that are added up before a value takes over: 1 for temporal differences.
     pub n_step: usize,
-    /// What becomes of a reward before it is learned from.
+    /// Change of a reward before it is learned from.
     pub reward_clip: RewardClip,
-    /// What an error of a value costs.
+    /// Cost of an error of a value.
     pub error: ErrorLoss,
     /// The step size.
     pub learning_rate: f64,
@@ -32,7 +32,7 @@ pub struct OffPolicyConfig<O = ()> {
     pub max_grad_norm: Option<f64>,
     /// The rule that turns gradients into steps.
     pub optimizer: OptimizerConfig,
-    /// How the target network follows.
+    /// Rule by which the target network follows.
     pub target: TargetUpdate,
     /// Updates between two publications of the weights.
     pub publish_updates: u64,
@@ -41,13 +41,13 @@ pub struct OffPolicyConfig<O = ()> {
     /// Parts of the policy that do not learn: `torso`, `memory`, and so on; none if not given.
     #[serde(default, skip_serializing_if = "is_default")]
     pub freeze: Vec<String>,
-    /// How actors explore.
+    /// Exploration of the actors.
     pub exploration: ExplorationConfig,
     /// Updates per env step.
     pub rate_limiter: RateLimiterConfig,
-    /// What is kept, and how it is sampled.
+    /// Contents of the replay, and how it is sampled.
     pub replay: ReplayConfig,
-    /// What is learned from it.
+    /// Objective that is learned from it.
     pub objective: O,
 }
 
@@ -62,13 +62,13 @@ pub enum TargetUpdate {
     },
     /// A copy, after every so many updates.
     Copy {
-        /// How many, 1 at least.
+        /// Number of updates, 1 at least.
         every: u64,
     },
 }
 
-/// Which network says what action is the best of the next frame. What it is worth there is always
-/// said by the target network.
+/// Network that says what action is the best of the next frame. Its value there is always said by
+/// the target network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
@@ -79,7 +79,7 @@ pub enum Selection {
     Target,
 }
 
-/// What a temporal difference δ costs.
+/// Cost of a temporal difference δ.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ErrorLoss {

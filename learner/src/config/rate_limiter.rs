@@ -10,7 +10,7 @@ use crate::config::OutOfRange;
 pub struct RateLimiterConfig {
     /// ρ, updates per env step; 0.25 is one update for every four env steps.
     pub updates_per_env_step: f64,
-    /// What must have been inserted before the first update.
+    /// Data that must have been inserted before the first update.
     pub learning_starts: LearningStarts,
     /// The most env steps that may wait for their updates. At least those of one trajectory and
     /// one update.

@@ -14,23 +14,24 @@ pub struct ReplayConfig {
     /// The most bytes that these take, written as in `"4GiB"`: of memory, or of the disk.
     #[serde(with = "size")]
     pub max_bytes: ByteSize,
-    /// How much of an episode a sequence is.
+    /// Part of an episode that a sequence is.
     pub sequences: Sequences,
-    /// Where they lie; `"memory"` if not given.
+    /// Place of the sealed segments; `"memory"` if not given.
     #[serde(default, skip_serializing_if = "is_default")]
     pub storage: Storage,
-    /// Which ones are drawn; uniformly if not given.
+    /// Distribution from which sequences are drawn; uniform if not given.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sampling: Sampling,
     /// The recurrent state with which a sequence begins; `"zero"` if not given.
     #[serde(default, skip_serializing_if = "is_default")]
     pub initial_state: InitialState,
-    /// Whether several sequences may share one row of a batch, one after another; not if not given.
+    /// True if several sequences may share one row of a batch, one after another; `false` if not
+    /// given.
     #[serde(default, skip_serializing_if = "is_default")]
     pub packed: bool,
 }
 
-/// Where sealed segments lie.
+/// Place of sealed segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Storage {
@@ -41,7 +42,7 @@ pub enum Storage {
     Disk,
 }
 
-/// Which sequences are drawn, with replacement; the key `name` names it.
+/// Distribution from which sequences are drawn, with replacement; the key `name` names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Sampling {
@@ -60,7 +61,7 @@ pub enum Sampling {
     },
 }
 
-/// How much of an episode a sequence is; the key `name` names it.
+/// Part of an episode that a sequence is; the key `name` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Sequences {
@@ -179,7 +180,7 @@ sequences = { name = "chunks", length = 80, burn_in = 40 }
         toml::from_str(text).map_err(|error| error.to_string())
     }
 
-    /// What `validate` says of the text above after a change.
+    /// Error of `validate` for the text above after a change.
     fn refused(from: &str, to: &str) -> String {
         assert!(TEXT.contains(from), "{from}");
         parse(&TEXT.replace(from, to)).unwrap().validate().unwrap_err().to_string()

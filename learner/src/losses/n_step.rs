@@ -12,7 +12,7 @@ use tch::{Device, Kind, Tensor};
 pub struct NStepInput<'a> {
     /// r_t, that followed the decision.
     pub rewards: &'a Tensor,
-    /// 1 where the next frame ended the world, so that nothing comes after; else 0. A truncated
+    /// 1 where the next frame terminated the episode: nothing comes after; else 0. A truncated
     /// episode has 0 everywhere.
     pub terminated: &'a Tensor,
     /// 1, or 0 where there was no decision: at a Last frame, in padding, in a burn-in. No return

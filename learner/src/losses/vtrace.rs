@@ -31,7 +31,7 @@ pub struct VtraceInput<'a> {
     pub behavior_log_probs: &'a Tensor,
     /// The reward that followed the decision.
     pub rewards: &'a Tensor,
-    /// Weight of the value of the next frame: γ, or 0 where that frame ended the world.
+    /// Weight of the value of the next frame: γ, or 0 where that frame terminated the episode.
     pub discounts: &'a Tensor,
     /// 1, or 0 where the frame is the Last of its episode and the decision meant nothing.
     pub weights: &'a Tensor,

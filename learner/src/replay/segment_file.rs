@@ -167,7 +167,10 @@ impl SegmentReader<'_> {
         let info: &TensorInfo = self.metadata.info(name).ok_or_else(|| format!("no {name}"))?;
         let found: usize = info.shape.iter().skip(1).product();
         if info.dtype != dtype || found != width {
-            return Err(format!("{name} are {:?} {:?} of another world", info.dtype, info.shape));
+            return Err(format!(
+                "{name} are {:?} {:?} of another environment",
+                info.dtype, info.shape
+            ));
         }
         let (start, end) = info.data_offsets;
         let column = Column::read(self.file, self.data + start..self.data + end, self.map);

@@ -15,11 +15,11 @@ pub struct Weights {
     pub bytes: Bytes,
 }
 
-/// Where the learner puts new weights.
+/// Publisher: the place where the learner puts new weights.
 #[derive(Debug)]
 pub struct Publisher(watch::Sender<Option<Weights>>);
 
-/// Where the newest weights are found.
+/// Newest weights: the place where they are found.
 #[derive(Clone, Debug)]
 pub struct Newest(watch::Receiver<Option<Weights>>);
 

@@ -19,7 +19,7 @@ use crate::telemetry::metrics::{Dropped, Metrics};
 /// Responses on their way to an actor; one that does not read them is not read from either.
 pub(crate) const RESPONSES_AHEAD: usize = 4;
 
-/// How long an actor may take to say who it is.
+/// Time that an actor may take to say who it is.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One actor's stream.
@@ -30,7 +30,7 @@ pub(crate) struct Session {
     pub(crate) responses: mpsc::Sender<Result<v1::PushResponse, Status>>,
 }
 
-/// How a session ends without anybody being at fault.
+/// End of a session without anybody being at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// The actor left.

@@ -16,7 +16,7 @@ pub(crate) enum Refusal {
     Stream(#[from] StreamError),
     #[error("{0}")]
     Run(WireError),
-    #[error("no policy can be made for this world: {0}")]
+    #[error("no policy can be made for this environment: {0}")]
     World(PolicyError),
     #[error(
         "an actor that evaluates plays the policy's most likely actions, from which the learner \

@@ -1,4 +1,4 @@
-//! What actors and inference servers talk to.
+//! Services that actors and inference servers talk to.
 //!
 //! ```text
 //! Experience.Push      push::Session         one task per actor, into the queue

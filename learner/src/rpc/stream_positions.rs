@@ -14,7 +14,7 @@ use thiserror::Error;
 /// The most streams that one run may have: a bound on memory, far above any real run.
 pub const MAX_STREAMS: usize = 1 << 18;
 
-/// What becomes of a trajectory that arrives.
+/// Verdict on a trajectory that arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is new and must be kept.
@@ -23,7 +23,8 @@ pub enum Verdict {
     Repeat,
 }
 
-/// Whether state carried from the stream's last accepted trajectory is good for this one.
+/// Continuity with the stream's last accepted trajectory: it says if state carried from there is
+/// good for this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Continuity {
     /// It is the direct successor.
@@ -32,7 +33,7 @@ pub enum Continuity {
     Begins,
     /// Some trajectories before it never came.
     Gap {
-        /// How many.
+        /// Number of those missing.
         missing: u64,
     },
 }
@@ -58,7 +59,7 @@ pub enum StreamError {
     TooMany {
         /// The most that is allowed.
         limit: usize,
-        /// How many there would be.
+        /// Number that there would be.
         found: usize,
     },
     /// A trajectory of a stream that nobody registered.
@@ -66,7 +67,7 @@ pub enum StreamError {
     Unregistered(StreamId),
 }
 
-/// Where every stream of the run stands.
+/// Positions of all streams of the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<Row>", into = "Vec<Row>")]
 pub struct Streams {
@@ -74,7 +75,7 @@ pub struct Streams {
     positions: HashMap<StreamId, Position>,
 }
 
-/// Where one stream stands: the sequence that comes next, unknown at a generation's start.
+/// Position of one stream: the sequence that comes next, unknown at a generation's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Position {
     generation: u64,
@@ -139,12 +140,12 @@ impl Streams {
         Ok(Verdict::Accepted(continuity))
     }
 
-    /// How many streams are known.
+    /// Number of streams that are known.
     pub fn len(&self) -> usize {
         self.positions.len()
     }
 
-    /// Whether no stream is known.
+    /// True if no stream is known.
     pub fn is_empty(&self) -> bool {
         self.positions.is_empty()
     }

@@ -40,7 +40,7 @@ pub(crate) fn connect(
     let metrics = Metrics::new();
     let stats = Arc::new(SharedStats::default());
     let (contract, known_contract) = watch::channel(None);
-    // Full while the learner builds a policy for the first world: other actors wait for it.
+    // Full while the learner builds a policy for the first environment: other actors wait for it.
     let (proposer, proposals) = mpsc::channel(1);
     let (intake, arrivals) = queue::bounded(config.run.queue_trajectories);
     let (publisher, newest) = publisher::publisher();

@@ -1,4 +1,4 @@
-//! What can end a run.
+//! Errors that can end a run.
 
 use std::io;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ pub enum LearnerError {
     /// A setting of the policy is out of its range.
     #[error(transparent)]
     Policy(PolicyError),
-    /// A world does not fit the policy.
+    /// An environment does not fit the policy.
     #[error(transparent)]
     World(PolicyError),
     /// There is no such part to freeze.
@@ -39,7 +39,7 @@ pub enum LearnerError {
         /// The parts.
         frozen: Vec<String>,
     },
-    /// What streams carry does not find room.
+    /// The state that streams carry does not find room.
     #[error(transparent)]
     StreamMemory(#[from] TooLittleMemory),
     /// There is no replay that could be learned from.
@@ -74,7 +74,7 @@ pub enum LearnerError {
          are good: go on from there with a smaller rl.learning_rate or rl.max_grad_norm"
     )]
     NonFinite {
-        /// How many.
+        /// Number of those updates.
         in_a_row: u32,
         /// The last one.
         last: NonFinite,
@@ -82,9 +82,9 @@ pub enum LearnerError {
     /// A thread panicked: a bug.
     #[error("the {thread} thread panicked: {reason}")]
     Panicked {
-        /// Which one.
+        /// Name of the thread.
         thread: &'static str,
-        /// What it said.
+        /// Message of the panic.
         reason: String,
     },
 }

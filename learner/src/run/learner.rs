@@ -150,7 +150,7 @@ impl<P: Pipeline> Learner<P> {
         self.counters.seconds += seconds;
     }
 
-    /// Whether the run has had its env steps.
+    /// True if the run has had its env steps.
     pub fn is_finished(&self) -> bool {
         self.counters.env_steps >= self.learner_spec.budget
     }

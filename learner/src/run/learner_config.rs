@@ -1,4 +1,4 @@
-//! What a learner is started with.
+//! Configuration that a learner is started with.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ use crate::storage::run_folder::{RunFolder, replay_folder};
 use crate::storage::warm_start::{WarmStart, WarmStartError};
 use crate::telemetry::metrics::Metrics;
 
-/// What to learn, and where.
+/// Configuration of a learner: what to learn, and where.
 #[derive(Clone, Debug)]
 pub struct LearnerConfig {
     /// The run's name; actors and inference servers of other runs are refused.
@@ -33,7 +33,7 @@ pub struct LearnerConfig {
     pub rl: RlConfig,
     /// Its sequence model.
     pub policy: PolicyConfig,
-    /// Where the policy computes.
+    /// Device of the policy.
     pub device: Device,
     /// Threads of tensor operations on the CPU.
     pub threads: i32,

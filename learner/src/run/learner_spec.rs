@@ -22,7 +22,7 @@ pub struct LearnerSpec {
     pub seed: Seed,
     /// Env steps of the whole run: what a learning rate's schedule is relative to.
     pub budget: u64,
-    /// Where the network computes.
+    /// Device of the network.
     pub device: Device,
     /// The most that may be kept of streams between unrolls.
     pub stream_memory: ByteSize,

@@ -77,7 +77,7 @@ pub trait Pipeline: Sized {
     /// Shows in metrics what it keeps between updates.
     fn report(&mut self);
 
-    /// How actors explore with the next weights, where the weights say it.
+    /// Exploration of actors with the next weights, where the weights say it.
     fn exploration(&self) -> Option<Exploration>;
 
     /// Updates between two publications of the weights.

@@ -35,7 +35,7 @@ impl World {
         world
     }
 
-    /// One that waits for the first actor's world.
+    /// One that waits for the first actor's environment.
     fn without_contract() -> Self {
         let config = LearnerConfig::new(
             resolved(&["run.queue_trajectories=4"]),
@@ -56,7 +56,7 @@ impl World {
         World { channel, channels, stage }
     }
 
-    /// What waits in the queue.
+    /// Trajectories that wait in the queue.
     async fn arrived(&mut self) -> Vec<Arrival> {
         let mut arrived = Vec::new();
         let take = self.channels.arrivals.take(&mut arrived, 100);
@@ -64,7 +64,7 @@ impl World {
         arrived
     }
 
-    /// What the learner says to an actor that registers and sends one more request.
+    /// Answer of the learner to an actor that registers and sends one more request.
     async fn refusal(&self, first: v1::PushRequest, second: Option<v1::PushRequest>) -> Status {
         let mut actor = Actor::connect(&self.channel).await;
         actor.send(first).await;

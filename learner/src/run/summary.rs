@@ -1,11 +1,11 @@
-//! What a run came to.
+//! Summary of a run.
 
 use std::path::PathBuf;
 
 use crate::telemetry::episodes::Means;
 use crate::telemetry::time_profile::Shares;
 
-/// How a run ended.
+/// End of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ended {
     /// It has had its env steps.
@@ -15,10 +15,10 @@ pub enum Ended {
     Stopped,
 }
 
-/// What a run came to. Counts are those of the run, times those of this process.
+/// Summary of a run. Counts are those of the run, times those of this process.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
-    /// How it ended.
+    /// End of the run.
     pub ended: Ended,
     /// Agent decisions learned from.
     pub env_steps: u64,
@@ -34,7 +34,7 @@ pub struct Summary {
     pub stale_trajectories: u64,
     /// Env steps per second of this process's life.
     pub env_steps_per_second: f64,
-    /// Where the learner's time went.
+    /// Shares of the learner's time.
     pub shares: Shares,
     /// The newest checkpoint.
     pub checkpoint: Option<PathBuf>,

@@ -42,7 +42,7 @@ pub(crate) struct Training<P: Pipeline> {
     pub(crate) limits: Limits,
 }
 
-/// What a run leaves on the disk.
+/// Files that a run leaves on the disk.
 pub(crate) struct Disk {
     pub(crate) folder: RunFolder,
     pub(crate) progress_log: ProgressLog,
@@ -51,7 +51,7 @@ pub(crate) struct Disk {
     pub(crate) resumed: Option<PathBuf>,
 }
 
-/// How long, how often, and how much is borne.
+/// Limits of training: its length, its intervals, and the failures that are borne.
 pub(crate) struct Limits {
     pub(crate) env_steps: u64,
     /// Updates between two publications of the weights.
@@ -61,7 +61,7 @@ pub(crate) struct Limits {
     pub(crate) non_finite_updates: u32,
 }
 
-/// What changes while it trains.
+/// State that changes while it trains.
 struct LoopState {
     /// Since the last row.
     interval: IntervalStats,

@@ -63,7 +63,7 @@ pub struct CheckpointState {
     pub run_id: String,
     /// Its resolved configuration, as TOML.
     pub config: String,
-    /// Its world.
+    /// Its environment.
     pub spec: EnvSpec,
     /// Its counters.
     pub counters: Counters,

@@ -1,8 +1,8 @@
 //! Warm start: a run begins with parts of another run's weights.
 //!
 //! They come from a run's folder (its newest checkpoint), a checkpoint's folder, or a file; the
-//! other run's world and network may differ, as long as the parts have the same tensors. They are
-//! read once, when the run begins: what is learned afterwards is in its own checkpoints.
+//! other run's environment and network may differ, as long as the parts have the same tensors. They
+//! are read once, when the run begins: what is learned afterwards is in its own checkpoints.
 
 use std::fs;
 use std::io;

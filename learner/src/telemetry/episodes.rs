@@ -39,7 +39,7 @@ pub struct Means {
     pub episode_return: Option<f64>,
     /// Decisions per episode.
     pub episode_length: Option<f64>,
-    /// The share of episodes solved, among those whose world can tell.
+    /// The share of episodes solved, among those whose environment can tell.
     pub success: Option<f64>,
 }
 

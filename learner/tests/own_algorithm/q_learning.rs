@@ -17,7 +17,7 @@ use tch::Tensor;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OwnTarget {
-    /// Which network says what action is the best; both are the same one.
+    /// Network that says what action is the best; both are the same one.
     pub selection: Selection,
 }
 

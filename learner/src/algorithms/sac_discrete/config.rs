@@ -10,23 +10,23 @@ use crate::config::{OutOfRange, cost, learning_rate, positive, require, share};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SacDiscreteConfig {
-    /// Whether actor and critics share torso and memory.
+    /// Torso and memory of actor and critics: shared or not.
     pub encoder: Encoder,
     /// α, what a nat of entropy is worth.
     pub temperature: Temperature,
 }
 
-/// Whether actor and critics share torso and memory; the key `name` names it.
+/// Torso and memory of actor and critics: shared or not; the key `name` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Encoder {
     /// They do, and one step minimizes the sum of both losses: half of the critics', all of the
     /// actor's.
     Shared {
-        /// Whether the actor's loss leaves the critics alone, and what they see. Without it
+        /// True if the actor's loss leaves the critics alone, and what they see. Without it
         /// gradients may explode (Ni et al. 2023, <https://arxiv.org/abs/2307.03864>).
         freeze_critic: bool,
-        /// Whether the actor's loss leaves torso and memory alone altogether: then the critics
+        /// True if the actor's loss leaves torso and memory alone altogether: then the critics
         /// alone train them.
         freeze_encoder_in_actor_loss: bool,
     },
