@@ -20,9 +20,6 @@ const METRIC_MACROS: [&str; 6] = [
 /// Words that a doc comment does not open with: it opens with the noun or verb that it is about.
 const QUESTIONS: [&str; 8] = ["What", "Who", "Whom", "Whose", "How", "Where", "Whether", "Which"];
 
-/// Crates whose doc comments are still to be rewritten.
-const QUESTIONS_PENDING: [&str; 1] = ["learner/"];
-
 /// Checks every Rust source, and the words of the wire.
 pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
     let rust = tree.ending(".rs").flat_map(|(path, text)| check_source(path, text));
@@ -66,9 +63,6 @@ fn check_source(path: &str, text: &str) -> Vec<Problem> {
 
 /// First lines of doc comments. Within one, a sentence may begin as it likes.
 fn check_openings(path: &str, text: &str) -> Vec<Problem> {
-    if QUESTIONS_PENDING.iter().any(|pending| path.starts_with(pending)) {
-        return Vec::new();
-    }
     let doc = |line: &str| ["//!", "///"].into_iter().find(|kind| line.starts_with(kind));
     let (mut problems, mut before) = (Vec::new(), None);
     for (index, line) in text.lines().map(str::trim_start).enumerate() {
