@@ -93,15 +93,15 @@ fn a_run_in_containers_scales_survives_crashes_learns_and_leaves_in_peace() {
 
 #[test]
 fn a_secured_run_in_containers_learns_and_refuses_strangers() {
-    let Some(engine) = engine_or_skip("locked containers") else { return };
+    let Some(engine) = engine_or_skip("secured containers") else { return };
     let _alone = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
     let files = [
         "compose.yaml",
         "compose.override.yaml",
-        "compose.locked.yaml",
-        "compose.locked.override.yaml",
+        "compose.secure.yaml",
+        "compose.secure.override.yaml",
     ];
-    let mut project = Project::new(&engine, "locked", &files);
+    let mut project = Project::new(&engine, "secure", &files);
     // Made by the engine, as in a new checkout.
     let folder = tempfile::tempdir().expect("a folder");
     let certs = folder.path().join("certs");
@@ -165,9 +165,9 @@ fn swarm_takes_the_same_files_as_compose() {
     let own = format!("image: engram/actor:{}\n", env!("CARGO_PKG_VERSION"));
     assert!(open.contains(&own), "{open}");
     assert!(open.contains("replicas: 2") && open.contains("ENGRAM_INSECURE: \"true\""), "{open}");
-    let locked = stack(&["compose.yaml", "compose.locked.yaml"]);
-    assert!(!locked.contains("ENGRAM_INSECURE: \"true\""), "{locked}");
-    assert!(locked.contains("prometheus.locked.yml") && locked.contains("certs/token"), "{locked}");
+    let secure = stack(&["compose.yaml", "compose.secure.yaml"]);
+    assert!(!secure.contains("ENGRAM_INSECURE: \"true\""), "{secure}");
+    assert!(secure.contains("prometheus.secure.yml") && secure.contains("certs/token"), "{secure}");
 }
 
 #[test]

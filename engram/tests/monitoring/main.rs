@@ -127,7 +127,7 @@ fn promtool_accepts_configurations_rules_and_what_they_say_of_stories() {
     for args in [
         &["check", "config", "prometheus.yml"][..],
         // Its secrets are not here.
-        &["check", "config", "--syntax-only", "prometheus.locked.yml"],
+        &["check", "config", "--syntax-only", "prometheus.secure.yml"],
         &["check", "rules", "rules.yml"],
         &["test", "rules", "rules_test.yml"],
     ] {
@@ -242,7 +242,7 @@ fn a_run_that_learns_from_a_replay_fills_the_panels_of_the_replay() {
 }
 
 #[test]
-fn pages_behind_locks_are_scraped_with_the_locked_configuration() {
+fn secured_pages_are_scraped_with_the_secure_configuration() {
     let Some(program) = tool("prometheus") else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let secrets = folder.path().join("secrets");
@@ -265,7 +265,7 @@ fn pages_behind_locks_are_scraped_with_the_locked_configuration() {
     let nobody = "127.0.0.1:1".to_owned();
     let targets =
         Targets { learner: nobody.clone(), inference: inference.clone(), actors: vec![nobody] };
-    let config = with_targets(&deploy("prometheus/prometheus.locked.yml"), &targets);
+    let config = with_targets(&deploy("prometheus/prometheus.secure.yml"), &targets);
     let config = config.replace("/run/secrets", &out).replace("_interval: 5s", "_interval: 1s");
     let prometheus = Prometheus::start_with(&program, folder.path(), &config);
     prometheus.wait_for("up{job=\"engram-inference-server\"}", |up| up == 1.0);
