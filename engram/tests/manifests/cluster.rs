@@ -100,13 +100,12 @@ impl<'a> Cluster<'a> {
         let Some(program) = command.first().and_then(|first| programs().get(first)) else {
             return; // Said already.
         };
+        let given = environment.contains_key("ENGRAM_EXPERIMENT");
+        let wanted = command[0] == "engram-learner";
+        self.expect(given == wanted, format!("{name}: ENGRAM_EXPERIMENT is for the learner alone"));
         for (variable, value) in &environment {
             let ours = variable.starts_with("ENGRAM_");
-            let argument = format!("$({variable})");
-            let used = self.workloads().into_iter().any(|workload| {
-                let container = &workload["spec"]["template"]["spec"]["containers"][0];
-                words(&container["command"]).contains(&argument.as_str())
-            });
+            let used = command.contains(&format!("$({variable})").as_str());
             // What all programs share need not be for each.
             let somebody = programs().values().any(|program| program.reads(variable));
             let own = container["env"].as_array().into_iter().flatten();
@@ -174,17 +173,28 @@ impl<'a> Cluster<'a> {
     fn environment(&mut self, container: &Value) -> BTreeMap<String, String> {
         let mut environment = BTreeMap::new();
         for from in container["envFrom"].as_array().into_iter().flatten() {
-            let wanted = text(from, "/configMapRef/name");
-            let map = self.of_kind("ConfigMap").find(|map| name_is(map, wanted));
-            self.expect(map.is_some(), format!("there is no ConfigMap {wanted}"));
-            let data = map.and_then(|map| map["data"].as_object()).into_iter().flatten();
-            let pairs = data.map(|(key, value)| (key.clone(), as_text(value)));
-            environment.extend(pairs);
+            let data = self.config_map(text(from, "/configMapRef/name")).as_object();
+            let pairs = data.into_iter().flatten();
+            environment.extend(pairs.map(|(key, value)| (key.clone(), as_text(value))));
         }
         for entry in container["env"].as_array().into_iter().flatten() {
-            environment.insert(as_text(&entry["name"]), as_text(&entry["value"]));
+            let reference = &entry["valueFrom"]["configMapKeyRef"];
+            let value = match reference.is_object() {
+                true => &self.config_map(text(reference, "/name"))[text(reference, "/key")],
+                false => &entry["value"],
+            };
+            let variable = as_text(&entry["name"]);
+            self.expect(value.is_string(), format!("{variable} has no value: {entry}"));
+            environment.insert(variable, as_text(value));
         }
         environment
+    }
+
+    /// The pairs of a ConfigMap.
+    fn config_map(&mut self, wanted: &str) -> &'a Value {
+        let map = self.of_kind("ConfigMap").find(|map| name_is(map, wanted));
+        self.expect(map.is_some(), format!("there is no ConfigMap {wanted}"));
+        map.map_or(&Value::Null, |map| &map["data"])
     }
 
     /// Every service has one workload behind it, and names a port of it; a StatefulSet has one.
