@@ -26,8 +26,8 @@ impl Bottleneck {
                 "look for a process that does not answer, or for an alert; no setting helps"
             }
             Bottleneck::Actors => {
-                "raise run.actors to one per core, add actor hosts; if nobody is at work for half \
-                 of its time, raise run.envs_per_actor"
+                "raise run.actors to one per core, add actor hosts; if all stages are idle for half \
+                 of the time or more, raise run.envs_per_actor"
             }
             Bottleneck::Inference => {
                 "raise run.envs_per_actor and run.max_batch_size (larger batches), use --device \

@@ -1,7 +1,8 @@
 //! Trajectories become batches, ahead of the update that wants them.
 //!
 //! The batcher is a thread of its own: while the learner updates from one batch, the next one
-//! is turned into tensors and waits. Only one waits, for every batch ahead makes data older.
+//! is turned into tensors and waits. Only one waits, with another one in the batcher's hands, for
+//! every batch ahead makes data older.
 
 use std::time::Instant;
 
