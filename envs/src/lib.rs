@@ -6,21 +6,7 @@
 //!
 //! For people, every environment draws itself as a [`Canvas`](canvas::Canvas).
 //!
-//! # A new environment
-//!
-//! One file, one entry, one configuration:
-//!
-//! 1. `envs/src/environments/NAME.rs`: a `Config` whose fields are the keys of `[env]` (each with a
-//!    doc comment that is its manual; `#[serde(deny_unknown_fields)]`, no defaults), its
-//!    [`EnvironmentParameters`] (`validate`, `spec`, `make`, and `optimum` where it is known), and
-//!    the [`Environment`] that it makes (`reset`, `step`, `render`, and `success` where there is
-//!    such a thing). All that is random comes from the seed.
-//! 2. `envs/src/environments.rs`: a `pub mod` line, and an entry of `REGISTRY` with its name.
-//! 3. `configs/env/NAME.toml`: a comment that says what it is, `name = "NAME"`, every key.
-//!
-//! The tests in `envs/tests/environments.rs` find it by its configuration: they play it and check
-//! spec, frames, determinism and seeds. `engram render NAME` draws it, `engram train EXPERIMENT
-//! --env NAME` trains on it.
+//! Adding an environment: `docs/guide/own-environment.md`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -5,7 +5,7 @@
 //! it ([`ReplayAlgorithm`]). Which of the two a run does is decided once, when its `[rl]` part is
 //! read: [`RlConfig`].
 //!
-//! A new algorithm is a file here, a line of `ALGORITHMS`, and a file in `configs/rl`.
+//! Adding one: `docs/guide/own-algorithm.md`.
 
 mod algorithm;
 

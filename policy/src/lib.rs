@@ -20,8 +20,7 @@
 //! Shapes are time-major: T time, B batch, O observation, D features, H hidden, A action. Wrong
 //! shapes are bugs and panic; wrong files and configurations are [`PolicyError`]s.
 //!
-//! A new memory layer is a file in `memory/`, an arm of [`MemoryConfig`], and a file in
-//! `configs/seq`; [`memory`] has the steps.
+//! Adding a memory layer: `docs/guide/own-memory-layer.md`.
 
 #![deny(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -9,28 +9,7 @@
 //! back before the unroll. `scan` computes linear recurrences in parallel, `feed_forward` is what
 //! follows several layers, `normalize` what blocks begin with.
 //!
-//! # Adding a layer
-//!
-//! 1. `memory/NAME.rs`, with the equations and the paper in its header, and two types:
-//!    - `NameConfig`, its settings: a struct with `deny_unknown_fields` that implements
-//!      `LayerConfig`. `validate` refuses settings out of range, `build` makes the layer,
-//!      `examples` gives small configurations that cover the settings. A layer that offers RTRL
-//!      has a setting `gradient`, and answers `gradient` and `with_gradient`.
-//!    - `Name`, its parameters: implements `Memory`. `outputs`, `exports_state`,
-//!      `initial_state`, `step` and `unroll` are enough. Parameters come from `Parameters`,
-//!      with names below the given one; the state is tensors `[B, ..]`, zeros where an episode
-//!      begins. RTRL adds `initial_sensitivities`, `unroll_streams` and `update_sensitivities`.
-//! 2. In this file, its `mod` line and its arm of [`MemoryConfig`]; the compiler then asks for its
-//!    line in `layer`. Its name in configurations is the arm's, in snake case.
-//! 3. `configs/seq/NAME.toml`: a comment on its first line, and a policy that remembers with it.
-//!
-//! The tests find it there and run its examples through everything that holds for every layer:
-//! steps equal unrolls, episodes and environments do not mix, gradients equal finite differences
-//! (and RTRL whole-life backpropagation), weights come back from their file. Without the
-//! configuration a test fails by naming the layer. What only its author knows belongs into tests
-//! of its own: numbers from another program, how many parameters there are, where they start.
-//! `policy/python/engram_policy.py` has each layer in plain PyTorch; a class there opens its
-//! weights in Python.
+//! Adding a layer: `docs/guide/own-memory-layer.md`.
 
 mod attention;
 mod causal_conv;
