@@ -1,4 +1,4 @@
-//! `engram render`: pictures of a world being played, for people.
+//! `engram render`: images of a world being played, for people.
 //!
 //! Here a world is chosen; [`player`] plays it, by a run's newest checkpoint or at random;
 //! [`scene`] composes one moment, what is there beside what the agent sees; [`animation`] writes
@@ -28,7 +28,7 @@ pub(crate) struct RenderArgs {
     /// Name of an experiment or of a world, or a .toml file of either [default: the run's world]
     #[arg(value_name = "WORLD", required_unless_present = "run")]
     world: Option<String>,
-    /// File of the picture: an animation if it ends in .gif, one moment if it ends in .png
+    /// File to write: an animated GIF of all moments, or a PNG image of one, by its ending
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Let the newest checkpoint of this run play, greedily; else decisions are random
@@ -110,7 +110,7 @@ fn is_world(path: &str) -> Result<bool> {
     Ok(table.contains_key("name"))
 }
 
-/// Plays, draws, and prints where the picture is.
+/// Plays, draws, and prints the file's name.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn run(args: &RenderArgs, shutdown: &Shutdown) -> Result<()> {
     let format = args.format()?;

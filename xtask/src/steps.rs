@@ -17,7 +17,7 @@ use crate::tidy;
 const MAIN_EXPERIMENT: &str = "main";
 
 /// Runs that follow it: the same agent with truncated gradients and one without memory on the same
-/// task, episodes to tell how good all are, and a picture of their learning curves.
+/// task, episodes to tell how good all are, and a chart of their learning curves.
 const MAIN_FLAGS: &str = "--against elstm-small-tbptt,feedforward --evaluate 100 --plot";
 
 /// Measurements that start the programs beside `engram`.
