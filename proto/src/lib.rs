@@ -14,8 +14,8 @@ pub mod convert;
 pub use convert::WireError;
 pub use registration::{Purpose, Registration};
 
-/// The generated messages, clients and servers.
-#[allow(missing_docs, unreachable_pub, rust_2018_idioms, clippy::all, clippy::too_many_lines)]
+/// The generated messages, clients and servers. Their doc comments are those of the `.proto` files.
+#[allow(unreachable_pub, rust_2018_idioms, clippy::all, clippy::too_many_lines)]
 pub mod v1 {
     tonic::include_proto!("engram.v1");
 }

@@ -2,14 +2,12 @@
 //!
 //! | file | keeps |
 //! |---|---|
-//! | [`layers`] | imports go down only; the actor links no libtorch |
+//! | [`layers`] | imports between crates go down only |
 //! | [`imports`] | inside a crate: no circles between files, one direction between folders |
-//! | [`sources`] | headers, sizes, the words we do not use, metrics in their place |
-//! | [`protos`] | every item of the wire is explained |
-//! | [`configs`] | every file in `configs/` parses, every experiment names parts that exist |
+//! | [`sources`] | headers, sizes, the words we do not use |
 //! | [`pages`] | links and named files exist; the metric reference is complete |
 //!
-//! Each check is a function from a [`Tree`] in memory to [`Problem`]s. What review finds twice
+//! Clippy, rustc and tests keep the rest: macros, doc comments, configurations. Each check is a function from a [`Tree`] in memory to [`Problem`]s. What review finds twice
 //! becomes a check here.
 
 mod problem;
@@ -26,14 +24,9 @@ mod imports;
 
 mod sources;
 
-mod protos;
-
-mod configs;
-
 mod pages;
 
-use std::env;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Result;
 
@@ -45,7 +38,6 @@ use crate::tidy::tree::Tree;
 pub(crate) fn run(host: &Host) -> Result<ExitCode> {
     let tree = Tree::read(&host.root)?;
     let mut problems = check(&tree);
-    problems.extend(layers::dependencies(&actor_dependencies(host)?));
     problems.sort();
     for problem in &problems {
         println!("{problem}");
@@ -64,23 +56,10 @@ pub(crate) fn print_imports(host: &Host) -> Result<ExitCode> {
 
 /// Every check that reads files alone.
 fn check(tree: &Tree) -> Vec<Problem> {
-    [layers::check, imports::check, sources::check, protos::check, configs::check, pages::check]
+    [layers::check, imports::check, sources::check, pages::check]
         .into_iter()
         .flat_map(|check| check(tree))
         .collect()
-}
-
-/// Packages that the actor is built from, one per line.
-fn actor_dependencies(host: &Host) -> Result<Result<String, String>> {
-    let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(&host.root)
-        .args(["tree", "--package", "engram-actor", "--edges", "normal,build", "--prefix", "none"])
-        .env("CARGO_TERM_COLOR", "never")
-        .output()?;
-    Ok(match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => Err(String::from_utf8_lossy(&output.stderr).trim().to_string()),
-    })
 }
 
 #[cfg(test)]

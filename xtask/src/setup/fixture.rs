@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -114,35 +115,18 @@ fn members(top: &str) -> Vec<(&'static str, &'static str)> {
     }
 }
 
-/// A zip file whose members are stored as they are: local headers and data, then the directory.
+/// A zip file of these members.
 fn zip(folder: &Path, name: &str, members: &[(&str, &str)]) -> PathBuf {
-    let (mut file, mut directory) = (Vec::new(), Vec::new());
-    for (name, text) in members {
-        let offset = u32::try_from(file.len()).unwrap();
-        let length = u32::try_from(text.len()).unwrap();
-        // Version 2.0, no flags, stored, no date; checksum, sizes, length of the name, no extra.
-        let mut common = vec![20, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        for word in [crc32(text.as_bytes()), length, length, u32::try_from(name.len()).unwrap()] {
-            common.extend(word.to_le_bytes());
-        }
-        file.extend([b"PK\x03\x04", common.as_slice(), name.as_bytes(), text.as_bytes()].concat());
-        directory.extend([b"PK\x01\x02\x14\x00", common.as_slice(), &[0; 10]].concat());
-        directory.extend(offset.to_le_bytes());
-        directory.extend(name.as_bytes());
-    }
-    let count = u16::try_from(members.len()).unwrap().to_le_bytes();
-    let [size, start] =
-        [&directory, &file].map(|part| u32::try_from(part.len()).unwrap().to_le_bytes());
-    file.extend(directory);
-    file.extend([b"PK\x05\x06\0\0\0\0", &count[..], &count, &size, &start, &[0; 2]].concat());
+    let script = "import sys, zipfile\n\
+                  file, *members = sys.argv[1:]\n\
+                  with zipfile.ZipFile(file, 'w') as archive:\n    \
+                      for name, text in zip(members[::2], members[1::2]):\n        \
+                          archive.writestr(name, text)";
     fs::create_dir_all(folder).unwrap();
-    fs::write(folder.join(name), file).unwrap();
-    folder.join(name)
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, _| {
-        if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 }
-    };
-    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+    let file = folder.join(name);
+    let mut command = Command::new("python3");
+    command.args(["-c", script]).arg(&file);
+    command.args(members.iter().flat_map(|(name, text)| [name, text]));
+    assert!(command.status().unwrap().success());
+    file
 }

@@ -14,120 +14,33 @@ use crate::tidy::problem::Problem;
 use crate::tidy::tree::Tree;
 
 /// Units of each crate that has folders, from top to bottom.
-const ORDER: [(&str, &[&str]); 7] = [
+const ORDER: [(&str, &str); 7] = [
     (
         "service",
-        &[
-            "args",
-            "config",
-            "health",
-            "metrics_page",
-            "net",
-            "metrics",
-            "logs",
-            "progress",
-            "format",
-            "process",
-            "threads",
-            "shutdown",
-            "allocator",
-            "failure",
-        ],
+        "args config health metrics_page net metrics logs progress format process threads \
+         shutdown allocator failure",
     ),
     (
         "analysis",
-        &[
-            "figures",
-            "intervals",
-            "table",
-            "comparison",
-            "group",
-            "grouping",
-            "runs",
-            "curves",
-            "chart",
-            "final_evaluation",
-            "question",
-            "statistics",
-        ],
+        "figures intervals table comparison group grouping runs curves chart final_evaluation \
+         question statistics",
     ),
     (
         "envs",
-        &[
-            "vector",
-            "config",
-            "environments",
-            "gridworld",
-            "locomotion",
-            "observe",
-            "parse",
-            "environment",
-            "canvas",
-            "error",
-        ],
+        "vector config environments gridworld locomotion observe parse environment canvas error",
     ),
     (
         "policy",
-        &[
-            "batch",
-            "device",
-            "policy",
-            "torso",
-            "inputs",
-            "parts",
-            "slots",
-            "unroll_context",
-            "carry",
-            "weights",
-            "exploration",
-            "heads",
-            "config",
-            "memory",
-            "distribution",
-            "mlp",
-            "parameters",
-            "random",
-            "range",
-            "state",
-            "error",
-            "resets",
-        ],
+        "batch device policy torso inputs parts slots unroll_context carry weights exploration \
+         heads config memory distribution mlp parameters random range state error resets",
     ),
     (
         "engram",
-        &[
-            "bench",
-            "sweep",
-            "diagnose",
-            "watch",
-            "render",
-            "doctor",
-            "certs",
-            "train",
-            "plot",
-            "eval",
-            "in_process",
-            "experiment",
-            "score",
-            "compute",
-        ],
+        "bench sweep diagnose watch render doctor certs train plot eval in_process experiment \
+         score compute",
     ),
-    (
-        "learner",
-        &[
-            "main",
-            "run",
-            "storage",
-            "batches",
-            "rpc",
-            "algorithms",
-            "replay",
-            "losses",
-            "telemetry",
-            "config",
-        ],
-    ),
-    ("xtask", &["steps", "tidy", "docker", "packages", "setup", "host", "release"]),
+    ("learner", "main run storage batches rpc algorithms replay losses telemetry config"),
+    ("xtask", "steps tidy docker packages setup host release"),
 ];
 
 /// Imports that are allowed although they go up or close a circle: from, to, and why. A name that
@@ -140,7 +53,7 @@ const EXCEPTIONS: [(&str, &str, &str); 1] = [(
 
 /// Rules for the crates of one tree.
 struct Rules<'a> {
-    order: &'a [(&'a str, &'a [&'a str])],
+    order: &'a [(&'a str, &'a str)],
     exceptions: &'a [(&'a str, &'a str, &'a str)],
 }
 
@@ -164,8 +77,8 @@ fn check_by(tree: &Tree, rules: &Rules<'_>) -> Vec<Problem> {
             excepted.is_none()
         });
         for circle in circles(&graph) {
-            let message = format!("these files import one another: {}", circle.describe(&graph));
-            problems.push(Problem::error(&at(&circle.0[0]), 1, message));
+            let message = format!("these files import one another: {}", describe(&circle, &graph));
+            problems.push(Problem::error(&at(circle[0]), 1, message));
         }
         let order = rules.order.iter().find(|(name, _)| *name == folder);
         problems
@@ -183,12 +96,12 @@ fn check_by(tree: &Tree, rules: &Rules<'_>) -> Vec<Problem> {
 }
 
 /// Units are all in the table, and import from those below them.
-fn check_order(folder: &str, graph: &Graph, order: &[&str]) -> Vec<Problem> {
+fn check_order(folder: &str, graph: &Graph, order: &str) -> Vec<Problem> {
     let at = |file: &str| format!("{folder}/src/{file}");
     let mut problems = Vec::new();
     let place = |unit: &str| match unit {
         "" => Some(0),
-        unit => order.iter().position(|known| *known == unit).map(|place| place + 1),
+        unit => order.split(' ').position(|known| known == unit).map(|place| place + 1),
     };
     for unit in units(graph).into_iter().filter(|unit| place(unit).is_none()) {
         let message =
@@ -225,12 +138,12 @@ pub(crate) fn summary(tree: &Tree) -> String {
             circles.len()
         ));
         for circle in circles {
-            found.push_str(&format!("\n{folder}: {}", circle.describe(&graph)));
+            found.push_str(&format!("\n{folder}: {}", describe(&circle, &graph)));
         }
         let order = ORDER.iter().find(|(name, _)| *name == folder);
-        for name in order.into_iter().flat_map(|(_, order)| *order) {
-            let files = graph.files.iter().filter(|file| unit(file) == *name).count();
-            let from_here = between.iter().filter(|((from, _), _)| from == name);
+        for name in order.into_iter().flat_map(|(_, order)| order.split(' ')) {
+            let files = graph.files.iter().filter(|file| unit(file) == name).count();
+            let from_here = between.iter().filter(|((from, _), _)| *from == name);
             let imports = from_here.map(|((_, to), count)| format!("{to} {count}"));
             let imports = imports.collect::<Vec<_>>().join(", ");
             folders.push_str(&format!("\n{folder}/{name}: {files} files; imports {imports}"));
@@ -249,75 +162,36 @@ fn between(graph: &Graph) -> BTreeMap<(&str, &str), usize> {
     between
 }
 
-/// Files that all reach one another.
-struct Circle(Vec<String>);
-
-impl Circle {
-    /// Shortest way round, and how many files there are in all.
-    fn describe(&self, graph: &Graph) -> String {
-        let rounds = self.0.iter().filter_map(|file| round(graph, file));
-        let round = rounds.min_by_key(Vec::len).expect("each of its files reaches itself");
-        let mut text = round[0].to_string();
-        for pair in round.windows(2) {
-            let names = &graph.edges[&(pair[0].to_string(), pair[1].to_string())];
-            text.push_str(&format!(" > {} ({})", pair[1], list(names)));
-        }
-        if self.0.len() + 1 > round.len() {
-            text.push_str(&format!("; {} files in all: {}", self.0.len(), self.0.join(", ")));
-        }
-        text
-    }
-}
-
-/// Shortest way from a file back to it, both ends included.
-fn round<'a>(graph: &'a Graph, start: &'a str) -> Option<Vec<&'a str>> {
-    let mut ways = vec![vec![start]];
-    let mut seen = BTreeSet::new();
-    while !ways.is_empty() {
-        let mut longer = Vec::new();
-        for way in ways {
-            let from = *way.last().expect("it has a start");
-            for (_, to) in graph.edges.keys().filter(|(edge, _)| edge == from) {
-                let next = [way.as_slice(), &[to.as_str()]].concat();
-                if to == start {
-                    return Some(next);
-                }
-                if seen.insert(to) {
-                    longer.push(next);
-                }
-            }
-        }
-        ways = longer;
-    }
-    None
+/// Imports between the files of a circle.
+fn describe(circle: &[&str], graph: &Graph) -> String {
+    let is_inside = |file: &String| circle.contains(&file.as_str());
+    let inside = graph.edges.iter().filter(|((from, to), _)| is_inside(from) && is_inside(to));
+    let imports = inside.map(|((from, to), names)| format!("{from} > {to} ({})", list(names)));
+    imports.collect::<Vec<_>>().join(", ")
 }
 
 /// Circles of a graph: its strongly connected components of more than one file.
-fn circles(graph: &Graph) -> Vec<Circle> {
-    let mut next: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (from, to) in graph.edges.keys() {
-        next.entry(from).or_default().push(to);
-    }
-    let reached = |from: &str| {
-        let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
-        while let Some(file) = open.pop() {
-            let fresh = next.get(file).into_iter().flatten().filter(|to| seen.insert(**to));
-            open.extend(fresh.copied().collect::<Vec<_>>());
-        }
-        seen
-    };
+fn circles(graph: &Graph) -> Vec<Vec<&str>> {
     let reach: BTreeMap<&str, BTreeSet<&str>> =
-        graph.files.iter().map(|file| (file.as_str(), reached(file))).collect();
-    let mut circles: Vec<Circle> = Vec::new();
-    for (file, from_here) in &reach {
-        let known = circles.iter().any(|circle| circle.0.iter().any(|other| other == file));
-        if known || !from_here.contains(file) {
-            continue;
-        }
-        let members = from_here.iter().filter(|other| reach[**other].contains(file));
-        circles.push(Circle(members.map(ToString::to_string).collect()));
-    }
+        graph.files.iter().map(|file| (file.as_str(), reached(file, graph))).collect();
+    let mutual = |file: &&str| -> Vec<&str> {
+        reach[file].iter().filter(|other| reach[**other].contains(file)).copied().collect()
+    };
+    let mut circles: Vec<Vec<&str>> = reach.keys().map(mutual).collect();
+    circles.retain(|circle| !circle.is_empty());
+    circles.sort();
+    circles.dedup();
     circles
+}
+
+/// Files that one reaches by its imports.
+fn reached<'a>(from: &'a str, graph: &'a Graph) -> BTreeSet<&'a str> {
+    let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
+    while let Some(file) = open.pop() {
+        let next = graph.edges.keys().filter(|(from, _)| from == file);
+        open.extend(next.map(|(_, to)| to.as_str()).filter(|to| seen.insert(*to)));
+    }
+    seen
 }
 
 /// Folder or file at the top of `src`; the root file has the empty name.
@@ -363,10 +237,10 @@ mod tests {
         assert_eq!(
             found(&CIRCLE, &rules),
             ["c/src/a.rs:1: these files import one another: \
-              a.rs > b.rs (B) > a/d.rs (D) > a.rs (A)"]
+              a.rs > b.rs (B), a/d.rs > a.rs (A), b.rs > a/d.rs (D)"]
         );
         assert!(found(&CIRCLE[..4], &rules).is_empty());
-        assert!(summary(&Tree::of(&CIRCLE)).contains("\nc: a.rs > b.rs (B) > "));
+        assert!(summary(&Tree::of(&CIRCLE)).contains("\nc: a.rs > b.rs (B), "));
     }
 
     #[test]
@@ -382,22 +256,22 @@ mod tests {
 
     #[test]
     fn folders_import_from_those_below_them() {
-        let order = |order: &[&str]| {
+        let order = |order| {
             let orders = [("c", order)];
             found(&CIRCLE[..4], &Rules { order: &orders, exceptions: &[] })
         };
         let files = [CIRCLE[0], CIRCLE[1], CIRCLE[2], CIRCLE[3], ("c/src/b.rs", "pub struct B;")];
-        let orders = [("c", &["a", "b"] as &[&str])];
+        let orders = [("c", "a b")];
         assert!(found(&files, &Rules { order: &orders, exceptions: &[] }).is_empty());
-        let orders = [("c", &["b", "a"] as &[&str])];
+        let orders = [("c", "b a")];
         assert_eq!(
             found(&files, &Rules { order: &orders, exceptions: &[] }),
             ["c/src/a.rs:1: imports B from b.rs, which is above it: imports go down"]
         );
-        assert!(order(&["b"])[0].contains("`a` has no place in the order"));
+        assert!(order("b")[0].contains("`a` has no place in the order"));
         let root =
             [CIRCLE[0], ("c/src/lib.rs", "mod a; pub struct R;"), ("c/src/a.rs", "use crate::R;")];
-        let orders = [("c", &["a"] as &[&str])];
+        let orders = [("c", "a")];
         assert!(
             found(&root, &Rules { order: &orders, exceptions: &[] })[0]
                 .contains("imports R from lib.rs")

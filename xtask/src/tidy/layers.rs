@@ -64,20 +64,6 @@ pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
     manifests.flat_map(|(path, text)| check_manifest(path, text)).collect()
 }
 
-/// Checks what the actor is built from: the output of `cargo tree`, or why there is none.
-pub(crate) fn dependencies(actor: &Result<String, String>) -> Vec<Problem> {
-    let problem = |message: String| vec![Problem::error("actor/Cargo.toml", 1, message)];
-    let tree = match actor {
-        Ok(tree) => tree,
-        Err(error) => return problem(format!("cargo tree does not answer: {error}")),
-    };
-    let names = tree.lines().filter_map(|line| line.split_whitespace().next());
-    match names.into_iter().find(|name| ["tch", "torch-sys"].contains(name)) {
-        Some(name) => problem(format!("the actor depends on {name}: it must never link libtorch")),
-        None => Vec::new(),
-    }
-}
-
 fn check_manifest(path: &str, text: &str) -> Vec<Problem> {
     let directory = path.trim_end_matches("/Cargo.toml");
     let Some(layer) = LAYERS.iter().find(|layer| layer.name == directory) else {
@@ -208,13 +194,5 @@ mod tests {
     #[test]
     fn a_crate_without_a_level_is_asked_for_one() {
         assert!(messages("utils/Cargo.toml", "")[0].contains("has no level"));
-    }
-
-    #[test]
-    fn an_actor_that_links_libtorch_through_others_is_found() {
-        let tree = "engram-actor v0.1.0 (/here)\nserde v1.0.0\ntorch-sys v0.24.0\n".to_string();
-        assert_eq!(dependencies(&Ok(tree)).len(), 1);
-        assert_eq!(dependencies(&Ok("engram-actor v0.1.0\nserde v1.0.0 (*)\n".into())), []);
-        assert_eq!(dependencies(&Err("no network".into())).len(), 1);
     }
 }

@@ -39,8 +39,8 @@ struct Source {
     module: Module,
     code: String,
     uses: Vec<Use>,
-    /// Words outside of `use` and `mod` declarations.
-    body: BTreeSet<String>,
+    /// Names of items that it defines.
+    items: BTreeSet<String>,
     /// Paths outside of `use`.
     paths: Vec<Module>,
     /// Names that `use` declarations bring in.
@@ -52,7 +52,8 @@ struct Source {
 struct Use {
     path: Module,
     name: String,
-    is_public: bool,
+    /// True for a `pub use` of what the file does not use itself.
+    is_reexport: bool,
 }
 
 /// Name of a glob import.
@@ -143,12 +144,12 @@ impl Sources {
         if !is_rooted {
             return None;
         }
-        if !source.defines(name) {
+        if !source.items.contains(name) {
             let globs = source.uses.iter().filter(|used| used.name == GLOB);
             for glob in globs.filter(|_| depth < 8) {
                 let path = [&glob.path[..glob.path.len() - 1], rest].concat();
                 let found = self.definition(source, &path, depth + 1);
-                if found.is_some_and(|found| found.defines(name)) {
+                if found.is_some_and(|found| found.items.contains(name)) {
                     return found;
                 }
             }
@@ -160,140 +161,105 @@ impl Sources {
 impl Source {
     /// Paths that this file needs: all but re-exports of what it does not use itself.
     fn imports(&self) -> Vec<Module> {
-        let used = |used: &&Use| !used.is_public || self.body.contains(&used.name);
-        let uses = self.uses.iter().filter(used).map(|used| used.path.clone());
+        let uses = self.uses.iter().filter(|used| !used.is_reexport).map(|used| used.path.clone());
         uses.chain(self.paths.iter().cloned()).collect()
     }
 
-    fn defines(&self, name: &str) -> bool {
-        const ITEMS: [&str; 9] =
-            ["struct", "enum", "trait", "fn", "const", "static", "type", "union", "mod"];
-        let all: Vec<&str> = words(&self.code).collect();
-        all.windows(2).any(|pair| ITEMS.contains(&pair[0]) && pair[1] == name)
-            || self.code.contains(&format!("macro_rules! {name}"))
-    }
-
     fn parse(&mut self, children: &BTreeSet<String>) {
-        let tokens = tokens(&self.code);
-        let mut at = 0;
-        while at < tokens.len() {
-            match tokens[at].as_str() {
-                "use" if !followed_by_generics(&tokens, at) => {
-                    let is_public = at > 0 && ["pub", ")"].contains(&tokens[at - 1].as_str());
-                    at = parse_use(&tokens, at + 1, &[], is_public, &mut self.uses);
+        const ITEMS: [&str; 10] = [
+            "struct",
+            "enum",
+            "trait",
+            "fn",
+            "const",
+            "static",
+            "type",
+            "union",
+            "mod",
+            "macro_rules",
+        ];
+        let (declarations, body) = without_uses(&self.code);
+        let all: Vec<&str> = words(&body).collect();
+        let pairs = || all.windows(2).map(|pair| (pair[0], pair[1]));
+        let items = pairs().filter(|(kind, _)| ITEMS.contains(kind));
+        self.items = items.map(|(_, name)| name.into()).collect();
+        let used: BTreeSet<&str> =
+            pairs().filter(|(before, _)| *before != "mod").map(|(_, word)| word).collect();
+        for (tree, is_public) in declarations {
+            for (path, name) in expanded(&tree).iter().filter_map(|text| imported(text)) {
+                let is_reexport = is_public && !used.contains(name.as_str());
+                // What is bound under its own name without a path is another crate.
+                if name != GLOB && (path.len() > 1 || children.contains(&path[0])) {
+                    self.bound.insert(name.clone(), path.clone());
                 }
-                "mod" => at += 1,
-                word => drop(self.body.insert(word.into())),
-            }
-            at += 1;
-        }
-        for used in self.uses.iter().filter(|used| used.name != GLOB) {
-            // What is bound under its own name without a path is another crate.
-            if used.path.len() > 1 || children.contains(&used.path[0]) {
-                self.bound.insert(used.name.clone(), used.path.clone());
+                self.uses.push(Use { path, name, is_reexport });
             }
         }
-        let begins = |token: &str| {
-            ["crate", "super", "self"].contains(&token)
-                || children.contains(token)
-                || self.bound.contains_key(token)
+        let begins = |word: &str| {
+            ["crate", "super", "self"].contains(&word)
+                || children.contains(word)
+                || self.bound.contains_key(word)
         };
-        self.paths = inline_paths(&tokens, begins);
+        let is_path = |c: char| c.is_alphanumeric() || "_:".contains(c);
+        let paths = body.split(|c| !is_path(c)).map(parts);
+        self.paths = paths.filter(|path| path.len() > 1 && begins(&path[0])).collect();
     }
 }
 
-/// Paths of at least two parts outside of `use` declarations.
-fn inline_paths(tokens: &[String], begins: impl Fn(&str) -> bool) -> Vec<Module> {
-    let mut paths = Vec::new();
-    let mut at = 0;
-    while at < tokens.len() {
-        if tokens[at] == "use" {
-            while at < tokens.len() && tokens[at] != ";" {
-                at += 1;
-            }
+/// Trees of the `use` declarations, each with whether it is public, and the code without them.
+fn without_uses(code: &str) -> (Vec<(String, bool)>, String) {
+    let (mut trees, mut body, mut rest) = (Vec::new(), String::new(), code);
+    // In a type, `use<'a>` is no declaration.
+    while let Some((before, after)) = rest.split_once("use ") {
+        body.push_str(before);
+        if body.ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            body.push_str("use ");
+            rest = after;
+            continue;
         }
-        let first = at > 0 && ["::", "."].contains(&tokens[at - 1].as_str());
-        if at < tokens.len() && !first && begins(&tokens[at]) {
-            let mut path = vec![tokens[at].clone()];
-            while tokens.get(at + 1).is_some_and(|token| token == "::")
-                && tokens.get(at + 2).is_some_and(|token| is_word(token))
-            {
-                path.push(tokens[at + 2].clone());
-                at += 2;
-            }
-            if path.len() > 1 {
-                paths.push(path);
-            }
-        }
-        at += 1;
+        let (tree, after) = after.split_once(';').unwrap_or((after, ""));
+        let is_public = body.trim_end().ends_with("pub") || body.trim_end().ends_with(')');
+        trees.push((tree.into(), is_public));
+        rest = after;
     }
-    paths
+    (trees, body + rest)
 }
 
-/// `use<'a>` in a type is no declaration.
-fn followed_by_generics(tokens: &[String], at: usize) -> bool {
-    tokens.get(at + 1).is_some_and(|token| token == "<")
+/// Paths of a tree of a `use` declaration, without braces.
+fn expanded(tree: &str) -> Vec<String> {
+    let Some((before, rest)) = tree.split_once('{') else { return vec![tree.into()] };
+    let inner = rest.trim_end().trim_end_matches('}');
+    let mut depth = 0;
+    let branches = inner.split(|c| {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        c == ',' && depth == 0
+    });
+    branches.flat_map(expanded).map(|branch| format!("{before}{branch}")).collect()
 }
 
-/// Reads one tree of a `use` declaration, and returns the index of the token after it.
-fn parse_use(
-    tokens: &[String],
-    mut at: usize,
-    before: &[String],
-    is_public: bool,
-    uses: &mut Vec<Use>,
-) -> usize {
-    let mut path = before.to_vec();
-    let mut name = None;
-    while let Some(token) = tokens.get(at) {
-        match token.as_str() {
-            "{" => {
-                at += 1;
-                while tokens.get(at).is_some_and(|token| token != "}") {
-                    at = parse_use(tokens, at, &path, is_public, uses);
-                    at += usize::from(tokens.get(at).is_some_and(|token| token == ","));
-                }
-                return at + 1;
-            }
-            "as" => {
-                name = tokens.get(at + 1).cloned();
-                at += 1;
-            }
-            "::" => {}
-            word if is_word(word) || word == GLOB => path.push(word.into()),
-            _ => break,
-        }
-        at += 1;
-    }
+/// Path of an import and the name that it binds; `None` behind a last comma.
+fn imported(text: &str) -> Option<(Module, String)> {
+    let (path, name) = match text.split_once(" as ") {
+        Some((path, name)) => (path, Some(name.trim().to_string())),
+        None => (text, None),
+    };
+    let is_empty = path.trim_end().ends_with("::");
+    let mut path = parts(path);
     if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
         path.pop();
     }
-    if let Some(last) = path.last().cloned() {
-        uses.push(Use { path, name: name.unwrap_or(last), is_public });
-    }
-    at
+    let name = name.or_else(|| path.last().cloned()).filter(|_| !is_empty)?;
+    Some((path, name))
 }
 
-/// Words, `::`, and single other characters.
-fn tokens(code: &str) -> Vec<String> {
-    let mut tokens: Vec<String> = Vec::new();
-    let mut rest = code.trim_start();
-    while let Some(first) = rest.chars().next() {
-        let length = match first {
-            c if c.is_alphanumeric() || c == '_' => {
-                rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())
-            }
-            ':' if rest.starts_with("::") => 2,
-            c => c.len_utf8(),
-        };
-        tokens.push(rest[..length].into());
-        rest = rest[length..].trim_start();
+/// Parts of a path; none of one that begins in the middle.
+fn parts(path: &str) -> Module {
+    let parts = path.split("::").map(|part| part.trim_matches([':', ' ', '\n']).to_string());
+    let parts: Module = parts.collect();
+    match parts[0].is_empty() {
+        true => Vec::new(),
+        false => parts.into_iter().filter(|part| !part.is_empty()).collect(),
     }
-    tokens
-}
-
-fn is_word(token: &str) -> bool {
-    token.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_')
 }
 
 /// Code without what is under `#[cfg(test)]`, and the modules declared there that are files.

@@ -2,7 +2,8 @@
 //! metric is in the reference.
 //!
 //! Pages of the book in `docs/` link to files outside of it by their address on the code host,
-//! [`BLOB`] or [`FOLDER`]; those are checked against this checkout too.
+//! [`BLOB`] or [`FOLDER`]; those are checked against this checkout too. The book holds every page in
+//! `docs/`.
 
 use std::collections::BTreeSet;
 
@@ -15,6 +16,10 @@ const ARCHITECTURE: &str = "ARCHITECTURE.md";
 const BLOB: &str = "https://github.com/engram-rl/engram/blob/main/";
 const FOLDER: &str = "https://github.com/engram-rl/engram/tree/main/";
 
+/// Folder of the book, and its list of pages.
+const BOOK: &str = "docs/";
+const SUMMARY: &str = "docs/SUMMARY.md";
+
 /// Every metric of ours begins like this.
 const PREFIX: &str = "\"engram_";
 
@@ -23,7 +28,15 @@ pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
     let pages = tree.ending(".md").flat_map(|(path, text)| {
         [check_links(tree, path, text), check_names(tree, path, text)].concat()
     });
-    pages.chain(check_metrics(tree)).collect()
+    pages.chain(check_book(tree)).chain(check_metrics(tree)).collect()
+}
+
+fn check_book(tree: &Tree) -> Vec<Problem> {
+    let summary = tree.files().get(SUMMARY).map_or("", String::as_str);
+    let pages = tree.ending(".md").filter_map(|(path, _)| path.strip_prefix(BOOK));
+    let pages = pages.filter(|page| *page != "SUMMARY.md");
+    let missing = pages.filter(|page| !summary.contains(&format!("]({page})")));
+    missing.map(|page| Problem::error(SUMMARY, 1, format!("{page} is not in the book"))).collect()
 }
 
 fn check_links(tree: &Tree, page: &str, text: &str) -> Vec<Problem> {
@@ -61,6 +74,9 @@ fn fault(tree: &Tree, page: &str, target: &str) -> Option<&'static str> {
         file => resolve(folder, file).filter(|path| tree.contains(path)),
     };
     let Some(path) = path else { return Some("nowhere") };
+    if page.starts_with(BOOK) && ours.is_none() && !path.starts_with(BOOK) {
+        return Some("out of the book");
+    }
     let text = tree.files().get(&path).filter(|_| path.ends_with(".md"));
     let missing = text.is_some_and(|text| !heading.is_empty() && !headings(text).contains(heading));
     missing.then_some("to no heading")
@@ -220,11 +236,24 @@ mod tests {
             "# One, `two`\n# One two\n[a](#one-two-1) [b](#three) [c]({BLOB}a.md#run-keys)\n\
              [d]({BLOB}a.md#run) [e]({FOLDER}docs) [f]({BLOB}gone.rs)\n"
         );
-        let problems = found(&[("docs/b.md", &page), ("a.md", "## `[run]` keys\n```\n# no\n```")]);
+        let a = ("a.md", "## `[run]` keys\n```\n# no\n```");
+        let problems = found(&[("docs/b.md", &page), a, (SUMMARY, "[b](b.md)")]);
         assert_eq!(problems.len(), 3, "{problems:?}");
         assert_eq!(problems[0], "docs/b.md:3: the link to #three leads to no heading");
         assert!(problems[1].contains("a.md#run leads to no heading"), "{problems:?}");
         assert!(problems[2].contains("gone.rs leads nowhere"), "{problems:?}");
+    }
+
+    #[test]
+    fn the_book_holds_every_page_and_links_out_of_it_by_address_only() {
+        let problems = found(&[("docs/b.md", "[a](../a.md)"), ("a.md", ""), (SUMMARY, "")]);
+        assert_eq!(
+            problems,
+            [
+                "docs/b.md:1: the link to ../a.md leads out of the book",
+                "docs/SUMMARY.md:1: b.md is not in the book"
+            ]
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The Rust sources: how a file begins, how long it gets, and the words we do not use.
+//! The Rust sources: the opening of files and doc comments, the length of files, and the words we
+//! do not use.
 
 use crate::tidy::problem::Problem;
 use crate::tidy::text::{code_only, words};
@@ -6,16 +7,6 @@ use crate::tidy::tree::Tree;
 
 /// More lines than this are too many for one sitting.
 const LONG_FILE: usize = 500;
-
-/// Macros of the metrics crate that only `metrics.rs` files (and tests of the exporter) may use.
-const METRIC_MACROS: [&str; 6] = [
-    "counter!",
-    "gauge!",
-    "histogram!",
-    "describe_counter!",
-    "describe_gauge!",
-    "describe_histogram!",
-];
 
 /// Words that a doc comment does not open with: it opens with the noun or verb that it is about.
 const QUESTIONS: [&str; 8] = ["What", "Who", "Whom", "Whose", "How", "Where", "Whether", "Which"];
@@ -40,24 +31,7 @@ fn check_source(path: &str, text: &str) -> Vec<Problem> {
         problems.push(Problem::warning(path, lines, message));
     }
     problems.extend(check_openings(path, text));
-    let code = code_only(text);
-    problems.extend(check_words(path, &code));
-    let metrics = path.ends_with("/metrics.rs") || path.contains("/tests/");
-    for (index, line) in code.lines().enumerate() {
-        for name in ["todo!", "unimplemented!"] {
-            if uses_macro(line, name) {
-                problems.push(Problem::error(
-                    path,
-                    index + 1,
-                    format!("{name} is not finished work"),
-                ));
-            }
-        }
-        if !metrics && METRIC_MACROS.iter().any(|name| uses_macro(line, name)) {
-            let message = "metrics are named in a metrics.rs, nowhere else";
-            problems.push(Problem::error(path, index + 1, message));
-        }
-    }
+    problems.extend(check_words(path, &code_only(text)));
     problems
 }
 
@@ -86,16 +60,6 @@ fn check_words(path: &str, code: &str) -> Vec<Problem> {
     let lines = code.lines().enumerate().filter(|(_, line)| says(line));
     let message = "`done` is not used: say Terminated, Truncated, Last or finished";
     lines.map(|(index, _)| Problem::error(path, index + 1, message)).collect()
-}
-
-/// True if the line calls the macro, by whatever path.
-fn uses_macro(line: &str, name: &str) -> bool {
-    line.match_indices(name).any(|(at, _)| {
-        let before = line[..at].chars().next_back();
-        let after = line[at + name.len()..].trim_start().chars().next();
-        before.is_none_or(|c| !c.is_alphanumeric() && c != '_')
-            && matches!(after, Some('(' | '[' | '{'))
-    })
 }
 
 #[cfg(test)]
@@ -138,20 +102,5 @@ mod tests {
         assert_eq!(found("mdp/src/a.rs", text).len(), 1);
         assert!(found("mdp/src/a.rs", text)[0].starts_with("mdp/src/a.rs:2: `done`"));
         assert_eq!(found("proto/a.proto", "// done\nbool done = 1;\n").len(), 1);
-    }
-
-    #[test]
-    fn unfinished_work_is_refused_where_it_is_code() {
-        let text = "//! A.\nfn f() { todo!() }\nfn g() { unimplemented!(\"x\") }\n// todo!()\n";
-        assert_eq!(found("mdp/src/a.rs", text).len(), 2);
-    }
-
-    #[test]
-    fn raw_metrics_are_at_home_in_metrics_rs_alone() {
-        let text =
-            "//! A.\nmetrics::counter!(\"x\").increment(1);\nmy_counter!(1);\nlet counter = 1;\n";
-        assert_eq!(found("actor/src/run.rs", text).len(), 1);
-        assert!(found("actor/src/metrics.rs", text).is_empty());
-        assert!(found("service/tests/net.rs", text).is_empty());
     }
 }
