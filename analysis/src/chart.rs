@@ -23,9 +23,10 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use self::legend::Legend;
 pub use self::model::{Chart, Panel, ReferenceLine, Series, Style, XAxis};
 use self::panel::draw_panel;
+pub use self::surface::register_fonts;
 pub(crate) use self::surface::{Drawing, Surface, save};
-pub use self::surface::{GRAY, color, register_fonts};
-pub use self::ticks::round_numbers;
+pub(crate) use self::surface::{GRAY, color};
+pub(crate) use self::ticks::round_numbers;
 
 /// Size of one panel, and of what stands around all of them; in pixels before scaling.
 const PANEL: (u32, u32) = (420, 300);

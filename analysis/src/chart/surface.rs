@@ -23,10 +23,10 @@ pub(super) const COLORS: [RGBColor; 7] = [
 ];
 const INK: RGBColor = RGBColor(38, 38, 38);
 /// Color of reference lines and of small letters.
-pub const GRAY: RGBColor = RGBColor(120, 120, 120);
+pub(crate) const GRAY: RGBColor = RGBColor(120, 120, 120);
 
 /// Color of the `index`-th thing that is compared.
-pub fn color(index: usize) -> RGBColor {
+pub(crate) fn color(index: usize) -> RGBColor {
     COLORS[index % COLORS.len()]
 }
 

@@ -78,7 +78,7 @@ impl ValueFormatter<f64> for Ticks {
 }
 
 /// Round numbers: at most `most` multiples of 1, 2 or 5 times a power of ten, within the ends.
-pub fn round_numbers(low: f64, high: f64, most: usize) -> Vec<f64> {
+pub(crate) fn round_numbers(low: f64, high: f64, most: usize) -> Vec<f64> {
     let rough = (high - low) / most.max(2) as f64;
     let power = 10_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);

@@ -1,10 +1,8 @@
 //! A real Prometheus with the configuration of `deploy/prometheus`, adapted in its targets, and
 //! what it answers.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -12,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::files::{deploy, deploy_path};
-use crate::support::{PATIENCE, Program};
+use crate::support::{PATIENCE, Program, escaped, http_get};
 
 /// Addresses of the three programs' metrics.
 pub(crate) struct Targets {
@@ -24,22 +22,7 @@ pub(crate) struct Targets {
 /// A running Prometheus.
 pub(crate) struct Prometheus {
     pub(crate) address: String,
-    _program: Option<Program>,
-}
-
-/// Range of time and the distance of moments in it; in seconds.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Span {
-    pub(crate) start: f64,
-    pub(crate) end: f64,
-    pub(crate) step: f64,
-}
-
-/// Values over time under one set of labels.
-pub(crate) struct Series {
-    pub(crate) labels: BTreeMap<String, String>,
-    /// Seconds since 1970 and the value then.
-    pub(crate) points: Vec<(f64, f64)>,
+    _program: Program,
 }
 
 /// A rule, as Prometheus understood it.
@@ -104,12 +87,7 @@ impl Prometheus {
         let address = line.split("address=").nth(1).expect("an address");
         let address = address.split_whitespace().next().expect("an address").to_owned();
         program.line("Server is ready");
-        Prometheus { address, _program: Some(program) }
-    }
-
-    /// One that runs elsewhere.
-    pub(crate) fn at(address: String) -> Prometheus {
-        Prometheus { address, _program: None }
+        Prometheus { address, _program: program }
     }
 
     /// All that a query answers now: labels and values.
@@ -120,24 +98,6 @@ impl Prometheus {
             text.parse().unwrap_or_else(|_| panic!("{query}: {sample}"))
         };
         result.iter().map(|sample| (sample["metric"].clone(), value(sample))).collect()
-    }
-
-    /// Finite values of a query over time.
-    pub(crate) fn range(&self, query: &str, Span { start, end, step }: Span) -> Vec<Series> {
-        let query = escaped(query);
-        let result =
-            self.result(&format!("query_range?query={query}&start={start}&end={end}&step={step}"));
-        let series = result.into_iter().map(|series| {
-            let labels = serde_json::from_value(series["metric"].clone()).expect("labels");
-            let values: Vec<(f64, String)> =
-                serde_json::from_value(series["values"].clone()).expect("moments and values");
-            let points = values.into_iter().filter_map(|(at, text)| Some((at, text.parse().ok()?)));
-            Series {
-                labels,
-                points: points.filter(|(_, value): &(_, f64)| value.is_finite()).collect(),
-            }
-        });
-        series.filter(|series| !series.points.is_empty()).collect()
     }
 
     /// Asks until a query's first value is good, and returns it.
@@ -176,14 +136,8 @@ impl Prometheus {
     }
 
     fn get(&self, path: &str) -> Value {
-        let mut stream = TcpStream::connect(&self.address).expect("Prometheus is there");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        // HTTP/1.0, whose answers are not cut into chunks.
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: prometheus\r\n\r\n").expect("it is sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer comes");
-        let (_, body) = answer.split_once("\r\n\r\n").expect("a header and a body");
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("{path}: {error}: {answer}"))
+        let body = http_get(&self.address, path).expect("Prometheus answers");
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
     }
 }
 
@@ -211,12 +165,4 @@ pub(crate) fn with_targets(config: &str, targets: &Targets) -> String {
 pub(crate) fn replaced(text: &str, old: &str, new: &str) -> String {
     assert_eq!(text.matches(old).count(), 1, "`{old}` stands once in\n{text}");
     text.replace(old, new)
-}
-
-fn escaped(text: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => char::from(byte).to_string(),
-        other => format!("%{other:02X}"),
-    };
-    text.bytes().map(byte).collect()
 }
