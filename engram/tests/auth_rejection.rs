@@ -1,24 +1,11 @@
-//! Clients that do not belong: without a token, with a wrong one, in plaintext, of another world, with
-//! too much, with nonsense. Each is refused by both servers, which are real programs, and the run
-//! that goes on meanwhile does not notice.
+//! Clients that do not belong: without a token, with a wrong one, in plaintext, of another world. Each
+//! is refused by both servers, which are real programs, and the run that goes on meanwhile does not
+//! notice. The tests of each server have those that send too much, or nonsense.
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
-use engram_envs::EnvConfig;
-use engram_mdp::EnvSpec;
-use engram_proto::limits::MAX_MESSAGE_BYTES;
-use engram_proto::v1::experience_client::ExperienceClient;
-use engram_proto::v1::inference_client::InferenceClient;
-use engram_proto::v1::{self, act_request, push_request};
-use engram_proto::{Purpose, Registration};
-use engram_service::net::{Channel, ClientTls, Identity, Token, connect};
-use engram_service::{Address, ClientCredentials};
 use support::secured::{TOKEN, flags, run, start};
-use support::{PATIENCE, Program, address, configs, metric, resolved, scrape, wait_for};
-use tonic::{Code, Response, Status, Streaming};
+use support::{Program, address, configs, metric, scrape, wait_for};
 
 const SET: [&str; 5] = [
     "env.delay=2",
@@ -81,17 +68,6 @@ impl Run {
         let flags = |server: &String| ["--listen".into(), server.clone(), "--healthcheck".into()];
         let [learner, inference] = self.servers.each_ref().map(flags);
         [("learner", learner), ("inference-server", inference)]
-    }
-
-    /// A channel to a server, with all credentials.
-    fn channel(&self, server: &str) -> Channel {
-        let certs = self.folder.path().join("certs");
-        let identity = Identity { cert: certs.join("client.pem"), key: certs.join("client.key") };
-        let tls = ClientTls::load(&certs.join("ca.pem"), Some(&identity), None).expect("a CA");
-        let token = Token::new(TOKEN, "the test").expect("a good token");
-        let credentials = ClientCredentials { tls: Some(tls), token: Some(token), insecure: false };
-        let address: Address = server.parse().expect("an address");
-        connect(&credentials.at(&address).expect("it is encrypted"), "server")
     }
 
     /// The run has not noticed anything, and goes on.
@@ -184,18 +160,10 @@ fn every_stranger_is_refused_by_both_servers_and_the_run_learns() {
     }
     run.goes_on("actors of another world");
 
-    for server in run.servers.clone() {
-        nonsense_in_plain(&server);
-    }
-    run.goes_on("garbage");
     for (page, before) in pages.iter().zip(before) {
         let refused = refused_total(page) - before;
-        assert!(refused >= 4.0, "{refused}: two tokens, plaintext and garbage");
+        assert!(refused >= 3.0, "{refused}: two tokens and plaintext");
     }
-
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(bad_messages(&run));
-    run.goes_on("bad messages");
 
     wait_for(&run.metrics[0], "engram_learner_episode_return", |mean| mean > 0.95);
     run.goes_on("everything");
@@ -204,88 +172,4 @@ fn every_stranger_is_refused_by_both_servers_and_the_run_learns() {
         assert!(program.ended().success(), "{}", program.log());
         assert!(!program.log().contains(TOKEN));
     }
-}
-
-/// Bytes that are no TLS: the server hangs up.
-fn nonsense_in_plain(server: &str) {
-    // The same bytes in every run: a linear congruence.
-    let mut state = 1_u32;
-    let bytes: Vec<u8> = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    })
-    .take(100_000)
-    .collect();
-    let mut stream = TcpStream::connect(server).expect("it listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-    // It may hang up while these are on their way.
-    let _ = stream.write_all(&bytes);
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    assert!(answer.len() < 100, "an alert at most: {} bytes", answer.len());
-}
-
-/// A client with all credentials that sends too much, or nonsense.
-async fn bad_messages(run: &Run) {
-    let huge = (vec![0; MAX_MESSAGE_BYTES], "decoded message length too large");
-    let junk = (vec![7; 13], "");
-    for (observations, says) in [huge, junk] {
-        let frames = Some(v1::Frames { observations: observations.into(), ..<_>::default() });
-        let trajectory = v1::Trajectory { frames: frames.clone(), ..<_>::default() };
-        let trajectories = v1::Trajectories { trajectories: vec![trajectory] };
-        let status = pushed(run, push_request::Body::Trajectories(trajectories)).await;
-        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
-        assert!(status.message().contains(says), "{status}");
-        let observe = v1::Observe { frames, unroll_start: true };
-        let status = asked(run, act_request::Body::Observe(observe)).await;
-        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
-        assert!(status.message().contains(says), "{status}");
-    }
-}
-
-/// Answer of the learner to an actor that registers and then sends this.
-async fn pushed(run: &Run, body: push_request::Body) -> Status {
-    let mut client = ExperienceClient::new(run.channel(&run.servers[0]));
-    let first = push_request::Body::Registration(registration());
-    let requests = [first, body].map(|body| v1::PushRequest { body: Some(body) });
-    refusal(client.push(tokio_stream::iter(requests)).await).await
-}
-
-/// Answer of the inference server.
-async fn asked(run: &Run, body: act_request::Body) -> Status {
-    let mut client = InferenceClient::new(run.channel(&run.servers[1]));
-    let first = act_request::Body::Registration(registration());
-    let requests = [first, body].map(|body| v1::ActRequest { body: Some(body) });
-    refusal(client.act(tokio_stream::iter(requests)).await).await
-}
-
-/// With what a stream ends.
-async fn refusal<T>(stream: Result<Response<Streaming<T>>, Status>) -> Status {
-    let mut answers = match stream {
-        Ok(answers) => answers.into_inner(),
-        Err(status) => return status,
-    };
-    loop {
-        match answers.message().await {
-            Ok(answer) => assert!(answer.is_some(), "it was taken"),
-            Err(status) => return status,
-        }
-    }
-}
-
-/// An actor of the right world.
-fn registration() -> v1::Registration {
-    v1::Registration::from(&Registration {
-        run_id: None,
-        actor: 77,
-        generation: 1,
-        env_indices: 0..1,
-        spec: spec(),
-        purpose: Purpose::Train,
-    })
-}
-
-fn spec() -> EnvSpec {
-    let table = resolved("main", &SET).table("env").clone();
-    EnvConfig::from_table(table).expect("a world").spec()
 }

@@ -16,7 +16,7 @@ use engram_envs::EnvConfig;
 use engram_mdp::Seed;
 use engram_service::net::Resolver;
 use engram_service::{Address, Shutdown};
-use support::{Program, address, configs, progress, resolved, wait_for};
+use support::{Program, address, progress, resolved, wait_for};
 
 /// Recall over two blank frames, and small batches.
 const SET: [&str; 6] = [
@@ -34,11 +34,9 @@ const ENVS: u32 = 16;
 const ACTORS: u32 = 3;
 
 fn learner(folder: &Path) -> Program {
-    let (configs, runs) = (configs(), folder.join("runs").display().to_string());
-    let mut args = vec!["main", "--configs", &configs, "--runs", &runs, "--run-name", "run"];
-    args.extend(["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]);
-    args.extend(SET.iter().flat_map(|set| ["--set", set]));
-    Program::start("learner", &args)
+    let runs = folder.join("runs").display().to_string();
+    let own = ["--runs", &runs, "--run-name", "run", "--listen", "127.0.0.1:0"];
+    Program::of("main", &SET, "learner", &own)
 }
 
 fn server(at: &str, learner: &str) -> Program {

@@ -4,11 +4,18 @@ mod support;
 
 use std::path::Path;
 
-use support::{Program, address, configs, progress, scrape, wait_for};
+use support::{Program, address, progress, scrape, wait_for};
 
 /// Recall over two blank frames: small, and impossible without memory.
-const WORLD: [&str; 6] =
-    ["--set", "env.delay=2", "--set", "env.choices=2", "--set", "run.unroll_length=10"];
+const SET: [&str; 7] = [
+    "env.delay=2",
+    "env.choices=2",
+    "run.unroll_length=10",
+    "run.checkpoint_seconds=1.0",
+    "run.log_seconds=0.5",
+    "run.queue_trajectories=64",
+    "rl.batch_size=16",
+];
 
 /// A small system on Unix sockets or TCP.
 struct System {
@@ -21,67 +28,21 @@ struct System {
 impl System {
     fn learner(&self) -> Program {
         let budget = format!("run.env_steps={}", self.env_steps);
-        let configs = configs();
-        let mut args = vec![
-            "main",
-            "--configs",
-            &configs,
-            "--runs",
-            &self.runs,
-            "--run-name",
-            "run",
-            "--listen",
-            &self.learner_at,
-            "--metrics",
-            "127.0.0.1:0",
-            "--set",
-            &budget,
-            "--set",
-            "run.checkpoint_seconds=1.0",
-            "--set",
-            "run.log_seconds=0.5",
-            "--set",
-            "run.queue_trajectories=64",
-            "--set",
-            "rl.batch_size=16",
-        ];
-        args.extend(WORLD);
-        Program::start("learner", &args)
+        let set = [&SET[..], &[&budget]].concat();
+        let run = ["--runs", &self.runs, "--run-name", "run", "--listen", &self.learner_at];
+        Program::of("main", &set, "learner", &run)
     }
 
     fn inference(&self) -> Program {
-        Program::start(
-            "inference-server",
-            &[
-                "--listen",
-                &self.inference_at,
-                "--learner",
-                &self.learner_at,
-                "--metrics",
-                "127.0.0.1:0",
-            ],
-        )
+        let at = ["--listen", &self.inference_at, "--learner", &self.learner_at];
+        Program::start("inference-server", &[&at[..], &["--metrics", "127.0.0.1:0"]].concat())
     }
 
     fn actor(&self, number: u32) -> Program {
-        let (number, configs) = (number.to_string(), configs());
-        let mut args = vec![
-            "main",
-            "--configs",
-            &configs,
-            "--learner",
-            &self.learner_at,
-            "--inference",
-            &self.inference_at,
-            "--actor",
-            &number,
-            "--envs",
-            "16",
-            "--metrics",
-            "127.0.0.1:0",
-        ];
-        args.extend(WORLD);
-        Program::start("actor", &args)
+        let number = number.to_string();
+        let peers = ["--learner", &self.learner_at, "--inference", &self.inference_at];
+        let own = [&peers[..], &["--actor", &number, "--envs", "16"]].concat();
+        Program::of("main", &SET, "actor", &own)
     }
 }
 
@@ -171,47 +132,4 @@ fn each_program_can_be_killed_and_the_run_goes_on_where_it_was() {
     }
     let env_steps = progress(&folder.path().join("runs/run"), "env_steps");
     assert!(env_steps.is_sorted(), "the curve goes back: {env_steps:?}");
-}
-
-#[test]
-fn an_actor_of_another_world_is_refused_and_the_run_goes_on() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let system = unix(folder.path(), 1_000_000_000);
-    let mut learner = system.learner();
-    let learner_metrics = learner.metrics();
-    let _inference = system.inference();
-    let _actor = system.actor(0);
-    wait_for(&learner_metrics, "engram_learner_updates_total", |n| n > 0.0);
-
-    let configs = configs();
-    let mut stranger = Program::start(
-        "actor",
-        &[
-            "catch",
-            "--configs",
-            &configs,
-            "--learner",
-            &system.learner_at,
-            "--inference",
-            &system.inference_at,
-            "--actor",
-            "9",
-            "--envs",
-            "2",
-        ],
-    );
-    assert!(!stranger.ended().success());
-    let log = stranger.log();
-    assert!(log.contains("recall(choices=2)") && log.contains("catch"), "{log}");
-    let before = wait_for(&learner_metrics, "engram_learner_updates_total", |_| true);
-    wait_for(&learner_metrics, "engram_learner_updates_total", |n| n > before);
-}
-
-#[test]
-fn the_actor_does_not_link_libtorch() {
-    let actor = Path::new(env!("CARGO_BIN_EXE_engram")).with_file_name("engram-actor");
-    let bytes = std::fs::read(&actor).expect("the actor is built beside this test");
-    let holds = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
-    assert!(!holds(b"libtorch_cpu.so") && !holds(b"libc10.so"));
-    assert!(holds(b"engram"), "the search finds what is there");
 }

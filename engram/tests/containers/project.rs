@@ -1,13 +1,12 @@
 //! A run as docker compose starts it, from the files in `deploy/`, under a name of its own.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::engine::{self, BASE, Engine, PROMETHEUS};
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, escaped, http_get};
 
 /// Services under test: all of compose.yaml but Grafana, which Debian does not package.
 const SERVICES: [&str; 4] = ["learner", "inference-server", "actor", "prometheus"];
@@ -177,16 +176,9 @@ impl Drop for Project<'_> {
 
 /// The sum of what a query finds; `None` where it finds nothing.
 fn ask_prometheus(at: &str, query: &str) -> Result<Option<f64>, String> {
-    let io = |error: std::io::Error| error.to_string();
-    let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let mut stream = TcpStream::connect(at).map_err(io)?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(io)?;
-    // HTTP/1.0: the answer comes in one piece.
-    write!(stream, "GET /api/v1/query?query={encoded} HTTP/1.0\r\n\r\n").map_err(io)?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).map_err(io)?;
-    let (_, body) = answer.split_once("\r\n\r\n").ok_or_else(|| answer.clone())?;
-    let body: serde_json::Value = serde_json::from_str(body).map_err(|_| answer.clone())?;
+    let path = format!("/api/v1/query?query={}", escaped(query));
+    let answer = http_get(at, &path).map_err(|error| error.to_string())?;
+    let body: serde_json::Value = serde_json::from_str(&answer).map_err(|_| answer.clone())?;
     let found = body["data"]["result"].as_array().ok_or_else(|| answer.clone())?;
     let values = found.iter().filter_map(|one| one["value"][1].as_str()?.parse::<f64>().ok());
     Ok(values.reduce(|a, b| a + b))

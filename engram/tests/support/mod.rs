@@ -35,6 +35,15 @@ impl Program {
         Program::spawn(role, command)
     }
 
+    /// The same, of an experiment with settings, and with metrics.
+    pub(crate) fn of(experiment: &str, set: &[&str], role: &str, own: &[&str]) -> Program {
+        let configs = configs();
+        let mut args = vec![experiment, "--configs", &configs, "--metrics", "127.0.0.1:0"];
+        args.extend(set.iter().flat_map(|set| ["--set", set]));
+        args.extend(own);
+        Program::start(role, &args)
+    }
+
     /// Starts any program, which speaks on stderr.
     pub(crate) fn spawn(name: &str, mut command: Command) -> Program {
         let mut child = command
@@ -168,15 +177,25 @@ pub(crate) fn resolved(experiment: &str, set: &[&str]) -> Resolved {
     resolve(&selection).expect("an experiment")
 }
 
+/// Body of a page, over HTTP/1.0, whose answers are not cut into chunks.
+pub(crate) fn http_get(address: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+    body.ok_or_else(|| std::io::Error::other(answer))
+}
+
+/// A query as it stands in a URL.
+pub(crate) fn escaped(query: &str) -> String {
+    query.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
 /// Text of a process at `/metrics`.
 pub(crate) fn scrape(address: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("the metrics are served");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("a request can be sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer comes");
-    answer
+    http_get(address, "/metrics").expect("the metrics are served")
 }
 
 /// The sum of a metric over its labels; `None` where it is not there.

@@ -1,10 +1,6 @@
-//! Secrets that nobody may read, and pages that everybody may.
+//! Secrets that nobody may read.
 
-use engram_service::args::MetricsArgs;
-use engram_service::net::{self, ServerSecurity};
-use engram_service::{Exposure, Shutdown};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use engram_service::net;
 use tracing::Level;
 
 use crate::support::{Lab, Log, Server, TOKEN, ask, token};
@@ -38,42 +34,4 @@ async fn no_log_and_no_debug_output_shows_a_token() {
     assert!(!text.contains(TOKEN) && !text.contains(guess), "{text}");
     let bytes = |token: &str| format!("{:?}", token.as_bytes());
     assert!(!text.contains(bytes(TOKEN).trim_matches(['[', ']'])), "{text}");
-}
-
-async fn page(address: &str, authorization: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request =
-        format!("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{authorization}\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut page = String::new();
-    stream.read_to_string(&mut page).await.unwrap();
-    page
-}
-
-#[tokio::test]
-async fn metrics_are_open_on_loopback_and_behind_the_token_elsewhere() {
-    let lab = Lab::new();
-    let right = format!("Authorization: Bearer {TOKEN}\r\n");
-    for (address, open) in [("127.0.0.1:0", true), ("0.0.0.0:0", false)] {
-        let (log, _guard) = Log::keep(Level::INFO);
-        let security = ServerSecurity { tls: None, exposure: Exposure::Insecure, ..lab.security() };
-        let metrics = MetricsArgs { metrics: Some(address.parse().unwrap()) };
-        let shutdown = Shutdown::new();
-        let task = metrics.serve(&security, &shutdown).await.unwrap().unwrap();
-        let text = log.text();
-        let port = text.rsplit(':').next().unwrap().split('/').next().unwrap();
-        let at = format!("127.0.0.1:{port}");
-        assert!(page(&at, &right).await.starts_with("HTTP/1.1 200 OK"));
-        let answer = if open { "HTTP/1.1 200 OK" } else { "HTTP/1.1 401 Unauthorized" };
-        let bare = page(&at, "").await;
-        assert!(bare.starts_with(answer), "{bare}");
-        assert!(open || !bare.contains("process_threads"), "{bare}");
-        shutdown.trigger();
-        task.await.unwrap();
-    }
-    // Without TLS, a token or the flag, others do not even find the port.
-    let security = ServerSecurity { token: None, exposure: Exposure::Local, ..lab.security() };
-    let metrics = MetricsArgs { metrics: Some("0.0.0.0:0".parse().unwrap()) };
-    let error = metrics.serve(&security, &Shutdown::new()).await.unwrap_err();
-    assert!(error.to_string().contains("needs a token"), "{error}");
 }
