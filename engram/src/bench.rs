@@ -22,7 +22,7 @@ use engram_service::Shutdown;
 use engram_service::config::{Selection, resolve};
 
 use self::programs::Transport;
-use crate::compute::ComputeArgs;
+use crate::compute::Compute;
 use crate::experiment::Experiment;
 
 /// Flags of `engram bench`.
@@ -59,7 +59,7 @@ pub(crate) struct BenchArgs {
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: u32,
     #[command(flatten)]
-    compute: ComputeArgs,
+    compute: Compute,
 }
 
 /// Subject of a measurement.
@@ -109,7 +109,7 @@ pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
         set,
         configs: args.configs.clone(),
     })?)?;
-    let compute = args.compute.compute()?;
+    let compute = args.compute.checked()?;
     match args.what {
         What::System => whole::run(&experiment, compute, args.seconds, shutdown),
         What::Inference => requests::run(&experiment, compute, args.seconds),

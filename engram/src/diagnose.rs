@@ -3,9 +3,9 @@
 //! RL adds exploration, a moving policy and noisy returns to whatever is wrong with a memory. These
 //! tasks ask the memory alone: sequences are made at random, some frames ask for a class, and
 //! cross-entropy teaches it. In reading order: an [`episode`] shows frames and asks for classes;
-//! [`mod@recall`] and [`mod@copy`] make episodes, a [`task`] is one of the two; [`streams`] cut
-//! endless episodes into unrolls; a [`trainer`] learns from them; a [`training_run`] trains one
-//! [`model`], and the [`report`] compares all runs.
+//! [`mod@recall`] and [`mod@copy`] are the two kinds of a [`task`], which makes episodes;
+//! [`streams`] cut endless episodes into unrolls; a [`trainer`] learns from them; a
+//! [`training_run`] trains one [`model`], and the [`report`] compares all runs.
 //!
 //! The benefit of real-time recurrent learning (Irie et al. 2023,
 //! <https://arxiv.org/abs/2305.19044>) shows in minutes. Unrolls have 10 frames. The answer was
@@ -50,6 +50,7 @@ mod learning;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -91,6 +92,15 @@ enum TaskArgs {
         #[command(flatten)]
         training: TrainingArgs,
     },
+}
+
+impl TaskArgs {
+    fn split(self) -> (Arc<dyn Task>, TrainingArgs) {
+        match self {
+            TaskArgs::Recall { task, training } => (Arc::new(task), training),
+            TaskArgs::Copy { task, training } => (Arc::new(task), training),
+        }
+    }
 }
 
 /// Flags of every task.
@@ -170,10 +180,7 @@ impl FromStr for Truncation {
 /// Trains every model with every seed; prints a table, and writes it with charts and rows.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn run(args: &DiagnoseArgs, shutdown: &Shutdown) -> Result<()> {
-    let (task, training) = match args.task.clone() {
-        TaskArgs::Recall { task, training } => (Task::Recall(task), training),
-        TaskArgs::Copy { task, training } => (Task::Copy(task), training),
-    };
+    let (task, training) = args.task.clone().split();
     let settings = training.settings(task)?;
     let models = training.models()?;
     let folder = training.folder(&settings);
@@ -191,8 +198,8 @@ pub(crate) fn run(args: &DiagnoseArgs, shutdown: &Shutdown) -> Result<()> {
 
 impl TrainingArgs {
     /// The settings that all trainings share, checked.
-    fn settings(&self, task: Task) -> Result<TrainingSettings> {
-        task.validate()?;
+    fn settings(&self, task: Arc<dyn Task>) -> Result<TrainingSettings> {
+        task.check()?;
         let positive = |name: &str, number: f64| match number > 0.0 {
             true => Ok(number),
             false => bail!("--{name} is {number}; it must be above 0"),

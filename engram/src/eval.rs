@@ -9,7 +9,7 @@ use engram_inference_server::WeightsSource;
 use engram_mdp::Seed;
 use engram_service::Shutdown;
 
-use crate::compute::{Compute, ComputeArgs};
+use crate::compute::Compute;
 use crate::experiment::Experiment;
 use crate::in_process::evaluation;
 use crate::score::Score;
@@ -27,7 +27,7 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[command(flatten)]
-    compute: ComputeArgs,
+    compute: Compute,
 }
 
 /// Evaluates the newest checkpoint of a run, and prints the score.
@@ -35,7 +35,7 @@ pub(crate) struct EvalArgs {
 pub(crate) fn run(args: &EvalArgs, shutdown: &Shutdown) -> Result<()> {
     let experiment = Experiment::of_run(&args.run, &args.set)?;
     let episodes = args.episodes.unwrap_or(experiment.run.eval_episodes);
-    println!("{}", score(&experiment, &args.run, episodes, args.compute.compute()?, shutdown)?);
+    println!("{}", score(&experiment, &args.run, episodes, args.compute.checked()?, shutdown)?);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! These are the services of the three programs, unchanged: what works here works across machines.
 //! Each service has a runtime of its own, each actor a thread.
 
-mod services;
+pub(crate) mod services;
 
 pub(crate) mod evaluation;
 
@@ -17,8 +17,8 @@ use engram_actor::{ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Tim
 use engram_inference_server::WeightsSource;
 use engram_learner::{LearnerArgs, LearnerConfig, Summary};
 use engram_mdp::Seed;
-use engram_service::Shutdown;
 use engram_service::progress::ProgressLine;
+use engram_service::{Address, Shutdown};
 use tokio::sync::watch;
 
 use self::evaluations::Evaluations;
@@ -71,9 +71,10 @@ pub(crate) fn train(
         }
         .spawn()
     });
-    let learner = start_learner(job, progress, &sockets, shutdown)?;
+    let (learner, _) = start_learner(job, progress, &sockets, shutdown)?;
     let weights = WeightsSource::Learner(sockets.learner.clone());
-    let inference = start_inference(&experiment.run, run_id, weights, compute, &sockets, &ending)?;
+    let (run, at) = (&experiment.run, &sockets.inference);
+    let (inference, _) = start_inference(run, run_id, weights, compute, at, &ending)?;
     let actors: Vec<_> = (0..experiment.run.actors)
         .map(|actor| start_actor(experiment, run_id, actor, &sockets, &ending))
         .collect();
@@ -94,23 +95,16 @@ fn start_learner(
     progress: watch::Sender<ProgressLine>,
     sockets: &Sockets,
     shutdown: &Shutdown,
-) -> Result<Thread<Summary>> {
+) -> Result<(Thread<Summary>, Address)> {
     let &Job { experiment, compute, .. } = job;
-    let config = LearnerConfig {
-        run_id: job.run_id.into(),
-        folder: job.folder.map(PathBuf::from),
-        resolved: experiment.resolved.clone(),
-        run: experiment.run.clone(),
-        rl: experiment.rl.clone(),
-        policy: experiment.seq.clone(),
-        device: compute.device.ready()?,
-        threads: i32::try_from(compute.learner_threads)?,
-        flags: job.learner.clone(),
-    };
+    let (resolved, folder) = (experiment.resolved.clone(), job.folder.map(PathBuf::from));
+    let (device, threads) = (compute.device.ready()?, i32::try_from(compute.learner_threads)?);
+    let config = LearnerConfig::new(resolved, job.run_id.into(), folder, device, threads)?;
+    let config = LearnerConfig { flags: job.learner.clone(), ..config };
     let shutdown = shutdown.clone();
-    Ok(start("learner-io", &sockets.learner, async move |listener| {
+    start("learner-io", &sockets.learner, async move |listener| {
         Ok(engram_learner::run(config, listener, progress, shutdown).await?)
-    }))
+    })
 }
 
 fn start_actor(

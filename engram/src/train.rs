@@ -14,7 +14,7 @@ use engram_service::progress::{Progress, ProgressLine};
 use engram_service::{RunConfig, Shutdown};
 use tokio::sync::watch;
 
-use crate::compute::ComputeArgs;
+use crate::compute::Compute;
 use crate::eval;
 use crate::experiment::Experiment;
 use crate::in_process::{self, Job, Trained};
@@ -28,7 +28,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N")]
     actors: Option<u32>,
     #[command(flatten)]
-    compute: ComputeArgs,
+    compute: Compute,
     #[command(flatten)]
     learner: LearnerArgs,
     /// The run's name; a run of that name that exists is resumed [default: experiment and seed]
@@ -104,7 +104,7 @@ fn train(
     name: Option<String>,
     shutdown: &Shutdown,
 ) -> Result<PathBuf> {
-    let compute = args.compute.compute()?;
+    let compute = args.compute.checked()?;
     let experiment = resolve(args, config)?;
     let run_id = name.unwrap_or_else(|| experiment.run_name(config));
     let folder = args.runs.join(&run_id);

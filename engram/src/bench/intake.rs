@@ -5,15 +5,15 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
-use engram_learner::LearnerConfig;
+use anyhow::{Context, Result};
+use engram_learner::{LearnerConfig, Summary};
 use engram_mdp::Trajectory;
 use engram_proto::v1::experience_client::ExperienceClient;
 use engram_proto::{Purpose, Registration, convert, v1};
-use engram_service::net::{Address, Exposure, Listener, connect};
+use engram_service::Shutdown;
+use engram_service::net::{Address, connect};
 use engram_service::process::cpu_seconds;
 use engram_service::progress::ProgressLine;
-use engram_service::{Shutdown, threads};
 use prost::Message;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,6 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::stages;
 use crate::compute::Compute;
 use crate::experiment::Experiment;
+use crate::in_process::services::{Thread, join, start};
 
 /// Environments of each client; each message holds a trajectory of every one.
 const ENVS: u32 = 32;
@@ -48,12 +49,14 @@ pub(super) fn run(experiment: &Experiment, compute: Compute, seconds: f64) -> Re
         [("unix", Address::Unix(folder.path().join("learner"))), ("tcp", Address::loopback(0))]
     {
         for clients in [1, 4] {
-            let server = Server::start(experiment, compute, address.clone())?;
+            let ending = Shutdown::new();
+            let (server, address) = start_learner(experiment, compute, &address, &ending)?;
             let cpu = cpu_seconds();
             let start = Instant::now();
-            let messages = push(&trajectories, experiment, &server.address, clients, seconds)?;
+            let messages = push(&trajectories, experiment, &address, clients, seconds)?;
             let (elapsed, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
-            server.stop()?;
+            ending.trigger();
+            join("the learner", server)?;
             let per_message: usize = trajectories.iter().map(Trajectory::env_steps).sum();
             let env_steps = messages as f64 * per_message as f64;
             println!(
@@ -67,45 +70,22 @@ pub(super) fn run(experiment: &Experiment, compute: Compute, seconds: f64) -> Re
     Ok(())
 }
 
-/// A learner that finds every trajectory stale.
-struct Server {
-    address: Address,
-    shutdown: Shutdown,
-    thread: std::thread::JoinHandle<Result<()>>,
-}
-
-impl Server {
-    fn start(experiment: &Experiment, compute: Compute, address: Address) -> Result<Self> {
-        let mut resolved = experiment.resolved.clone();
-        resolved.set("run.max_policy_lag=0")?;
-        let config = LearnerConfig::new(
-            resolved,
-            "bench".into(),
-            None,
-            compute.device.ready()?,
-            i32::try_from(compute.learner_threads)?,
-        )?;
-        let shutdown = Shutdown::new();
-        let (sender, bound) = std::sync::mpsc::sync_channel(1);
-        let ending = shutdown.clone();
-        let thread = threads::spawn_named("learner-io", move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async {
-                let listener = Listener::bind(&address, Exposure::Local).await?;
-                sender.send(listener.address().clone())?;
-                let (progress, _) = watch::channel(ProgressLine::default());
-                engram_learner::run(config, listener, progress, ending).await?;
-                Ok(())
-            })
-        });
-        let address = bound.recv().context("the learner did not start")?;
-        Ok(Server { address, shutdown, thread })
-    }
-
-    fn stop(self) -> Result<()> {
-        self.shutdown.trigger();
-        self.thread.join().map_err(|_| anyhow!("the learner panicked"))?
-    }
+/// Starts a learner that finds every trajectory stale.
+fn start_learner(
+    experiment: &Experiment,
+    compute: Compute,
+    address: &Address,
+    ending: &Shutdown,
+) -> Result<(Thread<Summary>, Address)> {
+    let mut resolved = experiment.resolved.clone();
+    resolved.set("run.max_policy_lag=0")?;
+    let (device, threads) = (compute.device.ready()?, i32::try_from(compute.learner_threads)?);
+    let config = LearnerConfig::new(resolved, "bench".into(), None, device, threads)?;
+    let ending = ending.clone();
+    start("learner-io", address, async move |listener| {
+        let (progress, _) = watch::channel(ProgressLine::default());
+        Ok(engram_learner::run(config, listener, progress, ending).await?)
+    })
 }
 
 /// Pushes from so many clients for a while, and returns how many messages were acknowledged.

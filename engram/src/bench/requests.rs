@@ -2,20 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
-use engram_inference_server::{BatchLimits, InferenceConfig, WeightsSource};
+use anyhow::{Context, Result};
+use engram_inference_server::WeightsSource;
 use engram_mdp::{Frames, Seed};
 use engram_policy::Policy;
 use engram_proto::v1::inference_client::InferenceClient;
 use engram_proto::{Purpose, Registration, convert, v1};
-use engram_service::net::{Address, Exposure, Listener, connect};
+use engram_service::Shutdown;
+use engram_service::net::{Address, connect};
 use engram_service::process::cpu_seconds;
-use engram_service::{Shutdown, threads};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::compute::Compute;
 use crate::experiment::Experiment;
+use crate::in_process::services::{join, start_inference};
 
 const CLIENTS: [u32; 5] = [1, 4, 16, 64, 256];
 
@@ -28,69 +29,26 @@ pub(super) fn run(experiment: &Experiment, compute: Compute, seconds: f64) -> Re
         "\n{:<6} {:>8} {:>12} {:>10} {:>10} {:>14}",
         "over", "clients", "requests/s", "p50 µs", "p99 µs", "CPU µs/request"
     );
+    let seed = Seed::new(experiment.run.seed);
+    let policy = Policy::new(&experiment.seq, &spec, seed, tch::Device::Cpu)?;
     let folder = tempfile::tempdir()?;
     for (name, address) in
         [("unix", Address::Unix(folder.path().join("inference"))), ("tcp", Address::loopback(0))]
     {
-        let server = Server::start(experiment, compute, address)?;
+        let weights = WeightsSource::Bytes(policy.save(1).into());
+        let (run, ending) = (&experiment.run, Shutdown::new());
+        let (server, address) = start_inference(run, "bench", weights, compute, &address, &ending)?;
         for clients in CLIENTS {
-            let row = measure(experiment, &server.address, clients, seconds)?;
+            let row = measure(experiment, &address, clients, seconds)?;
             println!(
                 "{name:<6} {clients:>8} {:>12.0} {:>10.0} {:>10.0} {:>14.1}",
                 row.rate, row.p50, row.p99, row.cpu
             );
         }
-        server.stop()?;
+        ending.trigger();
+        join("the inference server", server)?;
     }
     Ok(())
-}
-
-/// An inference server with fixed weights, on a thread of its own.
-struct Server {
-    address: Address,
-    shutdown: Shutdown,
-    thread: std::thread::JoinHandle<Result<()>>,
-}
-
-impl Server {
-    fn start(experiment: &Experiment, compute: Compute, address: Address) -> Result<Self> {
-        let seed = Seed::new(experiment.run.seed);
-        let spec = experiment.env.spec();
-        let policy = Policy::new(&experiment.seq, &spec, seed, tch::Device::Cpu)?;
-        let config = InferenceConfig {
-            run_id: None,
-            weights: WeightsSource::Bytes(policy.save(1).into()),
-            device: compute.device,
-            threads: compute.inference_threads,
-            seed: experiment.run.seed,
-            batch: BatchLimits {
-                max_batch_size: experiment.run.max_batch_size,
-                max_wait: experiment.run.max_wait(),
-            }
-            .into(),
-            lease: Duration::from_secs(60),
-            weights_wait: Duration::from_secs(60),
-            max_slots: 1 << 20,
-        };
-        let shutdown = Shutdown::new();
-        let (sender, bound) = std::sync::mpsc::sync_channel(1);
-        let ending = shutdown.clone();
-        let thread = threads::spawn_named("inference-io", move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async {
-                let listener = Listener::bind(&address, Exposure::Local).await?;
-                sender.send(listener.address().clone())?;
-                Ok(engram_inference_server::run(config, listener, ending).await?)
-            })
-        });
-        let address = bound.recv().context("the inference server did not start")?;
-        Ok(Server { address, shutdown, thread })
-    }
-
-    fn stop(self) -> Result<()> {
-        self.shutdown.trigger();
-        self.thread.join().map_err(|_| anyhow!("the inference server panicked"))?
-    }
 }
 
 struct Latency {

@@ -12,6 +12,7 @@ use super::stages::{self, Cost};
 use crate::compute::Compute;
 use crate::experiment::Experiment;
 use crate::in_process::{self, Job, Trained};
+use crate::watch::samples::Page;
 
 /// The share of a run that is not measured: connections, first batches.
 const WARM_UP: f64 = 0.2;
@@ -26,9 +27,9 @@ pub(super) fn run(
 ) -> Result<()> {
     tch::set_num_threads(i32::try_from(compute.learner_threads)?);
     let (whole, wall, trained) = together(experiment, compute, shutdown)?;
-    let text = metrics::snapshot();
-    let batch = mean(&text, "engram_inference_batch_size").unwrap_or(f64::NAN);
-    let lag = mean(&text, "engram_policy_lag").unwrap_or(f64::NAN);
+    let page = Page::parse("this process", &metrics::snapshot())?;
+    let mean = |name: &str| page.sum(&format!("{name}_sum")) / page.sum(&format!("{name}_count"));
+    let (batch, lag) = (mean("engram_inference_batch_size"), mean("engram_policy_lag"));
     let group = experiment.run.envs_per_actor / 2;
     let rows = if batch.is_finite() { batch.round() as u32 } else { group };
 
@@ -110,32 +111,4 @@ fn observe(mut lines: watch::Receiver<ProgressLine>, warm: u64) -> Option<(Momen
         }
         first.zip(last).filter(|(first, last)| last.env_steps > first.env_steps)
     })
-}
-
-/// The mean of a histogram in Prometheus text, over all label sets.
-fn mean(text: &str, name: &str) -> Option<f64> {
-    let total = |suffix: &str| {
-        let series = format!("{name}{suffix}");
-        text.lines()
-            .filter(|line| {
-                line.strip_prefix(&series).is_some_and(|rest| rest.starts_with(['{', ' ']))
-            })
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum::<f64>()
-    };
-    let count = total("_count");
-    (count > 0.0).then(|| total("_sum") / count)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_mean_of_a_histogram_is_taken_over_its_labels() {
-        let text = "# TYPE x histogram\nx_sum{a=\"1\"} 6\nx_count{a=\"1\"} 2\nx_sum 4\nx_count 3\n\
-                    x_summary_sum 100\n";
-        assert_eq!(mean(text, "x"), Some(2.0));
-        assert_eq!(mean(text, "y"), None);
-    }
 }

@@ -23,6 +23,7 @@ use engram_mdp::Generator;
 use rand::RngExt;
 
 use super::episode::Episode;
+use super::task::Task;
 
 /// The channels of the two bits come first.
 const STORE: usize = 2;
@@ -47,33 +48,37 @@ pub(crate) struct Copy {
     pub(crate) positions: bool,
 }
 
-impl Copy {
-    pub(super) fn validate(&self) -> Result<()> {
+impl Task for Copy {
+    fn validate(&self) -> Result<()> {
         if !(1..=10_000).contains(&self.length) {
             bail!("--length is {}; it must be between 1 and 10000", self.length);
         }
         Ok(())
     }
 
-    pub(super) fn name(&self) -> String {
+    fn name(&self) -> String {
         let varied = if self.varied { "-varied" } else { "" };
         let positions = if self.positions { "-positions" } else { "" };
         format!("copy-length{}-gap{}{varied}{positions}", self.length, self.gap)
     }
 
-    pub(super) fn episode_frames(&self) -> usize {
+    fn episode_frames(&self) -> usize {
         self.gap.saturating_add(2 * self.length + 1)
     }
 
-    pub(super) fn dependency(&self) -> usize {
+    fn dependency(&self) -> usize {
         self.gap + 1 + if self.varied { 1 } else { self.length }
     }
 
-    pub(super) fn width(&self) -> usize {
+    fn width(&self) -> usize {
         POSITIONS + if self.positions { self.length } else { 0 }
     }
 
-    pub(super) fn episode(&self, generator: &mut Generator) -> Episode {
+    fn classes(&self) -> usize {
+        2
+    }
+
+    fn episode(&self, generator: &mut Generator) -> Episode {
         let mut episode = Episode::blank(self.episode_frames(), self.width());
         let shown = match self.varied {
             true => generator.random_range(1..=self.length),

@@ -41,10 +41,7 @@ fn parse(configs: &Path, words: &str) -> Result<(TrainingSettings, Vec<Model>)> 
     let configs = configs.display().to_string();
     let words = words.split_whitespace();
     let words = ["diagnose"].into_iter().chain(words).chain(["--configs", &configs]);
-    let (task, training) = match Cli::try_parse_from(words)?.args.task {
-        TaskArgs::Recall { task, training } => (Task::Recall(task), training),
-        TaskArgs::Copy { task, training } => (Task::Copy(task), training),
-    };
+    let (task, training) = Cli::try_parse_from(words)?.args.task.split();
     Ok((training.settings(task)?, training.models()?))
 }
 

@@ -19,6 +19,7 @@ use engram_mdp::Generator;
 use rand::RngExt;
 
 use super::episode::Episode;
+use super::task::Task;
 
 /// The difficulty of recall.
 #[derive(Args, Clone, Debug)]
@@ -32,8 +33,8 @@ pub(crate) struct Recall {
     pub(crate) choices: usize,
 }
 
-impl Recall {
-    pub(super) fn validate(&self) -> Result<()> {
+impl Task for Recall {
+    fn validate(&self) -> Result<()> {
         if self.delay == 0 {
             bail!("--delay is 0; a cue must be kept for at least 1 frame to need memory");
         }
@@ -43,24 +44,28 @@ impl Recall {
         Ok(())
     }
 
-    pub(super) fn name(&self) -> String {
+    fn name(&self) -> String {
         format!("recall-delay{}-choices{}", self.delay, self.choices)
     }
 
-    pub(super) fn episode_frames(&self) -> usize {
+    fn episode_frames(&self) -> usize {
         self.delay.saturating_add(2)
     }
 
-    pub(super) fn dependency(&self) -> usize {
+    fn dependency(&self) -> usize {
         self.delay + 1
     }
 
     /// The symbols, then the store flag, then the query flag.
-    pub(super) fn width(&self) -> usize {
+    fn width(&self) -> usize {
         self.choices + 2
     }
 
-    pub(super) fn episode(&self, generator: &mut Generator) -> Episode {
+    fn classes(&self) -> usize {
+        self.choices
+    }
+
+    fn episode(&self, generator: &mut Generator) -> Episode {
         let (store, query) = (self.choices, self.choices + 1);
         let mut episode = Episode::blank(self.episode_frames(), self.width());
         let mut symbol = || generator.random_range(0..self.choices);

@@ -138,10 +138,11 @@ impl fmt::Display for End {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use engram_policy::Device;
 
     use super::super::recall::Recall;
-    use super::super::task::Task;
     use super::super::trainer::Steps;
     use super::*;
 
@@ -165,7 +166,7 @@ mod tests {
     #[test]
     fn the_table_names_seeds_in_order_and_the_chart_every_model_once() {
         let settings = TrainingSettings {
-            task: Task::Recall(Recall { delay: 8, choices: 4 }),
+            task: Arc::new(Recall { delay: 8, choices: 4 }),
             unroll: 10,
             batch: 2,
             budget: 2_000,

@@ -4,6 +4,8 @@
 //! an episode may span many of them, and one may hold the end of an episode and the beginning of
 //! the next, which the memory sees as a First frame.
 
+use std::sync::Arc;
+
 use engram_mdp::{Generator, Seed};
 use engram_policy::Inputs;
 use tch::{Device, Kind, Tensor};
@@ -13,7 +15,7 @@ use super::task::Task;
 
 /// B streams of a task's episodes.
 pub(crate) struct Streams {
-    task: Task,
+    task: Arc<dyn Task>,
     generators: Vec<Generator>,
     /// The B episodes in progress.
     episodes: Vec<Episode>,
@@ -36,7 +38,7 @@ pub(crate) struct Unroll {
 
 impl Streams {
     /// `batch` streams that follow from the seed alone.
-    pub(crate) fn new(task: &Task, batch: usize, seed: Seed) -> Self {
+    pub(crate) fn new(task: &Arc<dyn Task>, batch: usize, seed: Seed) -> Self {
         let mut generators: Vec<Generator> =
             (0..batch as u64).map(|stream| seed.derive("stream", stream).generator()).collect();
         let episodes = generators.iter_mut().map(|generator| task.episode(generator)).collect();
@@ -114,7 +116,9 @@ mod tests {
     use super::super::recall::Recall;
     use super::*;
 
-    const TASK: Task = Task::Recall(Recall { delay: 3, choices: 2 });
+    fn task() -> Arc<dyn Task> {
+        Arc::new(Recall { delay: 3, choices: 2 })
+    }
 
     fn rows(unroll: &Unroll, times: std::ops::Range<usize>) -> &[f32] {
         let row = unroll.batch * unroll.width;
@@ -123,9 +127,9 @@ mod tests {
 
     #[test]
     fn short_unrolls_are_the_long_one_cut_into_pieces_that_share_a_frame() {
-        let mut streams = Streams::new(&TASK, 3, Seed::new(1));
+        let mut streams = Streams::new(&task(), 3, Seed::new(1));
         let whole = streams.next(12);
-        let mut streams = Streams::new(&TASK, 3, Seed::new(1));
+        let mut streams = Streams::new(&task(), 3, Seed::new(1));
         let mut begins = vec![];
         for piece in 0..4 {
             let short = streams.next(3);
@@ -140,10 +144,10 @@ mod tests {
 
     #[test]
     fn streams_differ_from_one_another_and_follow_from_the_seed() {
-        let observations = |seed| Streams::new(&TASK, 2, Seed::new(seed)).next(50).observations;
+        let observations = |seed| Streams::new(&task(), 2, Seed::new(seed)).next(50).observations;
         assert_eq!(observations(1), observations(1));
         assert_ne!(observations(1), observations(2));
-        let both = Streams::new(&TASK, 2, Seed::new(1)).next(50);
+        let both = Streams::new(&task(), 2, Seed::new(1)).next(50);
         let stream = |b: usize| -> Vec<Option<usize>> {
             both.answers.iter().skip(b).step_by(2).copied().collect()
         };
@@ -152,7 +156,7 @@ mod tests {
 
     #[test]
     fn questions_are_the_rows_where_something_is_asked() {
-        let mut streams = Streams::new(&TASK, 2, Seed::new(1));
+        let mut streams = Streams::new(&task(), 2, Seed::new(1));
         assert!(streams.next(4).questions(Device::Cpu).is_none());
         let unroll = streams.next(3);
         let (rows, classes) = unroll.questions(Device::Cpu).unwrap();

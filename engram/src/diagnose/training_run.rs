@@ -1,6 +1,7 @@
 //! Training run of one network: rows of progress, and the end.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -23,7 +24,7 @@ const ROWS_AT_TARGET: usize = 3;
 #[derive(Clone, Debug)]
 pub(crate) struct TrainingSettings {
     /// The task.
-    pub(crate) task: Task,
+    pub(crate) task: Arc<dyn Task>,
     /// T: frames of an unroll.
     pub(crate) unroll: usize,
     /// B: streams.

@@ -23,7 +23,8 @@ pub(crate) fn play(
     let (env, run) = (&experiment.env, &experiment.run);
     let sockets = Sockets::new()?;
     let ending = Shutdown::new();
-    let inference = start_inference(run, "evaluation", weights, compute, &sockets, &ending)?;
+    let at = &sockets.inference;
+    let (inference, _) = start_inference(run, "evaluation", weights, compute, at, &ending)?;
     let actor = ActorConfig {
         actor: 0,
         generation: engram_actor::generation_now(),

@@ -3,7 +3,7 @@
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use engram_inference_server::{BatchLimits, InferenceConfig, WeightsSource};
 use engram_service::net::{Address, Exposure, Listener};
 use engram_service::threads::spawn_named;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::compute::Compute;
 
 /// A service's thread.
-pub(super) type Thread<T> = JoinHandle<Result<T>>;
+pub(crate) type Thread<T> = JoinHandle<Result<T>>;
 
 /// Sockets in a folder that goes away with them.
 pub(super) struct Sockets {
@@ -34,15 +34,15 @@ impl Sockets {
     }
 }
 
-/// Starts an inference server that takes its weights from `weights`.
-pub(super) fn start_inference(
+/// Starts an inference server that takes its weights from `weights`. It listens when this returns.
+pub(crate) fn start_inference(
     run: &RunConfig,
     run_id: &str,
     weights: WeightsSource,
     compute: Compute,
-    sockets: &Sockets,
+    address: &Address,
     ending: &Shutdown,
-) -> Result<Thread<()>> {
+) -> Result<(Thread<()>, Address)> {
     let config = InferenceConfig {
         run_id: matches!(weights, WeightsSource::Learner(_)).then(|| run_id.to_string()),
         weights,
@@ -55,17 +55,18 @@ pub(super) fn start_inference(
         max_slots: 1 << 20,
     };
     let ending = ending.clone();
-    Ok(start("inference-io", &sockets.inference, async move |listener| {
+    start("inference-io", address, async move |listener| {
         Ok(engram_inference_server::run(config, listener, ending).await?)
-    }))
+    })
 }
 
-/// Runs a service on a thread with a runtime of its own. It listens when this returns.
-pub(super) fn start<T, F>(
+/// Runs a service on a thread with a runtime of its own. It listens when this returns, at the
+/// address that is returned.
+pub(crate) fn start<T, F>(
     name: &str,
     address: &Address,
     serve: impl FnOnce(Listener) -> F + Send + 'static,
-) -> Thread<T>
+) -> Result<(Thread<T>, Address)>
 where
     T: Send + 'static,
     F: Future<Output = Result<T>>,
@@ -76,17 +77,18 @@ where
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let listener = Listener::bind(&address, Exposure::Local).await?;
-            let _ = bound.send(());
+            let _ = bound.send(listener.address().clone());
             serve(listener).await
         })
     });
-    // An error drops the sender; whoever joins the thread is told of it.
-    let _ = is_bound.recv();
-    thread
+    match is_bound.recv() {
+        Ok(address) => Ok((thread, address)),
+        Err(_) => join(name, thread).and_then(|_| bail!("{name} ended before it listened")),
+    }
 }
 
 /// Waits for a thread; an error or a panic names `who` it was.
-pub(super) fn join<T, E>(who: &str, thread: JoinHandle<Result<T, E>>) -> Result<T>
+pub(crate) fn join<T, E>(who: &str, thread: JoinHandle<Result<T, E>>) -> Result<T>
 where
     anyhow::Error: From<E>,
 {

@@ -3,7 +3,6 @@
 //! A GIF's frame holds only the rectangle that has changed, in the colors that occur there; what
 //! has not changed within it is transparent, which packs well.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -13,8 +12,8 @@ use engram_envs::canvas::Canvas;
 
 /// Time that an episode's last frame stays, in hundredths of a second.
 const LAST_DELAY: u16 = 200;
-/// Colors of a GIF's frame.
-const COLORS: usize = 256;
+/// Speed, of 1 to 30, at which a palette is found for more colors than a GIF's frame may have.
+const QUANTIZING_SPEED: i32 = 10;
 
 /// Writes `picture` to `path`.
 pub(super) fn write_png(path: &Path, picture: &Canvas) -> Result<()> {
@@ -124,45 +123,22 @@ fn changed(before: Option<&Canvas>, picture: &Canvas) -> Changed {
 /// changed in it is transparent.
 fn encode(before: Option<&Canvas>, picture: &Canvas, changed: &Changed) -> gif::Frame<'static> {
     let &Changed { left, top, width, height } = changed;
-    let rows = || (top..top + height).map(|row| 3 * (row * picture.width() + left));
-    let pixels = |picture: &Canvas| -> Vec<u8> {
-        rows().flat_map(|start| &picture.pixels()[start..start + 3 * width]).copied().collect()
-    };
-    let now = pixels(picture);
-    let mut frame = indexed(before.map(pixels).as_deref(), &now, width as u16, height as u16)
-        .unwrap_or_else(|| gif::Frame::from_rgb_speed(width as u16, height as u16, &now, 10));
+    let mut pixels = Vec::with_capacity(4 * width * height);
+    for row in top..top + height {
+        for column in left..left + width {
+            let at = 3 * (row * picture.width() + column);
+            let now = &picture.pixels()[at..at + 3];
+            match before.is_some_and(|before| before.pixels()[at..at + 3] == *now) {
+                true => pixels.extend([0; 4]),
+                false => pixels.extend([now[0], now[1], now[2], 255]),
+            }
+        }
+    }
+    let mut frame =
+        gif::Frame::from_rgba_speed(width as u16, height as u16, &mut pixels, QUANTIZING_SPEED);
     (frame.left, frame.top) = (left as u16, top as u16);
     frame.dispose = gif::DisposalMethod::Keep;
     frame
-}
-
-/// A frame in exactly the colors of `now`, if these are few enough.
-fn indexed(
-    before: Option<&[u8]>,
-    now: &[u8],
-    width: u16,
-    height: u16,
-) -> Option<gif::Frame<'static>> {
-    // The first color is nobody's: it stands for what has not changed.
-    let mut palette = vec![0; 3];
-    let mut indices = HashMap::new();
-    let mut pixels = Vec::with_capacity(now.len() / 3);
-    for (at, color) in now.chunks_exact(3).enumerate() {
-        if before.is_some_and(|before| before[3 * at..3 * at + 3] == *color) {
-            pixels.push(0);
-            continue;
-        }
-        let next = indices.len() + 1;
-        let index = *indices.entry(color).or_insert_with(|| {
-            palette.extend_from_slice(color);
-            next
-        });
-        if index == COLORS {
-            return None;
-        }
-        pixels.push(index as u8);
-    }
-    Some(gif::Frame::from_palette_pixels(width, height, pixels, palette, Some(0)))
 }
 
 #[cfg(test)]
