@@ -67,7 +67,9 @@ pub trait EnvironmentParameters: fmt::Debug + Send + Sync {
     fn make(&self, seed: Seed) -> Box<dyn Environment>;
 
     /// The expected return of an optimal policy, where it is known.
-    fn optimum(&self) -> Option<f32>;
+    fn optimum(&self) -> Option<f32> {
+        None
+    }
 
     /// The share of episodes that the best policy without memory solves, where it is known.
     fn memoryless(&self) -> Option<f32> {

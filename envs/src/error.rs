@@ -30,7 +30,7 @@ pub enum EnvError {
         /// The key as given.
         found: String,
         /// The keys it has.
-        known: &'static [&'static str],
+        known: Vec<String>,
     },
     /// A parameter is missing: an experiment has no hidden defaults.
     #[error("environment `{environment}` needs the key `{key}`")]
@@ -89,16 +89,17 @@ pub(crate) fn within<T: PartialOrd + Display>(
 }
 
 /// The known name that `found` probably stands for.
-fn nearest(found: &str, known: &[&'static str]) -> Option<&'static str> {
+fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
     let distance = |name: &str| strsim::damerau_levenshtein(found, name);
     let name = known.iter().copied().min_by_key(|name| distance(name))?;
     (distance(name) <= 1 + name.len() / 3).then_some(name)
 }
 
 /// The end of a message about an unknown name: the nearest known one, and all of them.
-pub(crate) fn suggestion(found: &str, known: &[&'static str]) -> String {
+pub(crate) fn suggestion(found: &str, known: &[impl AsRef<str>]) -> String {
+    let known: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
     let known_names = known.join(", ");
-    match nearest(found, known) {
+    match nearest(found, &known) {
         Some(name) => format!("; did you mean `{name}`? Known: {known_names}"),
         None => format!("; known: {known_names}"),
     }

@@ -54,10 +54,6 @@ impl EnvironmentParameters for Config {
     fn make(&self, _seed: Seed) -> Box<dyn Environment> {
         Box::new(Counting { config: self.clone(), spec: self.spec(), shown: 0, index: 0 })
     }
-
-    fn optimum(&self) -> Option<f32> {
-        None
-    }
 }
 
 struct Counting {

@@ -96,10 +96,6 @@ impl EnvironmentParameters for Config {
     fn make(&self, seed: Seed) -> Box<dyn Environment> {
         Box::new(Locomotion::new(&HOPPER, self.settings(), seed))
     }
-
-    fn optimum(&self) -> Option<f32> {
-        None
-    }
 }
 
 #[cfg(test)]

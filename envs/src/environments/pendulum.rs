@@ -57,10 +57,6 @@ impl EnvironmentParameters for Config {
     fn make(&self, seed: Seed) -> Box<dyn Environment> {
         Box::new(Pendulum::new(self, seed))
     }
-
-    fn optimum(&self) -> Option<f32> {
-        None
-    }
 }
 
 struct Pendulum {
