@@ -5,56 +5,32 @@
 #[allow(unreachable_pub)]
 mod fixtures;
 
+#[allow(unreachable_pub)]
+mod learners;
+
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use engram_learner::LearnerError;
-use engram_learner::algorithms::{LearnsFromStreams, RlConfig};
-use engram_learner::batches::batcher::StreamsBatch;
-use engram_learner::batches::selector::TrajectoryKey;
-use engram_learner::config::flags::ByteSize;
 use engram_learner::rpc::stream_positions::Streams;
 use engram_learner::run::learner_spec::LearnerSpec;
-use engram_learner::run::pipeline::{self, Resumed};
+use engram_learner::run::pipeline::Resumed;
 use engram_learner::storage::checkpoint::{Checkpoint, CheckpointError, CheckpointStore, FORMAT};
 use engram_learner::storage::checkpoint_writer::{
     CheckpointFolders, CheckpointWriter, PendingCheckpoint,
 };
 use engram_learner::telemetry::episodes::Episodes;
 use engram_learner::telemetry::metrics::Metrics;
-use engram_mdp::{Seed, Trajectory};
-use engram_policy::Batch;
+use engram_mdp::Seed;
 use fixtures::{resolved, spec, stream, trajectory};
-use tch::Device;
+use learners::{Learner, algorithm};
 
 fn learner_spec() -> LearnerSpec {
-    let resolved = resolved(&[]);
-    LearnerSpec {
-        run_id: fixtures::RUN.into(),
-        config: resolved.to_toml(),
-        policy: resolved.section("seq").unwrap(),
-        seed: Seed::new(1),
-        budget: 1_000,
-        device: Device::Cpu,
-        stream_memory: ByteSize(1 << 20),
-        unroll_length: 4,
-        replay_folder: None,
-        metrics: Metrics::new(),
-    }
-}
-
-type Learner = engram_learner::run::learner::Learner<pipeline::Streams>;
-
-fn algorithm() -> Arc<dyn LearnsFromStreams> {
-    match resolved(&[]).section("rl").unwrap() {
-        RlConfig::Streams(config) => config,
-        RlConfig::Replay(_) => panic!("streams"),
-    }
+    learners::learner_spec(&[])
 }
 
 fn begin(learner_spec: LearnerSpec) -> Learner {
-    Learner::new(&*algorithm(), learner_spec, &spec()).unwrap()
+    Learner::new(&*algorithm(&[]), learner_spec, &spec()).unwrap()
 }
 
 fn resume(
@@ -62,28 +38,16 @@ fn resume(
     path: &Path,
     checkpoint: &Checkpoint,
 ) -> Result<Learner, LearnerError> {
-    Learner::resume(&*algorithm(), learner_spec, Resumed { path, checkpoint })
+    Learner::resume(&*algorithm(&[]), learner_spec, Resumed { path, checkpoint })
 }
 
-/// The `number`-th batch of a fixed list, with so much core state.
-fn batch(number: u64, core_state: usize) -> (Batch, [TrajectoryKey; 2], u64) {
-    let mut pair: Vec<Trajectory> = [0, 1].map(|env_index| trajectory(env_index, number)).into();
-    pair.iter_mut().for_each(|t| t.core_state.truncate(core_state));
-    let env_steps = pair.iter().map(|t| t.env_steps() as u64).sum();
-    let keys = [0, 1].map(|env_index| TrajectoryKey {
-        stream: stream(env_index),
-        generation: 5,
-        sequence: number,
-        policy_version: 1,
-    });
-    (Batch::from_trajectories(&pair, &spec(), Device::Cpu).unwrap(), keys, env_steps)
-}
-
+/// Learns from the batches of a fixed list.
 fn learn(learner: &mut Learner, batches: std::ops::Range<u64>) {
     for number in batches {
-        let (batch, keys, env_steps) = batch(number, learner.core_state_width());
-        let content = StreamsBatch { batch, keys: keys.into() };
-        learner.update(&content, env_steps).unwrap();
+        let mut pair = [0, 1].map(|env_index| trajectory(env_index, number));
+        pair.iter_mut().for_each(|t| t.core_state.truncate(learner.core_state_width()));
+        let env_steps = pair.iter().map(|t| t.env_steps() as u64).sum();
+        learner.update(&learners::batch(&pair, number), env_steps).unwrap();
         learner.next_weights();
     }
 }
@@ -136,9 +100,7 @@ const CARRYING: [&str; 3] = [
 ];
 
 fn carrying(memory: &str) -> LearnerSpec {
-    let resolved = resolved(&[&format!("seq.memory={{ {} }}", memory.replace('\n', " "))]);
-    let (config, policy) = (resolved.to_toml(), resolved.section("seq").unwrap());
-    LearnerSpec { config, policy, ..learner_spec() }
+    learners::learner_spec(&[&format!("seq.memory={{ {} }}", memory.replace('\n', " "))])
 }
 
 #[test]

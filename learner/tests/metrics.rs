@@ -5,11 +5,12 @@
 #[allow(unreachable_pub)]
 mod fixtures;
 
-use engram_learner::LearnerConfig;
-use engram_service::progress::ProgressLine;
-use engram_service::{Listener, Shutdown, metrics, net};
+#[allow(unreachable_pub)]
+mod harness;
+
+use engram_service::metrics;
 use fixtures::*;
-use tokio::sync::watch;
+use harness::Run;
 
 #[tokio::test]
 async fn every_trajectory_is_accounted_for_and_what_streams_carry() {
@@ -21,20 +22,13 @@ async fn every_trajectory_is_accounted_for_and_what_streams_carry() {
 async fn what_streams_carry_is_shown() {
     let memory = "seq.memory={ name = \"elstm\", hidden = 16, forget_bias = 1.0, \
                   gradient = \"rtrl\" }";
-    let resolved = resolved(&[memory]);
-    let config = LearnerConfig::new(resolved, RUN.into(), None, tch::Device::Cpu, 1).unwrap();
-    let listener = Listener::memory();
-    let channel = net::connect(listener.address(), "learner");
-    let shutdown = Shutdown::new();
-    let (sender, mut progress) = watch::channel(ProgressLine::default());
-    let run = tokio::spawn(engram_learner::run(config, listener, sender, shutdown.clone()));
-    let actor = Actor::register(&channel).await;
+    let mut run = Run::start(None, &[memory]);
+    let actor = Actor::register(&run.channel).await;
     // One batch could not hold both trajectories of stream 0; the last one follows a hole.
     actor.send(push(&[trajectory(0, 0), trajectory(0, 1), trajectory(1, 0)])).await;
     actor.send(push(&[trajectory(1, 1), trajectory(0, 2), trajectory(1, 4)])).await;
-    progress.wait_for(|line| line.updates == 3).await.unwrap();
-    shutdown.trigger();
-    run.await.unwrap().unwrap();
+    run.updates(3).await;
+    run.stop().await;
     let page = metrics::snapshot();
     for line in [
         "engram_carry_table_streams 2",
@@ -54,26 +48,20 @@ fn shown(page: &str) -> Option<&str> {
 }
 
 async fn every_trajectory_is_accounted_for() {
-    let config = LearnerConfig::new(resolved(&[]), RUN.into(), None, tch::Device::Cpu, 1).unwrap();
-    let listener = Listener::memory();
-    let channel = net::connect(listener.address(), "learner");
-    let shutdown = Shutdown::new();
-    let (sender, mut progress) = watch::channel(ProgressLine::default());
-    let run = tokio::spawn(engram_learner::run(config, listener, sender, shutdown.clone()));
-    let mut actor = Actor::register(&channel).await;
+    let mut run = Run::start(None, &[]);
+    let mut actor = Actor::register(&run.channel).await;
     let page = metrics::snapshot();
     assert!(!page.contains("engram_learner_episode_return "), "no episode has ended: {page}");
     assert_eq!(shown(&page), Some("1"));
     // One repeat, one gap, one malformed.
     actor.send(push(&[trajectory(0, 0), trajectory(0, 0), trajectory(0, 3)])).await;
     assert_eq!(actor.hear().await.unwrap(), Some(acknowledged(1)));
-    progress.wait_for(|line| line.updates == 1).await.unwrap();
+    run.updates(1).await;
     let page = metrics::snapshot();
     assert!(page.contains("engram_actors 1"), "{page}");
     actor.send(push(&[trajectory(9, 0)])).await;
     actor.hear().await.unwrap_err();
-    shutdown.trigger();
-    run.await.unwrap().unwrap();
+    run.stop().await;
     let page = metrics::snapshot();
     assert_eq!(shown(&page), Some("0"), "the run is over");
     for line in [

@@ -5,56 +5,32 @@
 #[allow(unreachable_pub)]
 mod fixtures;
 
+#[allow(unreachable_pub)]
+mod learners;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use engram_learner::LearnerError;
-use engram_learner::algorithms::{LearnsFromStreams, RlConfig};
-use engram_learner::batches::batcher::StreamsBatch;
-use engram_learner::batches::selector::TrajectoryKey;
-use engram_learner::config::flags::ByteSize;
 use engram_learner::rpc::stream_positions::Streams;
 use engram_learner::run::learner_spec::LearnerSpec;
-use engram_learner::run::pipeline::{self, Resumed};
+use engram_learner::run::pipeline::Resumed;
 use engram_learner::storage::checkpoint::CheckpointStore;
 use engram_learner::storage::warm_start::{WarmStart, WarmStartError};
 use engram_learner::telemetry::episodes::Episodes;
-use engram_learner::telemetry::metrics::Metrics;
-use engram_mdp::{Seed, Trajectory};
-use engram_policy::{Batch, Loaded};
-use fixtures::{resolved, spec, stream, trajectory};
+use engram_mdp::Seed;
+use engram_policy::Loaded;
+use fixtures::{spec, trajectory};
+use learners::{Learner, algorithm};
 use safetensors::SafeTensors;
-use tch::Device;
 
 const TORSO: &str = "seq.torso={ name = \"mlp\", hidden = [5], activation = \"tanh\" }";
 
 /// A torso with weights, and changes beside it.
 fn learner_spec(seed: u64, changes: &[&str]) -> LearnerSpec {
-    let resolved = resolved(&[&[TORSO], changes].concat());
-    LearnerSpec {
-        run_id: fixtures::RUN.into(),
-        config: resolved.to_toml(),
-        policy: resolved.section("seq").unwrap(),
-        seed: Seed::new(seed),
-        budget: 1_000,
-        device: Device::Cpu,
-        stream_memory: ByteSize::STREAM_MEMORY,
-        unroll_length: 4,
-        replay_folder: None,
-        metrics: Metrics::new(),
-    }
-}
-
-type Learner = engram_learner::run::learner::Learner<pipeline::Streams>;
-
-/// The algorithm, with changes.
-fn algorithm(changes: &[&str]) -> Arc<dyn LearnsFromStreams> {
-    match resolved(changes).section("rl").unwrap() {
-        RlConfig::Streams(config) => config,
-        RlConfig::Replay(_) => panic!("streams"),
-    }
+    let of_config = learners::learner_spec(&[&[TORSO], changes].concat());
+    LearnerSpec { seed: Seed::new(seed), ..of_config }
 }
 
 fn learner(seed: u64, changes: &[&str]) -> Learner {
@@ -66,16 +42,8 @@ fn refusal(changes: &[&str]) -> LearnerError {
 }
 
 fn learn(learner: &mut Learner, sequence: u64) {
-    let pair: Vec<Trajectory> = [0, 1].map(|env_index| trajectory(env_index, sequence)).into();
-    let batch = Batch::from_trajectories(&pair, &spec(), Device::Cpu).unwrap();
-    let keys = [0, 1].map(|env_index| TrajectoryKey {
-        stream: stream(env_index),
-        generation: 1,
-        sequence,
-        policy_version: 1,
-    });
-    let content = StreamsBatch { batch, keys: keys.into() };
-    learner.update(&content, 8).unwrap();
+    let pair = [0, 1].map(|env_index| trajectory(env_index, sequence));
+    learner.update(&learners::batch(&pair, sequence), 8).unwrap();
 }
 
 /// The bytes of every weight, by name.

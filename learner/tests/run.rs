@@ -5,73 +5,18 @@
 #[allow(unreachable_pub)]
 mod fixtures;
 
+#[allow(unreachable_pub)]
+mod harness;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use engram_learner::config::flags::ByteSize;
-use engram_learner::replay::SegmentState;
-use engram_learner::storage::checkpoint::CheckpointStore;
-use engram_learner::{Ended, LearnerArgs, LearnerConfig, LearnerError, Summary};
-use engram_mdp::Trajectory;
-use engram_policy::Policy;
-use engram_proto::{PROTOCOL_VERSION, v1};
-use engram_service::progress::ProgressLine;
-use engram_service::{Channel, Listener, Resolved, Shutdown, net};
+use engram_learner::{Ended, LearnerArgs, LearnerError};
+use engram_proto::v1;
 use fixtures::*;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tonic::{Code, Streaming};
-
-/// A learner, as others see it.
-struct Run {
-    channel: Channel,
-    shutdown: Shutdown,
-    progress: watch::Receiver<ProgressLine>,
-    learner: JoinHandle<Result<Summary, LearnerError>>,
-}
-
-impl Run {
-    fn start(folder: Option<PathBuf>, changes: &[&str]) -> Self {
-        Run::start_with(LearnerArgs::default(), folder, changes)
-    }
-
-    fn start_with(flags: LearnerArgs, folder: Option<PathBuf>, changes: &[&str]) -> Self {
-        Run::start_resolved(flags, folder, resolved(changes))
-    }
-
-    fn start_resolved(flags: LearnerArgs, folder: Option<PathBuf>, resolved: Resolved) -> Self {
-        let config = LearnerConfig::new(resolved, RUN.into(), folder, tch::Device::Cpu, 1).unwrap();
-        let config = LearnerConfig { flags, ..config };
-        let listener = Listener::memory();
-        let channel = net::connect(listener.address(), "learner");
-        let shutdown = Shutdown::new();
-        let (sender, progress) = watch::channel(ProgressLine::default());
-        let run = engram_learner::run(config, listener, sender, shutdown.clone());
-        Run { channel, shutdown, progress, learner: tokio::spawn(run) }
-    }
-
-    /// Waits until so many updates were made.
-    async fn updates(&mut self, updates: u64) {
-        self.progress.wait_for(|line| line.updates >= updates).await.unwrap();
-    }
-
-    async fn stop(self) -> Summary {
-        self.shutdown.trigger();
-        self.learner.await.unwrap().unwrap()
-    }
-
-    async fn weights(&self) -> Streaming<v1::WeightsChunk> {
-        let mut client = v1::weights_client::WeightsClient::new(self.channel.clone());
-        let protocol_version = PROTOCOL_VERSION;
-        let request = v1::SubscribeRequest { protocol_version, run_id: String::new() };
-        client.subscribe(request).await.unwrap().into_inner()
-    }
-}
-
-/// A trajectory of each of the actor's environments: a batch.
-fn pair(sequence: u64) -> [Trajectory; 2] {
-    [trajectory(0, sequence), trajectory(1, sequence)]
-}
+use harness::{Run, pair, run_folder};
+use tonic::Code;
 
 fn finished() -> v1::push_response::Body {
     v1::push_response::Body::Finished(v1::Finished {})
@@ -86,8 +31,7 @@ fn env_steps_told(folder: &Path) -> Vec<u64> {
 
 #[tokio::test]
 async fn a_run_ends_at_its_budget_and_tells_everybody() {
-    let runs = tempfile::tempdir().unwrap();
-    let folder = runs.path().join(RUN);
+    let (_runs, folder) = run_folder();
     let run = Run::start(Some(folder.clone()), &["run.env_steps=16"]);
     let mut actor = Actor::register(&run.channel).await;
     let mut weights = run.weights().await;
@@ -121,8 +65,7 @@ async fn a_run_ends_at_its_budget_and_tells_everybody() {
 
 #[tokio::test]
 async fn a_stopped_run_goes_on_where_it_was() {
-    let runs = tempfile::tempdir().unwrap();
-    let folder = runs.path().join(RUN);
+    let (_runs, folder) = run_folder();
     let mut run = Run::start(Some(folder.clone()), &[]);
     let mut actor = Actor::register(&run.channel).await;
     actor.send(push(&pair(0))).await;
@@ -147,13 +90,8 @@ async fn a_stopped_run_goes_on_where_it_was() {
 
 #[tokio::test]
 async fn versions_that_a_killed_learner_has_used_are_not_used_again() {
-    let runs = tempfile::tempdir().unwrap();
-    let folder = runs.path().join(RUN);
-    let mut run = Run::start(Some(folder.clone()), &[]);
-    let actor = Actor::register(&run.channel).await;
-    actor.send(push(&pair(0))).await;
-    run.updates(1).await;
-    let stopped = run.stop().await;
+    let (_runs, folder) = run_folder();
+    let stopped = Run::start(Some(folder.clone()), &[]).learn_once().await;
     assert_eq!(stopped.policy_version, 2);
     // As if it had gone on to version 9 and been killed before the next checkpoint.
     fs::write(folder.join("policy_version"), format!("{:020}\n", 9)).unwrap();
@@ -165,13 +103,8 @@ async fn versions_that_a_killed_learner_has_used_are_not_used_again() {
 
 #[tokio::test]
 async fn a_resumed_run_refuses_actors_of_another_world() {
-    let runs = tempfile::tempdir().unwrap();
-    let folder = runs.path().join(RUN);
-    let mut run = Run::start(Some(folder.clone()), &[]);
-    let actor = Actor::register(&run.channel).await;
-    actor.send(push(&pair(0))).await;
-    run.updates(1).await;
-    run.stop().await;
+    let (_runs, folder) = run_folder();
+    Run::start(Some(folder.clone()), &[]).learn_once().await;
 
     let run = Run::start(Some(folder), &[]);
     let mut stranger = Actor::connect(&run.channel).await;
@@ -220,13 +153,8 @@ async fn a_world_that_the_policy_cannot_see_is_refused_and_the_next_one_taken() 
 
 #[tokio::test]
 async fn another_experiment_under_the_same_name_is_refused() {
-    let runs = tempfile::tempdir().unwrap();
-    let folder = runs.path().join(RUN);
-    let mut run = Run::start(Some(folder.clone()), &[]);
-    let actor = Actor::register(&run.channel).await;
-    actor.send(push(&pair(0))).await;
-    run.updates(1).await;
-    run.stop().await;
+    let (_runs, folder) = run_folder();
+    Run::start(Some(folder.clone()), &[]).learn_once().await;
     let other = Run::start(Some(folder), &["rl.discount=0.5"]);
     let message = other.learner.await.unwrap().unwrap_err().to_string();
     assert!(message.contains("rl.discount was 0.99, and is 0.5 now"), "{message}");
@@ -234,8 +162,7 @@ async fn another_experiment_under_the_same_name_is_refused() {
 
 #[tokio::test]
 async fn a_folder_in_use_is_refused() {
-    let runs = tempfile::tempdir().unwrap();
-    let folder = runs.path().join(RUN);
+    let (_runs, folder) = run_folder();
     let run = Run::start(Some(folder.clone()), &[]);
     Actor::register(&run.channel).await;
     let second = Run::start(Some(folder), &[]).learner.await.unwrap().unwrap_err();
@@ -245,8 +172,7 @@ async fn a_folder_in_use_is_refused() {
 
 #[tokio::test]
 async fn a_disk_that_refuses_checkpoints_does_not_stop_the_run() {
-    let runs = tempfile::tempdir().unwrap();
-    let folder = runs.path().join(RUN);
+    let (_runs, folder) = run_folder();
     let mut run = Run::start(Some(folder.clone()), &["run.checkpoint_seconds=1.0"]);
     let actor = Actor::register(&run.channel).await;
     fs::remove_dir(folder.join("checkpoints")).unwrap();
@@ -261,13 +187,8 @@ async fn a_disk_that_refuses_checkpoints_does_not_stop_the_run() {
 
 #[tokio::test]
 async fn weights_that_diverge_stop_the_run_and_spare_the_last_checkpoint() {
-    let runs = tempfile::tempdir().unwrap();
-    let folder = runs.path().join(RUN);
-    let mut run = Run::start(Some(folder.clone()), &[]);
-    let actor = Actor::register(&run.channel).await;
-    actor.send(push(&pair(0))).await;
-    run.updates(1).await;
-    let good = run.stop().await.checkpoint.unwrap();
+    let (_runs, folder) = run_folder();
+    let good = Run::start(Some(folder.clone()), &[]).learn_once().await.checkpoint.unwrap();
 
     let run = Run::start(Some(folder.clone()), &[]);
     let actor = Actor::register(&run.channel).await;
@@ -342,11 +263,7 @@ async fn a_single_stream_of_a_carrying_policy_makes_smaller_batches_and_no_deadl
 async fn a_run_begins_with_another_runs_weights_once_and_a_wrong_path_is_named() {
     let runs = tempfile::tempdir().unwrap();
     let (first, second) = (runs.path().join("first"), runs.path().join("second"));
-    let mut run = Run::start(Some(first.clone()), &[]);
-    let actor = Actor::register(&run.channel).await;
-    actor.send(push(&pair(0))).await;
-    run.updates(1).await;
-    run.stop().await;
+    Run::start(Some(first.clone()), &[]).learn_once().await;
 
     let from = |path: &Path, part: &str| LearnerArgs {
         init_from: Some(path.into()),
@@ -364,112 +281,10 @@ async fn a_run_begins_with_another_runs_weights_once_and_a_wrong_path_is_named()
     let message = run.learner.await.unwrap().unwrap_err().to_string();
     assert!(message.contains("first") && message.contains("memory.weight"), "{message}");
 
-    let mut run = Run::start_with(from(&first, "memory"), Some(second.clone()), &[]);
-    let actor = Actor::register(&run.channel).await;
-    actor.send(push(&pair(0))).await;
-    run.updates(1).await;
-    run.stop().await;
+    let run = Run::start_with(from(&first, "memory"), Some(second.clone()), &[]);
+    run.learn_once().await;
     fs::remove_dir_all(&first).unwrap();
     let again = Run::start_with(from(&first, "memory"), Some(second), &[]);
     Actor::register(&again.channel).await;
     assert_eq!(again.stop().await.updates, 1, "it went on from its own checkpoint");
-}
-
-const OFF_POLICY: [&str; 5] = [
-    "rl.batch_size=2",
-    "rl.rate_limiter.updates_per_env_step=0.5",
-    "rl.rate_limiter.learning_starts={episodes=1}",
-    "rl.rate_limiter.slack_env_steps=100",
-    "rl.replay.max_env_steps=1000",
-];
-
-impl Run {
-    /// A run of an algorithm that learns from a replay.
-    fn start_off_policy(folder: Option<PathBuf>, changes: &[&str]) -> Self {
-        let dqn = include_str!("../../configs/rl/dqn.toml");
-        let changes: Vec<&str> = OFF_POLICY.iter().chain(changes).copied().collect();
-        Run::start_resolved(LearnerArgs::default(), folder, resolved_with(dqn, &changes))
-    }
-}
-
-/// Replay of the newest checkpoint: its segments, and the number of the next episode.
-fn replay_of(folder: &Path) -> (Vec<PathBuf>, u64) {
-    let store = CheckpointStore::new(folder.join("checkpoints"), 9);
-    let saved = store.newest().unwrap().unwrap().1.state.replay.unwrap();
-    let path = |segment: &SegmentState| folder.join("replay").join(&segment.name);
-    (saved.segments.iter().map(path).collect(), saved.next.0)
-}
-
-#[tokio::test]
-async fn a_replay_goes_on_with_its_run_and_a_file_that_is_lost_costs_what_was_in_it() {
-    let runs = tempfile::tempdir().unwrap();
-    let folder = runs.path().join(RUN);
-    let pair = |sequence| [episode(0, sequence), episode(1, sequence)];
-    let mut run = Run::start_off_policy(Some(folder.clone()), &[]);
-    let actor = Actor::register(&run.channel).await;
-    for sequence in 0..4 {
-        actor.send(push(&pair(sequence))).await;
-    }
-    // 24 env steps, of which the first episode is the warm-up: (24 - 3) / 2 updates, and no more.
-    run.updates(10).await;
-    let stopped = run.stop().await;
-    assert_eq!((stopped.env_steps, stopped.updates), (24, 10));
-    let (segments, next) = replay_of(&folder);
-    assert!(next == 8 && segments.iter().all(|path| path.exists()), "{segments:?}");
-
-    let mut run = Run::start_off_policy(Some(folder.clone()), &[]);
-    let actor = Actor::register(&run.channel).await;
-    for sequence in 4..6 {
-        actor.send(push(&pair(sequence))).await;
-    }
-    run.updates(16).await;
-    let stopped = run.stop().await;
-    assert_eq!((stopped.env_steps, stopped.updates), (36, 16), "the ratio goes on");
-    let (segments, next) = replay_of(&folder);
-    assert!(next == 12 && segments.len() > 1, "{segments:?}");
-
-    fs::remove_file(&segments[0]).unwrap();
-    fs::write(&segments[1], b"torn").unwrap();
-    let mut run = Run::start_off_policy(Some(folder.clone()), &[]);
-    let actor = Actor::register(&run.channel).await;
-    for sequence in 6..9 {
-        actor.send(push(&pair(sequence))).await;
-    }
-    run.updates(17).await;
-    let stopped = run.stop().await;
-    assert!(stopped.updates >= 17 && stopped.ended == Ended::Stopped, "{stopped:?}");
-}
-
-#[tokio::test]
-async fn what_a_replay_cannot_do_is_said_before_anything_starts() {
-    let refused = async |change| {
-        let run = Run::start_off_policy(None, &[change]);
-        run.learner.await.unwrap().unwrap_err().to_string()
-    };
-    let small = refused("rl.replay.max_env_steps=1").await;
-    assert!(small.contains("a batch of 2 sequences has 2"), "{small}");
-    let slack = refused("rl.rate_limiter.slack_env_steps=5").await;
-    assert!(slack.contains("rate_limiter.slack_env_steps") && slack.contains("6"), "{slack}");
-}
-
-#[tokio::test]
-async fn weights_say_how_to_explore_as_learning_goes_on() {
-    let mut run = Run::start_off_policy(
-        None,
-        &["rl.exploration.env_steps=21", "rl.publish_updates=1", "rl.exploration.last_epsilon=0.1"],
-    );
-    let actor = Actor::register(&run.channel).await;
-    let mut weights = run.weights().await;
-    let first = weights.message().await.unwrap().unwrap();
-    let epsilon = |bytes: &[u8]| {
-        let policy = Policy::from_weights(bytes, tch::Device::Cpu).unwrap();
-        policy.exploration().epsilon
-    };
-    assert_eq!(epsilon(&first.data), 1.0, "at random until learning starts");
-    for sequence in 0..4 {
-        actor.send(push(&[episode(0, sequence), episode(1, sequence)])).await;
-    }
-    run.updates(10).await;
-    let newest = run.weights().await.message().await.unwrap().unwrap();
-    assert!((epsilon(&newest.data) - 0.1).abs() < 0.05, "{}", epsilon(&newest.data));
 }

@@ -69,7 +69,8 @@ impl LearnerConfig {
         Ok(())
     }
 
-    pub(crate) fn learner_spec(&self, metrics: Metrics) -> LearnerSpec {
+    /// Everything that a learner is made of, beside its algorithm and its environment.
+    pub fn learner_spec(&self, metrics: Metrics) -> LearnerSpec {
         LearnerSpec {
             run_id: self.run_id.clone(),
             config: self.resolved.to_toml(),

@@ -1,0 +1,114 @@
+//! Whole runs of an algorithm that learns from a replay, with fake actors.
+
+#![allow(clippy::unwrap_used)]
+
+#[allow(unreachable_pub)]
+mod fixtures;
+
+#[allow(unreachable_pub)]
+mod harness;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use engram_learner::replay::SegmentState;
+use engram_learner::storage::checkpoint::CheckpointStore;
+use engram_learner::{Ended, LearnerArgs};
+use engram_policy::Policy;
+use fixtures::*;
+use harness::{Run, run_folder};
+
+const SETTINGS: [&str; 5] = [
+    "rl.batch_size=2",
+    "rl.rate_limiter.updates_per_env_step=0.5",
+    "rl.rate_limiter.learning_starts={episodes=1}",
+    "rl.rate_limiter.slack_env_steps=100",
+    "rl.replay.max_env_steps=1000",
+];
+
+fn start(folder: Option<PathBuf>, changes: &[&str]) -> Run {
+    let dqn = include_str!("../../configs/rl/dqn.toml");
+    let changes: Vec<&str> = SETTINGS.iter().chain(changes).copied().collect();
+    Run::start_resolved(LearnerArgs::default(), folder, resolved_with(dqn, &changes))
+}
+
+/// Replay of the newest checkpoint: its segments, and the number of the next episode.
+fn replay_of(folder: &Path) -> (Vec<PathBuf>, u64) {
+    let store = CheckpointStore::new(folder.join("checkpoints"), 9);
+    let saved = store.newest().unwrap().unwrap().1.state.replay.unwrap();
+    let path = |segment: &SegmentState| folder.join("replay").join(&segment.name);
+    (saved.segments.iter().map(path).collect(), saved.next.0)
+}
+
+#[tokio::test]
+async fn a_replay_goes_on_with_its_run_and_a_file_that_is_lost_costs_what_was_in_it() {
+    let (_runs, folder) = run_folder();
+    let pair = |sequence| [episode(0, sequence), episode(1, sequence)];
+    let mut run = start(Some(folder.clone()), &[]);
+    let actor = Actor::register(&run.channel).await;
+    for sequence in 0..4 {
+        actor.send(push(&pair(sequence))).await;
+    }
+    // 24 env steps, of which the first episode is the warm-up: (24 - 3) / 2 updates, and no more.
+    run.updates(10).await;
+    let stopped = run.stop().await;
+    assert_eq!((stopped.env_steps, stopped.updates), (24, 10));
+    let (segments, next) = replay_of(&folder);
+    assert!(next == 8 && segments.iter().all(|path| path.exists()), "{segments:?}");
+
+    let mut run = start(Some(folder.clone()), &[]);
+    let actor = Actor::register(&run.channel).await;
+    for sequence in 4..6 {
+        actor.send(push(&pair(sequence))).await;
+    }
+    run.updates(16).await;
+    let stopped = run.stop().await;
+    assert_eq!((stopped.env_steps, stopped.updates), (36, 16), "the ratio goes on");
+    let (segments, next) = replay_of(&folder);
+    assert!(next == 12 && segments.len() > 1, "{segments:?}");
+
+    fs::remove_file(&segments[0]).unwrap();
+    fs::write(&segments[1], b"torn").unwrap();
+    let mut run = start(Some(folder.clone()), &[]);
+    let actor = Actor::register(&run.channel).await;
+    for sequence in 6..9 {
+        actor.send(push(&pair(sequence))).await;
+    }
+    run.updates(17).await;
+    let stopped = run.stop().await;
+    assert!(stopped.updates >= 17 && stopped.ended == Ended::Stopped, "{stopped:?}");
+}
+
+#[tokio::test]
+async fn what_a_replay_cannot_do_is_said_before_anything_starts() {
+    let refused = async |change| {
+        let run = start(None, &[change]);
+        run.learner.await.unwrap().unwrap_err().to_string()
+    };
+    let small = refused("rl.replay.max_env_steps=1").await;
+    assert!(small.contains("a batch of 2 sequences has 2"), "{small}");
+    let slack = refused("rl.rate_limiter.slack_env_steps=5").await;
+    assert!(slack.contains("rate_limiter.slack_env_steps") && slack.contains("6"), "{slack}");
+}
+
+#[tokio::test]
+async fn weights_say_how_to_explore_as_learning_goes_on() {
+    let mut run = start(
+        None,
+        &["rl.exploration.env_steps=21", "rl.publish_updates=1", "rl.exploration.last_epsilon=0.1"],
+    );
+    let actor = Actor::register(&run.channel).await;
+    let mut weights = run.weights().await;
+    let first = weights.message().await.unwrap().unwrap();
+    let epsilon = |bytes: &[u8]| {
+        let policy = Policy::from_weights(bytes, tch::Device::Cpu).unwrap();
+        policy.exploration().epsilon
+    };
+    assert_eq!(epsilon(&first.data), 1.0, "at random until learning starts");
+    for sequence in 0..4 {
+        actor.send(push(&[episode(0, sequence), episode(1, sequence)])).await;
+    }
+    run.updates(10).await;
+    let newest = run.weights().await.message().await.unwrap().unwrap();
+    assert!((epsilon(&newest.data) - 0.1).abs() < 0.05, "{}", epsilon(&newest.data));
+}
