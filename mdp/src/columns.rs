@@ -96,6 +96,16 @@ impl Observations {
         }
     }
 
+    /// Appends raw little-endian memory of the same type.
+    pub fn extend_from_bytes(&mut self, bytes: &[u8]) {
+        match self {
+            Observations::U8(v) => v.extend_from_slice(bytes),
+            Observations::F32(v) => {
+                v.extend(bytes.chunks_exact(4).map(bytemuck::pod_read_unaligned::<f32>))
+            }
+        }
+    }
+
     /// Row `row` of rows of `len` numbers, to write into.
     pub fn row_mut(&mut self, row: usize, len: usize) -> ObservationMut<'_> {
         let range = row * len..(row + 1) * len;
@@ -214,6 +224,15 @@ impl Actions {
                 Actions::Continuous(bytemuck::pod_collect_to_vec(bytes))
             }
         })
+    }
+
+    /// Appends raw little-endian memory of the same type.
+    pub fn extend_from_bytes(&mut self, bytes: &[u8]) {
+        let numbers = bytes.chunks_exact(4);
+        match self {
+            Actions::Discrete(v) => v.extend(numbers.map(bytemuck::pod_read_unaligned::<i32>)),
+            Actions::Continuous(v) => v.extend(numbers.map(bytemuck::pod_read_unaligned::<f32>)),
+        }
     }
 
     /// The action in row `row`, of rows of `len` numbers.

@@ -103,7 +103,7 @@ impl EpisodeStore {
             starts: StartIndex::new(&config),
             sealed: VecDeque::new(),
             first_segment: 0,
-            open: Segment::new(&shape, EpisodeId(0)),
+            open: Segment::new(EpisodeId(0)),
             entries: VecDeque::new(),
             priorities,
             next_start: 0,
@@ -189,7 +189,7 @@ impl EpisodeStore {
             forgotten.push(gone);
         }
         if self.entries.is_empty() {
-            self.open = Segment::new(&self.shape, self.open.next());
+            self.open = Segment::new(self.open.next());
         }
     }
 
@@ -198,7 +198,7 @@ impl EpisodeStore {
         if self.open.episodes.is_empty() {
             return false;
         }
-        let next = Segment::new(&self.shape, self.open.next());
+        let next = Segment::new(self.open.next());
         let mut sealed = std::mem::replace(&mut self.open, next);
         sealed.shrink();
         self.sealed.push_back(Arc::new(sealed));
@@ -227,7 +227,7 @@ impl EpisodeStore {
 
     /// Goes on with episode `next`, after those that were restored.
     pub(super) fn go_on(&mut self, next: EpisodeId, totals: ReplayTotals, longest: usize) {
-        self.open = Segment::new(&self.shape, next);
+        self.open = Segment::new(next);
         self.totals = totals;
         self.longest = self.longest.max(longest);
     }

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use engram_mdp::{EnvSpec, Frames, StepType};
 
-use super::column::{Column, Numbers};
-use super::episode::{CompleteEpisode, EpisodeId, TrajectoryShape};
+use super::column::Column;
+use super::episode::{CompleteEpisode, EpisodeId};
 
 /// Episodes one after another, the rows of all of them in the same columns. An episode of n
 /// decisions has n + 1 rows.
@@ -17,8 +17,9 @@ pub(super) struct Segment {
     pub(super) first: EpisodeId,
     /// Their places in the columns.
     pub(super) episodes: Vec<EpisodeSpan>,
-    pub(super) observations: Numbers,
-    pub(super) previous_actions: Numbers,
+    /// Bytes of the numbers of observations and actions, whose types the shape says.
+    pub(super) observations: Column<u8>,
+    pub(super) previous_actions: Column<u8>,
     pub(super) previous_rewards: Column<f32>,
     /// [`StepType::code`] of every row.
     pub(super) step_types: Column<u8>,
@@ -67,12 +68,12 @@ pub(super) struct EpisodeSpan {
 
 impl Segment {
     /// Segment without episodes; the next one is `first`.
-    pub(super) fn new(shape: &TrajectoryShape, first: EpisodeId) -> Self {
+    pub(super) fn new(first: EpisodeId) -> Self {
         Segment {
             first,
             episodes: Vec::new(),
-            observations: Numbers::observations(shape.spec.observation.dtype),
-            previous_actions: Numbers::actions(shape.spec.action),
+            observations: Column::default(),
+            previous_actions: Column::default(),
             previous_rewards: Column::default(),
             step_types: Column::default(),
             log_probs: Column::default(),
@@ -107,8 +108,8 @@ impl Segment {
             states: state_rows.len(),
             policy_version,
         });
-        self.observations.extend_observations(&frames.observations);
-        self.previous_actions.extend_actions(&frames.previous_actions);
+        self.observations.extend(frames.observations.as_bytes());
+        self.previous_actions.extend(frames.previous_actions.as_bytes());
         self.previous_rewards.extend(&frames.previous_rewards);
         let codes: Vec<u8> = frames.step_types.iter().map(|step| step.code()).collect();
         self.step_types.extend(&codes);
@@ -126,9 +127,11 @@ impl Segment {
         to: &mut Frames,
         log_probs: &mut Vec<f32>,
     ) {
-        let numbers = |len: usize| rows.start * len..rows.end * len;
-        self.observations.copy_observations(numbers(spec.observation.len()), &mut to.observations);
-        self.previous_actions.copy_actions(numbers(spec.action.len()), &mut to.previous_actions);
+        let bytes = |size: usize| rows.start * size..rows.end * size;
+        let observations = &self.observations[bytes(spec.observation.bytes())];
+        to.observations.extend_from_bytes(observations);
+        let actions = &self.previous_actions[bytes(4 * spec.action.len())];
+        to.previous_actions.extend_from_bytes(actions);
         to.previous_rewards.extend_from_slice(&self.previous_rewards[rows.clone()]);
         to.step_types.extend(self.step_types[rows.clone()].iter().map(|&code| step_type(code)));
         log_probs.extend_from_slice(&self.log_probs[rows]);

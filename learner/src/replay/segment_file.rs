@@ -20,14 +20,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytemuck::Pod;
-use engram_mdp::{ActionSpec, Dtype as Observed, StepType};
+use engram_mdp::{ActionSpec, Dtype as Observed, EnvSpec, StepType};
 use memmap2::Mmap;
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
 
-use super::column::{Column, Numbers};
+use super::column::Column;
 use super::episode::{EpisodeId, TrajectoryShape};
 use super::segment::{EpisodeSpan, FileState, Segment};
 use crate::config::replay::Storage;
@@ -139,17 +139,31 @@ fn describe<'a>(
     let (rows, spec) = (segment.rows(), &shape.spec);
     let states = segment.state_rows.len();
     let observation = [&[rows], &spec.observation.shape[..]].concat();
-    let actions = &segment.previous_actions;
+    let (observations, actions) = (&segment.observations, &segment.previous_actions);
     vec![
         ("episodes", Dtype::U64, vec![segment.episodes.len(), 3], episodes),
-        ("previous_actions", actions.dtype(), vec![rows, spec.action.len()], actions.bytes()),
+        ("previous_actions", action_dtype(spec), vec![rows, spec.action.len()], actions.bytes()),
         ("previous_rewards", Dtype::F32, vec![rows], segment.previous_rewards.bytes()),
         ("log_probs", Dtype::F32, vec![rows], segment.log_probs.bytes()),
         ("core_state_rows", Dtype::U32, vec![states], segment.state_rows.bytes()),
         ("core_states", Dtype::F32, vec![states, shape.state_width], segment.states.bytes()),
-        ("observations", segment.observations.dtype(), observation, segment.observations.bytes()),
+        ("observations", observation_dtype(spec), observation, observations.bytes()),
         ("step_types", Dtype::U8, vec![rows], segment.step_types.bytes()),
     ]
+}
+
+fn observation_dtype(spec: &EnvSpec) -> Dtype {
+    match spec.observation.dtype {
+        Observed::U8 => Dtype::U8,
+        Observed::F32 => Dtype::F32,
+    }
+}
+
+fn action_dtype(spec: &EnvSpec) -> Dtype {
+    match spec.action {
+        ActionSpec::Discrete { .. } => Dtype::I32,
+        ActionSpec::Continuous { .. } => Dtype::F32,
+    }
 }
 
 /// Reader of a file.
@@ -162,7 +176,7 @@ struct SegmentReader<'a> {
 }
 
 impl SegmentReader<'_> {
-    /// Column of that type; rows of `width` numbers each.
+    /// Column of that type in the file; rows of `width` numbers each. Bytes may be numbers of any.
     fn column<T: Pod>(&self, name: &str, dtype: Dtype, width: usize) -> Result<Column<T>, String> {
         let info: &TensorInfo = self.metadata.info(name).ok_or_else(|| format!("no {name}"))?;
         let found: usize = info.shape.iter().skip(1).product();
@@ -186,26 +200,14 @@ fn columns(
 ) -> Result<Segment, String> {
     let (header, metadata) = SafeTensors::read_metadata(file).map_err(|error| error.to_string())?;
     let reader = SegmentReader { file, data: 8 + header, metadata, map };
-    let observation = shape.spec.observation.len();
-    let observations = match shape.spec.observation.dtype {
-        Observed::U8 => Numbers::U8(reader.column("observations", Dtype::U8, observation)?),
-        Observed::F32 => Numbers::F32(reader.column("observations", Dtype::F32, observation)?),
-    };
-    let action = shape.spec.action.len();
-    let previous_actions = match shape.spec.action {
-        ActionSpec::Discrete { .. } => {
-            Numbers::I32(reader.column("previous_actions", Dtype::I32, action)?)
-        }
-        ActionSpec::Continuous { .. } => {
-            Numbers::F32(reader.column("previous_actions", Dtype::F32, action)?)
-        }
-    };
+    let spec = &shape.spec;
+    let (observation, action) = (spec.observation.len(), spec.action.len());
     let known: Column<u64> = reader.column("episodes", Dtype::U64, 3)?;
     let mut segment = Segment {
         first,
         episodes: Vec::with_capacity(known.len() / 3),
-        observations,
-        previous_actions,
+        observations: reader.column("observations", observation_dtype(spec), observation)?,
+        previous_actions: reader.column("previous_actions", action_dtype(spec), action)?,
         previous_rewards: reader.column("previous_rewards", Dtype::F32, 1)?,
         step_types: reader.column("step_types", Dtype::U8, 1)?,
         log_probs: reader.column("log_probs", Dtype::F32, 1)?,
@@ -234,8 +236,8 @@ fn check(
 ) -> Result<(), String> {
     let spec = &shape.spec;
     let lengths = [
-        (segment.observations.bytes().len(), rows * spec.observation.bytes()),
-        (segment.previous_actions.bytes().len(), rows * 4 * spec.action.len()),
+        (segment.observations.len(), rows * spec.observation.bytes()),
+        (segment.previous_actions.len(), rows * 4 * spec.action.len()),
         (segment.previous_rewards.len(), rows),
         (segment.step_types.len(), rows),
         (segment.log_probs.len(), rows),
