@@ -6,14 +6,16 @@
 //! training, many frames at a time, as parallel as the layer allows.
 //!
 //! Layers whose recurrence is elementwise can do more: `rtrl` tells how their gradients reach
-//! back before the unroll. `scan` computes linear recurrences in parallel, `feed_forward` is what
-//! follows several layers, `normalize` what blocks begin with.
+//! back before the unroll. `scan` computes linear recurrences in parallel, `gated` unrolls layers
+//! over libtorch's kernels, `feed_forward` is what follows several layers, `normalize` what blocks
+//! begin with.
 //!
 //! Adding a layer: `docs/guide/own-memory-layer.md`.
 
 mod attention;
 mod causal_conv;
 mod feed_forward;
+mod gated;
 pub mod normalize;
 pub mod rtrl;
 mod scan;

@@ -20,8 +20,6 @@ pub struct Resets {
 pub(crate) struct Spread {
     /// T'.
     pub time: i64,
-    /// i64 `[T' B]`: the row of `[T B]` that stands here; any one where nothing does.
-    pub source: Tensor,
     /// `[T', B, 2]`: 1 in the first column at clear steps, in the second one at hold steps.
     pub control: Tensor,
     /// i64 `[T B]`: the row of `[T' B]` where each step went.
@@ -97,7 +95,6 @@ impl Resets {
         }
         let extra = beginnings.iter().copied().max().filter(|&extra| extra > 0)?;
         let longer = time + extra;
-        let mut source = vec![0i64; longer * batch];
         let mut control = vec![0f32; longer * batch * 2];
         let mut place = vec![0i64; time * batch];
         let mut last = vec![0i64; batch];
@@ -108,7 +105,6 @@ impl Resets {
                     control[2 * at] = 1.0;
                     at += batch;
                 }
-                source[at] = row as i64;
                 place[row] = at as i64;
                 *last = at as i64;
                 at += batch;
@@ -120,7 +116,6 @@ impl Resets {
         let control = Tensor::from_slice(&control).view([longer as i64, batch as i64, 2]);
         Some(Spread {
             time: longer as i64,
-            source: Tensor::from_slice(&source).to_device(device),
             control: control.to_kind(kind).to_device(device),
             place: Tensor::from_slice(&place).to_device(device),
             last: Tensor::from_slice(&last).to_device(device),
@@ -145,8 +140,6 @@ mod tests {
         assert_eq!(control, expected.concat().iter().map(|&x| x as f32).collect::<Vec<_>>());
         let place = Vec::<i64>::try_from(&spread.place).unwrap();
         assert_eq!(place, [0, 1, 2, 5, 6, 7, 8, 11]);
-        let source = Vec::<i64>::try_from(&spread.source).unwrap();
-        assert!(place.iter().enumerate().all(|(row, &at)| source[at as usize] == row as i64));
         assert_eq!(Vec::<i64>::try_from(&spread.last).unwrap(), [8, 11]);
     }
 

@@ -1,0 +1,179 @@
+//! Layers of gated cells over libtorch's own kernels: what the LSTM and the GRU share.
+//!
+//! Parameters have PyTorch's names, shapes and initial values, uniform in `±1/√H`; one of the
+//! biases of the gate that keeps the state then starts around `forget_bias`, since gates that start
+//! half shut forget within a few steps, and gradients with them (Jozefowicz et al. 2015,
+//! <https://proceedings.mlr.press/v37/jozefowicz15.html>).
+//!
+//! Unrolling runs a kernel over the sequences of `Resets::spread`. Clear and hold steps, whose
+//! input is zeros, act through more input columns whose weights are ±`SHUT`: they open or shut
+//! gates. Open and shut are exact to the last bit of a float, and gradients through them vanish.
+
+use std::marker::PhantomData;
+
+use tch::Tensor;
+
+use super::Memory;
+use crate::parameters::Parameters;
+use crate::resets::{Resets, Spread};
+use crate::state::CoreState;
+
+/// A gate's input that no learned weight outweighs, and whose sigmoid is 0 (or 1) in any float.
+pub(super) const SHUT: f64 = 1e4;
+
+/// One kind of cell with G gates; the second one keeps the state.
+pub(super) trait Cell: Send {
+    /// What a clear step and a hold step add to each of the G gates.
+    const CONTROL: &'static [[f64; 2]];
+
+    /// True if clear and hold steps must take the inputs' bias away.
+    const BIAS_IS_HIDDEN: bool;
+
+    /// Tensors of a layer's state, of which the first is its output.
+    const STATES: usize;
+
+    /// One step: `[B, D]` and the state to the next state.
+    fn step(weights: &Weights, x: &Tensor, before: &[Tensor]) -> Vec<Tensor>;
+
+    /// `[T, B, D]` and the state to outputs `[T, B, H]` and the last state.
+    fn sequence(weights: &Weights, x: &Tensor, before: &[Tensor]) -> (Tensor, Vec<Tensor>);
+}
+
+/// Weights of one layer.
+pub(super) struct Weights {
+    /// `[G H, D]`.
+    pub(super) weight_ih: Tensor,
+    /// `[G H, H]`.
+    pub(super) weight_hh: Tensor,
+    /// `[G H]`.
+    pub(super) bias_ih: Tensor,
+    /// `[G H]`.
+    pub(super) bias_hh: Tensor,
+}
+
+/// Layers of cells of one kind, one on another.
+pub(super) struct Gated<C> {
+    layers: Vec<Weights>,
+    hidden: i64,
+    /// `[G H, 2]`: what clear and hold steps do to the gates.
+    control: Tensor,
+    cell: PhantomData<C>,
+}
+
+impl<C: Cell> Gated<C> {
+    pub(super) fn new(
+        [inputs, hidden, layers]: [i64; 3],
+        forget_bias: f64,
+        name: &str,
+        p: &mut Parameters,
+    ) -> Self {
+        let gates = C::CONTROL.len() as i64;
+        let layer = |l| {
+            let inputs = if l == 0 { inputs } else { hidden };
+            let bound = 1.0 / (hidden as f64).sqrt();
+            let mut parameter =
+                |part: &str, shape: &[i64]| p.uniform(format!("{name}.{part}_l{l}"), shape, bound);
+            let weights = Weights {
+                weight_ih: parameter("weight_ih", &[gates * hidden, inputs]),
+                weight_hh: parameter("weight_hh", &[gates * hidden, hidden]),
+                bias_ih: parameter("bias_ih", &[gates * hidden]),
+                bias_hh: parameter("bias_hh", &[gates * hidden]),
+            };
+            tch::no_grad(|| {
+                let _ = weights.bias_ih.narrow(0, hidden, hidden).g_add_scalar_(forget_bias);
+            });
+            weights
+        };
+        let layers: Vec<Weights> = (0..layers).map(layer).collect();
+        let control = Tensor::from_slice(&C::CONTROL.concat()).view([gates, 1, 2]);
+        let control = control.expand([gates, hidden, 2], false).reshape([gates * hidden, 2]);
+        let like = &layers[0].weight_ih;
+        let control = control.to_kind(like.kind()).to_device(like.device());
+        Gated { layers, hidden, control, cell: PhantomData }
+    }
+
+    /// Weights of a layer whose inputs have the columns of [`Self::columns`] behind them.
+    fn controlled(&self, Weights { weight_ih, weight_hh, bias_ih, bias_hh }: &Weights) -> Weights {
+        let (weight_ih, bias_ih) = if C::BIAS_IS_HIDDEN {
+            let columns = [weight_ih, &bias_ih.unsqueeze(1), &self.control];
+            (Tensor::cat(&columns, 1), bias_ih.detach().zeros_like())
+        } else {
+            (Tensor::cat(&[weight_ih, &self.control], 1), bias_ih.shallow_clone())
+        };
+        let (weight_hh, bias_hh) = (weight_hh.shallow_clone(), bias_hh.shallow_clone());
+        Weights { weight_ih, weight_hh, bias_ih, bias_hh }
+    }
+
+    /// Columns of the control, and before them, if it brings the bias, one of ones at steps that
+    /// are neither clear nor hold.
+    fn columns(control: &Tensor) -> Tensor {
+        if !C::BIAS_IS_HIDDEN {
+            return control.shallow_clone();
+        }
+        let open = 1.0 - control.sum_dim_intlist(2, true, None);
+        Tensor::cat(&[&open, control], 2)
+    }
+
+    fn unroll_spread(&self, x: &Tensor, state: &CoreState, spread: &Spread) -> (Tensor, CoreState) {
+        let (batch, inputs) = (state.batch(), x.size()[2]);
+        let rows = Tensor::zeros([spread.time * batch, inputs], (x.kind(), x.device()));
+        let rows = rows.index_copy(0, &spread.place, &x.reshape([-1, inputs]));
+        let mut y = rows.view([spread.time, batch, inputs]);
+        let columns = Self::columns(&spread.control);
+        let mut after = Vec::with_capacity(state.tensors().len());
+        for (weights, before) in self.layers.iter().zip(state.tensors().chunks_exact(C::STATES)) {
+            let x = Tensor::cat(&[&y, &columns], 2);
+            let (outputs, mut last) = C::sequence(&self.controlled(weights), &x, before);
+            // Hold steps shut the output: it is fetched from each environment's own last step.
+            last[0] = outputs.reshape([-1, self.hidden]).index_select(0, &spread.last);
+            after.extend(last);
+            y = outputs;
+        }
+        let y = y.reshape([-1, self.hidden]).index_select(0, &spread.place);
+        (y.view([-1, batch, self.hidden]), CoreState::new(batch, after))
+    }
+}
+
+impl<C: Cell> Memory for Gated<C> {
+    fn outputs(&self) -> i64 {
+        self.hidden
+    }
+
+    fn exports_state(&self) -> bool {
+        true
+    }
+
+    /// The state of every layer, tensors `[B, H]`.
+    fn initial_state(&self, batch: i64) -> CoreState {
+        let like = (self.control.kind(), self.control.device());
+        let zeros = |_| Tensor::zeros([batch, self.hidden], like);
+        CoreState::new(batch, (0..C::STATES * self.layers.len()).map(zeros).collect())
+    }
+
+    fn step(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
+        let state = state.begin(resets, 0);
+        let mut y = x.shallow_clone();
+        let mut after = Vec::with_capacity(state.tensors().len());
+        for (weights, before) in self.layers.iter().zip(state.tensors().chunks_exact(C::STATES)) {
+            let next = C::step(weights, &y, before);
+            y = next[0].shallow_clone();
+            after.extend(next);
+        }
+        (y, CoreState::new(state.batch(), after))
+    }
+
+    fn unroll(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
+        let state = state.begin(resets, 0);
+        if let Some(spread) = resets.spread(x.kind(), x.device()) {
+            return self.unroll_spread(x, &state, &spread);
+        }
+        let mut y = x.shallow_clone();
+        let mut after = Vec::with_capacity(state.tensors().len());
+        for (weights, before) in self.layers.iter().zip(state.tensors().chunks_exact(C::STATES)) {
+            let last;
+            (y, last) = C::sequence(weights, &y, before);
+            after.extend(last);
+        }
+        (y, CoreState::new(state.batch(), after))
+    }
+}
