@@ -1,13 +1,13 @@
 //! Properties of every memory layer.
 
 use engram_mdp::{ActionSpec, Seed};
-use engram_policy::{Batched, CoreState, Inputs, Policy};
+use engram_policy::{Batched, CoreState, Inputs, Policy, PolicyConfig, TorsoConfig};
 use rand::RngExt;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::{
-    CONTINUOUS, DISCRETE, difference, frames, frames_with, memories, moment, moments, numbers,
-    policy, random, some_state, stated_memories,
+    CONTINUOUS, DISCRETE, config, difference, frames, frames_with, memories, moment, moments,
+    numbers, policy, random, some_state, spec, stated_memories,
 };
 
 pub(super) fn states_differ(a: &CoreState, b: &CoreState) -> f64 {
@@ -134,6 +134,44 @@ fn nothing_of_an_episode_reaches_the_next_one_not_even_a_rounding() {
             let (loud, _) = policy.unroll(&inputs, &some_state(&policy, 32, seed));
             let later = |output| numbers(&output).narrow(0, 5, 5);
             assert_eq!(later(quiet), later(loud));
+        }
+    }
+}
+
+/// Clear and hold steps once saw the features of the batch's first row, which outweighed them
+/// beyond 1e4: training alone carried states across resets.
+#[test]
+fn inputs_of_any_size_keep_episodes_apart() {
+    for kind in [Kind::Float, Kind::Double] {
+        for memory in memories(16) {
+            let identity = PolicyConfig { torso: TorsoConfig::Identity {}, ..config(memory) };
+            let (spec, seed) = (spec(DISCRETE), Seed::new(1));
+            let policy = Policy::of_kind(kind, &identity, &spec, seed, Device::Cpu).unwrap();
+            let unroll = |begins: fn(usize) -> bool| {
+                let first = (0..6 * 4).map(begins).collect();
+                let inputs = frames_with(&mut Seed::new(4).generator(), 6, 4, DISCRETE, first);
+                let _ = inputs.observation.narrow(0, 0, 3).g_mul_scalar_(1e6);
+                let (output, end) = policy.unroll(&inputs, &policy.initial_state(4));
+                (numbers(&output).narrow(0, 3, 3), end, moments(&inputs, 3, 3))
+            };
+            // Rows 0 and 1 begin anew at moment 3; rows 2 and 3 are held at the end.
+            let (output, end, later) = unroll(|row| row / 4 == 3 && row % 4 < 2);
+            let (anew, anew_end) = policy.unroll(&later, &policy.initial_state(4));
+            let (through, through_end, _) = unroll(|_| false);
+            let label = format!("{kind:?} {:?}", policy.config().memory);
+            for (rows, expected, expected_end) in
+                [([0, 1], numbers(&anew), anew_end), ([2, 3], through, through_end)]
+            {
+                let rows = Tensor::from_slice(&rows);
+                let of = |tensor: &Tensor| tensor.index_select(1, &rows);
+                let largest = of(&expected).abs().max().double_value(&[]);
+                let off = difference(&of(&output), &of(&expected)) / (1.0 + largest);
+                assert!(off < 1e-5, "{label}: {off}");
+                let state = |state: &CoreState| state.index_select(&rows).flatten();
+                let largest = state(&expected_end).abs().sum(Kind::Double).double_value(&[]);
+                let off = difference(&state(&end), &state(&expected_end)) / (1.0 + largest);
+                assert!(off < 1e-5, "{label}: states {off}");
+            }
         }
     }
 }
