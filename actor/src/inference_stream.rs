@@ -1,6 +1,7 @@
 //! Inference stream: asks an inference server for actions, one stream per group of environments.
 
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ use tonic::Streaming;
 use crate::actor_identity::ActorIdentity;
 use crate::error::ActorError;
 use crate::reconnecting_peer::{Disconnect, ReconnectingPeer};
+
+/// Signs of life in the time after which the server takes a silent stream's slots back.
+const HEARTBEATS_PER_LEASE: u32 = 3;
 
 /// The policy's answer to the frames of a group.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,12 +51,14 @@ pub(crate) struct InferenceConnector {
 #[derive(Debug)]
 pub(crate) struct InferenceStream {
     peer: String,
-    /// Holds the one request under way, and the registration before the first.
+    /// Holds the one request under way, and the registration or a sign of life before it.
     requests: mpsc::Sender<v1::ActRequest>,
     responses: Streaming<v1::ActResponse>,
     spec: EnvSpec,
     rows: usize,
     answer_within: Duration,
+    /// Interval of signs of life while the group waits for something else.
+    heartbeat: Duration,
     /// The newest weights that have answered on this stream.
     policy_version: u64,
 }
@@ -107,6 +113,10 @@ impl InferenceConnector {
             return Err(Disconnect::Lost("the stream did not begin with `registered`".into()));
         };
         self.identity.check_run(&peer, registered.run_id).map_err(Disconnect::Fatal)?;
+        let heartbeat = match registered.lease_milliseconds {
+            0 => Duration::MAX,
+            lease => Duration::from_millis(lease) / HEARTBEATS_PER_LEASE,
+        };
         tracing::debug!(peer, environments = ?self.env_indices, "registered");
         Ok(InferenceStream {
             peer,
@@ -115,12 +125,29 @@ impl InferenceConnector {
             spec: self.identity.spec.clone(),
             rows: self.env_indices.len(),
             answer_within: self.answer_within,
+            heartbeat,
             policy_version: 0,
         })
     }
 }
 
 impl InferenceStream {
+    /// Awaits something else than the policy, and keeps the stream's lease meanwhile: the policy's
+    /// memory of the episodes in progress is worth more than any wait.
+    pub(crate) async fn keep_during<T>(&self, wait: impl Future<Output = T>) -> T {
+        let mut wait = pin!(wait);
+        loop {
+            if let Ok(done) = tokio::time::timeout(self.heartbeat, &mut wait).await {
+                return done;
+            }
+            // One that the connection has not taken yet does for the next as well. Whether the
+            // stream has ended is found out by the next request.
+            if self.requests.capacity() == self.requests.max_capacity() {
+                let _ = send(&self.requests, act_request::Body::Waiting(v1::Waiting {}));
+            }
+        }
+    }
+
     /// Sends `frames` and awaits the actions. `unroll_start` asks for the recurrent states before
     /// them, too.
     pub(crate) async fn ask(
@@ -171,7 +198,7 @@ fn send(
     requests: &mpsc::Sender<v1::ActRequest>,
     body: act_request::Body,
 ) -> Result<(), Disconnect> {
-    // Never full: at most a registration and one request are under way.
+    // Never full: at most a request, and a registration or a sign of life, are under way.
     requests
         .try_send(v1::ActRequest { body: Some(body) })
         .map_err(|_| Disconnect::Lost("it closed the stream".into()))

@@ -116,7 +116,7 @@ impl RolloutGroup {
     /// The loop. It ends when the policy is lost, or nothing more is wanted.
     async fn play(&mut self, policy: &mut InferenceStream) -> Result<Infallible, Disconnect> {
         loop {
-            self.observe().await?;
+            self.observe(policy).await?;
             let answer = self.ask(policy).await?;
             self.decide(&answer);
             // Stepping holds the thread: whatever the other group wants to send goes first.
@@ -131,8 +131,8 @@ impl RolloutGroup {
     }
 
     /// Records the current frames. Trajectories that this completes go to the learner, once it has
-    /// room.
-    async fn observe(&mut self) -> Result<(), Disconnect> {
+    /// room; however long that takes, the policy keeps its memory.
+    async fn observe(&mut self, policy: &InferenceStream) -> Result<(), Disconnect> {
         let RolloutSink::Learn { recorder, outbox, .. } = &mut self.sink else { return Ok(()) };
         let complete = recorder.frames(self.environments.frames());
         if complete.is_empty() {
@@ -142,7 +142,7 @@ impl RolloutGroup {
         let start = Instant::now();
         for message in messages {
             // A closed outbox means that the learner wants nothing more.
-            outbox.send(message).await.map_err(|_| Disconnect::Finished)?;
+            policy.keep_during(outbox.send(message)).await.map_err(|_| Disconnect::Finished)?;
         }
         self.stats.waiting_on_learner += start.elapsed();
         Ok(())

@@ -126,6 +126,27 @@ async fn environments_stop_while_the_learner_takes_nothing_and_go_on_when_it_doe
     assert_eq!((check(&held), held.registrations.len()), (0, 1));
 }
 
+/// A group that waited for the learner's room was silent. After a minute its lease ended, its
+/// episodes were cut off, and at the next unroll again.
+#[tokio::test(start_paused = true)]
+async fn a_slow_learner_interrupts_no_episode_however_short_the_lease() {
+    let lease = Duration::from_secs(1);
+    let policy = FakeInference { lease, ..FakeInference::new(1, Fault::None) };
+    let learner = FakeLearner::new(UNROLL_LENGTH as u32, Mood::Full);
+    let config = config(&counting(7), vec![policy.spawn()], learner.spawn(), UNROLL_LENGTH);
+    let actor = tokio::spawn(run(config, Shutdown::new()));
+    for round in 1..=5 {
+        sleep(600 * lease).await;
+        learner.mood(Mood::Eager);
+        learner.until(|held| held.count() >= round * 4 * 10).await;
+        learner.mood(Mood::Full);
+    }
+    learner.mood(Mood::Finished);
+    assert_eq!(actor.await.unwrap().unwrap().interruptions, 0);
+    assert_eq!(check(&learner.held()), 0);
+    assert_eq!(policy.seen.borrow().registrations.len(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_report_that_nobody_acknowledged_is_sent_again_under_its_number() {
     let policy = FakeInference::new(1, Fault::None);

@@ -69,7 +69,8 @@ impl InferenceService {
         registration.check_spec(&spec)?;
         let lease = self.queue.register(&registration)?;
         let run_id = run_id.or_else(|| registration.run_id.clone()).unwrap_or_default();
-        let registered = v1::Registered { run_id, unroll_length: 0 };
+        let lease_milliseconds = self.settings.lease.as_millis().max(1) as u64;
+        let registered = v1::Registered { run_id, lease_milliseconds, unroll_length: 0 };
         Ok((registration, registered, spec, lease))
     }
 
@@ -159,19 +160,22 @@ impl ActSession {
 
     /// The next observation; `None` once the peer has left.
     async fn observation(&mut self) -> Result<Option<v1::Observe>, Status> {
-        let next = timeout(self.silence, self.requests.message());
-        let message = tokio::select! {
-            biased;
-            end = &mut self.lease.ended => return Err(ended(end)),
-            message = next => message.map_err(|_| silent(self.silence))?,
-        };
-        match read(message)?.map(|request| request.body) {
-            None => Ok(None),
-            Some(Some(act_request::Body::Observe(observe))) => Ok(Some(observe)),
-            Some(Some(act_request::Body::Registration(_))) => {
-                Err(WireError::OutOfOrder("a second registration").into())
-            }
-            Some(None) => Err(WireError::Missing("body").into()),
+        loop {
+            let next = timeout(self.silence, self.requests.message());
+            let message = tokio::select! {
+                biased;
+                end = &mut self.lease.ended => return Err(ended(end)),
+                message = next => message.map_err(|_| silent(self.silence))?,
+            };
+            return match read(message)?.map(|request| request.body) {
+                None => Ok(None),
+                Some(Some(act_request::Body::Observe(observe))) => Ok(Some(observe)),
+                Some(Some(act_request::Body::Waiting(_))) => continue,
+                Some(Some(act_request::Body::Registration(_))) => {
+                    Err(WireError::OutOfOrder("a second registration").into())
+                }
+                Some(None) => Err(WireError::Missing("body").into()),
+            };
         }
     }
 
@@ -205,16 +209,18 @@ impl ActSession {
         &mut self,
         mut answer: oneshot::Receiver<v1::Act>,
     ) -> Result<Option<v1::Act>, Status> {
-        let early = tokio::select! {
-            biased;
-            act = &mut answer => return self.answered(act).map(Some),
-            early = self.requests.message() => read(early),
-        };
-        match early {
-            Ok(Some(_)) => Err(Status::invalid_argument(PushError::InFlight.to_string())),
-            // It will ask no more, but may still want this answer.
-            Ok(None) => self.answered(answer.await).map(Some),
-            Err(status) => Err(status),
+        loop {
+            let early = tokio::select! {
+                biased;
+                act = &mut answer => return self.answered(act).map(Some),
+                early = self.requests.message() => read(early)?,
+            };
+            match early.map(|request| request.body) {
+                Some(Some(act_request::Body::Waiting(_))) => {}
+                Some(_) => return Err(Status::invalid_argument(PushError::InFlight.to_string())),
+                // It will ask no more, but may still want this answer.
+                None => return self.answered(answer.await).map(Some),
+            }
         }
     }
 
@@ -242,6 +248,9 @@ async fn greeting(
         Some(Some(act_request::Body::Registration(registration))) => Ok(registration.try_into()?),
         Some(Some(act_request::Body::Observe(_))) => {
             Err(WireError::OutOfOrder("an observation").into())
+        }
+        Some(Some(act_request::Body::Waiting(_))) => {
+            Err(WireError::OutOfOrder("a sign of life").into())
         }
         Some(None) => Err(WireError::Missing("body").into()),
         None => Err(WireError::OutOfOrder("nothing at all").into()),

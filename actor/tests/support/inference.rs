@@ -5,6 +5,7 @@
 //! the stream, from a million times the server's number on. Other environments get zeros.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use engram_mdp::{Actions, EnvSpec, Frames, Observations};
 use engram_proto::convert::{actions_to_wire, floats_to_wire, frames_from_wire};
@@ -14,6 +15,7 @@ use engram_proto::{Purpose, Registration, WireError};
 use engram_service::net::{serve, server_builder};
 use engram_service::{Address, Listener, Shutdown};
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -50,6 +52,8 @@ pub struct FakeInference {
     pub run: String,
     /// If set, the only environment that is welcome.
     pub spec: Option<EnvSpec>,
+    /// Silence after which a stream is ended.
+    pub lease: Duration,
     pub seen: watch::Sender<Seen>,
     fault: Arc<watch::Sender<Fault>>,
 }
@@ -60,6 +64,7 @@ impl FakeInference {
             server,
             run: super::RUN.into(),
             spec: None,
+            lease: Duration::from_secs(3600),
             seen: watch::Sender::default(),
             fault: Arc::new(watch::Sender::new(fault)),
         }
@@ -120,14 +125,25 @@ impl FakeInference {
         if matches!(fault, Fault::Deaf) {
             responses.closed().await;
         }
-        let registered = v1::Registered { run_id: self.run.clone(), unroll_length: 0 };
+        let registered = v1::Registered {
+            run_id: self.run.clone(),
+            lease_milliseconds: self.lease.as_millis() as u64,
+            ..v1::Registered::default()
+        };
         let body = Some(act_response::Body::Registered(registered));
         responses.send(Ok(v1::ActResponse { body })).await.ok()?;
         let rows = registration.env_indices.len();
         for request in 0.. {
-            let observe = match requests.message().await.ok()??.body? {
-                act_request::Body::Observe(observe) => observe,
-                act_request::Body::Registration(_) => panic!("registered twice"),
+            let observe = loop {
+                let Ok(message) = timeout(self.lease, requests.message()).await else {
+                    let _ = responses.send(Err(Status::deadline_exceeded("silent"))).await;
+                    return None;
+                };
+                match message.ok()??.body? {
+                    act_request::Body::Observe(observe) => break observe,
+                    act_request::Body::Waiting(_) => {}
+                    act_request::Body::Registration(_) => panic!("registered twice"),
+                }
             };
             let frames = frames_from_wire(observe.frames.unwrap(), &registration.spec, rows);
             let mut act = self.act(&frames.unwrap(), &registration.spec, request);

@@ -148,6 +148,7 @@ impl FakeLearner {
         say(push_response::Body::Registered(v1::Registered {
             run_id: self.run.clone(),
             unroll_length: self.unroll_length,
+            ..v1::Registered::default()
         }))
         .await?;
         let mut mood = self.mood.subscribe();

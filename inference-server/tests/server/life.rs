@@ -136,6 +136,25 @@ async fn a_silent_stream_loses_its_slots() {
 }
 
 #[tokio::test]
+async fn a_stream_that_says_that_it_waits_keeps_its_slots() {
+    let lease = Duration::from_secs(1);
+    let server = Server::start(InferenceConfig { lease, ..config() });
+    let mut waiting = server.client(&registration(0, 0..2)).await.expect("registered");
+    assert_eq!(waiting.registered.lease_milliseconds, 1000);
+    tokio::time::pause();
+    for _ in 0..100 {
+        waiting.wait();
+        tokio::time::sleep(lease * 9 / 10).await;
+    }
+    tokio::time::resume();
+    // A sign of life may cross its answer.
+    waiting.send(observe(&frames(0..2, 0, &spec()), false));
+    waiting.wait();
+    waiting.answer().await.expect("an answer");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn shutdown_tells_every_stream_and_joins_everything() {
     let mut patient = config();
     patient.batch.max_wait = Some(Duration::from_secs(600));

@@ -20,7 +20,9 @@ async fn unharmed(bystander: &mut Client, moment: u32) {
 async fn another_environment_run_or_protocol_is_refused_with_what_is_served_here() {
     let server = Server::start(config());
     let mut bystander = server.client(&registration(0, 0..2)).await.expect("registered");
-    assert_eq!(bystander.registered, v1::Registered { run_id: "run".into(), unroll_length: 0 });
+    let (run_id, lease_milliseconds) = ("run".into(), 600_000);
+    let registered = v1::Registered { run_id, lease_milliseconds, ..v1::Registered::default() };
+    assert_eq!(bystander.registered, registered);
     let good = v1::Registration::from(&registration(1, 0..2));
     let spec = v1::EnvSpec { name: "other".into(), ..good.spec.clone().expect("a spec") };
     for (wrong, message) in [

@@ -172,6 +172,12 @@ impl Client {
         self.requests.try_send(ActRequest { body }).expect("room for four");
     }
 
+    /// A sign of life.
+    pub(crate) fn wait(&self) {
+        let body = Some(act_request::Body::Waiting(v1::Waiting {}));
+        self.requests.try_send(ActRequest { body }).expect("room for four");
+    }
+
     pub(crate) async fn answer(&mut self) -> Result<v1::Act, Status> {
         match self.responses.message().await?.and_then(|response| response.body) {
             Some(act_response::Body::Act(act)) => Ok(act),

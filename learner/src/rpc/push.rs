@@ -84,6 +84,7 @@ impl Session {
         let registered = v1::Registered {
             run_id: self.context.run_id.clone(),
             unroll_length: self.context.unroll_length as u32,
+            lease_milliseconds: 0,
         };
         if !self.respond(Response::Registered(registered)).await {
             return Ok(End::Left);
