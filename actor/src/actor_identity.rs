@@ -37,7 +37,7 @@ impl ActorIdentity {
         self.run_id.get().map(String::as_str)
     }
 
-    /// The greeting for a stream that speaks for `env_indices`.
+    /// The greeting for a stream that speaks for `env_indices`, and draws nothing.
     pub(crate) fn registration(&self, env_indices: Range<u32>) -> v1::Registration {
         v1::Registration::from(&Registration {
             run_id: self.run_id.get().cloned(),
@@ -46,6 +46,7 @@ impl ActorIdentity {
             env_indices,
             spec: self.spec.clone(),
             purpose: self.purpose,
+            seed: 0,
         })
     }
 

@@ -25,7 +25,8 @@ pub struct ActorConfig {
     pub env: EnvConfig,
     /// Number of environments, in two groups (one, where there is one environment).
     pub envs: u32,
-    /// The experiment's seed: the actor's environments are derived from it by the actor's number.
+    /// The experiment's seed: an evaluation's environments are derived from it by the actor's
+    /// number. An actor that trains draws from the seed that the learner gives it.
     pub seed: Seed,
     /// InferenceConnector servers, one or several behind each address. The groups spread over them,
     /// and fail over from one to the next.

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engram_mdp::{Actions, EnvSpec, Frames};
+use engram_mdp::{Actions, EnvSpec, Frames, Seed};
 use engram_proto::WireError;
 use engram_proto::convert::{actions_from_wire, floats_from_wire, frames_to_wire};
 use engram_proto::limits::MAX_MESSAGE_BYTES;
@@ -45,6 +45,10 @@ pub(crate) struct InferenceConnector {
     identity: Arc<ActorIdentity>,
     env_indices: Range<u32>,
     answer_within: Duration,
+    /// Actions of each stream are drawn from a seed below this one.
+    seed: Seed,
+    /// Streams so far, over all servers.
+    streams: u64,
 }
 
 /// A registered stream to the policy.
@@ -69,15 +73,19 @@ impl InferenceConnector {
         identity: Arc<ActorIdentity>,
         env_indices: Range<u32>,
         answer_within: Duration,
+        seed: Seed,
     ) -> Self {
-        InferenceConnector { peer, identity, env_indices, answer_within }
+        InferenceConnector { peer, identity, env_indices, answer_within, seed, streams: 0 }
     }
 
     /// A registered stream, however long it takes to get one.
     pub(crate) async fn connect(&mut self) -> Result<InferenceStream, ActorError> {
         loop {
             match self.register().await {
-                Ok(policy) => return Ok(policy),
+                Ok(policy) => {
+                    self.streams += 1;
+                    return Ok(policy);
+                }
                 Err(Disconnect::Fatal(error)) => return Err(error),
                 Err(Disconnect::Lost(reason)) => self.peer.back_off(&reason).await,
                 Err(Disconnect::Finished) => unreachable!("an inference server does not end a run"),
@@ -100,7 +108,10 @@ impl InferenceConnector {
         let mut client =
             InferenceClient::new(self.peer.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let (requests, stream) = mpsc::channel(2);
-        let registration = self.identity.registration(self.env_indices.clone());
+        let registration = v1::Registration {
+            seed: self.seed.derive("stream", self.streams).number(),
+            ..self.identity.registration(self.env_indices.clone())
+        };
         send(&requests, act_request::Body::Registration(registration))?;
         let opened = async {
             let mut responses = client.act(ReceiverStream::new(stream)).await?.into_inner();

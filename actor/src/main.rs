@@ -12,7 +12,7 @@ use engram_actor::{
 use engram_envs::EnvConfig;
 use engram_mdp::Seed;
 use engram_service::args::{LogArgs, MetricsArgs, SecurityArgs};
-use engram_service::{Address, ConfigArgs, Resolved, Shutdown, failure, logs};
+use engram_service::{Address, ConfigArgs, Resolved, Shutdown, failure, logs, process};
 
 /// Steps environments for a learner, with the actions of an inference server.
 ///
@@ -151,7 +151,7 @@ impl Program {
             (None, None) => anyhow::bail!("training needs --learner ADDR"),
         };
         let config = ActorConfig {
-            actor: self.actor.unwrap_or_else(|| any_number(generation)),
+            actor: self.actor.unwrap_or_else(|| (process::any_number() >> 32) as u32),
             generation,
             run_id: self.run.clone(),
             env: EnvConfig::from_table(resolved.table("env").clone())?,
@@ -168,15 +168,6 @@ impl Program {
         config.validate()?;
         Ok(config)
     }
-}
-
-/// A number for an actor that was given none, unlike that of any other that starts now: its
-/// host, its process and the time are mixed. It is an identity; runs that must be repeatable give
-/// their actors numbers.
-fn any_number(generation: u64) -> u32 {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let mixed = Seed::new(generation).derive(host.trim(), std::process::id().into()).number();
-    (mixed >> 32) as u32
 }
 
 fn log_summary(summary: &ActorSummary) {
@@ -232,10 +223,5 @@ mod tests {
         assert_eq!(named.config.experiment, "recall");
         let error = parse("engram-actor --inference a:1 --evaluate 3").unwrap_err().to_string();
         assert!(error.contains("EXPERIMENT"), "{error}");
-    }
-
-    #[test]
-    fn a_number_that_was_not_given_differs_from_start_to_start() {
-        assert_ne!(any_number(1), any_number(2));
     }
 }

@@ -52,6 +52,7 @@ pub(crate) enum RolloutSink {
 }
 
 /// Summary of a group that has ended.
+#[derive(Default)]
 pub(crate) struct GroupSummary {
     pub(crate) stats: RolloutStats,
     /// The episodes of an evaluation.

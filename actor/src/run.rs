@@ -9,7 +9,7 @@ use engram_envs::VectorEnv;
 use engram_mdp::{Episode, Seed};
 use engram_service::threads::spawn_named;
 use engram_service::{Address, Backoff, Shutdown};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::actor_identity::ActorIdentity;
@@ -177,7 +177,7 @@ fn start(config: &ActorConfig, leave: &Shutdown) -> ActorTasks {
 /// Builder of an actor's tasks.
 struct ActorBuilder<'a> {
     config: &'a ActorConfig,
-    /// Everything random in the actor is derived from it.
+    /// Seed of an evaluation, and of waits between attempts.
     seed: Seed,
     identity: Arc<ActorIdentity>,
     leave: &'a Shutdown,
@@ -193,11 +193,13 @@ impl ActorBuilder<'_> {
         let (config, spec) = (self.config, &self.identity.spec);
         let (outbox, inbox) = mpsc::channel(INBOX);
         let buffer = Arc::new(EpisodeBuffer::default());
-        let groups = self.groups(config.envs, unroll_length, |env_indices| RolloutSink::Learn {
+        let (give_seed, seed) = watch::channel(None);
+        let record = |env_indices| RolloutSink::Learn {
             recorder: Recorder::new(config.actor, env_indices, spec, unroll_length),
             outbox: outbox.clone(),
             episodes: buffer.clone(),
-        });
+        };
+        let groups = self.groups(config.envs, unroll_length, &seed, record);
 
         let mut streams = JoinSet::new();
         let peer = |name| {
@@ -210,7 +212,8 @@ impl ActorBuilder<'_> {
             answer_within: config.timeouts.answer,
         };
         let identity = self.identity.clone();
-        let sender = TrajectorySender::new(peer("experience"), identity.clone(), settings, inbox);
+        let sender =
+            TrajectorySender::new(peer("experience"), identity.clone(), settings, inbox, give_seed);
         streams.spawn(sender.run(self.leave.clone()));
         let (peer, timeouts) = (peer("report"), config.timeouts);
         let reporter = EpisodeReporter { peer, identity, buffer, timeouts };
@@ -221,16 +224,20 @@ impl ActorBuilder<'_> {
     fn evaluation(&self, episodes: u32) -> GroupTasks {
         // An environment that owes no episode would only be in the way.
         let envs = self.config.envs.min(episodes);
-        self.groups(envs, EVALUATION_REPORT_EVERY, |env_indices| RolloutSink::Evaluate {
+        let record = |env_indices| RolloutSink::Evaluate {
             quota: EpisodeQuota::new(env_indices, envs, episodes),
-        })
+        };
+        let seed = watch::channel(Some(self.seed)).1;
+        self.groups(envs, EVALUATION_REPORT_EVERY, &seed, record)
     }
 
-    /// Two groups that take turns, or one where there is one environment.
+    /// Two groups that take turns, or one where there is one environment. They begin when there is
+    /// a seed.
     fn groups(
         &self,
         envs: u32,
         report_every: usize,
+        seed: &watch::Receiver<Option<Seed>>,
         record: impl Fn(Range<u32>) -> RolloutSink,
     ) -> GroupTasks {
         let config = self.config;
@@ -247,27 +254,42 @@ impl ActorBuilder<'_> {
             let peer =
                 ReconnectingPeer::new("inference server", config.inference.clone(), turn, backoff);
             let (identity, within) = (self.identity.clone(), config.timeouts.answer);
-            let inference = InferenceConnector::new(peer, identity, env_indices.clone(), within);
             let stagger_steps = match config.mode {
                 ActorMode::Train { stagger_steps, .. } => stagger_steps,
                 ActorMode::Evaluate { .. } => 0,
             };
-            let environments = VectorEnv::new(&config.env, env_indices.clone(), self.seed)
-                .staggered(stagger_steps, self.seed);
-            let group = RolloutGroup::new(
-                environments,
-                inference,
-                record(env_indices),
-                report_every,
-                busy.clone(),
-            );
-            groups.spawn(group.run(self.leave.clone()));
+            let (env, busy, sink) = (config.env.clone(), busy.clone(), record(env_indices.clone()));
+            let group = move |seed: Seed| {
+                let environments =
+                    VectorEnv::new(&env, env_indices.clone(), seed).staggered(stagger_steps, seed);
+                let draws = seed.derive("inference", index as u64);
+                let inference = InferenceConnector::new(peer, identity, env_indices, within, draws);
+                RolloutGroup::new(environments, inference, sink, report_every, busy)
+            };
+            groups.spawn(play(seed.clone(), group, self.leave.clone()));
         }
         groups
     }
 
     fn backoff(&self, name: &str, index: u64) -> Backoff {
         Backoff::new(self.seed.derive(name, index).number())
+    }
+}
+
+/// Plays in the group that `group` makes of the actor's seed, once there is one. Without one there
+/// is nothing to play: the learner wants nothing, or refuses the actor.
+async fn play(
+    mut seed: watch::Receiver<Option<Seed>>,
+    group: impl FnOnce(Seed) -> RolloutGroup,
+    leave: Shutdown,
+) -> Result<GroupSummary, ActorError> {
+    let seed = tokio::select! {
+        () = leave.triggered() => None,
+        given = seed.wait_for(Option::is_some) => given.ok().and_then(|seed| *seed),
+    };
+    match seed {
+        Some(seed) => group(seed).run(leave).await,
+        None => Ok(GroupSummary::default()),
     }
 }
 

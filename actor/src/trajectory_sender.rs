@@ -15,14 +15,14 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engram_mdp::Trajectory;
+use engram_mdp::{Seed, Trajectory};
 use engram_proto::convert::trajectory_to_wire;
 use engram_proto::limits::MAX_MESSAGE_BYTES;
 use engram_proto::v1::experience_client::ExperienceClient;
 use engram_proto::v1::{self, push_request, push_response};
 use engram_service::{NetError, Shutdown, net};
 use prost::Message;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
@@ -46,6 +46,8 @@ pub(crate) struct TrajectorySender {
     identity: Arc<ActorIdentity>,
     settings: SenderSettings,
     inbox: mpsc::Receiver<v1::Trajectories>,
+    /// Seed that the learner has given the actor, once there is one.
+    seed: watch::Sender<Option<Seed>>,
     /// Sent, but not acknowledged: sent again on the next stream.
     unacknowledged: VecDeque<v1::Trajectories>,
     gauge: UnacknowledgedGauge,
@@ -81,6 +83,7 @@ impl TrajectorySender {
         identity: Arc<ActorIdentity>,
         settings: SenderSettings,
         inbox: mpsc::Receiver<v1::Trajectories>,
+        seed: watch::Sender<Option<Seed>>,
     ) -> Self {
         let unacknowledged = VecDeque::with_capacity(settings.max_unacknowledged);
         TrajectorySender {
@@ -88,6 +91,7 @@ impl TrajectorySender {
             identity,
             settings,
             inbox,
+            seed,
             unacknowledged,
             gauge: UnacknowledgedGauge::new(),
         }
@@ -142,6 +146,7 @@ impl TrajectorySender {
             let found = self.settings.unroll_length;
             return Err(Disconnect::Fatal(ActorError::UnrollLength { peer, expected, found }));
         }
+        self.seed.send_replace(Some(Seed::new(registered.seed)));
         tracing::info!(run = self.identity.run_id(), "registered with {peer}");
         Ok(RegisteredStream { peer, requests, responses, sent: 0, acknowledged: 0 })
     }

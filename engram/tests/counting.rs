@@ -17,6 +17,7 @@ use std::ops::Range;
 use engram_actor::{ActorError, ActorSummary, ExitReason, MAX_UNACKNOWLEDGED};
 use engram_inference_server::InferenceError;
 use engram_learner::Ended;
+use engram_learner::rpc::stream_positions::Row;
 use engram_mdp::{Ending, EnvSpec, Frames, Observations, StepType, StreamId, Trajectory};
 use engram_policy::{Batch, Batched, Inputs, Policy};
 use recording_proxy::system::{Left, ServiceThread, System};
@@ -215,9 +216,8 @@ fn check_learner(left: &Left, policy: &Policy, summaries: &[ActorSummary]) {
         // A later generation takes the place of an earlier one.
         next.insert(source.stream, (source.generation, Some(length)));
     }
-    let positions: Vec<(u32, u32, u64, Option<u64>)> =
-        checkpoint.state.stream_positions.clone().into();
-    let positions = positions.into_iter().map(|(actor, env_index, generation, next)| {
+    let positions: Vec<Row> = checkpoint.state.stream_positions.clone().into();
+    let positions = positions.into_iter().map(|(actor, env_index, generation, next, _)| {
         (StreamId { actor, env_index }, (generation, next))
     });
     assert!(positions.eq(next), "what the learner holds is what it was sent");

@@ -38,7 +38,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use engram_mdp::Seed;
 use engram_policy::{Device, DeviceError};
 use engram_proto::limits::MAX_MESSAGE_BYTES;
 use engram_proto::v1::inference_server::InferenceServer;
@@ -66,8 +65,9 @@ pub struct InferenceConfig {
     pub device: Device,
     /// Threads that one operation of the policy may use on the processor, at least 1.
     pub threads: usize,
-    /// The experiment's seed: the draws of actions are derived from it.
-    pub seed: u64,
+    /// Number of this process, unlike that of others, so that servers of a run do not come back to
+    /// a restarted learner in step. No result depends on it.
+    pub instance: u64,
     /// Limits that close a batch. A learner's experiment sets those that are not given here;
     /// without a learner [`BatchLimits::STANDARD`] does.
     pub batch: BatchOverrides,
@@ -142,13 +142,12 @@ pub async fn run(
     config.validate()?;
     let device = config.device.ready()?;
     metrics::describe();
-    let seed = Seed::new(config.seed).derive("inference", 0);
     let queue = RequestQueue::new(config.batch.over(BatchLimits::STANDARD), config.max_slots);
     let nothing = Serving::Nothing("nobody has sent any so far".into());
     let serving = Arc::new(watch::channel(nothing).0);
     let (model, model_ended) = start_model(&queue, &serving, device, config.threads);
 
-    let settings = StreamSettings { lease: config.lease, weights_wait: config.weights_wait, seed };
+    let settings = StreamSettings { lease: config.lease, weights_wait: config.weights_wait };
     let closing = Shutdown::new();
     let (health, health_service) = health().await;
     let service =
@@ -162,7 +161,7 @@ pub async fn run(
     let (ended, served) = tokio::select! {
         () = shutdown.triggered() => (Ok(()), None),
         served = &mut server => (Ok(()), Some(served)),
-        error = follow(config, seed, &queue, &serving) => (Err(error), None),
+        error = follow(config, &queue, &serving) => (Err(error), None),
         never = announce(&health, serving.subscribe()) => match never {},
         _ = model_ended => (Ok(()), None), // It panicked; joining it tells why.
     };
@@ -198,11 +197,11 @@ fn start_model(
 /// Follows the source of weights; returns only if that is of no use.
 async fn follow(
     config: InferenceConfig,
-    seed: Seed,
     queue: &RequestQueue,
     serving: &watch::Sender<Serving>,
 ) -> InferenceError {
-    match weights::follow(config.weights, config.run_id, config.batch, seed, queue, serving).await {
+    let InferenceConfig { weights, run_id, batch, instance, .. } = config;
+    match weights::follow(weights, run_id, batch, instance, queue, serving).await {
         Ok(()) => std::future::pending().await,
         Err(error) => error.into(),
     }

@@ -12,7 +12,7 @@ use clap::Parser;
 use engram_inference_server::{BatchOverrides, InferenceConfig, WeightsSource, run};
 use engram_policy::Device;
 use engram_service::args::{LogArgs, MetricsArgs, SecurityArgs};
-use engram_service::{Address, Listener, Shutdown, allocator, failure, health, logs};
+use engram_service::{Address, Listener, Shutdown, allocator, failure, health, logs, process};
 
 /// Answers the actors of a run with actions, batching all of them through one policy
 #[derive(Debug, Parser)]
@@ -46,9 +46,6 @@ struct Args {
     /// The run to serve; otherwise the learner's, whichever it is
     #[arg(long, value_name = "ID", env = "ENGRAM_RUN")]
     run: Option<String>,
-    /// The experiment's seed
-    #[arg(long, env = "ENGRAM_SEED", default_value_t = 0)]
-    seed: u64,
     /// Seconds that a stream may be silent before its slots are taken back
     #[arg(long, value_name = "S", env = "ENGRAM_LEASE", default_value_t = 60.0)]
     lease: f64,
@@ -117,7 +114,7 @@ impl Args {
             },
             device: self.device,
             threads: self.threads,
-            seed: self.seed,
+            instance: process::any_number(),
             batch: BatchOverrides {
                 max_batch_size: self.max_batch_size,
                 max_wait: self

@@ -32,8 +32,6 @@ pub struct StreamSettings {
     pub lease: Duration,
     /// Wait of a registration for the first weights.
     pub weights_wait: Duration,
-    /// Seed of every stream's randomness.
-    pub seed: Seed,
 }
 
 /// The service.
@@ -109,7 +107,6 @@ impl Inference for InferenceService {
             environments = ?registration.env_indices,
             "a stream registered"
         );
-        let first = registration.streams().next().expect("a registration has environments");
         let session = ActSession {
             requests,
             lease,
@@ -117,11 +114,7 @@ impl Inference for InferenceService {
             purpose: registration.purpose,
             actor: registration.actor,
             silence: self.settings.lease,
-            seed: self
-                .settings
-                .seed
-                .derive("actor", first.actor.into())
-                .derive("environment", first.env_index.into()),
+            seed: Seed::new(registration.seed),
             answers: 0,
         };
         let greeting = once(Ok(response(act_response::Body::Registered(registered))));
@@ -137,8 +130,8 @@ struct ActSession {
     purpose: Purpose,
     actor: u32,
     silence: Duration,
-    /// Answers draw from the seeds below this one, by number: a stream's answers do not depend on
-    /// the requests that share its batches.
+    /// Answers draw from the seeds below this one, by number: a stream's answers depend neither on
+    /// the requests that share its batches nor on the server.
     seed: Seed,
     answers: u64,
 }

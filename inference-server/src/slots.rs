@@ -185,6 +185,7 @@ mod tests {
                 action_repeat: 1,
             },
             purpose: Purpose::Train,
+            seed: 0,
         }
     }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engram_mdp::{EnvSpec, Seed};
+use engram_mdp::EnvSpec;
 use engram_proto::limits::MAX_MESSAGE_BYTES;
 use engram_proto::v1::configuration_client::ConfigurationClient;
 use engram_proto::v1::weights_client::WeightsClient;
@@ -111,13 +111,13 @@ pub(crate) async fn follow(
     source: WeightsSource,
     run_id: Option<String>,
     batch: BatchOverrides,
-    seed: Seed,
+    instance: u64,
     queue: &RequestQueue,
     serving: &watch::Sender<Serving>,
 ) -> Result<(), WeightsError> {
     let (name, bytes) = match source {
         WeightsSource::Learner(address) => {
-            match subscribe(&address, run_id, batch, seed, queue, serving).await {}
+            match subscribe(&address, run_id, batch, instance, queue, serving).await {}
         }
         WeightsSource::File(path) => {
             let read = tokio::fs::read(&path).await;
@@ -134,7 +134,7 @@ async fn subscribe(
     address: &Address,
     run_id: Option<String>,
     batch: BatchOverrides,
-    seed: Seed,
+    instance: u64,
     queue: &RequestQueue,
     serving: &watch::Sender<Serving>,
 ) -> Infallible {
@@ -145,7 +145,7 @@ async fn subscribe(
         learner: format!("the learner at {address}"),
         run_id,
         batch,
-        backoff: Backoff::new(seed.derive("weights", 0).number()),
+        backoff: Backoff::new(instance),
     };
     loop {
         let Err(error) = subscription.run(queue).await;

@@ -31,6 +31,8 @@ pub struct Registration {
     pub spec: EnvSpec,
     /// Purpose of the actor.
     pub purpose: Purpose,
+    /// Seed of the actions that are drawn on the stream.
+    pub seed: u64,
 }
 
 impl Registration {
@@ -77,6 +79,7 @@ impl From<&Registration> for v1::Registration {
                 Purpose::Evaluate => v1::Purpose::Evaluate,
             }
             .into(),
+            seed: registration.seed,
         }
     }
 }
@@ -118,6 +121,7 @@ impl TryFrom<v1::Registration> for Registration {
             env_indices: first..end,
             spec: message.spec.ok_or(WireError::Missing("spec"))?.try_into()?,
             purpose,
+            seed: message.seed,
         })
     }
 }

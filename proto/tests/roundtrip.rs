@@ -142,6 +142,7 @@ fn registration() -> Registration {
             action_repeat: 1,
         },
         purpose: Purpose::Train,
+        seed: u64::MAX,
     }
 }
 

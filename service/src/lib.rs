@@ -13,7 +13,7 @@
 //!          health      grpc.health.v1
 //!          metrics     Prometheus' recorder      metrics_page   its page at /metrics
 //!          threads     named, and heard when they panic
-//!          process     memory and CPU time
+//!          process     a number of its own, memory and CPU time
 //! after    shutdown    one value that everything waits on
 //!          failure     the reason of an end, as a sentence
 //! ```

@@ -1,7 +1,20 @@
-//! Costs of this process: CPU time to the nanosecond, memory.
+//! This process: a number of its own, and its costs: CPU time to the nanosecond, memory.
 //!
 //! The page of metrics has more of them, by the crate `metrics-process`; its CPU time comes in
 //! hundredths of a second, which is too coarse for a benchmark of single updates.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A number unlike that of any other process, here or elsewhere: host, process and time are mixed.
+/// It is an identity, and no seed of anything that is to be repeated.
+pub fn any_number() -> u64 {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut hasher = DefaultHasher::new();
+    (host, std::process::id(), now.as_nanos()).hash(&mut hasher);
+    hasher.finish()
+}
 
 /// CPU time of all threads of the process since its start.
 #[expect(unsafe_code, reason = "std has no clock of CPU time")]

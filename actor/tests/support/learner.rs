@@ -83,6 +83,8 @@ pub struct FakeLearner {
     pub experiment: String,
     /// Finished after so many messages, if it only counts.
     pub budget: u64,
+    /// Seed that it gives to every actor.
+    pub seed: u64,
 }
 
 impl FakeLearner {
@@ -95,6 +97,7 @@ impl FakeLearner {
             keep: true,
             experiment: String::new(),
             budget: u64::MAX,
+            seed: 7,
         }
     }
 
@@ -148,6 +151,7 @@ impl FakeLearner {
         say(push_response::Body::Registered(v1::Registered {
             run_id: self.run.clone(),
             unroll_length: self.unroll_length,
+            seed: self.seed,
             ..v1::Registered::default()
         }))
         .await?;

@@ -131,6 +131,7 @@ async fn client(
         env_indices: 0..ENVS,
         spec: experiment.env.spec(),
         purpose: Purpose::Train,
+        seed: 0,
     };
     let (sender, requests) = mpsc::channel(2);
     let say = |body| v1::PushRequest { body: Some(body) };

@@ -105,6 +105,7 @@ async fn client(
         env_indices: 0..1,
         spec: spec.clone(),
         purpose: Purpose::Train,
+        seed: actor.into(),
     };
     let (sender, requests) = mpsc::channel(2);
     let say = |body| v1::ActRequest { body: Some(body) };

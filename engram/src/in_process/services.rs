@@ -48,7 +48,7 @@ pub(crate) fn start_inference(
         weights,
         device: compute.device,
         threads: compute.inference_threads,
-        seed: run.seed,
+        instance: 0,
         batch: BatchLimits { max_batch_size: run.max_batch_size, max_wait: run.max_wait() }.into(),
         lease: Duration::from_secs(60),
         weights_wait: Duration::from_secs(60),

@@ -166,7 +166,7 @@ impl System {
             weights: WeightsSource::Learner(self.learner_at.clone()),
             device: Device::Cpu,
             threads: 1,
-            seed: self.run.seed,
+            instance: 0,
             batch: BatchLimits {
                 max_batch_size: self.run.max_batch_size,
                 max_wait: self.run.max_wait(),

@@ -7,7 +7,7 @@ use crate::support::*;
 use engram_inference_server::{BatchLimits, InferenceConfig, WeightsSource};
 use engram_mdp::{EnvSpec, Frames};
 use engram_policy::{Batched, CoreState, Inputs, Policy};
-use engram_proto::{Purpose, v1};
+use engram_proto::{Purpose, Registration, v1};
 use tch::{Device, Tensor};
 
 /// The same policy, worked by hand: one environment at a time.
@@ -89,8 +89,7 @@ fn check(act: &v1::Act, frames: &Frames, said: &[Said], greedy: bool, unroll_sta
 async fn each_row_has_its_own_state_at_every_unroll_start_and_across_resets() {
     let server = Server::start(together());
     let mut trains = server.client(&registration(0, 0..3)).await.expect("registered");
-    let evaluation =
-        engram_proto::Registration { purpose: Purpose::Evaluate, ..registration(1, 3..5) };
+    let evaluation = Registration { purpose: Purpose::Evaluate, ..registration(1, 3..5) };
     let mut evaluates = server.client(&evaluation).await.expect("registered");
     let mut hand = ByHand::new(policy(&spec(), 1), 5);
     let mut drawn = Vec::new();
@@ -165,7 +164,7 @@ async fn continuous_actions_come_within_bounds_and_with_their_density() {
     let weights = policy(&continuous(), 1).save(7).into();
     let server =
         Server::start(InferenceConfig { weights: WeightsSource::Bytes(weights), ..config() });
-    let registration = engram_proto::Registration { spec: continuous(), ..registration(0, 0..4) };
+    let registration = Registration { spec: continuous(), ..registration(0, 0..4) };
     let mut stream = server.client(&registration).await.expect("registered");
     let mut hand = ByHand::new(policy(&continuous(), 1), 4);
     for moment in 0..6 {
@@ -188,9 +187,8 @@ async fn continuous_actions_come_within_bounds_and_with_their_density() {
 async fn greedy_streams_hear_the_same_whatever_the_seed() {
     let mut told = Vec::new();
     for seed in [3, 4] {
-        let server = Server::start(InferenceConfig { seed, ..config() });
-        let evaluation =
-            engram_proto::Registration { purpose: Purpose::Evaluate, ..registration(0, 0..4) };
+        let server = Server::start(config());
+        let evaluation = Registration { purpose: Purpose::Evaluate, seed, ..registration(0, 0..4) };
         let mut stream = server.client(&evaluation).await.expect("registered");
         let mut actions = Vec::new();
         for moment in 0..10 {
@@ -201,4 +199,27 @@ async fn greedy_streams_hear_the_same_whatever_the_seed() {
         server.stop().await;
     }
     assert_eq!(told[0], told[1]);
+}
+
+/// A stream that came again, to this server or to another one, once drew what it had drawn before.
+#[tokio::test]
+async fn draws_follow_from_a_streams_own_seed_and_not_from_its_server() {
+    let mut told = Vec::new();
+    for seeds in [[3, 4], [3, 5]] {
+        let server = Server::start(config());
+        for seed in seeds {
+            let registration = Registration { seed, ..registration(0, 0..4) };
+            let mut stream = server.client(&registration).await.expect("registered");
+            let mut drawn = Vec::new();
+            for moment in 0..10 {
+                let frames = frames(0..4, moment, &spec());
+                drawn.push(stream.ask(&frames, false).await.expect("an answer").actions);
+            }
+            told.push(drawn);
+        }
+        server.stop().await;
+    }
+    let [three, four, three_again, five] = &told[..] else { unreachable!() };
+    assert_eq!(three, three_again);
+    assert!(three != four && three != five && four != five);
 }

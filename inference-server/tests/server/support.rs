@@ -64,7 +64,7 @@ pub(crate) fn config() -> InferenceConfig {
         weights: WeightsSource::Bytes(weights(1, 7)),
         device: Device::Cpu,
         threads: 1,
-        seed: 3,
+        instance: 0,
         batch: BatchLimits { max_batch_size: 64, max_wait: Duration::ZERO }.into(),
         lease: Duration::from_secs(600),
         weights_wait: Duration::from_secs(60),
@@ -131,6 +131,7 @@ pub(crate) fn registration(actor: u32, env_indices: Range<u32>) -> Registration 
         env_indices,
         spec: spec(),
         purpose: Purpose::Train,
+        seed: 3,
     }
 }
 

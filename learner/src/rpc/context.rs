@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engram_mdp::{EnvSpec, StreamId};
+use engram_mdp::{EnvSpec, Seed, StreamId};
 use engram_policy::PolicyError;
 use engram_proto::{Registration, WireError, v1};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -18,6 +18,8 @@ use crate::telemetry::metrics::Metrics;
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) run_id: String,
+    /// The experiment's seed.
+    pub(crate) seed: Seed,
     /// The resolved experiment, as TOML.
     pub(crate) config: Arc<str>,
     pub(crate) unroll_length: usize,
@@ -52,6 +54,8 @@ pub(crate) struct SpecProposal {
 pub(crate) struct Admitted {
     pub(crate) registration: Registration,
     pub(crate) contract: EnvironmentContract,
+    /// Seed of this incarnation of the actor. A checkpoint knows which were given away.
+    pub(crate) seed: Seed,
 }
 
 /// Stage of the whole process, for its streams.
@@ -76,8 +80,10 @@ impl Context {
         let contract = self.contract(&registration).await?;
         registration.check_spec(&contract.spec)?;
         let streams: Vec<StreamId> = registration.streams().collect();
-        self.stats.streams().register(&streams, registration.generation)?;
-        Ok(Admitted { registration, contract })
+        let predecessors = self.stats.streams().register(&streams, registration.generation)?;
+        let actor = self.seed.derive("actor", registration.actor.into());
+        let seed = actor.derive("incarnation", predecessors);
+        Ok(Admitted { registration, contract, seed })
     }
 
     /// The run's contract; where there is none yet, that of this actor's environment.

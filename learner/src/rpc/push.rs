@@ -85,6 +85,7 @@ impl Session {
             run_id: self.context.run_id.clone(),
             unroll_length: self.context.unroll_length as u32,
             lease_milliseconds: 0,
+            seed: admitted.seed.number(),
         };
         if !self.respond(Response::Registered(registered)).await {
             return Ok(End::Left);
@@ -188,7 +189,7 @@ impl Session {
 /// A trajectory that keeps to what its actor has registered and to the run's contract.
 fn check(
     message: v1::Trajectory,
-    Admitted { registration, contract }: &Admitted,
+    Admitted { registration, contract, .. }: &Admitted,
     unroll_length: usize,
 ) -> Result<engram_mdp::Trajectory, Refusal> {
     let found = message.env_index;

@@ -80,10 +80,13 @@ pub struct Streams {
 struct Position {
     generation: u64,
     next: Option<u64>,
+    /// Generations before this one.
+    predecessors: u64,
 }
 
-/// One stream, as checkpoints hold it: actor, environment, generation, next sequence.
-type Row = (u32, u32, u64, Option<u64>);
+/// One stream, as checkpoints hold it: actor, environment, generation, next sequence, and
+/// generations before.
+pub type Row = (u32, u32, u64, Option<u64>, u64);
 
 impl Default for Streams {
     fn default() -> Self {
@@ -98,8 +101,10 @@ impl Streams {
     }
 
     /// Opens `streams` for `generation`: all of them, or none where one of them is refused. From
-    /// here on an older generation is refused; the same one goes on where it stood.
-    pub fn register(&mut self, streams: &[StreamId], generation: u64) -> Result<(), StreamError> {
+    /// here on an older generation is refused; the same one goes on where it stood. Returns the
+    /// most generations that any of the streams had before: a number that no other generation of
+    /// these streams gets.
+    pub fn register(&mut self, streams: &[StreamId], generation: u64) -> Result<u64, StreamError> {
         let mut unknown = 0;
         for stream in streams {
             match self.positions.get(stream) {
@@ -112,13 +117,16 @@ impl Streams {
             let limit = self.limit;
             return Err(StreamError::TooMany { limit, found });
         }
+        let mut most = 0;
         for &stream in streams {
-            let position = self.positions.entry(stream).or_default();
+            let new = Position { generation, next: None, predecessors: 0 };
+            let position = self.positions.entry(stream).or_insert(new);
             if position.generation != generation {
-                *position = Position { generation, next: None };
+                *position = Position { predecessors: position.predecessors + 1, ..new };
             }
+            most = most.max(position.predecessors);
         }
-        Ok(())
+        Ok(most)
     }
 
     /// Judges trajectory `sequence` of a registered stream.
@@ -151,13 +159,6 @@ impl Streams {
     }
 }
 
-impl Default for Position {
-    /// Older than any generation, so that the first registration sets it.
-    fn default() -> Self {
-        Position { generation: 0, next: None }
-    }
-}
-
 impl Position {
     fn check(self, stream: StreamId, found: u64) -> Result<(), StreamError> {
         let current = self.generation;
@@ -172,8 +173,8 @@ impl From<Vec<Row>> for Streams {
     fn from(rows: Vec<Row>) -> Self {
         let positions = rows
             .into_iter()
-            .map(|(actor, env_index, generation, next)| {
-                (StreamId { actor, env_index }, Position { generation, next })
+            .map(|(actor, env_index, generation, next, predecessors)| {
+                (StreamId { actor, env_index }, Position { generation, next, predecessors })
             })
             .collect();
         Streams { limit: MAX_STREAMS, positions }
@@ -185,7 +186,7 @@ impl From<Streams> for Vec<Row> {
         let mut rows: Vec<Row> = streams
             .positions
             .into_iter()
-            .map(|(id, p)| (id.actor, id.env_index, p.generation, p.next))
+            .map(|(id, p)| (id.actor, id.env_index, p.generation, p.next, p.predecessors))
             .collect();
         rows.sort_unstable();
         rows
@@ -253,6 +254,18 @@ mod tests {
         let refused = StreamError::OlderGeneration { stream: stream(0), current: 8, found: 7 };
         assert_eq!(streams.accept(stream(0), 7, 0), Err(refused.clone()));
         assert_eq!(streams.register(&all(2), 7), Err(refused));
+    }
+
+    #[test]
+    fn every_generation_gets_a_number_of_its_own_and_keeps_it() {
+        let mut streams = Streams::new(4);
+        assert_eq!(streams.register(&all(2), 7), Ok(0));
+        assert_eq!(streams.register(&all(2), 8), Ok(1));
+        assert_eq!(streams.register(&all(2), 8), Ok(1));
+        // Another number of environments makes no difference.
+        assert_eq!(streams.register(&all(1), 9), Ok(2));
+        assert_eq!(streams.register(&all(3), 10), Ok(3));
+        assert_eq!(streams.register(&[StreamId { actor: 4, env_index: 0 }], 10), Ok(0));
     }
 
     #[test]

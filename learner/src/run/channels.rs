@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use engram_mdp::Seed;
 use engram_service::Shutdown;
 use engram_service::progress::ProgressLine;
 use tokio::runtime::Handle;
@@ -46,6 +47,7 @@ pub(crate) fn connect(
     let (publisher, newest) = publisher::publisher();
     let context = Context {
         run_id: config.run_id.clone(),
+        seed: Seed::new(config.run.seed),
         config: config.resolved.to_toml().into(),
         unroll_length: config.run.unroll_length,
         contract: known_contract,

@@ -191,6 +191,30 @@ async fn who_does_not_belong_here_is_refused_with_what_was_expected() {
     assert!(code == precondition && message.contains("its own number"), "{message}");
 }
 
+/// Environments and draws of actions once began from the same seeds whenever an actor came again,
+/// or the run went on.
+#[tokio::test(start_paused = true)]
+async fn every_incarnation_of_an_actor_gets_a_seed_of_its_own_also_when_the_run_goes_on() {
+    let hear = async |world: &World, actor, generation| {
+        let mut client = Actor::connect(&world.channel).await;
+        let registration = v1::Registration { actor, generation, ..registration() };
+        client.send(register(registration)).await;
+        client.hear().await.unwrap().unwrap()
+    };
+    let world = World::start();
+    assert_eq!(hear(&world, 7, 100).await, registered_as(7, 0));
+    assert_eq!(hear(&world, 8, 100).await, registered_as(8, 0));
+    assert_eq!(hear(&world, 7, 200).await, registered_as(7, 1));
+    assert_eq!(hear(&world, 7, 200).await, registered_as(7, 1), "the same one comes back");
+    let saved = serde_json::to_string(&*world.channels.stats.streams()).unwrap();
+    // A run that begins agrees with any other, and one that goes on repeats nothing.
+    let world = World::start();
+    assert_eq!(hear(&world, 7, 300).await, registered_as(7, 0));
+    *world.channels.stats.streams() = serde_json::from_str(&saved).unwrap();
+    assert_eq!(hear(&world, 7, 300).await, registered_as(7, 2));
+    assert_eq!(hear(&world, 8, 100).await, registered_as(8, 0), "it has waited for the learner");
+}
+
 #[tokio::test(start_paused = true)]
 async fn nonsense_ends_its_own_stream_and_no_other() {
     let mut world = World::start();
@@ -198,7 +222,7 @@ async fn nonsense_ends_its_own_stream_and_no_other() {
     let mut other = registration();
     other.actor = 8;
     bystander.send(register(other)).await;
-    assert_eq!(bystander.hear().await.unwrap(), Some(registered()));
+    assert_eq!(bystander.hear().await.unwrap(), Some(registered_as(8, 0)));
     let good = || engram_proto::convert::trajectory_to_wire(&trajectory(0, 0));
     let bad = |change: fn(&mut v1::Trajectory)| {
         let mut message = good();

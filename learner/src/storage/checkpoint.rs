@@ -34,7 +34,7 @@ use crate::telemetry::counters::Counters;
 use crate::telemetry::episodes::Episodes;
 
 /// Format of a checkpoint. It changes whenever one build would misread what another wrote.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// File of the policy in a checkpoint.
 pub(crate) const WEIGHTS: &str = "weights.safetensors";
