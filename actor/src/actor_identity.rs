@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use engram_mdp::EnvSpec;
 use engram_proto::{Purpose, Registration, v1};
@@ -18,6 +19,7 @@ pub(crate) struct ActorIdentity {
     pub(crate) spec: EnvSpec,
     pub(crate) purpose: Purpose,
     run_id: OnceLock<String>,
+    rank: AtomicU32,
 }
 
 impl ActorIdentity {
@@ -29,12 +31,22 @@ impl ActorIdentity {
         run_id: Option<String>,
     ) -> Self {
         let run_id = run_id.map(OnceLock::from).unwrap_or_default();
-        ActorIdentity { actor, generation, spec, purpose, run_id }
+        ActorIdentity { actor, generation, spec, purpose, run_id, rank: AtomicU32::new(0) }
     }
 
     /// The run, as soon as it is known.
     pub(crate) fn run_id(&self) -> Option<&str> {
         self.run_id.get().map(String::as_str)
+    }
+
+    /// Its rank, as the learner has told it last; 0 before.
+    pub(crate) fn rank(&self) -> u32 {
+        self.rank.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of its rank.
+    pub(crate) fn set_rank(&self, rank: u32) {
+        self.rank.store(rank, Ordering::Relaxed);
     }
 
     /// The greeting for a stream that speaks for `env_indices`, and draws nothing.

@@ -58,7 +58,7 @@ pub(crate) struct InferenceStream {
     /// Holds the one request under way, and the registration or a sign of life before it.
     requests: mpsc::Sender<v1::ActRequest>,
     responses: Streaming<v1::ActResponse>,
-    spec: EnvSpec,
+    identity: Arc<ActorIdentity>,
     rows: usize,
     answer_within: Duration,
     /// Interval of signs of life while the group waits for something else.
@@ -133,7 +133,7 @@ impl InferenceConnector {
             peer,
             requests,
             responses,
-            spec: self.identity.spec.clone(),
+            identity: self.identity.clone(),
             rows: self.env_indices.len(),
             answer_within: self.answer_within,
             heartbeat,
@@ -167,7 +167,7 @@ impl InferenceStream {
         unroll_start: bool,
     ) -> Result<PolicyAnswer, Disconnect> {
         let frames = Some(frames_to_wire(frames));
-        let observe = v1::Observe { frames, unroll_start };
+        let observe = v1::Observe { frames, unroll_start, rank: self.identity.rank() };
         if send(&self.requests, act_request::Body::Observe(observe)).is_err() {
             // The call is over; its status says why.
             return Err(self.status().await);
@@ -182,7 +182,7 @@ impl InferenceStream {
             }
             None => return Err(Disconnect::Lost("it closed the stream".into())),
         };
-        let answer = answer(act, &self.spec, self.rows, unroll_start)
+        let answer = answer(act, &self.identity.spec, self.rows, unroll_start)
             .map_err(|error| Disconnect::Lost(error.to_string()))?;
         // Within an unroll versions only grow. They shrink when the learner was restarted from a
         // checkpoint; then the unroll must not go on.

@@ -146,6 +146,7 @@ impl TrajectorySender {
             let found = self.settings.unroll_length;
             return Err(Disconnect::Fatal(ActorError::UnrollLength { peer, expected, found }));
         }
+        self.identity.set_rank(registered.rank);
         self.seed.send_replace(Some(Seed::new(registered.seed)));
         tracing::info!(run = self.identity.run_id(), "registered with {peer}");
         Ok(RegisteredStream { peer, requests, responses, sent: 0, acknowledged: 0 })

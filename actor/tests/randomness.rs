@@ -49,6 +49,18 @@ async fn what_is_random_follows_from_the_seed_that_the_learner_gives() {
     assert!(first.1.iter().all(|seed| !other.1.contains(seed)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn every_request_tells_the_rank_that_the_learner_gave() {
+    let policy = FakeInference::new(1, Fault::None);
+    let learner = FakeLearner { rank: 3, ..FakeLearner::new(UNROLL_LENGTH as u32, Mood::Eager) };
+    let config = config(&counting(7), vec![policy.spawn()], learner.spawn(), UNROLL_LENGTH);
+    let actor = tokio::spawn(run(config, Shutdown::new()));
+    learner.until(|held| held.count() >= 4 * 10).await;
+    learner.mood(Mood::Finished);
+    actor.await.unwrap().unwrap();
+    assert_eq!(policy.seen.borrow().ranks, BTreeSet::from([3]));
+}
+
 /// Inference servers once began each stream from the same draws.
 #[tokio::test(start_paused = true)]
 async fn no_two_streams_of_an_actor_draw_from_one_seed() {

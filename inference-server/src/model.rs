@@ -233,7 +233,7 @@ fn choose(
         .iter()
         .flat_map(|request| {
             let behavior = match request.purpose {
-                Purpose::Train => exploration.of_actor(request.actor),
+                Purpose::Train => exploration.of_rank(request.rank),
                 Purpose::Evaluate => Behavior::EVALUATION,
             };
             std::iter::repeat_n(behavior, request.slots.len())

@@ -34,8 +34,8 @@ pub struct Request {
     pub unroll_start: bool,
     /// Training explores, evaluation takes the likeliest actions.
     pub purpose: Purpose,
-    /// The actor that asks: each may explore in its own way.
-    pub actor: u32,
+    /// Rank of the actor that asks: each may explore in its own way.
+    pub rank: u32,
     /// Seed of this answer.
     pub seed: Seed,
     /// Destination of the answer; the stream may have left.

@@ -112,7 +112,6 @@ impl Inference for InferenceService {
             lease,
             spec,
             purpose: registration.purpose,
-            actor: registration.actor,
             silence: self.settings.lease,
             seed: Seed::new(registration.seed),
             answers: 0,
@@ -128,7 +127,6 @@ struct ActSession {
     lease: StreamLease,
     spec: EnvSpec,
     purpose: Purpose,
-    actor: u32,
     silence: Duration,
     /// Answers draw from the seeds below this one, by number: a stream's answers depend neither on
     /// the requests that share its batches nor on the server.
@@ -143,9 +141,10 @@ impl ActSession {
             return Ok(None);
         };
         let rows = self.lease.slots.len();
-        let frames = observe.frames.ok_or(WireError::Missing("frames"))?;
+        let v1::Observe { frames, unroll_start, rank } = observe;
+        let frames = frames.ok_or(WireError::Missing("frames"))?;
         let frames = frames_from_wire(frames, &self.spec, rows)?;
-        let answer = self.ask(frames, observe.unroll_start)?;
+        let answer = self.ask(frames, unroll_start, rank)?;
         let act = self.answer(answer).await?;
         self.answers += 1;
         Ok(act.map(|act| (response(act_response::Body::Act(act)), self)))
@@ -176,6 +175,7 @@ impl ActSession {
         &mut self,
         frames: Frames,
         unroll_start: bool,
+        rank: u32,
     ) -> Result<oneshot::Receiver<v1::Act>, Status> {
         let (reply, answer) = oneshot::channel();
         let asked = self.lease.ask(request_queue::Request {
@@ -184,7 +184,7 @@ impl ActSession {
             frames,
             unroll_start,
             purpose: self.purpose,
-            actor: self.actor,
+            rank,
             seed: self.seed.derive("answer", self.answers),
             reply,
         });

@@ -64,6 +64,12 @@ impl RlConfig {
             RlConfig::Replay(config) => &**config,
         }
     }
+
+    /// Actors that explore in ways of their own; 1 where all explore alike.
+    pub(crate) fn exploring_actors(&self) -> u32 {
+        let RlConfig::Replay(config) = self else { return 1 };
+        config.shared().exploration.spread.map_or(1, |spread| spread.actors)
+    }
 }
 
 impl<'de> Deserialize<'de> for RlConfig {

@@ -15,6 +15,8 @@ pub(crate) mod service;
 
 pub(crate) mod shared_stats;
 
+pub(crate) mod ranks;
+
 pub(crate) mod push;
 
 pub(crate) mod subscribe;

@@ -17,7 +17,7 @@ use crate::random;
 pub struct Exploration {
     /// Choice of an action that is not random.
     pub choice: Choice,
-    /// ε, the probability that an action is uniformly random; of actor 0, where actors differ.
+    /// ε, the probability that an action is uniformly random; of rank 0, where actors differ.
     pub epsilon: f64,
     /// Differences between actors, if there are any.
     pub spread: Option<Spread>,
@@ -33,12 +33,12 @@ pub enum Choice {
     Greedy,
 }
 
-/// An ε of its own for each actor: actor i of N has `ε^(1 + α i / (N − 1))`, Horgan et al. 2018,
-/// <https://arxiv.org/abs/1803.00933>.
+/// An ε of its own for each actor: that of rank i of N has `ε^(1 + α i / (N − 1))`, Horgan et al.
+/// 2018, <https://arxiv.org/abs/1803.00933>.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spread {
-    /// N; actors numbered beyond explore like the last one.
+    /// N; ranks beyond explore like the last one.
     pub actors: u32,
     /// α.
     pub exponent: f64,
@@ -58,12 +58,12 @@ impl Exploration {
     pub const NONE: Exploration =
         Exploration { choice: Choice::Sample, epsilon: 0.0, spread: None };
 
-    /// Behavior of `actor`.
-    pub fn of_actor(&self, actor: u32) -> Behavior {
+    /// Behavior of the actor of this rank.
+    pub fn of_rank(&self, rank: u32) -> Behavior {
         let Exploration { choice, epsilon, spread } = *self;
         let power = match spread {
             Some(Spread { actors, exponent }) if actors > 1 => {
-                let place = f64::from(actor.min(actors - 1)) / f64::from(actors - 1);
+                let place = f64::from(rank.min(actors - 1)) / f64::from(actors - 1);
                 1.0 + exponent * place
             }
             _ => 1.0,
@@ -235,7 +235,7 @@ mod tests {
         let logits = Tensor::from_slice(&[0.3f32, 1.0, -1.0, 0.2]).view([2, 2]);
         let distribution = Distribution::Categorical { logits };
         let Noise { sample, .. } = noise(&distribution, 3);
-        let behaviors = [Exploration::NONE.of_actor(5); 2];
+        let behaviors = [Exploration::NONE.of_rank(5); 2];
         let (actions, log_probs) =
             act(&distribution, &behaviors, &Noise { sample: sample.shallow_clone(), random: None });
         assert_eq!(actions, distribution.sample(&sample));
@@ -243,16 +243,16 @@ mod tests {
     }
 
     #[test]
-    fn actors_differ_by_their_number() {
+    fn actors_differ_by_their_rank() {
         let exploration = Exploration {
             choice: Choice::Greedy,
             epsilon: 0.4,
             spread: Some(Spread { actors: 8, exponent: 7.0 }),
         };
-        let of = |actor| exploration.of_actor(actor).epsilon;
+        let of = |rank| exploration.of_rank(rank).epsilon;
         assert!((of(0) - 0.4).abs() < 1e-12 && (of(7) - 0.4f64.powi(8)).abs() < 1e-12);
         assert!((of(3) - 0.4f64.powf(4.0)).abs() < 1e-12);
         assert_eq!(of(100), of(7));
-        assert_eq!(Exploration { spread: None, ..exploration }.of_actor(3).epsilon, 0.4);
+        assert_eq!(Exploration { spread: None, ..exploration }.of_rank(3).epsilon, 0.4);
     }
 }

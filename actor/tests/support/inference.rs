@@ -4,6 +4,7 @@
 //! `-(n + 1) / 1024`; its core state is `[server, n]`; the policy version counts the requests of
 //! the stream, from a million times the server's number on. Other environments get zeros.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub struct Seen {
     pub registrations: Vec<Registration>,
     /// Answered requests, over all streams.
     pub answers: u64,
+    /// Ranks of the actors that asked.
+    pub ranks: BTreeSet<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -161,7 +164,10 @@ impl FakeInference {
                 _ => {}
             }
             // Counted first: whoever holds the answer finds it counted.
-            self.seen.send_modify(|seen| seen.answers += 1);
+            self.seen.send_modify(|seen| {
+                seen.answers += 1;
+                seen.ranks.insert(observe.rank);
+            });
             let body = Some(act_response::Body::Act(act));
             responses.send(Ok(v1::ActResponse { body })).await.ok()?;
         }

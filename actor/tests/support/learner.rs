@@ -85,6 +85,8 @@ pub struct FakeLearner {
     pub budget: u64,
     /// Seed that it gives to every actor.
     pub seed: u64,
+    /// Rank that it tells to every actor.
+    pub rank: u32,
 }
 
 impl FakeLearner {
@@ -98,6 +100,7 @@ impl FakeLearner {
             experiment: String::new(),
             budget: u64::MAX,
             seed: 7,
+            rank: 0,
         }
     }
 
@@ -152,6 +155,7 @@ impl FakeLearner {
             run_id: self.run.clone(),
             unroll_length: self.unroll_length,
             seed: self.seed,
+            rank: self.rank,
             ..v1::Registered::default()
         }))
         .await?;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::support::*;
 use engram_inference_server::{BatchLimits, InferenceConfig, WeightsSource};
 use engram_mdp::{EnvSpec, Frames};
-use engram_policy::{Batched, CoreState, Inputs, Policy};
+use engram_policy::exploration::{Choice, Spread};
+use engram_policy::{Batched, CoreState, Exploration, Inputs, Policy};
 use engram_proto::{Purpose, Registration, v1};
 use tch::{Device, Tensor};
 
@@ -222,4 +223,25 @@ async fn draws_follow_from_a_streams_own_seed_and_not_from_its_server() {
     let [three, four, three_again, five] = &told[..] else { unreachable!() };
     assert_eq!(three, three_again);
     assert!(three != four && three != five && four != five);
+}
+
+/// Actors once explored by number, and those of random numbers all alike.
+#[tokio::test]
+async fn actors_explore_by_their_rank_whatever_their_number() {
+    let spread = Some(Spread { actors: 4, exponent: 7.0 });
+    let mut policy = policy(&spec(), 1);
+    policy.set_exploration(Exploration { choice: Choice::Greedy, epsilon: 0.4, spread });
+    let weights = WeightsSource::Bytes(policy.save(7).into());
+    let server = Server::start(InferenceConfig { weights, ..config() });
+    let mut stream = server.client(&registration(u32::MAX, 0..4)).await.expect("registered");
+    for (rank, power) in [(0, 1), (3, 8), (9, 8)] {
+        let epsilon = 0.4f64.powi(power);
+        let (random, likeliest) = (epsilon / 3.0, 1.0 - epsilon + epsilon / 3.0);
+        stream.send(v1::Observe { rank, ..observe(&frames(0..4, 1, &spec()), false) });
+        for log_prob in floats(&stream.answer().await.expect("an answer").log_probs) {
+            let near = |chance: f64| (f64::from(log_prob) - chance.ln()).abs() < 1e-4;
+            assert!(near(random) || near(likeliest), "rank {rank}: {log_prob}");
+        }
+    }
+    server.stop().await;
 }

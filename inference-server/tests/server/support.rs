@@ -197,7 +197,7 @@ impl Client {
 }
 
 pub(crate) fn observe(frames: &Frames, unroll_start: bool) -> v1::Observe {
-    v1::Observe { frames: Some(frames_to_wire(frames)), unroll_start }
+    v1::Observe { frames: Some(frames_to_wire(frames)), unroll_start, rank: 0 }
 }
 
 /// Frames of the environments `envs` at `moment`: numbers that never repeat, episodes of a length

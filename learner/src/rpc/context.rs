@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::rpc::publisher::Newest;
 use crate::rpc::queue::Intake;
+use crate::rpc::ranks::{Rank, Ranks};
 use crate::rpc::refusal::Refusal;
 use crate::rpc::shared_stats::SharedStats;
 use crate::telemetry::metrics::Metrics;
@@ -27,6 +28,7 @@ pub(crate) struct Context {
     pub(crate) proposals: mpsc::Sender<SpecProposal>,
     pub(crate) intake: Intake,
     pub(crate) stats: Arc<SharedStats>,
+    pub(crate) ranks: Arc<Ranks>,
     pub(crate) newest: Newest,
     pub(crate) stage: watch::Receiver<Stage>,
     pub(crate) tasks: TaskTracker,
@@ -56,6 +58,8 @@ pub(crate) struct Admitted {
     pub(crate) contract: EnvironmentContract,
     /// Seed of this incarnation of the actor. A checkpoint knows which were given away.
     pub(crate) seed: Seed,
+    /// Its rank, as long as its stream lasts.
+    pub(crate) rank: Rank,
 }
 
 /// Stage of the whole process, for its streams.
@@ -83,7 +87,8 @@ impl Context {
         let predecessors = self.stats.streams().register(&streams, registration.generation)?;
         let actor = self.seed.derive("actor", registration.actor.into());
         let seed = actor.derive("incarnation", predecessors);
-        Ok(Admitted { registration, contract, seed })
+        let rank = self.ranks.take(registration.actor);
+        Ok(Admitted { registration, contract, seed, rank })
     }
 
     /// The run's contract; where there is none yet, that of this actor's environment.

@@ -86,6 +86,7 @@ impl Session {
             unroll_length: self.context.unroll_length as u32,
             lease_milliseconds: 0,
             seed: admitted.seed.number(),
+            rank: admitted.rank.number(),
         };
         if !self.respond(Response::Registered(registered)).await {
             return Ok(End::Left);

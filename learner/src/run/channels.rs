@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::rpc::context::{Context, EnvironmentContract, SpecProposal, Stage};
 use crate::rpc::publisher::{self, Newest, Publisher};
 use crate::rpc::queue::{self, Arrivals};
+use crate::rpc::ranks::Ranks;
 use crate::rpc::shared_stats::SharedStats;
 use crate::run::learner_config::LearnerConfig;
 use crate::telemetry::metrics::Metrics;
@@ -54,6 +55,7 @@ pub(crate) fn connect(
         proposals: proposer,
         intake,
         stats: stats.clone(),
+        ranks: Ranks::new(config.rl.exploring_actors()),
         newest: newest.clone(),
         stage,
         tasks: TaskTracker::new(),

@@ -1,6 +1,7 @@
 //! The services against fake actors over an in-memory pipe. No learner is there: the tests hold
 //! its ends of the channels, so what it would get, and when, is in their hands. Time is paused.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use engram_proto::limits::MAX_MESSAGE_BYTES;
@@ -18,6 +19,7 @@ use crate::rpc::context::EnvironmentContract;
 use crate::rpc::context::Stage;
 use crate::rpc::publisher::Weights;
 use crate::rpc::queue::Arrival;
+use crate::rpc::ranks::Ranks;
 use crate::run::channels::LearnerChannels;
 
 /// Context that run until the test ends, and the learner's ends.
@@ -37,6 +39,10 @@ impl World {
 
     /// One that waits for the first actor's environment.
     fn without_contract() -> Self {
+        World::new(Ranks::new(1))
+    }
+
+    fn new(ranks: Arc<Ranks>) -> Self {
         let config = LearnerConfig::new(
             resolved(&["run.queue_trajectories=4"]),
             RUN.into(),
@@ -47,8 +53,9 @@ impl World {
         .unwrap();
         let (stage, stages) = watch::channel(Stage::Training);
         let (progress, _) = watch::channel(ProgressLine::default());
-        let (context, channels) =
+        let (mut context, channels) =
             crate::run::channels::connect(&config, stages, progress, Shutdown::new());
+        context.ranks = ranks;
         let listener = Listener::memory();
         let channel = net::connect(listener.address(), "learner");
         let router = net::server_builder().add_routes(crate::rpc::service::routes(&context));
@@ -213,6 +220,23 @@ async fn every_incarnation_of_an_actor_gets_a_seed_of_its_own_also_when_the_run_
     *world.channels.stats.streams() = serde_json::from_str(&saved).unwrap();
     assert_eq!(hear(&world, 7, 300).await, registered_as(7, 2));
     assert_eq!(hear(&world, 8, 100).await, registered_as(8, 0), "it has waited for the learner");
+}
+
+#[tokio::test(start_paused = true)]
+async fn actors_of_any_numbers_are_told_different_ranks() {
+    let world = World::new(Ranks::new(3));
+    world.channels.contract.send_replace(Some(contract()));
+    let mut present = Vec::new();
+    for (actor, expected) in [(1 << 31, 0), (1, 1), (4_000_000_000, 2), (77, 0)] {
+        let mut client = Actor::connect(&world.channel).await;
+        client.send(register(v1::Registration { actor, ..registration() })).await;
+        let answer = client.hear().await.unwrap();
+        let Some(v1::push_response::Body::Registered(registered)) = answer else {
+            panic!("{answer:?}")
+        };
+        assert_eq!(registered.rank, expected, "actor {actor}");
+        present.push(client);
+    }
 }
 
 #[tokio::test(start_paused = true)]
