@@ -57,6 +57,11 @@ pub enum RlConfig {
 }
 
 impl RlConfig {
+    /// Names of all algorithms, as `algorithm` of `[rl]` has them.
+    pub fn algorithms() -> impl Iterator<Item = &'static str> {
+        ALGORITHMS.iter().map(|(name, _)| *name)
+    }
+
     /// The settings, whatever a run learns from.
     pub fn algorithm(&self) -> &dyn AlgorithmConfig {
         match self {
@@ -80,8 +85,7 @@ impl<'de> Deserialize<'de> for RlConfig {
             return Err(D::Error::custom(format!("rl.algorithm is {name}, not a name")));
         };
         let Some((_, read)) = ALGORITHMS.iter().find(|(known, _)| *known == name) else {
-            let known: Vec<String> =
-                ALGORITHMS.iter().map(|(known, _)| format!("`{known}`")).collect();
+            let known: Vec<String> = Self::algorithms().map(|known| format!("`{known}`")).collect();
             let known = known.join(", ");
             return Err(D::Error::custom(format!(
                 "unknown variant `{name}`, expected one of {known}"

@@ -30,7 +30,7 @@ fn learner_spec() -> LearnerSpec {
 }
 
 fn begin(learner_spec: LearnerSpec) -> Learner {
-    Learner::new(&*algorithm(&[]), learner_spec, &spec()).unwrap()
+    Learner::new(&*algorithm(&[]), learner_spec, &spec(), None).unwrap()
 }
 
 fn resume(

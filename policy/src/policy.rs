@@ -1,5 +1,7 @@
 //! A whole policy: torso, memory and heads, with their weights.
 
+mod transfer;
+
 use engram_mdp::{ActionSpec, EnvSpec, Seed};
 use tch::{Device, Kind, Tensor};
 
@@ -12,11 +14,10 @@ use crate::heads::{ActionValues, Heads, Outputs, Values};
 use crate::inputs::Inputs;
 use crate::memory::Memory;
 use crate::parameters::Parameters;
-use crate::parts;
 use crate::state::{Batched, CoreState};
 use crate::torso::Torso;
 use crate::unroll_context::UnrollContext;
-use crate::weights::{self, About, Loaded};
+use crate::weights::{self, About};
 
 /// A network that belongs to one thread at a time.
 pub struct Policy {
@@ -30,6 +31,8 @@ pub struct Policy {
     memory: Box<dyn Memory>,
     heads: Heads,
     named: Vec<(String, Tensor)>,
+    /// Parts that came from another policy's weights.
+    adopted: Vec<String>,
 }
 
 /// Output of a policy at frames `[..]`: `[B]` or `[T, B]`.
@@ -99,22 +102,19 @@ impl Policy {
         let head = &config.head;
         let heads = Heads::new(outputs, head, memory.outputs(), spec.action, &mut parameters);
         let named = parameters.into_named();
-        let (config, outputs) = (config.clone(), outputs.clone());
-        let exploration = Exploration::NONE;
-        Ok(Policy { config, outputs, exploration, spec, kind, device, torso, memory, heads, named })
-    }
-
-    /// Another network of the same weights, none of which learn: a target network, to begin with.
-    pub fn replica(&self) -> Policy {
-        let (seed, kind) = (Seed::new(0), self.kind);
-        let copy =
-            Policy::with_outputs(&self.outputs, kind, &self.config, &self.spec, seed, self.device);
-        let copy = copy.expect("the configuration was good once");
-        for ((_, to), (_, from)) in copy.named.iter().zip(&self.named) {
-            let mut to = to.set_requires_grad(false);
-            to.copy_(&from.detach());
-        }
-        copy
+        Ok(Policy {
+            config: config.clone(),
+            outputs: outputs.clone(),
+            exploration: Exploration::NONE,
+            spec,
+            kind,
+            device,
+            torso,
+            memory,
+            heads,
+            named,
+            adopted: vec![],
+        })
     }
 
     /// The policy that [`save`](Self::save) wrote, in single precision.
@@ -146,27 +146,6 @@ impl Policy {
         weights::read(bytes, &self.named)?;
         self.exploration = exploration;
         Ok(version)
-    }
-
-    /// Takes over the weights below `parts` from another policy's, whose world and configuration
-    /// may differ: a name, or what stands before one of its dots, such as `torso` or
-    /// `memory.output_gate`. Where a tensor below them is not on both sides, or of another shape,
-    /// the policy stays as it was.
-    pub fn init_from(&mut self, bytes: &[u8], parts: &[String]) -> Result<Loaded, PolicyError> {
-        parts::check(parts, &self.named)?;
-        weights::read_where(bytes, &self.named, |name| parts::names(parts, name))
-    }
-
-    /// From here on the weights below `parts` learn no more: they have no gradient and are not
-    /// among those [`trainable`](Self::trainable), but are saved and loaded as before.
-    pub fn freeze(&mut self, parts: &[String]) -> Result<(), PolicyError> {
-        parts::check(parts, &self.named)?;
-        for (name, weight) in &self.named {
-            if parts::names(parts, name) {
-                let _ = weight.set_requires_grad(false);
-            }
-        }
-        Ok(())
     }
 
     /// Safetensors that hold the weights and describe them: configuration, outputs, how to explore,

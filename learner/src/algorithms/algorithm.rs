@@ -41,8 +41,9 @@ pub trait LearnsFromReplay: AlgorithmConfig {
     /// Settings of the replay, its rate limiter, and exploration.
     fn shared(&self) -> OffPolicyConfig;
 
-    /// The algorithm, about to make its first update of `policy`. Networks of its own start from
-    /// `seed`.
+    /// The algorithm, about to make its first update of `policy`, which has its first weights and
+    /// knows what is frozen. Networks of its own are a [`replica`](Policy::replica), or stand
+    /// [`beside`](Policy::beside) it and start from `seed`.
     fn start(&self, policy: &Policy, seed: Seed) -> Box<dyn ReplayAlgorithm>;
 }
 
@@ -70,6 +71,12 @@ pub trait Algorithm: std::fmt::Debug {
 
     /// Everything it remembers between updates, by name, for a checkpoint.
     fn state(&self) -> StateDict;
+
+    /// Networks of its own, beside the policy: targets, critics. A learner that sets dropout for the
+    /// policy sets it for them.
+    fn networks(&mut self) -> Vec<&mut Policy> {
+        Vec::new()
+    }
 
     /// Goes on from what [`state`](Self::state) said; the run ends if that does not fit.
     fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), StateError>;

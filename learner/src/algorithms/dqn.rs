@@ -119,6 +119,10 @@ impl Algorithm for Dqn {
         state
     }
 
+    fn networks(&mut self) -> Vec<&mut Policy> {
+        vec![&mut self.target]
+    }
+
     fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), StateError> {
         restore(self.target.weights(), "target", state)?;
         self.updates = find(state, "updates", &[1])?.int64_value(&[0]) as u64;

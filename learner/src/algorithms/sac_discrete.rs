@@ -119,7 +119,8 @@ impl SacDiscrete {
                 target: Box::new(policy.replica()),
             },
             Encoder::Separate {} => {
-                let critic = critic_beside(policy, seed);
+                let outputs = Outputs::ActionValues { critics: 2, returns: Returns::Expected {} };
+                let critic = policy.beside(&outputs, seed);
                 Networks::Separate {
                     actor: Optimizer::new(rule, &policy.trainable()),
                     critics: Optimizer::new(rule, &critic.trainable()),
@@ -299,6 +300,13 @@ impl Algorithm for SacDiscrete {
         state
     }
 
+    fn networks(&mut self) -> Vec<&mut Policy> {
+        match &mut self.networks {
+            Networks::Shared { target, .. } => vec![&mut **target],
+            Networks::Separate { critic, target, .. } => vec![&mut **critic, &mut **target],
+        }
+    }
+
     fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), StateError> {
         match &mut self.networks {
             Networks::Shared { optimizer, target } => {
@@ -387,14 +395,6 @@ impl Step {
         }
         optimizer.step(&self.weights, &self.gradient, learning_rate);
     }
-}
-
-/// Two critics with a torso and a memory like the policy's, but their own.
-fn critic_beside(policy: &Policy, seed: Seed) -> Policy {
-    let outputs = Outputs::ActionValues { critics: 2, returns: Returns::Expected {} };
-    let (config, spec) = (policy.config(), policy.spec());
-    let made = Policy::with_outputs(&outputs, policy.kind(), config, spec, seed, policy.device());
-    made.expect("a policy of this configuration was made for this environment")
 }
 
 /// Values that both critics of `network` expect of the actions where `y` is remembered, `[.., A]`.

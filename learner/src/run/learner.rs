@@ -31,13 +31,19 @@ pub struct Learner<P> {
 }
 
 impl<P: Pipeline> Learner<P> {
-    /// One that has learned nothing yet, for an environment.
+    /// One that has learned nothing yet, for an environment. Parts of another run's weights are
+    /// there before the algorithm begins, which may have networks like the policy.
     pub fn new(
         config: &P::Config,
         learner_spec: LearnerSpec,
         spec: &EnvSpec,
+        warm_start: Option<&WarmStart>,
     ) -> Result<Self, LearnerError> {
-        let policy = new_policy(config, &learner_spec, spec)?;
+        let mut policy = new_policy(config, &learner_spec, spec)?;
+        if let Some(warm_start) = warm_start {
+            let Loaded { tensors, numbers } = warm_start.apply(&mut policy)?;
+            tracing::info!(%warm_start, tensors, numbers, "weights of another run");
+        }
         let pipeline = P::open(config, &learner_spec, &policy, None)?;
         Ok(Learner { learner_spec, policy, pipeline, counters: Counters::default() })
     }
@@ -61,19 +67,11 @@ impl<P: Pipeline> Learner<P> {
         Ok(Learner { learner_spec, policy, pipeline, counters: state.counters })
     }
 
-    /// Takes over parts of another policy's weights, before the first update.
-    pub fn begin_from(&mut self, warm_start: &WarmStart) -> Result<Loaded, LearnerError> {
-        assert_eq!(self.counters.updates, 0, "a run begins once");
-        Ok(warm_start.apply(&mut self.policy)?)
-    }
-
     /// Makes one update, for which so many env steps have arrived. If a number was not finite,
     /// weights and optimizer are as they were, and streams that were learned from begin anew; the
     /// env steps count either way.
     pub fn update(&mut self, batch: &P::Batch, env_steps: u64) -> Result<UpdateStats, NonFinite> {
-        let Counters { updates, non_finite_updates, .. } = self.counters;
-        let attempt = updates + non_finite_updates;
-        self.policy.set_dropout(Some(self.learner_spec.seed.derive("dropout", attempt)));
+        self.set_dropout();
         let progress = self.counters.env_steps as f64 / self.learner_spec.budget as f64;
         let updated = self.pipeline.update(&self.policy, batch, progress);
         self.counters.env_steps += env_steps;
@@ -82,6 +80,17 @@ impl<P: Pipeline> Learner<P> {
             Err(_) => self.counters.non_finite_updates += 1,
         }
         updated
+    }
+
+    /// Draws anew, in every network, what the next update drops.
+    fn set_dropout(&mut self) {
+        let Counters { updates, non_finite_updates, .. } = self.counters;
+        let seed = self.learner_spec.seed.derive("dropout", updates + non_finite_updates);
+        self.policy.set_dropout(Some(seed));
+        let networks = self.pipeline.algorithm_mut().networks();
+        for (network, number) in networks.into_iter().zip(0..) {
+            network.set_dropout(Some(seed.derive("network", number)));
+        }
     }
 
     /// Names of the numbers that an update reports.

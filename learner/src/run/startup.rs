@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use engram_policy::Loaded;
 use engram_service::threads::reason;
 use tokio::sync::oneshot;
 
@@ -119,12 +118,8 @@ impl<P: Pipeline> Startup<'_, P> {
             });
             let Some(proposal) = proposed else { return Ok(None) };
             let spec = self.config.learner_spec(channels.metrics.clone());
-            match Learner::new(self.algorithm, spec, &proposal.spec) {
-                Ok(mut learner) => {
-                    if let Some(warm_start) = warm_start {
-                        let Loaded { tensors, numbers } = learner.begin_from(warm_start)?;
-                        tracing::info!(%warm_start, tensors, numbers, "weights of another run");
-                    }
+            match Learner::new(self.algorithm, spec, &proposal.spec, warm_start) {
+                Ok(learner) => {
                     tracing::info!(environment = %learner.spec(), "the run begins");
                     channels.contract.send_replace(Some(contract(&learner)));
                     return Ok(Some(Opened { learner, resumed: None }));

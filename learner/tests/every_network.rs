@@ -1,0 +1,200 @@
+//! Every network of every algorithm, targets and critics too: weights of another run, frozen parts
+//! and dropout reach all of them.
+
+#![allow(clippy::unwrap_used)]
+
+#[allow(unreachable_pub)]
+mod fixtures;
+
+use std::collections::BTreeSet;
+
+use engram_learner::algorithms::{LearnsFromReplay, ReplayBatch, RlConfig};
+use engram_learner::batches::batcher::StreamsBatch;
+use engram_learner::batches::replay_worker::SampledBatch;
+use engram_learner::batches::selector::TrajectoryKey;
+use engram_learner::config::flags::ByteSize;
+use engram_learner::replay::{Replay, TrajectoryShape};
+use engram_learner::run::learner::Learner;
+use engram_learner::run::learner_spec::LearnerSpec;
+use engram_learner::run::pipeline::{self, Pipeline};
+use engram_learner::storage::warm_start::WarmStart;
+use engram_learner::telemetry::metrics::Metrics;
+use engram_mdp::{Seed, Trajectory};
+use engram_policy::{Batch, Policy};
+use engram_service::Resolved;
+use fixtures::{UNROLL_LENGTH, episode, resolved_with, spec, stream};
+use tch::{Device, Tensor};
+
+const VTRACE: &str = include_str!("../../configs/rl/vtrace.toml");
+const DQN: &str = include_str!("../../configs/rl/dqn.toml");
+const SAC_DISCRETE: &str = include_str!("../../configs/rl/sac-discrete.toml");
+
+/// Every algorithm, with its networks in every arrangement.
+const CASES: [(&str, &str, &str); 4] = [
+    ("vtrace", VTRACE, "rl.batch_size=2"),
+    ("dqn", DQN, "rl.batch_size=2"),
+    ("sac_discrete", SAC_DISCRETE, "rl.batch_size=2"),
+    ("sac_discrete", SAC_DISCRETE, "rl.objective.encoder={ name = \"separate\" }"),
+];
+
+const TORSO: &str = "seq.torso={ name = \"mlp\", hidden = [5], activation = \"tanh\" }";
+
+/// Dropout, and no state that travels.
+const MEMORY: &str = "seq.memory={ name = \"gpt2\", width = 8, heads = 2, blocks = 1, \
+                      context_length = 9, positions = \"sine\", dropout = 0.5 }";
+
+/// Parts of the state that belong to an optimizer: its moments.
+const MOMENTS: [&str; 3] = ["mean", "square", "velocity"];
+
+fn learner_spec(resolved: &Resolved, seed: u64) -> LearnerSpec {
+    LearnerSpec {
+        run_id: fixtures::RUN.into(),
+        config: resolved.to_toml(),
+        policy: resolved.section("seq").unwrap(),
+        seed: Seed::new(seed),
+        budget: 1_000,
+        device: Device::Cpu,
+        stream_memory: ByteSize::STREAM_MEMORY,
+        unroll_length: UNROLL_LENGTH,
+        replay_folder: None,
+        metrics: Metrics::new(),
+    }
+}
+
+fn trajectories() -> Vec<Trajectory> {
+    let of = |env_index| Trajectory { core_state: vec![], ..episode(env_index, 0) };
+    [of(0), of(1)].into()
+}
+
+fn batch(trajectories: &[Trajectory]) -> Batch {
+    Batch::from_trajectories(trajectories, &spec(), Device::Cpu).unwrap()
+}
+
+fn from_streams() -> StreamsBatch {
+    let key = |env_index| TrajectoryKey {
+        stream: stream(env_index),
+        generation: 1,
+        sequence: 0,
+        policy_version: 1,
+    };
+    StreamsBatch { batch: batch(&trajectories()), keys: vec![key(0), key(1)] }
+}
+
+fn from_replay(config: &dyn LearnsFromReplay) -> SampledBatch {
+    let shape = TrajectoryShape { spec: spec(), state_width: 0 };
+    let mut replay = Replay::new(config.shared().replay, shape, None).unwrap();
+    for trajectory in trajectories() {
+        replay.insert(1, &trajectory).unwrap();
+    }
+    let sample = replay.sample(2, &mut Seed::new(1).generator()).unwrap();
+    let batch = ReplayBatch::new(batch(&sample.rows), &sample, 0);
+    SampledBatch { batch, sample }
+}
+
+/// A learner's algorithm is looked at together with the network that acts.
+struct Examined<P> {
+    learner: Learner<P>,
+    donor: Policy,
+}
+
+impl<P: Pipeline> Examined<P> {
+    /// A run that begins with torso and memory of another one, the torso frozen.
+    fn begin(resolved: &Resolved, config: &P::Config) -> Self {
+        let begin = |seed, warm_start: Option<&WarmStart>| {
+            let learner_spec = learner_spec(resolved, seed);
+            Learner::<P>::new(config, learner_spec, &spec(), warm_start).unwrap()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("weights.safetensors");
+        let bytes = begin(2, None).weights().bytes;
+        std::fs::write(&file, &bytes).unwrap();
+        let warm_start = WarmStart::read(&file, &["torso".into(), "memory".into()]).unwrap();
+        let donor = Policy::from_weights(&bytes, Device::Cpu).unwrap();
+        Examined { learner: begin(1, Some(&warm_start)), donor }
+    }
+
+    /// All weights that lie below `part` of the donor, wherever the run keeps them, with what they
+    /// are at the donor.
+    fn all_below(&mut self, part: &str) -> Vec<(String, Tensor, Tensor)> {
+        let acting = self.learner.weights().bytes;
+        let acting = Policy::from_weights(&acting, Device::Cpu).unwrap();
+        let acting = acting.weights().iter().map(|(name, x)| (format!("acting.{name}"), x.copy()));
+        let state = self.learner.pipeline().algorithm().state();
+        let mut found = Vec::new();
+        for (name, weight) in acting.chain(state) {
+            for (of_donor, expected) in self.donor.weights() {
+                if of_donor.starts_with(part) && name.ends_with(&format!(".{of_donor}")) {
+                    found.push((name.clone(), weight.copy(), expected.copy()));
+                }
+            }
+        }
+        found
+    }
+
+    /// Frozen weights are nowhere else than at the donor, and no optimizer knows them.
+    fn torso_is_the_donors_and_frozen(&mut self, when: &str) {
+        let torso = self.all_below("torso");
+        assert!(!torso.is_empty());
+        for (name, weight, expected) in torso {
+            assert!(!is_moment(&name), "{when}: {name} is frozen");
+            assert_eq!(weight, expected, "{when}: {name}");
+        }
+    }
+
+    fn memory_is_the_donors(&mut self) -> bool {
+        let memory = self.all_below("memory").into_iter();
+        memory.filter(|(name, ..)| !is_moment(name)).all(|(_, weight, expected)| weight == expected)
+    }
+
+    /// As many networks have dropout as the state has networks.
+    fn dropout_is_everywhere(&mut self, inputs: &engram_policy::Inputs) {
+        let state = self.learner.pipeline().algorithm().state();
+        let mut networks = self.learner.pipeline_mut().algorithm_mut().networks();
+        let mut owners = BTreeSet::new();
+        for (name, _) in &state {
+            let weights = networks.iter().flat_map(|network| network.weights());
+            for (weight, _) in weights {
+                if name.ends_with(&format!(".{weight}")) && !is_moment(name) {
+                    owners.insert(name[..name.len() - weight.len()].to_owned());
+                }
+            }
+        }
+        assert_eq!(networks.len(), owners.len(), "networks in the state: {owners:?}");
+        for network in &mut networks {
+            let remember = || network.remember(inputs, &network.initial_state(2)).0;
+            assert_ne!(remember(), remember(), "a network without dropout");
+        }
+    }
+}
+
+fn is_moment(name: &str) -> bool {
+    let mut parts = name.split('.');
+    parts.any(|part| MOMENTS.contains(&part))
+}
+
+fn examine<P: Pipeline>(resolved: &Resolved, config: &P::Config, content: &P::Batch) {
+    let mut examined = Examined::<P>::begin(resolved, config);
+    examined.torso_is_the_donors_and_frozen("at first");
+    assert!(examined.memory_is_the_donors(), "a memory of its own");
+    examined.learner.update(content, 6).unwrap();
+    examined.torso_is_the_donors_and_frozen("after an update");
+    assert!(!examined.memory_is_the_donors(), "nothing was learned");
+    examined.dropout_is_everywhere(&batch(&trajectories()).inputs);
+}
+
+#[test]
+fn another_runs_weights_frozen_parts_and_dropout_reach_every_network() {
+    let cases: BTreeSet<&str> = CASES.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(cases, RlConfig::algorithms().collect(), "algorithms that are not looked at");
+    for (_, rl, change) in CASES {
+        let resolved = resolved_with(rl, &[change, TORSO, MEMORY, "rl.freeze=[\"torso\"]"]);
+        match resolved.section("rl").unwrap() {
+            RlConfig::Streams(config) => {
+                examine::<pipeline::Streams>(&resolved, &*config, &from_streams());
+            }
+            RlConfig::Replay(config) => {
+                examine::<pipeline::Replay>(&resolved, &*config, &from_replay(&*config));
+            }
+        }
+    }
+}
