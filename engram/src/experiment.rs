@@ -31,7 +31,7 @@ impl Experiment {
         let rl: RlConfig = resolved.section("rl")?;
         rl.algorithm().validate()?;
         let seq: PolicyConfig = resolved.section("seq")?;
-        seq.validate().context("in [seq]")?;
+        seq.validate().and_then(|()| rl.check_gradient(&seq)).context("in [seq]")?;
         Ok(Experiment { run: resolved.run()?, resolved, env, rl, seq })
     }
 
@@ -80,6 +80,9 @@ mod tests {
     use engram_policy::Policy;
 
     use super::*;
+
+    const RTRL: &str = "seq.memory={ name = \"elstm\", hidden = 8, forget_bias = 1.0, \
+                        gradient = \"rtrl\" }";
 
     fn configs() -> PathBuf {
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../configs")
@@ -130,8 +133,12 @@ mod tests {
                     "rl" => args.rl = Some(name.clone()),
                     _ => args.seq = Some(name.clone()),
                 }
-                Experiment::from_args(&args)
-                    .unwrap_or_else(|error| panic!("{kind}/{name}: {error:#}"));
+                if let Err(error) = Experiment::from_args(&args) {
+                    // Its memory learns by RTRL, which no replay has.
+                    args.seq = Some("elstm-small-tbptt".into());
+                    let fits = kind == "rl" && Experiment::from_args(&args).is_ok();
+                    assert!(fits, "{kind}/{name}: {error:#}");
+                }
             }
         }
     }
@@ -155,5 +162,10 @@ mod tests {
         assert!(refuse("main", &["env.delay=-3"]).contains("delay"));
         assert!(refuse("main", &["env.name=recal"]).contains("recall"));
         assert!(refuse("main", &["seq.memory.hidden=0"]).contains("hidden"));
+        let ignored = refuse("recall-dqn", &[RTRL]);
+        assert!(
+            ignored.contains("`memory.gradient` of the sequence model is \"rtrl\""),
+            "{ignored}"
+        );
     }
 }

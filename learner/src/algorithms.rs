@@ -25,6 +25,7 @@ pub mod target_network;
 
 use std::sync::Arc;
 
+use engram_policy::{Gradient, PolicyConfig, PolicyError};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
@@ -60,6 +61,21 @@ impl RlConfig {
     /// Names of all algorithms, as `algorithm` of `[rl]` has them.
     pub fn algorithms() -> impl Iterator<Item = &'static str> {
         ALGORITHMS.iter().map(|(name, _)| *name)
+    }
+
+    /// Refuses a sequence model whose gradient this cannot find.
+    pub fn check_gradient(&self, model: &PolicyConfig) -> Result<(), PolicyError> {
+        let (RlConfig::Replay(_), Gradient::Rtrl) = (self, model.memory.gradient()) else {
+            return Ok(());
+        };
+        Err(PolicyError::Config {
+            key: "memory.gradient",
+            found: "\"rtrl\"".into(),
+            expected:
+                "\"tbptt\" where rl.algorithm learns from a replay: sensitivities are carried \
+                       from one unroll of a stream to the next, and sequences of a replay have none"
+                    .into(),
+        })
     }
 
     /// The settings, whatever a run learns from.

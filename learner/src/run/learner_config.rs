@@ -59,9 +59,10 @@ impl LearnerConfig {
         Ok(LearnerConfig { run_id, folder, resolved, run, rl, policy, device, threads, flags })
     }
 
-    /// Refuses what could only fail later: settings of a replay that do not go with those of the
-    /// run.
+    /// Refuses what could only fail later, or would be ignored: settings of a replay that do not go
+    /// with those of the run or of the sequence model.
     pub fn check(&self) -> Result<(), LearnerError> {
+        self.rl.check_gradient(&self.policy).map_err(LearnerError::Policy)?;
         let RlConfig::Replay(config) = &self.rl else { return Ok(()) };
         let OffPolicyConfig { replay, batch_size, rate_limiter, .. } = config.shared();
         replay.check_batch(batch_size)?;
