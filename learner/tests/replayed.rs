@@ -179,6 +179,21 @@ fn an_encoder_frozen_for_the_actor_alone_is_refused() {
     assert!(error.contains("rl.objective.encoder.freeze_encoder_in_actor_loss"), "{error}");
 }
 
+/// Critics with a memory of their own once began from the actor's state.
+#[test]
+fn stored_states_are_refused_where_critics_have_a_memory_of_their_own() {
+    let stored = "[replay]\ninitial_state = \"stored\"\n\
+                  sequences = { name = \"chunks\", length = 2, burn_in = 0 }\n";
+    from_replay(SAC_DISCRETE, stored).validate().unwrap();
+    let separate = from_replay(SAC_DISCRETE, &format!("{stored}{SEPARATE}"));
+    let error = separate.validate().unwrap_err().to_string();
+    assert!(
+        error.starts_with("rl.replay.initial_state is \"stored\"; it must be \"zero\""),
+        "{error}"
+    );
+    assert!(error.contains("rl.objective.encoder is \"separate\""), "{error}");
+}
+
 #[test]
 fn what_is_remembered_goes_on_bit_for_bit() {
     let separate = format!("{SEPARATE}\n{}", TUNED.trim_start_matches("[objective]\n"));

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::replay_batch::ReplayBatch;
 use super::state_dict::{StateDict, StateError};
-use crate::config::{ErrorLoss, OffPolicyConfig, OutOfRange};
+use crate::config::{OffPolicyConfig, OutOfRange};
 use crate::telemetry::update_stats::UpdateStats;
 
 /// Settings of an algorithm, as a run needs them.
@@ -52,8 +52,8 @@ pub trait Objective: Clone + std::fmt::Debug + Send + Sync + Sized + 'static {
     /// Outputs of the acting network.
     fn outputs(&self) -> Outputs;
 
-    /// Checks every range; `error` is what an error of a value costs.
-    fn validate(&self, error: ErrorLoss) -> Result<(), OutOfRange>;
+    /// Checks every range, and that it goes with the `shared` settings.
+    fn validate(&self, shared: &OffPolicyConfig) -> Result<(), OutOfRange>;
 
     /// The algorithm, about to make its first update of `policy`. Networks of its own start from
     /// `seed`.
@@ -140,7 +140,7 @@ impl<O: Objective> AlgorithmConfig for OffPolicyConfig<O> {
 
     fn validate(&self) -> Result<(), OutOfRange> {
         self.validate_shared()?;
-        self.objective.validate(self.error)
+        self.objective.validate(&OffPolicyConfig::shared(self))
     }
 }
 

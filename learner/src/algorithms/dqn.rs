@@ -179,7 +179,7 @@ impl Objective for QLearningConfig {
         Outputs::ActionValues { critics: 1, returns: self.returns }
     }
 
-    fn validate(&self, error: ErrorLoss) -> Result<(), OutOfRange> {
+    fn validate(&self, shared: &OffPolicyConfig) -> Result<(), OutOfRange> {
         if let Some(epsilon) = self.value_rescaling {
             cost("objective.value_rescaling", epsilon)?;
         }
@@ -200,7 +200,7 @@ impl Objective for QLearningConfig {
                 let range = "between 1 and 4096";
                 let within = (1..=4096).contains(&quantiles);
                 require(within, "objective.returns.quantiles", quantiles, range)?;
-                let huber = matches!(error, ErrorLoss::Huber { .. });
+                let huber = matches!(shared.error, ErrorLoss::Huber { .. });
                 let range = "\"huber\" where returns are quantiles; its threshold is their κ";
                 require(huber, "error.name", "\"squared\"", range)?;
             }

@@ -35,7 +35,7 @@ use super::optimizer::{Optimizer, clip_factor, global_norm};
 use super::replay_batch::ReplayBatch;
 use super::state_dict::{StateDict, StateError, below, copies, find, restore, under};
 use super::target_network::update_target;
-use crate::config::{ErrorLoss, OffPolicyConfig, OutOfRange};
+use crate::config::{OffPolicyConfig, OutOfRange};
 use crate::losses::masked_mean;
 use crate::losses::sac_discrete::{
     ActionProbabilities, ActorLoss, CriticLoss, actor_loss, critic_loss, soft_targets,
@@ -361,8 +361,8 @@ impl Objective for SacDiscreteConfig {
         self.acting_outputs()
     }
 
-    fn validate(&self, _: ErrorLoss) -> Result<(), OutOfRange> {
-        self.validate_ranges()
+    fn validate(&self, shared: &OffPolicyConfig) -> Result<(), OutOfRange> {
+        self.check(shared.replay.initial_state)
     }
 
     fn start(

@@ -5,7 +5,7 @@ use engram_learner::algorithms::state_dict::{StateDict, StateError};
 use engram_learner::algorithms::{
     Algorithm, NonFinite, Objective, Phases, ReplayAlgorithm, ReplayBatch, UpdateStats,
 };
-use engram_learner::config::{ErrorLoss, OffPolicyConfig, OutOfRange, Selection};
+use engram_learner::config::{OffPolicyConfig, OutOfRange, Selection};
 use engram_learner::losses::q_learning::{QLearningInput, QLearningOptions, q_learning};
 use engram_mdp::Seed;
 use engram_policy::exploration::Choice;
@@ -81,7 +81,7 @@ impl Objective for OwnTarget {
         Outputs::ActionValues { critics: 1, returns: Returns::Expected {} }
     }
 
-    fn validate(&self, _: ErrorLoss) -> Result<(), OutOfRange> {
+    fn validate(&self, _: &OffPolicyConfig) -> Result<(), OutOfRange> {
         Ok(())
     }
 

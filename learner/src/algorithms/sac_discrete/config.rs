@@ -3,6 +3,7 @@
 use engram_policy::{Outputs, Returns};
 use serde::{Deserialize, Serialize};
 
+use crate::config::replay::InitialState;
 use crate::config::{OutOfRange, cost, learning_rate, positive, require, share};
 
 /// The objective of SAC for discrete actions (Christodoulou 2019,
@@ -66,7 +67,13 @@ impl SacDiscreteConfig {
         }
     }
 
-    pub(super) fn validate_ranges(&self) -> Result<(), OutOfRange> {
+    /// Checks every range, and that critics begin sequences with a state that is theirs.
+    pub(super) fn check(&self, initial: InitialState) -> Result<(), OutOfRange> {
+        if (self.encoder, initial) == (Encoder::Separate {}, InitialState::Stored) {
+            let range = "\"zero\" where rl.objective.encoder is \"separate\": what is stored is the \
+                         state of the acting network's memory, and critics have one of their own";
+            require(false, "replay.initial_state", "\"stored\"", range)?;
+        }
         if let Encoder::Shared { freeze_critic: false, freeze_encoder_in_actor_loss: true } =
             self.encoder
         {
