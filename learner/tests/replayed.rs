@@ -173,6 +173,31 @@ fn freezing_says_which_weights_the_actors_loss_moves() {
     assert_eq!(moved_by_actor(&shared(true, true)), ["policy"]);
 }
 
+/// The critics once took their step first, and so that step had to be taken back where the actor's
+/// numbers were not finite.
+#[test]
+fn the_actor_is_judged_by_the_critics_as_they_were_before_their_step() {
+    for settings in [SEPARATE, &shared(true, true)] {
+        let rl = from_replay(SAC_DISCRETE, settings);
+        let (_, mut sample) = Kept::of(&*rl, TASK, 10).draw(8);
+        let mut updated = |reward: f32| {
+            sample.rows.iter_mut().for_each(|row| row.frames.previous_rewards[1] = reward);
+            let policy = network_of(Kind::Float, &*rl, &network(8, gru()), TASK);
+            let batch = Batch::from_trajectories(&sample.rows, &TASK.spec(), Device::Cpu).unwrap();
+            let mut algorithm = rl.start(&policy, Seed::new(3));
+            let _ = algorithm.update(&policy, &ReplayBatch::new(batch, &sample, 0)).unwrap();
+            let critics = |(name, _): &(String, Tensor)| name.contains("action_values.0.0.weight");
+            let critic = algorithm.state().into_iter().find(critics).unwrap().1;
+            let mut actor = numbers(&policy);
+            actor.retain(|(name, _)| name.starts_with("policy"));
+            (actor, critic)
+        };
+        let ((actor, critic), (same, other)) = (updated(-9.0), updated(9.0));
+        assert_eq!(actor, same, "{settings}");
+        assert_ne!(critic, other, "{settings}");
+    }
+}
+
 #[test]
 fn an_encoder_frozen_for_the_actor_alone_is_refused() {
     let error = from_replay(SAC_DISCRETE, &shared(false, true)).validate().unwrap_err().to_string();

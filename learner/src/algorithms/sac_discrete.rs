@@ -6,8 +6,11 @@
 //!
 //! ```text
 //! shared     one memory ─▶ critics, actor ─▶ ½ (L₁ + L₂) + L_π ─▶ one step
-//! separate   critics' memory ─▶ critics ─▶ L₁ + L₂ ─▶ step,  then  actor's memory ─▶ L_π ─▶ step
+//! separate   critics' memory ─▶ critics ─▶ L₁ + L₂ ─▶ step;  actor's memory ─▶ L_π ─▶ step
 //! ```
+//!
+//! Either way the actor is judged by the critics as they were before this update's step, as in
+//! Haarnoja et al. 2018, <https://arxiv.org/abs/1812.05905>.
 //!
 //! Weights that the actor's loss reaches, where the memory is shared:
 //!
@@ -78,7 +81,16 @@ pub struct Losses {
     pub actor: ActorLoss,
 }
 
-/// Result of one optimizer's step.
+/// Both losses, lengths of the gradients, and when each phase ended; steps have been taken.
+struct Done {
+    losses: Losses,
+    norms: Vec<f64>,
+    started: Instant,
+    forward_ended: Instant,
+    backward_ended: Instant,
+}
+
+/// Step of one optimizer, known to be finite and not taken yet.
 struct Step {
     gradient: Tensor,
     weights: Vec<(String, Tensor)>,
@@ -175,58 +187,33 @@ impl SacDiscrete {
         let total = &losses.critic.loss + &losses.actor.loss;
         let step = Step::of(optimizer, &total, policy)?;
         let backward_ended = Instant::now();
-        let norm = step.norm;
-        let settings = &self.settings;
-        step.take(optimizer, settings.longest_gradient(), settings.learning_rate);
-        let phases = Phases {
-            forward: forward_ended - started,
-            backward: backward_ended - forward_ended,
-            optimizer: backward_ended.elapsed(),
-        };
-        Ok((losses, vec![norm], phases))
+        let norms = vec![step.norm];
+        step.take(optimizer, &self.settings);
+        Ok(Done { losses, norms, started, forward_ended, backward_ended })
     }
 
     fn update_separate(&mut self, policy: &Policy, batch: &ReplayBatch) -> Result<Done, NonFinite> {
         let started = Instant::now();
         let Networks::Separate { critic, target, .. } = &self.networks else { unreachable!() };
         let policy_says = probabilities(&policy.distribution(&batch.remember(policy)));
-        let critics = expected(critic, &batch.remember(critic));
+        let values = expected(critic, &batch.remember(critic));
         let targets = no_grad(|| expected(target, &batch.remember(target)));
-        let critic_loss = self.critic_loss(&critics, &targets, &policy_says, batch, 1.0);
+        let losses = Losses {
+            critic: self.critic_loss(&values, &targets, &policy_says, batch, 1.0),
+            actor: self.actor_loss(&policy_says, &values.each_ref().map(Tensor::detach), batch),
+        };
         let forward_ended = Instant::now();
-
-        let Networks::Separate { critic, critics, .. } = &mut self.networks else { unreachable!() };
-        let (most, rate) = (self.settings.longest_gradient(), self.settings.learning_rate);
-        let step = Step::of(critics, &critic_loss.loss, critic)?;
-        let critic_norm = step.norm;
-        // What the actor is to be judged by is known only after the critics' step; should its own
-        // numbers not be finite, theirs is taken back.
-        let (before, remembered) = (copies(critic.weights()), critics.state());
-        step.take(critics, most, rate);
-        let judges = no_grad(|| expected(critic, &batch.remember(critic)));
-        let actor_loss = self.actor_loss(&policy_says, &judges, batch);
         let Networks::Separate { actor, critic, critics, .. } = &mut self.networks else {
             unreachable!()
         };
-        let step = match Step::of(actor, &actor_loss.loss, policy) {
-            Ok(step) => step,
-            Err(error) => {
-                restore(critic.weights(), "critic", &under("critic", before))
-                    .and_then(|()| critics.load_state(&remembered))
-                    .expect("they fitted a moment ago");
-                return Err(error);
-            }
-        };
+        // Both are known to be finite before either moves a weight, so nothing is ever taken back.
+        let of_critics = Step::of(critics, &losses.critic.loss, critic)?;
+        let of_actor = Step::of(actor, &losses.actor.loss, policy)?;
         let backward_ended = Instant::now();
-        let actor_norm = step.norm;
-        step.take(actor, most, rate);
-        let phases = Phases {
-            forward: forward_ended - started,
-            backward: backward_ended - forward_ended,
-            optimizer: backward_ended.elapsed(),
-        };
-        let losses = Losses { critic: critic_loss, actor: actor_loss };
-        Ok((losses, vec![critic_norm, actor_norm], phases))
+        let norms = vec![of_critics.norm, of_actor.norm];
+        of_critics.take(critics, &self.settings);
+        of_actor.take(actor, &self.settings);
+        Ok(Done { losses, norms, started, forward_ended, backward_ended })
     }
 
     fn critic_loss(
@@ -332,7 +319,8 @@ impl ReplayAlgorithm for SacDiscrete {
         policy: &Policy,
         batch: &ReplayBatch,
     ) -> Result<(UpdateStats, Tensor), NonFinite> {
-        let (losses, mut norms, phases) = match self.networks {
+        let Done { losses, mut norms, started, forward_ended, backward_ended } = match self.networks
+        {
             Networks::Shared { .. } => self.update_shared(policy, batch)?,
             Networks::Separate { .. } => self.update_separate(policy, batch)?,
         };
@@ -340,6 +328,11 @@ impl ReplayAlgorithm for SacDiscrete {
         self.temperature.update(&losses.actor.entropy);
         self.updates += 1;
         self.follow(policy);
+        let phases = Phases {
+            forward: forward_ended - started,
+            backward: backward_ended - forward_ended,
+            optimizer: backward_ended.elapsed(),
+        };
         let CriticLoss { loss, td_errors, mean_value } = &losses.critic;
         let error = masked_mean(&td_errors.abs(), batch.mask(), None);
         let mut numbers =
@@ -374,9 +367,6 @@ impl Objective for SacDiscreteConfig {
     }
 }
 
-/// Losses, lengths of gradients, and where the time went.
-type Done = (Losses, Vec<f64>, Phases);
-
 impl Step {
     /// The gradient of `loss` by what learns of `network`.
     fn of(optimizer: &Optimizer, loss: &Tensor, network: &Policy) -> Result<Self, NonFinite> {
@@ -388,12 +378,12 @@ impl Step {
         Ok(Step { gradient, weights, norm })
     }
 
-    fn take(mut self, optimizer: &mut Optimizer, max_grad_norm: f64, learning_rate: f64) {
-        let factor = clip_factor(self.norm, max_grad_norm);
+    fn take(mut self, optimizer: &mut Optimizer, settings: &OffPolicyConfig) {
+        let factor = clip_factor(self.norm, settings.longest_gradient());
         if factor < 1.0 {
             self.gradient = self.gradient.g_mul_scalar_(factor);
         }
-        optimizer.step(&self.weights, &self.gradient, learning_rate);
+        optimizer.step(&self.weights, &self.gradient, settings.learning_rate);
     }
 }
 

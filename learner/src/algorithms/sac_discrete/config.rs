@@ -31,7 +31,7 @@ pub enum Encoder {
         /// alone train them.
         freeze_encoder_in_actor_loss: bool,
     },
-    /// Each has its own; the critics take a step first, then the actor.
+    /// Each has its own, and an optimizer of its own.
     Separate {},
 }
 
