@@ -159,15 +159,17 @@ impl InferenceStream {
         }
     }
 
-    /// Sends `frames` and awaits the actions. `unroll_start` asks for the recurrent states before
-    /// them, too.
+    /// Sends `frames` and awaits the actions, by weights of `min_policy_version` or newer.
+    /// `unroll_start` asks for the recurrent states before them, too.
     pub(crate) async fn ask(
         &mut self,
         frames: &Frames,
         unroll_start: bool,
+        min_policy_version: u64,
     ) -> Result<PolicyAnswer, Disconnect> {
         let frames = Some(frames_to_wire(frames));
-        let observe = v1::Observe { frames, unroll_start, rank: self.identity.rank() };
+        let rank = self.identity.rank();
+        let observe = v1::Observe { frames, unroll_start, rank, min_policy_version };
         if send(&self.requests, act_request::Body::Observe(observe)).is_err() {
             // The call is over; its status says why.
             return Err(self.status().await);

@@ -12,7 +12,7 @@ use engram_envs::VectorEnv;
 use engram_mdp::{Episode, Finish};
 use engram_proto::v1;
 use engram_service::Shutdown;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::episode_quota::EpisodeQuota;
 use crate::episode_reporter::EpisodeBuffer;
@@ -21,7 +21,7 @@ use crate::inference_stream::{InferenceConnector, InferenceStream, PolicyAnswer}
 use crate::metrics::{BusyTime, GroupMetrics, RolloutStats};
 use crate::reconnecting_peer::Disconnect;
 use crate::recorder::Recorder;
-use crate::trajectory_sender::messages;
+use crate::trajectory_sender::{Outgoing, messages};
 
 /// A group of an actor's environments, the policy that acts in them, and the sink of their data.
 pub(crate) struct RolloutGroup {
@@ -44,7 +44,11 @@ pub(crate) enum RolloutSink {
     Learn {
         recorder: Recorder,
         /// Full: the environments wait.
-        outbox: mpsc::Sender<v1::Trajectories>,
+        outbox: mpsc::Sender<Outgoing>,
+        /// The number of the group's first environment.
+        first_env_index: u32,
+        /// Weights with which the unroll in progress may begin, once the learner has granted it.
+        grant: Option<u64>,
         episodes: Arc<EpisodeBuffer>,
     },
     /// Episodes are counted.
@@ -118,6 +122,7 @@ impl RolloutGroup {
     async fn play(&mut self, policy: &mut InferenceStream) -> Result<Infallible, Disconnect> {
         loop {
             self.observe(policy).await?;
+            self.begin_unroll(policy).await?;
             let answer = self.ask(policy).await?;
             self.decide(&answer);
             // Stepping holds the thread: whatever the other group wants to send goes first.
@@ -134,7 +139,9 @@ impl RolloutGroup {
     /// Records the current frames. Trajectories that this completes go to the learner, once it has
     /// room; however long that takes, the policy keeps its memory.
     async fn observe(&mut self, policy: &InferenceStream) -> Result<(), Disconnect> {
-        let RolloutSink::Learn { recorder, outbox, .. } = &mut self.sink else { return Ok(()) };
+        let RolloutSink::Learn { recorder, outbox, grant, .. } = &mut self.sink else {
+            return Ok(());
+        };
         let complete = recorder.frames(self.environments.frames());
         if complete.is_empty() {
             return Ok(());
@@ -143,19 +150,45 @@ impl RolloutGroup {
         let start = Instant::now();
         for message in messages {
             // A closed outbox means that the learner wants nothing more.
-            policy.keep_during(outbox.send(message)).await.map_err(|_| Disconnect::Finished)?;
+            let sent = policy.keep_during(outbox.send(Outgoing::Trajectories(message))).await;
+            sent.map_err(|_| Disconnect::Finished)?;
         }
+        *grant = None;
+        self.stats.waiting_on_learner += start.elapsed();
+        Ok(())
+    }
+
+    /// Waits for the learner's grant before the first decision of an unroll. One that was
+    /// interrupted keeps its grant.
+    async fn begin_unroll(&mut self, policy: &InferenceStream) -> Result<(), Disconnect> {
+        let environments = self.environments.frames().rows() as u32;
+        let RolloutSink::Learn { outbox, first_env_index, grant, .. } = &mut self.sink else {
+            return Ok(());
+        };
+        if grant.is_some() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let (reply, granted) = oneshot::channel();
+        let request = v1::BeginUnroll { first_env_index: *first_env_index, environments };
+        let sent = policy.keep_during(outbox.send(Outgoing::BeginUnroll(request, reply))).await;
+        sent.map_err(|_| Disconnect::Finished)?;
+        let granted = policy.keep_during(granted).await;
+        *grant = Some(granted.map_err(|_| Disconnect::Finished)?);
         self.stats.waiting_on_learner += start.elapsed();
         Ok(())
     }
 
     async fn ask(&mut self, policy: &mut InferenceStream) -> Result<PolicyAnswer, Disconnect> {
-        let unroll_start = match &self.sink {
-            RolloutSink::Learn { recorder, .. } => recorder.at_unroll_start(),
-            RolloutSink::Evaluate { .. } => false,
+        let (unroll_start, min_policy_version) = match &self.sink {
+            RolloutSink::Learn { recorder, grant, .. } if recorder.at_unroll_start() => {
+                (true, grant.unwrap_or(0))
+            }
+            _ => (false, 0),
         };
         let start = Instant::now();
-        let answer = policy.ask(self.environments.frames(), unroll_start).await;
+        let answer = policy.ask(self.environments.frames(), unroll_start, min_policy_version);
+        let answer = answer.await;
         self.stats.waiting_on_inference += start.elapsed();
         if answer.is_ok() {
             self.inference.served();

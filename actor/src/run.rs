@@ -194,7 +194,9 @@ impl ActorBuilder<'_> {
         let (outbox, inbox) = mpsc::channel(INBOX);
         let buffer = Arc::new(EpisodeBuffer::default());
         let (give_seed, seed) = watch::channel(None);
-        let record = |env_indices| RolloutSink::Learn {
+        let record = |env_indices: Range<u32>| RolloutSink::Learn {
+            first_env_index: env_indices.start,
+            grant: None,
             recorder: Recorder::new(config.actor, env_indices, spec, unroll_length),
             outbox: outbox.clone(),
             episodes: buffer.clone(),

@@ -22,7 +22,7 @@ use engram_proto::v1::experience_client::ExperienceClient;
 use engram_proto::v1::{self, push_request, push_response};
 use engram_service::{NetError, Shutdown, net};
 use prost::Message;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
@@ -40,17 +40,38 @@ const ENVELOPE_BYTES: usize = 64;
 /// Messages that wait for room among the unacknowledged ones; a group beyond them waits itself.
 pub(crate) const INBOX: usize = 1;
 
+/// Groups of an actor.
+const GROUPS: usize = 2;
+
 /// Sender of one actor's trajectories.
 pub(crate) struct TrajectorySender {
     peer: ReconnectingPeer,
     identity: Arc<ActorIdentity>,
     settings: SenderSettings,
-    inbox: mpsc::Receiver<v1::Trajectories>,
+    inbox: mpsc::Receiver<Outgoing>,
     /// Seed that the learner has given the actor, once there is one.
     seed: watch::Sender<Option<Seed>>,
     /// Sent, but not acknowledged: sent again on the next stream.
     unacknowledged: VecDeque<v1::Trajectories>,
+    /// Groups that wait for the right to begin an unroll: asked for again on the next stream.
+    beginning: Vec<(v1::BeginUnroll, oneshot::Sender<u64>)>,
     gauge: UnacknowledgedGauge,
+}
+
+/// Request of a group to the learner.
+pub(crate) enum Outgoing {
+    /// Trajectories that are complete.
+    Trajectories(v1::Trajectories),
+    /// The wish to begin an unroll, answered with the oldest weights that may act in it.
+    BeginUnroll(v1::BeginUnroll, oneshot::Sender<u64>),
+}
+
+/// Answer of the learner on a stream.
+enum Answer {
+    /// So many messages more are acknowledged.
+    Acknowledged(usize),
+    /// A group may begin its unroll.
+    Granted(v1::UnrollGranted),
 }
 
 /// Settings of a trajectory sender.
@@ -69,7 +90,9 @@ pub(crate) struct SenderSettings {
 /// A registered stream.
 struct RegisteredStream {
     peer: String,
-    /// Has room for everything that may be unacknowledged.
+    /// True if groups ask before each unroll.
+    grants_unrolls: bool,
+    /// Has room for everything that may be unacknowledged, and for the wishes of all groups.
     requests: mpsc::Sender<v1::PushRequest>,
     responses: Streaming<v1::PushResponse>,
     /// Messages sent on this stream, and how many of them were acknowledged.
@@ -82,7 +105,7 @@ impl TrajectorySender {
         peer: ReconnectingPeer,
         identity: Arc<ActorIdentity>,
         settings: SenderSettings,
-        inbox: mpsc::Receiver<v1::Trajectories>,
+        inbox: mpsc::Receiver<Outgoing>,
         seed: watch::Sender<Option<Seed>>,
     ) -> Self {
         let unacknowledged = VecDeque::with_capacity(settings.max_unacknowledged);
@@ -93,6 +116,7 @@ impl TrajectorySender {
             inbox,
             seed,
             unacknowledged,
+            beginning: Vec::new(),
             gauge: UnacknowledgedGauge::new(),
         }
     }
@@ -125,7 +149,7 @@ impl TrajectorySender {
     async fn register(&self) -> Result<RegisteredStream, Disconnect> {
         let peer = self.peer.name();
         let mut client = ExperienceClient::new(self.peer.channel());
-        let (requests, stream) = mpsc::channel(self.settings.max_unacknowledged + 1);
+        let (requests, stream) = mpsc::channel(self.settings.max_unacknowledged + 1 + GROUPS);
         let registration = self.identity.registration(self.settings.env_indices.clone());
         send(&requests, push_request::Body::Registration(registration))?;
         let opened = async {
@@ -149,7 +173,8 @@ impl TrajectorySender {
         self.identity.set_rank(registered.rank);
         self.seed.send_replace(Some(Seed::new(registered.seed)));
         tracing::info!(run = self.identity.run_id(), "registered with {peer}");
-        Ok(RegisteredStream { peer, requests, responses, sent: 0, acknowledged: 0 })
+        let grants_unrolls = registered.grants_unrolls;
+        Ok(RegisteredStream { peer, grants_unrolls, requests, responses, sent: 0, acknowledged: 0 })
     }
 
     /// Sends on one stream for as long as it lasts: first the messages that earlier streams left
@@ -158,25 +183,62 @@ impl TrajectorySender {
         for message in &self.unacknowledged {
             stream.send(message.clone());
         }
+        for (request, reply) in std::mem::take(&mut self.beginning) {
+            self.begin(&stream, request, reply);
+        }
         loop {
             self.gauge.set(self.unacknowledged.len());
             let room = self.unacknowledged.len() < self.settings.max_unacknowledged;
             tokio::select! {
                 answer = stream.answer() => match answer {
-                    Ok(newly) => {
+                    Ok(Answer::Acknowledged(newly)) => {
                         self.unacknowledged.drain(..newly);
                         self.peer.served();
                     }
+                    Ok(Answer::Granted(granted)) => self.granted(granted),
                     Err(end) => return end,
                 },
                 message = self.inbox.recv(), if room => match message {
-                    Some(message) => {
+                    Some(Outgoing::Trajectories(message)) => {
                         self.unacknowledged.push_back(message.clone());
                         stream.send(message);
+                    }
+                    Some(Outgoing::BeginUnroll(request, reply)) => {
+                        self.begin(&stream, request, reply);
                     }
                     None => return Disconnect::Finished,
                 },
             }
+        }
+    }
+}
+
+impl TrajectorySender {
+    /// Asks the learner for a group's unroll, or grants it where the learner leaves that to us.
+    fn begin(
+        &mut self,
+        stream: &RegisteredStream,
+        request: v1::BeginUnroll,
+        reply: oneshot::Sender<u64>,
+    ) {
+        if stream.grants_unrolls {
+            // If the stream has ended, its answer says so, and the next one asks again.
+            let _ = send(&stream.requests, push_request::Body::BeginUnroll(request));
+            self.beginning.push((request, reply));
+        } else {
+            let _ = reply.send(0);
+        }
+    }
+
+    /// Tells the group that it may begin its unroll.
+    fn granted(&mut self, granted: v1::UnrollGranted) {
+        let v1::UnrollGranted { first_env_index, policy_version } = granted;
+        let group =
+            |(request, _): &(v1::BeginUnroll, _)| request.first_env_index == first_env_index;
+        if let Some(waiting) = self.beginning.iter().position(group) {
+            let (_, reply) = self.beginning.swap_remove(waiting);
+            // A group that has left wants no answer.
+            let _ = reply.send(policy_version);
         }
     }
 }
@@ -188,8 +250,8 @@ impl RegisteredStream {
         let _ = send(&self.requests, push_request::Body::Trajectories(message));
     }
 
-    /// Awaits an acknowledgement, and returns how many messages it adds. May be dropped.
-    async fn answer(&mut self) -> Result<usize, Disconnect> {
+    /// Awaits an answer. May be dropped.
+    async fn answer(&mut self) -> Result<Answer, Disconnect> {
         let refused = |status| NetError::Refused {
             peer: self.peer.clone(),
             doing: "sending trajectories",
@@ -206,8 +268,9 @@ impl RegisteredStream {
                 }
                 let newly = count - self.acknowledged;
                 self.acknowledged = count;
-                Ok(newly as usize)
+                Ok(Answer::Acknowledged(newly as usize))
             }
+            Some(push_response::Body::UnrollGranted(granted)) => Ok(Answer::Granted(granted)),
             Some(push_response::Body::Finished(_)) => Err(Disconnect::Finished),
             Some(push_response::Body::Registered(_)) => {
                 Err(Disconnect::Lost("it registered the stream twice".into()))

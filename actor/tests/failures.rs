@@ -116,8 +116,8 @@ async fn environments_stop_while_the_learner_takes_nothing_and_go_on_when_it_doe
     let stopped = policy.answers();
     sleep(Duration::from_secs(600)).await;
     assert_eq!(policy.answers(), stopped);
-    // 4 messages are unacknowledged, 1 waits in the inbox, and each group holds one more.
-    assert_eq!(stopped, (4 + 1 + 2) * UNROLL_LENGTH as u64);
+    // 4 messages are unacknowledged, and 1 waits in the inbox, so that no group can ask for more.
+    assert_eq!(stopped, (4 + 1) * UNROLL_LENGTH as u64);
     learner.mood(Mood::Eager);
     learner.until(|held| held.count() >= 4 * 20).await;
     learner.mood(Mood::Finished);
@@ -145,6 +145,27 @@ async fn a_slow_learner_interrupts_no_episode_however_short_the_lease() {
     assert_eq!(actor.await.unwrap().unwrap().interruptions, 0);
     assert_eq!(check(&learner.held()), 0);
     assert_eq!(policy.seen.borrow().registrations.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unroll_begins_only_with_the_learners_grant_which_a_new_stream_asks_for_again() {
+    let policy = FakeInference::new(7, Fault::None);
+    let learner = FakeLearner::new(UNROLL_LENGTH as u32, Mood::Eager);
+    learner.grants.send_replace(Some(3));
+    let config = config(&counting(7), vec![policy.spawn()], learner.spawn(), UNROLL_LENGTH);
+    let actor = tokio::spawn(run(config, Shutdown::new()));
+    // Two environments in each of two groups: three unrolls are three messages of two.
+    learner.until(|held| held.count() == 6).await;
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!((policy.answers(), learner.held().count()), (3 * UNROLL_LENGTH as u64, 6));
+    learner.mood(Mood::Starting);
+    sleep(Duration::from_secs(60)).await;
+    learner.mood(Mood::Eager);
+    learner.until(|held| held.registrations.len() >= 2).await;
+    learner.grants.send_replace(Some(4));
+    learner.until(|held| held.count() >= 10).await;
+    learner.mood(Mood::Finished);
+    assert_eq!(actor.await.unwrap().unwrap().interruptions, 0);
 }
 
 #[tokio::test(start_paused = true)]

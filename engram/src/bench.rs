@@ -10,6 +10,7 @@ mod recovery;
 mod requests;
 mod scaling;
 mod soak;
+mod solve;
 mod stages;
 mod timing;
 mod whole;
@@ -32,7 +33,8 @@ pub(crate) struct BenchArgs {
     #[arg(value_enum, default_value = "system")]
     what: What,
     /// The experiment whose world, network and algorithm are used [default: recall-30, or
-    /// recall-dqn for offpolicy; without memory for scaling and recovery]
+    /// recall-dqn for offpolicy; without memory for scaling and recovery]; for solve, several may
+    /// be named, separated by commas
     #[arg(long, value_name = "NAME")]
     experiment: Option<String>,
     /// Set one key, as in run.envs_per_actor=128; may be given many times
@@ -54,10 +56,13 @@ pub(crate) struct BenchArgs {
     /// For scaling: transports between the programs
     #[arg(long, value_enum, value_delimiter = ',', default_value = "tcp,unix,tls")]
     transports: Vec<Transport>,
-    /// For scaling and recovery: repetitions, of which medians are shown
+    /// For scaling, recovery and solve (seeds): repetitions, of which medians are shown
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: u32,
+    /// For solve: share of the latest 1000 episodes that counts as solved
+    #[arg(long, value_name = "SHARE", default_value_t = 0.95)]
+    level: f64,
     #[command(flatten)]
     compute: Compute,
 }
@@ -82,6 +87,8 @@ enum What {
     Recovery,
     /// Resident memory over a long run
     Soak,
+    /// Env steps and seconds until experiments are solved
+    Solve,
 }
 
 /// More than any measurement of programs takes: it ends them.
@@ -89,6 +96,9 @@ const ENDLESS: u64 = 1 << 40;
 
 /// Measures, and prints a table.
 pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
+    if args.what == What::Solve {
+        return solve(args, shutdown);
+    }
     let (name, env_steps, set): (_, _, &[&str]) = match args.what {
         What::OffPolicy => ("recall-dqn", 8_000, &offpolicy::SET),
         What::Soak => ("recall-30", 10_000_000, &[]),
@@ -129,5 +139,20 @@ pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
         }
         What::Recovery => recovery::run(&experiment, args.repetitions, compute, shutdown),
         What::Soak => soak::run(&experiment, compute, shutdown),
+        What::Solve => unreachable!("it has several experiments"),
     }
+}
+
+fn solve(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
+    let mut set = args.set.clone();
+    set.extend(args.env_steps.map(|env_steps| format!("run.env_steps={env_steps}")));
+    let experiments = args.experiment.as_deref().unwrap_or("recall-30").split(',').collect();
+    let settings = solve::SolveSettings {
+        experiments,
+        configs: &args.configs,
+        set: &set,
+        seeds: args.repetitions,
+        level: args.level,
+    };
+    solve::run(&settings, args.compute, shutdown)
 }

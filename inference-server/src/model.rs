@@ -37,7 +37,10 @@ pub(crate) fn run(
     let mut model = None;
     loop {
         match queue.next() {
-            ModelWork::Weights(weights) => swap(&mut model, weights, device, serving),
+            ModelWork::Weights(weights) => {
+                swap(&mut model, weights, device, serving);
+                queue.loaded(model.as_ref().map_or(0, |model| model.version));
+            }
             ModelWork::Batch(batch) => {
                 let model: &mut Model = model.as_mut().expect("streams register after weights");
                 model.answer(batch);

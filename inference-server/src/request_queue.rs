@@ -15,7 +15,7 @@ use bytes::Bytes;
 use engram_mdp::{Frames, Seed};
 use engram_proto::{Purpose, Registration, v1};
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::batcher::{BatchLimits, Batcher, Due, PushError, RequestBatch, StreamKey};
 use crate::metrics;
@@ -100,6 +100,8 @@ pub enum RegisterError {
 pub struct RequestQueue {
     state: Mutex<QueueState>,
     changed: Condvar,
+    /// The version of the weights in use.
+    policy_version: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -130,6 +132,7 @@ impl RequestQueue {
                 asleep: None,
             }),
             changed: Condvar::new(),
+            policy_version: watch::channel(0).0,
         })
     }
 
@@ -163,6 +166,11 @@ impl RequestQueue {
         let mut state = self.lock();
         state.weights = Some(weights);
         self.wake(&state);
+    }
+
+    /// From here on weights of this version answer.
+    pub fn loaded(&self, policy_version: u64) {
+        self.policy_version.send_replace(policy_version);
     }
 
     /// Changes the limits of batches.
@@ -252,6 +260,12 @@ pub struct StreamLease {
 }
 
 impl StreamLease {
+    /// Waits until weights of this version or a newer one answer. May be dropped.
+    pub async fn policy_version(&self, at_least: u64) {
+        let mut loaded = self.queue.policy_version.subscribe();
+        let _ = loaded.wait_for(|&version| version >= at_least).await;
+    }
+
     /// Puts a request into the queue.
     pub fn ask(&self, request: Request) -> Result<(), PushError> {
         let mut state = self.queue.lock();

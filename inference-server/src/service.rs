@@ -25,6 +25,9 @@ use crate::request_queue::{self, RegisterError, RequestQueue, StreamEnd, StreamL
 use crate::slots::LeaseError;
 use crate::weights::Serving;
 
+/// Wait of a request for weights that the learner has published already.
+const WEIGHTS_WAIT: Duration = Duration::from_secs(10);
+
 /// Settings of streams.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamSettings {
@@ -68,7 +71,7 @@ impl InferenceService {
         let lease = self.queue.register(&registration)?;
         let run_id = run_id.or_else(|| registration.run_id.clone()).unwrap_or_default();
         let lease_milliseconds = self.settings.lease.as_millis().max(1) as u64;
-        let registered = v1::Registered { run_id, lease_milliseconds, unroll_length: 0 };
+        let registered = v1::Registered { run_id, lease_milliseconds, ..v1::Registered::default() };
         Ok((registration, registered, spec, lease))
     }
 
@@ -141,9 +144,14 @@ impl ActSession {
             return Ok(None);
         };
         let rows = self.lease.slots.len();
-        let v1::Observe { frames, unroll_start, rank } = observe;
+        let v1::Observe { frames, unroll_start, rank, min_policy_version } = observe;
         let frames = frames.ok_or(WireError::Missing("frames"))?;
         let frames = frames_from_wire(frames, &self.spec, rows)?;
+        if min_policy_version > 0 {
+            // Weights that come too late are not worth an episode: the answer names its own.
+            let newer = self.lease.policy_version(min_policy_version);
+            let _ = timeout(WEIGHTS_WAIT, newer).await;
+        }
         let answer = self.ask(frames, unroll_start, rank)?;
         let act = self.answer(answer).await?;
         self.answers += 1;

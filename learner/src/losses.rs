@@ -12,6 +12,8 @@
 
 pub mod vtrace;
 
+pub mod clipped_surrogate;
+
 pub mod n_step;
 
 pub mod value_rescaling;

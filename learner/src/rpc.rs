@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! actors ──▶ push ──▶ stream_positions ──▶ queue ──▶ (batches)
-//!            (a task per actor)
+//!            (a task per actor; unroll_grants: the right to begin unrolls)
 //! (run)  ──▶ publisher ──▶ subscribe ──▶ inference servers
 //!                          (a task each)
 //! ```
@@ -24,5 +24,7 @@ pub(crate) mod subscribe;
 pub mod stream_positions;
 
 pub mod queue;
+
+pub mod unroll_grants;
 
 pub mod publisher;

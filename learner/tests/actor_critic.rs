@@ -9,14 +9,24 @@ use engram_learner::algorithms::{
 use engram_learner::config::RewardClip;
 use engram_mdp::{Ending, StepType, Trajectory};
 use engram_policy::memory::lstm::LstmConfig;
-use engram_policy::{Batch, Carry, Distribution, MemoryConfig, Policy, PolicyConfig};
+use engram_policy::{
+    Batch, Carry, Distribution, Initialization, MemoryConfig, Policy, PolicyConfig,
+};
 use support::{Actor, Task, numbers};
 use tch::{Kind, Tensor, no_grad};
 
 const TASK: Task = Task { choices: 3, question: 2, ending: Ending::Terminated };
 
 fn lstm() -> PolicyConfig {
-    support::network(4, MemoryConfig::Lstm(LstmConfig { hidden: 3, layers: 1, forget_bias: 0.0 }))
+    support::network(
+        4,
+        MemoryConfig::Lstm(LstmConfig {
+            hidden: 3,
+            layers: 1,
+            forget_bias: 0.0,
+            init: Initialization::FAN_IN,
+        }),
+    )
 }
 
 /// Unrolls of two other policies, of episodes of four frames that end in both ways and are cut
@@ -52,6 +62,7 @@ fn config(reduction: Reduction) -> VtraceConfig {
 /// A decision as the transcription sees it. Frames that are Last have none.
 struct Decided {
     log_prob: f64,
+    ratio: f64,
     entropy: f64,
     value: f64,
     target: f64,
@@ -99,15 +110,24 @@ fn transcription(
             let target = value(t)
                 + ratio.min(c.rho_clip) * error(value(t + 1))
                 + trace * (next_target - value(t + 1));
+            let weight = if c.ratio_clip.is_some() { 1.0 } else { ratio.min(c.pg_rho_clip) };
             decisions.push(Decided {
                 log_prob,
+                ratio,
                 entropy: -probabilities.iter().map(|p| p * p.ln()).sum::<f64>(),
                 value: value(t),
                 target,
-                advantage: ratio.min(c.pg_rho_clip) * error(next_target),
+                advantage: weight * error(next_target),
             });
             next_target = target;
         }
+    }
+    if c.normalize_advantages {
+        let count = decisions.len() as f64;
+        let mean = decisions.iter().map(|d| d.advantage).sum::<f64>() / count;
+        let square = decisions.iter().map(|d| (d.advantage - mean).powi(2)).sum::<f64>();
+        let deviation = (square / count).sqrt() + 1e-8;
+        decisions.iter_mut().for_each(|d| d.advantage = (d.advantage - mean) / deviation);
     }
     decisions
 }
@@ -116,7 +136,14 @@ fn transcription(
 fn loss_of(decisions: &[Decided], constants: &[Decided], c: &VtraceConfig) -> f64 {
     let losses = decisions.iter().zip(constants).map(|(d, k)| {
         let value_loss = 0.5 * (k.target - d.value).powi(2);
-        -d.log_prob * k.advantage + c.baseline_cost * value_loss - c.entropy_cost * d.entropy
+        let policy = match c.ratio_clip {
+            None => d.log_prob * k.advantage,
+            Some(clip) => {
+                let clipped = d.ratio.clamp(1.0 - clip, 1.0 + clip);
+                (d.ratio * k.advantage).min(clipped * k.advantage)
+            }
+        };
+        -policy + c.baseline_cost * value_loss - c.entropy_cost * d.entropy
     });
     match c.reduction {
         Reduction::Sum => losses.sum(),
@@ -137,8 +164,13 @@ fn loss_and_gradients_equal_a_slow_transcription() {
     let trajectories = off_policy_unrolls();
     let batch = support::batch(&trajectories, &TASK.spec());
     let policy = support::policy(Kind::Double, &lstm(), TASK, 1);
-    for reduction in [Reduction::Sum, Reduction::Mean] {
-        let config = config(reduction);
+    let configs = [
+        config(Reduction::Sum),
+        config(Reduction::Mean),
+        VtraceConfig { ratio_clip: Some(0.05), ..config(Reduction::Sum) },
+        VtraceConfig { normalize_advantages: true, ..config(Reduction::Mean) },
+    ];
+    for config in configs {
         let algorithm = Vtrace::new(&config, &policy);
         let slow = || transcription(&policy, &trajectories, &batch, &config);
         let constants = slow();

@@ -17,7 +17,8 @@ use engram_policy::memory::elstm::ElstmConfig;
 use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::memory::stack::StackConfig;
 use engram_policy::{
-    Batch, Carry, Gradient, Inputs, MemoryConfig, Norm, Policy, PolicyConfig, TorsoConfig,
+    Batch, Carry, Gradient, Initialization, Inputs, MemoryConfig, Norm, Policy, PolicyConfig,
+    TorsoConfig,
 };
 use support::{Actor, Task};
 use tch::{Device, Kind, Tensor, no_grad};
@@ -208,7 +209,12 @@ fn behind_a_gap_a_gradient_reaches_back_to_the_gap() {
 
 #[test]
 fn in_a_stack_the_layer_on_top_has_its_exact_gradient() {
-    let lstm = MemoryConfig::Lstm(LstmConfig { hidden: 3, layers: 1, forget_bias: 1.0 });
+    let lstm = MemoryConfig::Lstm(LstmConfig {
+        hidden: 3,
+        layers: 1,
+        forget_bias: 1.0,
+        init: Initialization::FAN_IN,
+    });
     let layers = vec![lstm, elstm(4, Gradient::Rtrl)];
     let experience = Experience::of(MemoryConfig::Stack(StackConfig { layers }), 6);
     let expected = experience.through_time(&everything(6));

@@ -84,6 +84,8 @@ fn every_key_that_may_be_left_out_can_be_set() {
     let dqn = include_str!("../../configs/rl/dqn.toml");
     for key in engram_service::config::OPTIONAL {
         let value = match *key {
+            "rl.ratio_clip" => "0.2",
+            "rl.normalize_advantages" => "true",
             "rl.max_grad_norm" => "5.0",
             "rl.freeze" => "[\"torso\"]",
             "rl.exploration.spread" => "{ actors = 4, exponent = 7.0 }",
@@ -97,7 +99,9 @@ fn every_key_that_may_be_left_out_can_be_set() {
             "rl.objective.value_rescaling" => "1e-3",
             other => panic!("the test knows no value for {other}"),
         };
-        let resolved = fixtures::resolved_with(dqn, &[&format!("{key}={value}")]);
+        let of_streams = matches!(*key, "rl.ratio_clip" | "rl.normalize_advantages");
+        let part = if of_streams { VTRACE } else { dqn };
+        let resolved = fixtures::resolved_with(part, &[&format!("{key}={value}")]);
         let rl: RlConfig = resolved.section("rl").unwrap_or_else(|error| panic!("{key}: {error}"));
         rl.algorithm().validate().unwrap_or_else(|error| panic!("{key}: {error}"));
     }

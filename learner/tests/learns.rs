@@ -6,7 +6,7 @@ use engram_learner::algorithms::LearnsFromStreams;
 use engram_mdp::Ending;
 use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::memory::none::NoneConfig;
-use engram_policy::{Batch, MemoryConfig};
+use engram_policy::{Batch, Initialization, MemoryConfig};
 use support::{Actor, Task};
 use tch::Kind;
 
@@ -68,7 +68,12 @@ fn recall_is_learned_with_memory_and_only_with_memory() {
         learning_rate: 1e-2,
         updates: 160,
     };
-    let lstm = MemoryConfig::Lstm(LstmConfig { hidden: 32, layers: 1, forget_bias: 0.0 });
+    let lstm = MemoryConfig::Lstm(LstmConfig {
+        hidden: 32,
+        layers: 1,
+        forget_bias: 0.0,
+        init: Initialization::FAN_IN,
+    });
     let success = with(lstm).success(|_| ());
     assert!(success > 0.98, "{success}");
     let success = with(MemoryConfig::None(NoneConfig {})).success(|_| ());
@@ -81,7 +86,12 @@ fn recall_is_learned_with_memory_and_only_with_memory() {
 fn recall_is_learned_across_unrolls_and_only_through_core_states() {
     let training = |updates| Training {
         task: Task { question: 2, ..RECALL },
-        memory: MemoryConfig::Lstm(LstmConfig { hidden: 64, layers: 1, forget_bias: 0.0 }),
+        memory: MemoryConfig::Lstm(LstmConfig {
+            hidden: 64,
+            layers: 1,
+            forget_bias: 0.0,
+            init: Initialization::FAN_IN,
+        }),
         unroll_length: 2,
         learning_rate: 3e-3,
         updates,

@@ -24,7 +24,7 @@ use fixtures::{spec, trajectory};
 use learners::{Learner, algorithm};
 use safetensors::SafeTensors;
 
-const TORSO: &str = "seq.torso={ name = \"mlp\", hidden = [5], activation = \"tanh\" }";
+const TORSO: &str = "seq.torso={ name = \"mlp\", hidden = [5], activation = \"tanh\", init = { name = \"fan_in\" } }";
 
 /// A torso with weights, and changes beside it.
 fn learner_spec(seed: u64, changes: &[&str]) -> LearnerSpec {

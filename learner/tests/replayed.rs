@@ -11,7 +11,7 @@ use engram_learner::replay::{Replay, Sample, TrajectoryShape};
 use engram_mdp::{Ending, Generator, Seed};
 use engram_policy::memory::gru::GruConfig;
 use engram_policy::memory::none::NoneConfig;
-use engram_policy::{Batch, MemoryConfig, Policy};
+use engram_policy::{Batch, Initialization, MemoryConfig, Policy};
 use support::{Actor, DQN, SAC_DISCRETE, Task, from_replay, network, network_of};
 use tch::{Device, Kind, Tensor};
 
@@ -23,7 +23,12 @@ const TUNED: &str = "[objective]\ntemperature = { name = \"tuned\", initial = 0.
                      entropy_share = 0.5, learning_rate = 0.01 }";
 
 fn gru() -> MemoryConfig {
-    MemoryConfig::Gru(GruConfig { hidden: 12, layers: 1, forget_bias: 2.0 })
+    MemoryConfig::Gru(GruConfig {
+        hidden: 12,
+        layers: 1,
+        forget_bias: 2.0,
+        init: Initialization::FAN_IN,
+    })
 }
 
 fn shared(freeze_critic: bool, freeze_encoder: bool) -> String {

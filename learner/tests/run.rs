@@ -136,8 +136,10 @@ async fn actors_that_come_in_the_same_instant_are_all_admitted() {
 async fn a_world_that_the_policy_cannot_see_is_refused_and_the_next_one_taken() {
     let run = Run::start(
         None,
-        &["seq.torso={ name = \"cnn\", features = 8, convolutions = \
-                                 [{ channels = 4, kernel = 3, stride = 2 }] }"],
+        &[
+            "seq.torso={ name = \"cnn\", features = 8, init = { name = \"fan_in\" }, convolutions = \
+                                 [{ channels = 4, kernel = 3, stride = 2 }] }",
+        ],
     );
     let mut blind = Actor::connect(&run.channel).await;
     blind.send(register(registration())).await;
@@ -207,7 +209,7 @@ async fn weights_that_diverge_stop_the_run_and_spare_the_last_checkpoint() {
 
 #[tokio::test]
 async fn a_stale_trajectory_is_not_learned_from() {
-    let mut run = Run::start(None, &["run.max_policy_lag=0"]);
+    let mut run = Run::start(None, &["run.policy_lag=0", "run.max_policy_lag=0"]);
     let actor = Actor::register(&run.channel).await;
     actor.send(push(&pair(0))).await;
     run.updates(1).await;

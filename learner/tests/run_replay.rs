@@ -89,7 +89,8 @@ async fn what_a_replay_cannot_do_is_said_before_anything_starts() {
     assert!(small.contains("a batch of 2 sequences has 2"), "{small}");
     let slack = refused("rl.rate_limiter.slack_env_steps=5").await;
     assert!(slack.contains("rate_limiter.slack_env_steps") && slack.contains("6"), "{slack}");
-    let rtrl = "seq.memory={ name = \"elstm\", hidden = 16, forget_bias = 1.0, gradient = \"rtrl\" }";
+    let rtrl =
+        "seq.memory={ name = \"elstm\", hidden = 16, forget_bias = 1.0, gradient = \"rtrl\" }";
     let gradient = refused(rtrl).await;
     assert!(gradient.contains("`memory.gradient`") && gradient.contains("\"rtrl\""), "{gradient}");
     assert!(gradient.contains("it must be \"tbptt\""), "{gradient}");

@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 const GAMMA: f64 = 0.9375;
 
 const ON_POLICY: VtraceOptions =
-    VtraceOptions { rho_clip: 1.0, c_clip: 1.0, pg_rho_clip: 1.0, lambda: 1.0 };
+    VtraceOptions { rho_clip: 1.0, c_clip: 1.0, pg_rho_clip: Some(1.0), lambda: 1.0 };
 
 /// One environment's unroll: T + 1 frames and T decisions, in plain numbers.
 #[derive(Clone, Debug)]
@@ -133,7 +133,10 @@ fn paper(u: &Unroll, o: VtraceOptions) -> (Vec<f64>, Vec<f64>) {
             _ => paper_target(u, s + 1, end, o),
         };
         let ratio = (u.target_log_probs[s] - u.behavior_log_probs[s]).exp();
-        advantages.push(ratio.min(o.pg_rho_clip) * (u.rewards[s] + GAMMA * next - u.values[s]));
+        advantages.push(
+            o.pg_rho_clip.map_or(1.0, |clip| ratio.min(clip))
+                * (u.rewards[s] + GAMMA * next - u.values[s]),
+        );
     }
     (targets, advantages)
 }
@@ -158,8 +161,12 @@ fn targets_and_advantages_equal_the_sum_of_the_paper() {
             assert!(seen, "no {ending:?} episode ends at frame {frame}");
         }
     }
-    let every_clip =
-        [(1.0, 1.0, 1.0, 1.0), (2.0, 1.5, 1.25, 0.9), (f64::INFINITY, 1.0, f64::INFINITY, 0.5)];
+    let every_clip = [
+        (1.0, 1.0, Some(1.0), 1.0),
+        (2.0, 1.5, Some(1.25), 0.9),
+        (f64::INFINITY, 1.0, Some(f64::INFINITY), 0.5),
+        (1.0, 1.0, None, 0.9),
+    ];
     for (rho_clip, c_clip, pg_rho_clip, lambda) in every_clip {
         let options = VtraceOptions { rho_clip, c_clip, pg_rho_clip, lambda };
         for (kind, tolerance) in [(Kind::Double, 1e-12), (Kind::Float, 1e-5)] {

@@ -19,8 +19,8 @@ use engram_mdp::{
 };
 use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::{
-    Activation, Batch, Distribution, HeadConfig, Inputs, MemoryConfig, MemoryInput, Output, Policy,
-    PolicyConfig, TorsoConfig,
+    Activation, Batch, Distribution, HeadConfig, HeadInit, Initialization, Inputs, MemoryConfig,
+    MemoryInput, Output, Policy, PolicyConfig, TorsoConfig,
 };
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
@@ -61,9 +61,18 @@ fn main() {
 fn policy() -> Policy {
     let config = PolicyConfig {
         inputs: vec![MemoryInput::Observation, MemoryInput::ClippedPreviousReward],
-        torso: TorsoConfig::ImpalaResnet { channels: vec![16, 32, 32], features: 256 },
-        memory: MemoryConfig::Lstm(LstmConfig { hidden: CELLS, layers: 1, forget_bias: 0.0 }),
-        head: HeadConfig { hidden: vec![], activation: Activation::Relu },
+        torso: TorsoConfig::ImpalaResnet {
+            channels: vec![16, 32, 32],
+            features: 256,
+            init: Initialization::FAN_IN,
+        },
+        memory: MemoryConfig::Lstm(LstmConfig {
+            hidden: CELLS,
+            layers: 1,
+            forget_bias: 0.0,
+            init: Initialization::FAN_IN,
+        }),
+        head: HeadConfig { hidden: vec![], activation: Activation::Relu, init: HeadInit::FAN_IN },
     };
     let spec = EnvSpec {
         name: "noise".into(),

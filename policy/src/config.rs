@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::PolicyError;
+use crate::initialization::Initialization;
 use crate::memory::MemoryConfig;
 pub use crate::mlp::Activation;
 pub use crate::range::MAX_WIDTH;
@@ -54,6 +55,8 @@ pub enum TorsoConfig {
         hidden: Vec<i64>,
         /// Activation behind each of them.
         activation: Activation,
+        /// Start of them.
+        init: Initialization,
     },
     /// Convolutions, each followed by a ReLU, then one linear layer without activation: the small
     /// network of Ni et al. 2023, <https://arxiv.org/abs/2307.03864>. Needs observations of shape
@@ -63,6 +66,8 @@ pub enum TorsoConfig {
         convolutions: Vec<Convolution>,
         /// The width of the linear layer.
         features: i64,
+        /// Start of all layers.
+        init: Initialization,
     },
     /// The deep residual network of Espeholt et al. 2018, figure 3,
     /// <https://arxiv.org/abs/1802.01561>: sections of a convolution, a pooling that halves the
@@ -73,6 +78,8 @@ pub enum TorsoConfig {
         channels: Vec<i64>,
         /// The width of the linear layer.
         features: i64,
+        /// Start of all layers.
+        init: Initialization,
     },
 }
 
@@ -96,6 +103,41 @@ pub struct HeadConfig {
     pub hidden: Vec<i64>,
     /// Activation behind each of them.
     pub activation: Activation,
+    /// Start of their layers.
+    pub init: HeadInit,
+}
+
+/// Start of the heads' layers.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadInit {
+    /// Start of the hidden layers.
+    pub hidden: Initialization,
+    /// Start of the policy's last layer: the smaller, the nearer to equally likely are actions.
+    pub policy: Initialization,
+    /// Start of the last layer of the frames' value.
+    pub value: Initialization,
+    /// Start of the last layer of the actions' values: near zero, a network that has seen nothing
+    /// prefers nothing.
+    pub action_values: Initialization,
+}
+
+impl HeadInit {
+    /// PyTorch's start, and values of actions near zero, as Lillicrap et al. 2015 have them,
+    /// <https://arxiv.org/abs/1509.02971>.
+    pub const FAN_IN: HeadInit = HeadInit {
+        hidden: Initialization::FAN_IN,
+        policy: Initialization::FAN_IN,
+        value: Initialization::FAN_IN,
+        action_values: Initialization::Uniform { bound: 3e-3 },
+    };
+
+    fn validate(self) -> Result<(), PolicyError> {
+        self.hidden.validate("head.init.hidden")?;
+        self.policy.validate("head.init.policy")?;
+        self.value.validate("head.init.value")?;
+        self.action_values.validate("head.init.action_values")
+    }
 }
 
 impl PolicyConfig {
@@ -126,6 +168,7 @@ impl PolicyConfig {
         }
         self.torso.validate()?;
         self.memory.validate()?;
+        self.head.init.validate()?;
         self.head.hidden.iter().try_for_each(|&width| in_range("head.hidden", width, MAX_WIDTH))
     }
 }
@@ -141,11 +184,13 @@ impl TorsoConfig {
     fn validate(&self) -> Result<(), PolicyError> {
         match self {
             TorsoConfig::Identity {} => Ok(()),
-            TorsoConfig::Mlp { hidden, activation: _ } => {
+            TorsoConfig::Mlp { hidden, activation: _, init } => {
+                init.validate("torso.init")?;
                 in_range("number of torso.hidden", hidden.len() as i64, 64)?;
                 hidden.iter().try_for_each(|&width| in_range("torso.hidden", width, MAX_WIDTH))
             }
-            TorsoConfig::Cnn { convolutions, features } => {
+            TorsoConfig::Cnn { convolutions, features, init } => {
+                init.validate("torso.init")?;
                 in_range("number of torso.convolutions", convolutions.len() as i64, 64)?;
                 for convolution in convolutions {
                     in_range("torso.convolutions.channels", convolution.channels, MAX_WIDTH)?;
@@ -154,7 +199,8 @@ impl TorsoConfig {
                 }
                 in_range("torso.features", *features, MAX_WIDTH)
             }
-            TorsoConfig::ImpalaResnet { channels, features } => {
+            TorsoConfig::ImpalaResnet { channels, features, init } => {
+                init.validate("torso.init")?;
                 in_range("number of torso.channels", channels.len() as i64, 16)?;
                 for &channels in channels {
                     in_range("torso.channels", channels, MAX_WIDTH)?;
@@ -175,7 +221,9 @@ mod tests {
             "inputs = [\"observation\", \"previous_action\"]\n{extra}\n\
              [torso]\nname = \"identity\"\n\
              [memory]\nname = \"elstm\"\nhidden = 8\ngradient = \"{gradient}\"\nforget_bias = 0.0\n\
-             [head]\nhidden = []\nactivation = \"relu\"\n"
+             [head]\nhidden = []\nactivation = \"relu\"\n\
+             [head.init]\nhidden = {{ name = \"fan_in\" }}\npolicy = {{ name = \"fan_in\" }}\n\
+             value = {{ name = \"fan_in\" }}\naction_values = {{ name = \"fan_in\" }}\n"
         ))
     }
 
@@ -204,7 +252,8 @@ mod tests {
             config.validate().unwrap_err().to_string()
         };
         let no_cells = refuse(|c| {
-            let lstm = LstmConfig { hidden: 0, layers: 1, forget_bias: 0.0 };
+            let lstm =
+                LstmConfig { hidden: 0, layers: 1, forget_bias: 0.0, init: Initialization::FAN_IN };
             c.memory = MemoryConfig::Lstm(lstm);
         });
         assert!(no_cells.contains("`memory.hidden`") && no_cells.contains("65536"), "{no_cells}");
@@ -219,10 +268,14 @@ mod tests {
         });
         assert!(message.contains("not both"), "{message}");
         fn resnet(channels: Vec<i64>) -> TorsoConfig {
-            TorsoConfig::ImpalaResnet { channels, features: 8 }
+            TorsoConfig::ImpalaResnet { channels, features: 8, init: Initialization::FAN_IN }
         }
         assert!(refuse(|c| c.torso = resnet(vec![])).contains("number of torso.channels"));
         assert!(refuse(|c| c.torso = resnet(vec![16, 0])).contains("`torso.channels`"));
         assert!(refuse(|c| c.head.hidden = vec![4, -1]).contains("head.hidden"));
+        let message = refuse(|c| {
+            c.head.init.policy = Initialization::Orthogonal { gain: -1.0, bias: 0.0 };
+        });
+        assert!(message.contains("`head.init.policy`") && message.contains("-1"), "{message}");
     }
 }

@@ -13,12 +13,9 @@ use tch::{Kind, Tensor};
 use crate::config::HeadConfig;
 use crate::distribution::Distribution;
 use crate::error::PolicyError;
+use crate::initialization::Initialization;
 use crate::mlp::{Linear, Mlp};
 use crate::parameters::Parameters;
-
-/// The values of actions start within this, as those of Lillicrap et al. 2015 do,
-/// <https://arxiv.org/abs/1509.02971>: a network that has seen nothing prefers nothing.
-const INITIAL_ACTION_VALUES: f64 = 3e-3;
 
 /// Outputs of a network at every frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -196,7 +193,7 @@ impl Heads {
     ) -> Self {
         let policy = outputs.has_policy().then(|| PolicyHead::new(config, inputs, action, p));
         let value = matches!(outputs, Outputs::ActorCritic {})
-            .then(|| Head::new(config, "value", inputs, 1, p));
+            .then(|| Head::new(config, "value", inputs, 1, config.init.value, p));
         let actions = action.width() as i64;
         let (critics, returns) = match *outputs {
             Outputs::ActorCritic {} | Outputs::Actor {} => (0, Returns::Expected {}),
@@ -205,7 +202,7 @@ impl Heads {
         };
         let critic = |i| {
             let (name, numbers) = (format!("action_values.{i}"), actions * returns.numbers());
-            Head::near_zero(config, &name, inputs, numbers, p)
+            Head::new(config, &name, inputs, numbers, config.init.action_values, p)
         };
         let critics = (0..critics).map(critic).collect();
         Heads { policy, value, critics, returns, actions }
@@ -253,7 +250,7 @@ impl Heads {
 impl PolicyHead {
     fn new(config: &HeadConfig, inputs: i64, action: ActionSpec, p: &mut Parameters) -> Self {
         let outputs = action.width() as i64;
-        let head = Head::new(config, "policy", inputs, outputs, p);
+        let head = Head::new(config, "policy", inputs, outputs, config.init.policy, p);
         // A standard deviation of 1 makes squashed actions spread nearly evenly over [-1, 1].
         let log_std = match action {
             ActionSpec::Discrete { .. } => None,
@@ -277,24 +274,19 @@ impl PolicyHead {
 }
 
 impl Head {
-    fn new(config: &HeadConfig, name: &str, inputs: i64, outputs: i64, p: &mut Parameters) -> Self {
-        let hidden = Mlp::new(p, name, inputs, &config.hidden, config.activation);
-        let name = format!("{name}.{}", config.hidden.len());
-        let last = Linear::new(p, &name, hidden.outputs(), outputs);
-        Head { hidden, last }
-    }
-
-    /// One whose outputs start near zero.
-    fn near_zero(
+    /// One whose last layer starts as `last` says.
+    fn new(
         config: &HeadConfig,
         name: &str,
         inputs: i64,
         outputs: i64,
+        last: Initialization,
         p: &mut Parameters,
     ) -> Self {
-        let hidden = Mlp::new(p, name, inputs, &config.hidden, config.activation);
+        let &HeadConfig { ref hidden, activation, init } = config;
+        let hidden = Mlp::new(p, name, inputs, hidden, activation, init.hidden);
         let name = format!("{name}.{}", config.hidden.len());
-        let last = Linear::uniform(p, &name, hidden.outputs(), outputs, INITIAL_ACTION_VALUES);
+        let last = Linear::new(p, &name, hidden.outputs(), outputs, last);
         Head { hidden, last }
     }
 

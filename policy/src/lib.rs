@@ -27,6 +27,7 @@
 
 pub mod config;
 mod error;
+mod initialization;
 
 pub mod policy;
 pub mod unroll_context;
@@ -58,12 +59,15 @@ mod range;
 
 pub use batch::Batch;
 pub use carry::Carry;
-pub use config::{Activation, Convolution, HeadConfig, MemoryInput, PolicyConfig, TorsoConfig};
+pub use config::{
+    Activation, Convolution, HeadConfig, HeadInit, MemoryInput, PolicyConfig, TorsoConfig,
+};
 pub use device::{Device, DeviceError};
 pub use distribution::Distribution;
 pub use error::PolicyError;
 pub use exploration::Exploration;
 pub use heads::{ActionValues, Outputs, Returns, Values};
+pub use initialization::Initialization;
 pub use inputs::Inputs;
 pub use memory::MemoryConfig;
 pub use memory::gpt2::Positions;

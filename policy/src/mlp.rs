@@ -1,10 +1,9 @@
 //! Linear layers, and stacks of them.
-//!
-//! Initial values are PyTorch's: weights and biases uniform in `±1/√inputs`.
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use crate::initialization::Initialization;
 use crate::parameters::Parameters;
 
 /// Activation behind a linear layer.
@@ -26,35 +25,16 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    pub(crate) fn new(p: &mut Parameters, name: &str, inputs: i64, outputs: i64) -> Self {
-        Linear::uniform(p, name, inputs, outputs, 1.0 / (inputs as f64).sqrt())
-    }
-
-    /// One that starts with weights and biases uniform in `±bound` instead.
-    pub(crate) fn uniform(
+    pub(crate) fn new(
         p: &mut Parameters,
         name: &str,
         inputs: i64,
         outputs: i64,
-        bound: f64,
+        init: Initialization,
     ) -> Self {
         Linear {
-            weight: p.uniform(format!("{name}.weight"), &[outputs, inputs], bound),
-            bias: p.uniform(format!("{name}.bias"), &[outputs], bound),
-        }
-    }
-
-    /// One that starts with normal weights instead, of standard deviation `std`, and zero biases.
-    pub(crate) fn normal(
-        p: &mut Parameters,
-        name: &str,
-        inputs: i64,
-        outputs: i64,
-        std: f64,
-    ) -> Self {
-        Linear {
-            weight: p.normal(format!("{name}.weight"), &[outputs, inputs], 0.0, std),
-            bias: p.constant(format!("{name}.bias"), &[outputs], 0.0),
+            weight: p.weight(format!("{name}.weight"), &[outputs, inputs], init, inputs),
+            bias: p.bias(format!("{name}.bias"), outputs, init, inputs),
         }
     }
 
@@ -78,11 +58,12 @@ impl Mlp {
         inputs: i64,
         hidden: &[i64],
         activation: Activation,
+        init: Initialization,
     ) -> Self {
         let mut outputs = inputs;
         let mut layers = Vec::with_capacity(hidden.len());
         for (i, &width) in hidden.iter().enumerate() {
-            layers.push(Linear::new(p, &format!("{name}.{i}"), outputs, width));
+            layers.push(Linear::new(p, &format!("{name}.{i}"), outputs, width, init));
             outputs = width;
         }
         Mlp { layers, activation, outputs }

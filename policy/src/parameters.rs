@@ -3,6 +3,7 @@
 use engram_mdp::{Generator, Seed};
 use tch::{Device, Kind, Tensor};
 
+use crate::initialization::Initialization;
 use crate::random;
 
 /// Makes and names parameters while a network is built.
@@ -17,6 +18,47 @@ impl Parameters {
     /// None yet. All numbers follow from the seed.
     pub(crate) fn new(seed: Seed, kind: Kind, device: Device) -> Self {
         Parameters { generator: seed.generator(), kind, device, named: Vec::new() }
+    }
+
+    /// A weight `[outputs, inputs, ..]` of a layer that starts as `init` says; behind the inputs, the
+    /// sides of a convolution's kernel. `fan_in` is what counts as its inputs in
+    /// [`FanIn`](Initialization::FanIn).
+    pub(crate) fn weight(
+        &mut self,
+        name: String,
+        shape: &[i64],
+        init: Initialization,
+        fan_in: i64,
+    ) -> Tensor {
+        match init {
+            Initialization::FanIn {} => self.uniform(name, shape, inverse_root(fan_in)),
+            Initialization::FanOut { .. } => self.uniform(name, shape, inverse_root(shape[0])),
+            Initialization::Orthogonal { gain, .. } => {
+                let numbers = random::orthogonal(&mut self.generator, shape) * gain;
+                self.add(name, &numbers)
+            }
+            Initialization::XavierUniform { gain, .. } => {
+                let pixels: i64 = shape[2..].iter().product();
+                let width = (shape[0] + shape[1]) * pixels;
+                self.uniform(name, shape, gain * (6.0 / width as f64).sqrt())
+            }
+            Initialization::Uniform { bound } => self.uniform(name, shape, bound),
+            Initialization::Normal { std, .. } => self.normal(name, shape, 0.0, std),
+        }
+    }
+
+    /// The bias `[outputs]` of such a layer.
+    pub(crate) fn bias(
+        &mut self,
+        name: String,
+        outputs: i64,
+        init: Initialization,
+        fan_in: i64,
+    ) -> Tensor {
+        match init.bias() {
+            Some(bias) => self.constant(name, &[outputs], bias),
+            None => self.weight(name, &[outputs], init, fan_in),
+        }
     }
 
     /// Uniform in `±bound`.
@@ -67,4 +109,8 @@ impl Parameters {
     pub(crate) fn into_named(self) -> Vec<(String, Tensor)> {
         self.named
     }
+}
+
+fn inverse_root(width: i64) -> f64 {
+    1.0 / (width as f64).sqrt()
 }

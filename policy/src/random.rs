@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 
 use engram_mdp::Generator;
 use rand::RngExt;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// Uniform numbers in `[0, 1)`, of shape `shape`, on the CPU.
 pub(crate) fn uniform(generator: &mut Generator, shape: &[i64]) -> Tensor {
@@ -26,6 +26,18 @@ pub(crate) fn normal(generator: &mut Generator, shape: &[i64]) -> Tensor {
     Tensor::from_slice(&numbers[..count]).view(shape)
 }
 
+/// A matrix of `shape[0]` rows, and as many columns as the other sides have together, whose rows are
+/// orthonormal, or its columns where these are fewer; of shape `shape`, on the CPU, in double
+/// precision. Uniformly distributed among all such matrices (Mezzadri 2007,
+/// <https://arxiv.org/abs/math-ph/0609050>).
+pub(crate) fn orthogonal(generator: &mut Generator, shape: &[i64]) -> Tensor {
+    let (rows, columns) = (shape[0], shape[1..].iter().product::<i64>());
+    let tall = [rows.max(columns), rows.min(columns)];
+    let (q, r) = Tensor::linalg_qr(&normal(generator, &tall).to_kind(Kind::Double), "reduced");
+    let q = q * r.diagonal(0, 0, 1).sign();
+    if rows < columns { q.tr() } else { q }.reshape(shape)
+}
+
 fn count(shape: &[i64]) -> usize {
     shape.iter().product::<i64>() as usize
 }
@@ -33,7 +45,6 @@ fn count(shape: &[i64]) -> usize {
 #[cfg(test)]
 mod tests {
     use engram_mdp::Seed;
-    use tch::Kind;
 
     use super::*;
 
@@ -47,5 +58,19 @@ mod tests {
         assert!(u.min().double_value(&[]) >= 0.0 && u.max().double_value(&[]) < 1.0);
         assert!(mean(&n).abs() < 0.02 && (mean(&n.square()) - 1.0).abs() < 0.03);
         assert!((mean(&n.pow_tensor_scalar(4)) - 3.0).abs() < 0.15);
+    }
+
+    #[test]
+    fn an_orthogonal_matrix_has_orthonormal_rows_or_columns_of_either_sign() {
+        let mut generator = Seed::new(1).generator();
+        for shape in [[8, 40], [40, 8], [9, 9]] {
+            let q = orthogonal(&mut generator, &shape);
+            let product = if shape[0] < shape[1] { q.matmul(&q.tr()) } else { q.tr().matmul(&q) };
+            let identity = Tensor::eye(product.size()[0], (Kind::Double, q.device()));
+            assert!((product - identity).abs().max().double_value(&[]) < 1e-12);
+            assert!(q.get(0).get(0).double_value(&[]).abs() < 0.9);
+            assert!(q.mean(Kind::Double).double_value(&[]).abs() < 0.1);
+        }
+        assert_eq!(orthogonal(&mut generator, &[4, 3, 2, 2]).size(), [4, 3, 2, 2]);
     }
 }

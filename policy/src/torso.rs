@@ -36,18 +36,18 @@ impl Torso {
         let inputs = observation.len() as i64;
         let (network, outputs) = match config {
             TorsoConfig::Identity {} => (Network::Identity, inputs),
-            TorsoConfig::Mlp { hidden, activation } => {
-                let mlp = Mlp::new(p, "torso", inputs, hidden, *activation);
+            TorsoConfig::Mlp { hidden, activation, init } => {
+                let mlp = Mlp::new(p, "torso", inputs, hidden, *activation, *init);
                 let outputs = mlp.outputs();
                 (Network::Mlp(mlp), outputs)
             }
-            TorsoConfig::Cnn { convolutions, features } => {
+            TorsoConfig::Cnn { convolutions, features, init } => {
                 let image = image("cnn", observation)?;
-                (Network::Cnn(Cnn::new(convolutions, *features, image, p)?), *features)
+                (Network::Cnn(Cnn::new(convolutions, *features, *init, image, p)?), *features)
             }
-            TorsoConfig::ImpalaResnet { channels, features } => {
+            TorsoConfig::ImpalaResnet { channels, features, init } => {
                 let image = image("impala_resnet", observation)?;
-                (Network::Resnet(Resnet::new(channels, *features, image, p)?), *features)
+                (Network::Resnet(Resnet::new(channels, *features, *init, image, p)?), *features)
             }
         };
         Ok(Torso { dtype: observation.dtype, network, outputs })
@@ -106,6 +106,7 @@ mod tests {
 
     use super::*;
     use crate::config::Convolution;
+    use crate::initialization::Initialization;
 
     fn images(shape: &[usize]) -> ObservationSpec {
         ObservationSpec { dtype: Dtype::U8, shape: shape.to_vec() }
@@ -113,11 +114,19 @@ mod tests {
 
     fn small_cnn() -> TorsoConfig {
         let convolution = |channels| Convolution { channels, kernel: 2, stride: 1 };
-        TorsoConfig::Cnn { convolutions: vec![convolution(8), convolution(16)], features: 100 }
+        TorsoConfig::Cnn {
+            convolutions: vec![convolution(8), convolution(16)],
+            features: 100,
+            init: Initialization::FAN_IN,
+        }
     }
 
     fn small_resnet(sections: usize) -> TorsoConfig {
-        TorsoConfig::ImpalaResnet { channels: vec![4; sections], features: 7 }
+        TorsoConfig::ImpalaResnet {
+            channels: vec![4; sections],
+            features: 7,
+            init: Initialization::FAN_IN,
+        }
     }
 
     fn parameters() -> Parameters {

@@ -58,7 +58,7 @@ pub struct FakeInference {
     /// Silence after which a stream is ended.
     pub lease: Duration,
     pub seen: watch::Sender<Seen>,
-    fault: Arc<watch::Sender<Fault>>,
+    pub fault: Arc<watch::Sender<Fault>>,
 }
 
 impl FakeInference {

@@ -76,7 +76,7 @@ pub struct FakeLearner {
     pub run: String,
     pub unroll_length: u32,
     pub held: Arc<watch::Sender<Held>>,
-    mood: Arc<watch::Sender<Mood>>,
+    pub mood: Arc<watch::Sender<Mood>>,
     /// True if trajectories are kept, false if they are counted only.
     pub keep: bool,
     /// The resolved experiment, for actors that have none.
@@ -87,6 +87,8 @@ pub struct FakeLearner {
     pub seed: u64,
     /// Rank that it tells to every actor.
     pub rank: u32,
+    /// Unrolls that may begin; `None`: actors need not ask.
+    pub grants: Arc<watch::Sender<Option<usize>>>,
 }
 
 impl FakeLearner {
@@ -101,6 +103,7 @@ impl FakeLearner {
             budget: u64::MAX,
             seed: 7,
             rank: 0,
+            grants: Arc::new(watch::Sender::new(None)),
         }
     }
 
@@ -151,11 +154,13 @@ impl FakeLearner {
             let response = v1::PushResponse { body: Some(body) };
             responses.send(Ok(response)).await.ok()
         };
+        let grants_unrolls = self.grants.borrow().is_some();
         say(push_response::Body::Registered(v1::Registered {
             run_id: self.run.clone(),
             unroll_length: self.unroll_length,
             seed: self.seed,
             rank: self.rank,
+            grants_unrolls,
             ..v1::Registered::default()
         }))
         .await?;
@@ -187,8 +192,24 @@ impl FakeLearner {
                 changed = mood.changed() => { changed.ok()?; continue }
                 request = requests.message() => request.ok()??,
             };
-            let Some(push_request::Body::Trajectories(message)) = request.body else {
-                panic!("registered twice")
+            let message = match request.body {
+                Some(push_request::Body::Trajectories(message)) => message,
+                Some(push_request::Body::BeginUnroll(v1::BeginUnroll {
+                    first_env_index, ..
+                })) => {
+                    let mut grants = self.grants.subscribe();
+                    let responses = responses.clone();
+                    let left = self.grants.clone();
+                    tokio::spawn(async move {
+                        grants.wait_for(|left| left.is_some_and(|left| left > 0)).await.unwrap();
+                        left.send_modify(|left| *left = left.map(|left| left - 1));
+                        let granted = v1::UnrollGranted { first_env_index, policy_version: 7 };
+                        let body = Some(push_response::Body::UnrollGranted(granted));
+                        let _ = responses.send(Ok(v1::PushResponse { body })).await;
+                    });
+                    continue;
+                }
+                _ => panic!("registered twice"),
             };
             self.hold(message, &registration);
             received += 1;

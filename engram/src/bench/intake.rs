@@ -78,6 +78,7 @@ fn start_learner(
     ending: &Shutdown,
 ) -> Result<(Thread<Summary>, Address)> {
     let mut resolved = experiment.resolved.clone();
+    resolved.set("run.policy_lag=0")?;
     resolved.set("run.max_policy_lag=0")?;
     let (device, threads) = (compute.device.ready()?, i32::try_from(compute.learner_threads)?);
     let config = LearnerConfig::new(resolved, "bench".into(), None, device, threads)?;

@@ -117,7 +117,11 @@ async fn client(
     let mut latencies = Vec::new();
     while Instant::now() < end {
         let asked = Instant::now();
-        let observe = v1::Observe { frames: Some(frames.clone()), unroll_start: false, rank: 0 };
+        let observe = v1::Observe {
+            frames: Some(frames.clone()),
+            unroll_start: false,
+            ..v1::Observe::default()
+        };
         sender.send(say(v1::act_request::Body::Observe(observe))).await?;
         answers.message().await?.context("the stream ended")?;
         latencies.push(asked.elapsed().as_secs_f64());

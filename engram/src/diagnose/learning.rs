@@ -19,7 +19,9 @@ struct Cli {
 
 const ELSTM: &str = "inputs = [\"observation\"]\n[torso]\nname = \"identity\"\n\
     [memory]\nname = \"elstm\"\nhidden = 16\ngradient = \"tbptt\"\nforget_bias = 1.0\n\
-    [head]\nhidden = []\nactivation = \"relu\"\n";
+    [head]\nhidden = []\nactivation = \"relu\"\n\
+    [head.init]\nhidden = { name = \"fan_in\" }\npolicy = { name = \"fan_in\" }\n\
+    value = { name = \"fan_in\" }\naction_values = { name = \"fan_in\" }\n";
 
 /// A folder of configurations with the models `tbptt`, `rtrl`, and `feedforward`, which remembers
 /// nothing.

@@ -176,7 +176,9 @@ mod tests {
         };
         let config = "inputs = [\"observation\"]\n[torso]\nname = \"identity\"\n\
                       [memory]\nname = \"elstm\"\nhidden = 2\ngradient = \"tbptt\"\n\
-                      forget_bias = 0.0\n[head]\nhidden = []\nactivation = \"relu\"\n";
+                      forget_bias = 0.0\n[head]\nhidden = []\nactivation = \"relu\"\n\
+                      [head.init]\nhidden = { name = \"fan_in\" }\npolicy = { name = \"fan_in\" }\n\
+                      value = { name = \"fan_in\" }\naction_values = { name = \"fan_in\" }\n";
         let model = Model { name: "mine".into(), config: toml_config(config) };
         let runs = vec![run(1, &[0.25, 0.5], End::Budget), run(2, &[0.75], End::Diverged)];
         let report = Report { settings: &settings, trained: vec![(&model, runs)] };

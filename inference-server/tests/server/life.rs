@@ -43,6 +43,21 @@ async fn a_registration_waits_for_the_first_weights_and_later_ones_are_swapped_i
 }
 
 #[tokio::test]
+async fn an_unroll_waits_for_the_weights_that_it_must_begin_with() {
+    let (server, mut learner) = following();
+    let subscription = learner.subscription().await;
+    let (actor, first) = (registration(0, 0..2), weights(1, 3));
+    let (stream, ()) = tokio::join!(server.client(&actor), subscription.publish(&first, 3, 1000));
+    let mut stream = stream.expect("registered");
+    let begin = observe(&frames(0..2, 0, &spec()), true);
+    stream.send(engram_proto::v1::Observe { min_policy_version: 4, ..begin });
+    let newer = weights(2, 4);
+    let (act, ()) = tokio::join!(stream.answer(), subscription.publish(&newer, 4, 1000));
+    assert_eq!(act.expect("an answer").policy_version, 4);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_server_is_healthy_once_it_has_weights() {
     let server = Server::start(config());
     server.client(&registration(0, 0..1)).await.expect("registered");

@@ -59,7 +59,7 @@ async fn malformed_frames_end_their_own_stream_only() {
     .enumerate()
     {
         let mut stream = server.client(&registration(1, 0..2)).await.expect("registered");
-        stream.send(v1::Observe { frames: wrong, unroll_start: false });
+        stream.send(v1::Observe { frames: wrong, unroll_start: false, ..v1::Observe::default() });
         let status = stream.answer().await.expect_err("refused");
         assert_eq!(status.code(), Code::InvalidArgument);
         assert!(status.message().contains(message), "{status}");
@@ -105,7 +105,8 @@ async fn garbage_and_oversized_messages_are_refused() {
     let server = Server::start(config());
     let mut bystander = server.client(&registration(0, 0..2)).await.expect("registered");
     let oversized = v1::Frames { observations: vec![0; 65 << 20].into(), ..Default::default() };
-    let oversized = v1::Observe { frames: Some(oversized), unroll_start: false };
+    let oversized =
+        v1::Observe { frames: Some(oversized), unroll_start: false, ..v1::Observe::default() };
     let mut stream = server.client(&registration(1, 0..2)).await.expect("registered");
     stream.send(oversized);
     let status = stream.answer().await.expect_err("refused");

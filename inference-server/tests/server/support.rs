@@ -44,9 +44,11 @@ pub(crate) fn continuous() -> EnvSpec {
 pub(crate) fn policy(spec: &EnvSpec, seed: u64) -> Policy {
     let config: PolicyConfig = toml::from_str(
         "inputs = [\"observation\", \"previous_action\", \"previous_reward\"]\n\
-         [torso]\nname = \"mlp\"\nhidden = [8]\nactivation = \"tanh\"\n\
-         [memory]\nname = \"lstm\"\nhidden = 6\nlayers = 2\nforget_bias = 0.0\n\
-         [head]\nhidden = []\nactivation = \"relu\"\n",
+         [torso]\nname = \"mlp\"\nhidden = [8]\nactivation = \"tanh\"\ninit = { name = \"fan_in\" }\n\
+         [memory]\nname = \"lstm\"\nhidden = 6\nlayers = 2\nforget_bias = 0.0\ninit = { name = \"fan_in\" }\n\
+         [head]\nhidden = []\nactivation = \"relu\"\n\
+         [head.init]\nhidden = { name = \"fan_in\" }\npolicy = { name = \"fan_in\" }\n\
+         value = { name = \"fan_in\" }\naction_values = { name = \"fan_in\" }\n",
     )
     .expect("a good configuration");
     Policy::new(&config, spec, Seed::new(seed), tch::Device::Cpu).expect("a good policy")
@@ -197,7 +199,7 @@ impl Client {
 }
 
 pub(crate) fn observe(frames: &Frames, unroll_start: bool) -> v1::Observe {
-    v1::Observe { frames: Some(frames_to_wire(frames)), unroll_start, rank: 0 }
+    v1::Observe { frames: Some(frames_to_wire(frames)), unroll_start, ..v1::Observe::default() }
 }
 
 /// Frames of the environments `envs` at `moment`: numbers that never repeat, episodes of a length

@@ -31,6 +31,12 @@ pub trait AlgorithmConfig: std::fmt::Debug + Send + Sync {
 
 /// Settings of an algorithm that learns from streams.
 pub trait LearnsFromStreams: AlgorithmConfig {
+    /// Updates for each batch, each from an equal share of its trajectories. A divisor of
+    /// [`batch_size`](AlgorithmConfig::batch_size).
+    fn minibatches(&self) -> usize {
+        1
+    }
+
     /// The algorithm, about to make its first update of `policy`.
     fn start(&self, policy: &Policy) -> Box<dyn StreamsAlgorithm>;
 }

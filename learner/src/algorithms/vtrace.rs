@@ -21,9 +21,10 @@ use super::algorithm::{
 use super::optimizer::{Optimizer, clip_factor, global_norm};
 use super::state_dict::{StateDict, StateError};
 use crate::config::{
-    OptimizerConfig, OutOfRange, RewardClip, Schedule, cost, learning_rate, positive, require,
-    share,
+    OptimizerConfig, OutOfRange, RewardClip, Schedule, cost, is_default, learning_rate, positive,
+    require, share,
 };
+use crate::losses::clipped_surrogate::clipped_surrogate;
 use crate::losses::vtrace::{VtraceInput, VtraceOptions, VtraceSummary, vtrace};
 use crate::telemetry::update_stats::{Phases, UpdateStats};
 
@@ -31,8 +32,11 @@ use crate::telemetry::update_stats::{Phases, UpdateStats};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VtraceConfig {
-    /// Trajectories per update.
+    /// Trajectories per batch.
     pub batch_size: usize,
+    /// Updates for each batch, each from an equal share of its trajectories; weights are published
+    /// after the last one. A divisor of `batch_size`.
+    pub minibatches: usize,
     /// γ, what a reward counts for one step later.
     pub discount: f64,
     /// λ, by which every trace is multiplied: 1 trusts the rewards, less trusts the values more.
@@ -41,8 +45,17 @@ pub struct VtraceConfig {
     pub rho_clip: f64,
     /// c̄, the largest importance weight of a trace; at most `rho_clip`.
     pub c_clip: f64,
-    /// The largest importance weight of an advantage.
+    /// The largest importance weight of an advantage, without `ratio_clip`.
     pub pg_rho_clip: f64,
+    /// ε of the clipped surrogate (Schulman et al. 2017, <https://arxiv.org/abs/1707.06347>): an action's
+    /// probability is pushed no further than by this share from that of the policy that acted. Absent:
+    /// the policy gradient of V-trace, with no such bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio_clip: Option<f64>,
+    /// Whether advantages are shifted and scaled to mean 0 and standard deviation 1 over the decisions
+    /// of an update. Absent: they are not.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub normalize_advantages: bool,
     /// Change of a reward before it is learned from.
     pub reward_clip: RewardClip,
     /// The weight of the value loss.
@@ -87,7 +100,7 @@ pub struct Vtrace {
 pub struct Loss {
     /// Sum that is minimized.
     pub total: Tensor,
-    /// Σ −log π · A.
+    /// Σ −log π · A, or minus the clipped surrogate.
     pub policy: Tensor,
     /// ½ Σ (v − V)².
     pub value: Tensor,
@@ -152,7 +165,17 @@ impl Vtrace {
         // Where a frame is Last its advantage is 0 and its target its own value, so only the
         // entropy must be told to leave it out.
         let errors = returns.targets - output.value().narrow(0, 0, unroll_length);
-        let policy = -(log_probs * returns.advantages).sum(kind);
+        let advantages = match config.normalize_advantages {
+            true => &normalized(&returns.advantages, &batch.weights),
+            false => &returns.advantages,
+        };
+        let policy = match config.ratio_clip {
+            None => log_probs * advantages,
+            Some(clip) => {
+                clipped_surrogate(&log_probs, &batch.behavior_log_probs, advantages, clip)
+            }
+        };
+        let policy = -policy.sum(kind);
         let value = errors.square().sum(kind) * 0.5;
         let entropy = (decisions.entropy() * &batch.weights).sum(kind);
         let sum = &policy + &value * config.baseline_cost - &entropy * config.entropy_cost;
@@ -248,6 +271,12 @@ impl AlgorithmConfig for VtraceConfig {
             self.batch_size,
             "between 1 and 65536 trajectories",
         )?;
+        require(
+            self.minibatches >= 1 && self.batch_size.is_multiple_of(self.minibatches),
+            "minibatches",
+            self.minibatches,
+            "a divisor of rl.batch_size, at least 1",
+        )?;
         share("discount", self.discount)?;
         share("lambda", self.lambda)?;
         positive("rho_clip", self.rho_clip)?;
@@ -255,6 +284,9 @@ impl AlgorithmConfig for VtraceConfig {
         let c_within_rho = self.c_clip <= self.rho_clip;
         require(c_within_rho, "c_clip", self.c_clip, "at most rl.rho_clip")?;
         positive("pg_rho_clip", self.pg_rho_clip)?;
+        if let Some(clip) = self.ratio_clip {
+            require(0.0 < clip && clip < 1.0, "ratio_clip", clip, "above 0 and below 1")?;
+        }
         cost("baseline_cost", self.baseline_cost)?;
         cost("entropy_cost", self.entropy_cost)?;
         positive("max_grad_norm", self.max_grad_norm)?;
@@ -270,6 +302,10 @@ impl AlgorithmConfig for VtraceConfig {
 }
 
 impl LearnsFromStreams for VtraceConfig {
+    fn minibatches(&self) -> usize {
+        self.minibatches
+    }
+
     fn start(&self, policy: &Policy) -> Box<dyn StreamsAlgorithm> {
         Box::new(Vtrace::new(self, policy))
     }
@@ -281,10 +317,21 @@ impl VtraceConfig {
         VtraceOptions {
             rho_clip: self.rho_clip,
             c_clip: self.c_clip,
-            pg_rho_clip: self.pg_rho_clip,
+            pg_rho_clip: self.ratio_clip.is_none().then_some(self.pg_rho_clip),
             lambda: self.lambda,
         }
     }
+}
+
+/// `advantages` with mean 0 and standard deviation 1 where `weights` are 1, and 0 where they are 0;
+/// all `[T, B]`.
+fn normalized(advantages: &Tensor, weights: &Tensor) -> Tensor {
+    let kind = advantages.kind();
+    let weights = weights.to_kind(kind);
+    let count = weights.sum(kind).clamp_min(1.0);
+    let centered = (advantages - (advantages * &weights).sum(kind) / &count) * &weights;
+    let deviation = (centered.square().sum(kind) / count).sqrt();
+    centered / (deviation + 1e-8)
 }
 
 /// Brings everything that is reported to the host, in one copy: the losses in total, of the policy

@@ -1,4 +1,4 @@
-//! A batch on its way to the learner, and the numbers of what has arrived for it.
+//! Batch on its way to the learner, and the numbers of what has arrived for it.
 
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ pub struct LearnerBatch<C> {
     pub content: C,
     /// Versions of the oldest weights in each trajectory that has arrived.
     pub policy_versions: Vec<u64>,
+    /// True for the last of the updates that learn from trajectories which were selected together:
+    /// the weights are published after it.
+    pub last_minibatch: bool,
     /// Agent decisions in those.
     pub env_steps: u64,
     /// Trajectories that were dropped on the way because they were stale.

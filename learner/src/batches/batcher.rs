@@ -6,9 +6,10 @@
 
 use std::time::Instant;
 
-use engram_mdp::EnvSpec;
+use engram_mdp::{EnvSpec, Seed};
 use engram_policy::{Batch, PolicyError};
 use engram_service::Shutdown;
+use rand::seq::SliceRandom;
 use tch::Device;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -17,6 +18,7 @@ use crate::batches::batch::LearnerBatch;
 use crate::batches::selector::{Selected, Selector, SelectorRules, TrajectoryKey};
 use crate::rpc::publisher::Newest;
 use crate::rpc::queue::Arrivals;
+use crate::rpc::unroll_grants::UnrollGrants;
 use crate::telemetry::metrics::{Dropped, Metrics, Phase};
 
 /// Trajectories of streams, side by side.
@@ -35,14 +37,27 @@ pub struct Batcher {
     pub arrivals: Arrivals,
     /// Rules of the batch selector: the trajectories that go into a batch.
     pub rules: SelectorRules,
+    /// Updates for each batch, each from a random share of its trajectories.
+    pub minibatches: usize,
+    /// Seed of the shares.
+    pub seed: Seed,
     /// The environment that they were checked against.
     pub spec: EnvSpec,
     /// Device of the tensors.
     pub device: Device,
     /// The learner's version.
     pub newest: Newest,
+    /// Rights to begin unrolls.
+    pub grants: UnrollGrants,
     /// Metrics that show it.
     pub metrics: Metrics,
+}
+
+/// Share of a batch.
+struct Minibatch {
+    selected: Selected,
+    /// True for the last one of its batch.
+    last: bool,
 }
 
 impl Batcher {
@@ -56,9 +71,13 @@ impl Batcher {
     ) -> Result<(), PolicyError> {
         let mut selector = Selector::new(self.rules.clone());
         while self.select(&mut selector, runtime, stop) {
-            let assembled = self.assemble(selector.take())?;
-            if batches.blocking_send(assembled).is_err() {
-                break;
+            let selected = selector.take();
+            self.grants.batched(selected.keys.len());
+            for minibatch in self.split(selected) {
+                let assembled = self.assemble(minibatch)?;
+                if batches.blocking_send(assembled).is_err() {
+                    return Ok(());
+                }
             }
         }
         Ok(())
@@ -69,7 +88,9 @@ impl Batcher {
         selector.begin(self.newest.version());
         let (mut arrived, mut reported) = (Vec::new(), 0);
         loop {
-            self.metrics.dropped(Dropped::Stale, selector.stale() - reported);
+            let stale = selector.stale() - reported;
+            self.metrics.dropped(Dropped::Stale, stale);
+            self.grants.dropped(stale as usize);
             reported = selector.stale();
             selector.warn_if_starved();
             if selector.is_complete() {
@@ -78,12 +99,18 @@ impl Batcher {
             let taken = runtime.block_on(async {
                 tokio::select! {
                     biased;
-                    () = stop.triggered() => 0,
-                    taken = self.arrivals.take(&mut arrived, selector.missing()) => taken,
+                    () = stop.triggered() => Some(0),
+                    taken = self.arrivals.take(&mut arrived, selector.missing()) => Some(taken),
+                    () = self.grants.exhausted(selector.in_hand()) => None,
                 }
             });
-            if taken == 0 {
-                return false;
+            match taken {
+                Some(0) => return false,
+                Some(_) => {}
+                None => {
+                    selector.warn_of_few_streams();
+                    return true;
+                }
             }
             self.metrics.queue_depth(self.arrivals.depth());
             let newest = self.newest.version();
@@ -91,7 +118,32 @@ impl Batcher {
         }
     }
 
-    fn assemble(&self, selected: Selected) -> Result<LearnerBatch<StreamsBatch>, PolicyError> {
+    /// Deals a batch out into minibatches of one size, at random. What is random follows from the
+    /// streams and from the learner's version, not from the order in which trajectories came.
+    fn split(&self, selected: Selected) -> Vec<Minibatch> {
+        let Selected { trajectories, keys, stale } = selected;
+        let mut rows: Vec<_> = keys.into_iter().zip(trajectories).collect();
+        if self.minibatches > 1 {
+            rows.sort_by_key(|(key, _)| {
+                (key.stream.actor, key.stream.env_index, key.generation, key.sequence)
+            });
+            rows.shuffle(&mut self.seed.derive("batch", self.newest.version()).generator());
+        }
+        let size = rows.len().div_ceil(self.minibatches).max(1);
+        let last = rows.len().div_ceil(size).max(1) - 1;
+        let mut rows = rows.into_iter();
+        let minibatch = |index| {
+            let (keys, trajectories) = rows.by_ref().take(size).unzip();
+            let stale = if index == 0 { stale } else { 0 };
+            Minibatch { selected: Selected { trajectories, keys, stale }, last: index == last }
+        };
+        (0..=last).map(minibatch).collect()
+    }
+
+    fn assemble(
+        &self,
+        Minibatch { selected, last: last_minibatch }: Minibatch,
+    ) -> Result<LearnerBatch<StreamsBatch>, PolicyError> {
         let started = Instant::now();
         let Selected { trajectories, keys, stale } = selected;
         let batch = Batch::from_trajectories(&trajectories, &self.spec, self.device)?;
@@ -100,7 +152,14 @@ impl Batcher {
         self.metrics.phase(Phase::Assemble, assembly_time);
         let policy_versions = keys.iter().map(|key| key.policy_version).collect();
         let content = StreamsBatch { batch, keys };
-        Ok(LearnerBatch { content, policy_versions, env_steps, stale, assembly_time })
+        Ok(LearnerBatch {
+            content,
+            policy_versions,
+            last_minibatch,
+            env_steps,
+            stale,
+            assembly_time,
+        })
     }
 }
 
@@ -118,19 +177,35 @@ mod tests {
         Arrival { trajectory, generation: 1 }
     }
 
+    fn batcher(
+        arrivals: Arrivals,
+        newest: Newest,
+        batch_size: usize,
+        minibatches: usize,
+    ) -> Batcher {
+        Batcher {
+            arrivals,
+            rules: SelectorRules { batch_size, max_policy_lag: 10, one_per_stream: false },
+            spec: spec(),
+            minibatches,
+            seed: Seed::new(1),
+            device: Device::Cpu,
+            newest,
+            grants: UnrollGrants::unlimited(),
+            metrics: Metrics::new(),
+        }
+    }
+
+    fn newest(policy_version: u64) -> Newest {
+        let (publisher, newest) = publisher();
+        publisher.publish(Weights { policy_version, bytes: bytes::Bytes::new() });
+        newest
+    }
+
     #[tokio::test]
     async fn batches_are_full_and_wait_one_ahead() {
         let (intake, arrivals) = bounded(8);
-        let (publisher, newest) = publisher();
-        publisher.publish(Weights { policy_version: 1, bytes: bytes::Bytes::new() });
-        let batcher = Batcher {
-            arrivals,
-            rules: SelectorRules { batch_size: 2, max_policy_lag: 10, one_per_stream: false },
-            spec: spec(),
-            device: Device::Cpu,
-            newest,
-            metrics: Metrics::new(),
-        };
+        let batcher = batcher(arrivals, newest(1), 2, 1);
         let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
         let (runtime, stop) = (Handle::current(), Shutdown::new());
         let stopped = stop.clone();
@@ -147,5 +222,38 @@ mod tests {
         stop.trigger();
         assert!(batches.recv().await.is_none(), "half a batch");
         thread.join().unwrap().unwrap();
+    }
+
+    /// Minibatches of eight trajectories of eight streams that came in `order`, as the environments
+    /// of each, at a version of the learner.
+    fn dealt(order: &[u32], version: u64) -> Vec<Vec<u32>> {
+        let (_, arrivals) = bounded(1);
+        let batcher = batcher(arrivals, newest(version), 8, 4);
+        let mut selector = Selector::new(batcher.rules.clone());
+        order.iter().for_each(|&env| selector.add(arrival(env, 0, version), version));
+        let minibatches = batcher.split(selector.take());
+        let last: Vec<bool> = minibatches.iter().map(|minibatch| minibatch.last).collect();
+        assert_eq!(last, [false, false, false, true]);
+        let envs = |minibatch: &Minibatch| {
+            let keys = minibatch.selected.keys.iter().zip(&minibatch.selected.trajectories);
+            keys.map(|(key, trajectory)| {
+                assert_eq!(key.stream, trajectory.stream);
+                key.stream.env_index
+            })
+            .collect()
+        };
+        minibatches.iter().map(envs).collect()
+    }
+
+    #[test]
+    fn minibatches_are_equal_shares_that_do_not_depend_on_the_order_of_arrival() {
+        let dealt_once = dealt(&[0, 1, 2, 3, 4, 5, 6, 7], 3);
+        assert!(dealt_once.iter().all(|minibatch| minibatch.len() == 2));
+        let mut all = dealt_once.concat();
+        assert_ne!(all, [0, 1, 2, 3, 4, 5, 6, 7], "shuffled");
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(dealt(&[7, 2, 5, 0, 1, 3, 6, 4], 3), dealt_once);
+        assert_ne!(dealt(&[0, 1, 2, 3, 4, 5, 6, 7], 4), dealt_once);
     }
 }

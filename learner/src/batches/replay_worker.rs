@@ -258,6 +258,14 @@ impl ReplayWorker {
         self.metrics.phase(Phase::Assemble, assembly_time);
         let New { env_steps, policy_versions } = new;
         let content = SampledBatch { batch, sample };
-        Ok(LearnerBatch { content, policy_versions, env_steps, stale: 0, assembly_time })
+        let (last_minibatch, stale) = (true, 0);
+        Ok(LearnerBatch {
+            content,
+            policy_versions,
+            last_minibatch,
+            env_steps,
+            stale,
+            assembly_time,
+        })
     }
 }

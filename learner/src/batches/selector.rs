@@ -130,6 +130,11 @@ impl Selector {
         self.rules.batch_size - self.keys.len()
     }
 
+    /// Number of trajectories that are in the batch or held back from it.
+    pub fn in_hand(&self) -> usize {
+        self.keys.len() + self.held.len()
+    }
+
     /// True if the batch is full, or has waited for other streams for long enough.
     pub fn is_complete(&self) -> bool {
         self.missing() == 0 || self.streams.values().any(|&held| held >= AHEAD)
@@ -164,10 +169,17 @@ impl Selector {
             );
             self.warned.of_stale = true;
         }
-        if !self.warned.of_few_streams && self.is_complete() && self.missing() > 0 {
+        if self.is_complete() && self.missing() > 0 {
+            self.warn_of_few_streams();
+        }
+    }
+
+    /// Says once that a batch closes before it is full.
+    pub fn warn_of_few_streams(&mut self) {
+        if !self.warned.of_few_streams {
             tracing::warn!(
                 streams = self.keys.len(),
-                batch_size,
+                batch_size = self.rules.batch_size,
                 "fewer streams than rl.batch_size keep up with one another, so batches are \
                  smaller: set a smaller rl.batch_size, or take more environments"
             );

@@ -16,8 +16,9 @@ pub struct VtraceOptions {
     pub rho_clip: f64,
     /// c̄, the largest importance weight of a trace: it decides how fast, not what.
     pub c_clip: f64,
-    /// The largest importance weight of an advantage.
-    pub pg_rho_clip: f64,
+    /// The largest importance weight of an advantage; `None` leaves advantages unweighted, for a
+    /// loss that weighs them itself.
+    pub pg_rho_clip: Option<f64>,
     /// λ, by which every trace is multiplied (remark 2 of the paper).
     pub lambda: f64,
 }
@@ -45,7 +46,8 @@ pub struct VtraceInput<'a> {
 pub struct VtraceReturns {
     /// v_t: what V(x_t) should have been. At a Last frame V(x_t) itself.
     pub targets: Tensor,
-    /// ρ_t (r_t + γ v_{t+1} − V(x_t)): how much better the action was. At a Last frame 0.
+    /// ρ_t (r_t + γ v_{t+1} − V(x_t)): how much better the action was, by its importance weight. At a
+    /// Last frame 0.
     pub advantages: Tensor,
     /// Summary for graphs.
     pub summary: VtraceSummary,
@@ -97,8 +99,8 @@ pub fn vtrace(input: &VtraceInput<'_>, options: VtraceOptions) -> VtraceReturns 
             let c = options.lambda * clipped(ratio, options.c_clip);
             let delta = rho * (reward + discount * values[next] - values[here]);
             let next_target = values[next] + *correction;
-            advantages[here] = clipped(ratio, options.pg_rho_clip)
-                * (reward + discount * next_target - values[here]);
+            let weight = options.pg_rho_clip.map_or(1.0, |clip| clipped(ratio, clip));
+            advantages[here] = weight * (reward + discount * next_target - values[here]);
             *correction = delta + discount * c * *correction;
             targets[here] = values[here] + *correction;
             summary.add(ratio, values[here], targets[here]);

@@ -13,6 +13,7 @@ use crate::rpc::queue::Intake;
 use crate::rpc::ranks::{Rank, Ranks};
 use crate::rpc::refusal::Refusal;
 use crate::rpc::shared_stats::SharedStats;
+use crate::rpc::unroll_grants::UnrollGrants;
 use crate::telemetry::metrics::Metrics;
 
 /// The run as calls see it, and their ends of the channels to the learner.
@@ -27,6 +28,7 @@ pub(crate) struct Context {
     pub(crate) contract: watch::Receiver<Option<EnvironmentContract>>,
     pub(crate) proposals: mpsc::Sender<SpecProposal>,
     pub(crate) intake: Intake,
+    pub(crate) grants: UnrollGrants,
     pub(crate) stats: Arc<SharedStats>,
     pub(crate) ranks: Arc<Ranks>,
     pub(crate) newest: Newest,

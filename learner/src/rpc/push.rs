@@ -1,5 +1,6 @@
 //! Trajectories from one actor: registered, checked, put in order, queued, acknowledged.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use engram_proto::convert::trajectory_from_wire;
@@ -8,12 +9,14 @@ use engram_proto::v1::push_response::Body as Response;
 use engram_proto::{WireError, v1};
 use engram_service::net::Peer;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tonic::{Code, Status, Streaming};
 
 use crate::rpc::context::{Admitted, Context, Stage};
 use crate::rpc::queue::Arrival;
 use crate::rpc::refusal::Refusal;
 use crate::rpc::stream_positions::{Continuity, Verdict};
+use crate::rpc::unroll_grants::StreamGrants;
 use crate::telemetry::metrics::{Dropped, Metrics};
 
 /// Responses on their way to an actor; one that does not read them is not read from either.
@@ -65,8 +68,8 @@ impl Session {
             .map_err(|_| Refusal::Silent(PATIENCE.as_secs()))??;
         let message = match first {
             Ok(Request::Registration(message)) => message,
-            Ok(Request::Trajectories(_)) => {
-                return Err(WireError::OutOfOrder("trajectories first").into());
+            Ok(Request::Trajectories(_) | Request::BeginUnroll(_)) => {
+                return Err(WireError::OutOfOrder("no registration first").into());
             }
             Err(end) => return Ok(end),
         };
@@ -87,21 +90,30 @@ impl Session {
             lease_milliseconds: 0,
             seed: admitted.seed.number(),
             rank: admitted.rank.number(),
+            grants_unrolls: !self.context.grants.are_unlimited(),
         };
         if !self.respond(Response::Registered(registered)).await {
             return Ok(End::Left);
         }
+        let grants = Arc::new(self.context.grants.stream());
+        // Ended with the stream.
+        let mut begins = JoinSet::new();
         let mut acknowledged = 0;
         loop {
             let trajectories = match self.next().await? {
                 Ok(Request::Trajectories(message)) => message.trajectories,
+                Ok(Request::BeginUnroll(message)) => {
+                    while begins.try_join_next().is_some() {}
+                    begins.spawn(self.grant(grants.clone(), check_begin(message, admitted)?));
+                    continue;
+                }
                 Ok(Request::Registration(_)) => {
                     return Err(WireError::OutOfOrder("a second registration").into());
                 }
                 Err(end) => return Ok(end),
             };
             for trajectory in trajectories {
-                if let Some(end) = self.take(admitted, trajectory).await? {
+                if let Some(end) = self.take(admitted, &grants, trajectory).await? {
                     return Ok(end);
                 }
             }
@@ -109,6 +121,22 @@ impl Session {
             if !self.respond(Response::Acknowledged(acknowledged)).await {
                 return Ok(End::Left);
             }
+        }
+    }
+
+    /// Answers a group that wants to begin an unroll, once it may.
+    fn grant(
+        &self,
+        grants: Arc<StreamGrants>,
+        v1::BeginUnroll { first_env_index, environments }: v1::BeginUnroll,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (responses, newest) = (self.responses.clone(), self.context.newest.clone());
+        async move {
+            grants.begin(environments as usize).await;
+            let policy_version = newest.version();
+            let granted = v1::UnrollGranted { first_env_index, policy_version };
+            // Whoever has left gives the grant back with its stream.
+            let _ = responses.send(Ok(response(Response::UnrollGranted(granted)))).await;
         }
     }
 
@@ -143,6 +171,7 @@ impl Session {
     async fn take(
         &self,
         admitted: &Admitted,
+        grants: &StreamGrants,
         message: v1::Trajectory,
     ) -> Result<Option<End>, Refusal> {
         let Context { metrics, intake, stats, unroll_length, .. } = &self.context;
@@ -159,12 +188,16 @@ impl Session {
         let (stream, sequence) = (trajectory.stream, trajectory.sequence);
         let verdict = stats.streams().accept(stream, generation, sequence)?;
         match verdict {
-            Verdict::Repeat => metrics.dropped(Dropped::Repeat, 1),
+            Verdict::Repeat => {
+                grants.refused();
+                metrics.dropped(Dropped::Repeat, 1);
+            }
             Verdict::Accepted(continuity) => {
                 if let Continuity::Gap { missing } = continuity {
                     metrics.gap();
                     tracing::debug!(%stream, missing, "trajectories are missing");
                 }
+                grants.arrived();
                 place.put(Arrival { trajectory, generation });
                 metrics.received(1);
             }
@@ -204,6 +237,21 @@ fn check(
         return Err(Refusal::CoreState { expected, found });
     }
     Ok(trajectory)
+}
+
+/// A group of environments that its actor has registered.
+fn check_begin(
+    message: v1::BeginUnroll,
+    Admitted { registration, .. }: &Admitted,
+) -> Result<v1::BeginUnroll, Refusal> {
+    let expected = registration.env_indices.clone();
+    let v1::BeginUnroll { first_env_index, environments } = message;
+    let last = first_env_index.saturating_add(environments.max(1) - 1);
+    let outside = [first_env_index, last].into_iter().find(|env| !expected.contains(env));
+    match outside {
+        Some(found) => Err(Refusal::EnvIndex { expected, found }),
+        None => Ok(message),
+    }
 }
 
 fn response(body: Response) -> v1::PushResponse {

@@ -9,11 +9,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
+use crate::algorithms::RlConfig;
 use crate::rpc::context::{Context, EnvironmentContract, SpecProposal, Stage};
 use crate::rpc::publisher::{self, Newest, Publisher};
 use crate::rpc::queue::{self, Arrivals};
 use crate::rpc::ranks::Ranks;
 use crate::rpc::shared_stats::SharedStats;
+use crate::rpc::unroll_grants::UnrollGrants;
 use crate::run::learner_config::LearnerConfig;
 use crate::telemetry::metrics::Metrics;
 
@@ -24,6 +26,7 @@ pub(crate) struct LearnerChannels {
     pub(crate) contract: watch::Sender<Option<EnvironmentContract>>,
     pub(crate) proposals: mpsc::Receiver<SpecProposal>,
     pub(crate) arrivals: Arrivals,
+    pub(crate) grants: UnrollGrants,
     pub(crate) publisher: Publisher,
     pub(crate) newest: Newest,
     pub(crate) progress: watch::Sender<ProgressLine>,
@@ -45,6 +48,12 @@ pub(crate) fn connect(
     // Full while the learner builds a policy for the first environment: other actors wait for it.
     let (proposer, proposals) = mpsc::channel(1);
     let (intake, arrivals) = queue::bounded(config.run.queue_trajectories);
+    let grants = match &config.rl {
+        RlConfig::Streams(algorithm) => {
+            UnrollGrants::bounded(algorithm.batch_size(), config.run.policy_lag)
+        }
+        RlConfig::Replay(_) => UnrollGrants::unlimited(),
+    };
     let (publisher, newest) = publisher::publisher();
     let context = Context {
         run_id: config.run_id.clone(),
@@ -54,6 +63,7 @@ pub(crate) fn connect(
         contract: known_contract,
         proposals: proposer,
         intake,
+        grants: grants.clone(),
         stats: stats.clone(),
         ranks: Ranks::new(config.rl.exploring_actors()),
         newest: newest.clone(),
@@ -67,6 +77,7 @@ pub(crate) fn connect(
         contract,
         proposals,
         arrivals,
+        grants,
         publisher,
         newest,
         progress,

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use engram_mdp::EnvSpec;
+use engram_mdp::{EnvSpec, Seed};
 use engram_policy::{Exploration, Policy, PolicyError};
 use engram_service::Shutdown;
 use engram_service::threads::spawn_named;
@@ -37,6 +37,7 @@ use crate::config::OffPolicyConfig;
 use crate::replay::{ReplaySnapshot, TrajectoryShape};
 use crate::rpc::publisher::Newest;
 use crate::rpc::queue::Arrivals;
+use crate::rpc::unroll_grants::UnrollGrants;
 use crate::run::error::LearnerError;
 use crate::run::learner_spec::LearnerSpec;
 use crate::storage::checkpoint::{Checkpoint, CheckpointError};
@@ -116,6 +117,8 @@ pub struct BatchSource {
     pub spec: EnvSpec,
     /// The learner's version.
     pub newest: Newest,
+    /// Rights to begin unrolls.
+    pub grants: UnrollGrants,
     /// Versions that a trajectory may be behind.
     pub max_policy_lag: u64,
     /// Decisions per trajectory.
@@ -145,6 +148,8 @@ pub struct Streams {
     algorithm: Box<dyn StreamsAlgorithm>,
     carry_table: CarryTable,
     batch_size: usize,
+    minibatches: usize,
+    seed: Seed,
     metrics: Metrics,
 }
 
@@ -184,7 +189,8 @@ impl Pipeline for Streams {
             }
         }
         let (algorithm, metrics) = (config.start(policy), spec.metrics.clone());
-        Ok(Streams { algorithm, carry_table, batch_size, metrics })
+        let (minibatches, seed) = (config.minibatches(), spec.seed.derive("minibatches", 0));
+        Ok(Streams { algorithm, carry_table, batch_size, minibatches, seed, metrics })
     }
 
     fn algorithm(&self) -> &dyn Algorithm {
@@ -241,8 +247,10 @@ impl Pipeline for Streams {
             max_policy_lag: source.max_policy_lag,
             one_per_stream: self.carry_table.carries(),
         };
-        let BatchSource { arrivals, spec, newest, device, metrics, runtime, .. } = source;
-        let batcher = Batcher { arrivals, rules, spec, device, newest, metrics };
+        let BatchSource { arrivals, spec, newest, grants, device, metrics, runtime, .. } = source;
+        let (minibatches, seed) = (self.minibatches, self.seed);
+        let batcher =
+            Batcher { arrivals, rules, minibatches, seed, spec, device, newest, grants, metrics };
         BatchThread::spawn("batcher", runtime, move |runtime, stop, batches| {
             batcher.run(runtime, stop, batches)
         })

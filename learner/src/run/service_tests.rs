@@ -39,18 +39,13 @@ impl World {
 
     /// One that waits for the first actor's environment.
     fn without_contract() -> Self {
-        World::new(Ranks::new(1))
+        World::new(Ranks::new(1), &["run.queue_trajectories=4"])
     }
 
-    fn new(ranks: Arc<Ranks>) -> Self {
-        let config = LearnerConfig::new(
-            resolved(&["run.queue_trajectories=4"]),
-            RUN.into(),
-            None,
-            tch::Device::Cpu,
-            1,
-        )
-        .unwrap();
+    /// One of a run with these settings that waits for the first actor's environment.
+    fn new(ranks: Arc<Ranks>, settings: &[&str]) -> Self {
+        let config =
+            LearnerConfig::new(resolved(settings), RUN.into(), None, tch::Device::Cpu, 1).unwrap();
         let (stage, stages) = watch::channel(Stage::Training);
         let (progress, _) = watch::channel(ProgressLine::default());
         let (mut context, channels) =
@@ -224,7 +219,7 @@ async fn every_incarnation_of_an_actor_gets_a_seed_of_its_own_also_when_the_run_
 
 #[tokio::test(start_paused = true)]
 async fn actors_of_any_numbers_are_told_different_ranks() {
-    let world = World::new(Ranks::new(3));
+    let world = World::new(Ranks::new(3), &["run.queue_trajectories=4"]);
     world.channels.contract.send_replace(Some(contract()));
     let mut present = Vec::new();
     for (actor, expected) in [(1 << 31, 0), (1, 1), (4_000_000_000, 2), (77, 0)] {
@@ -272,7 +267,7 @@ async fn nonsense_ends_its_own_stream_and_no_other() {
         assert_eq!(sequences(&world.arrived().await), [(0, round as u64)]);
     }
     let status = world.refusal(push(&[trajectory(0, 0)]), None).await;
-    assert!(status.message().contains("trajectories first"), "{status:?}");
+    assert!(status.message().contains("no registration first"), "{status:?}");
 }
 
 /// A message with the field numbers of `PushRequest`, and anything in it.
@@ -320,6 +315,34 @@ async fn an_actor_that_says_nothing_is_not_waited_for_forever() {
     let status = silent.hear().await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert!(status.message().contains("no registration came"), "{}", status.message());
+}
+
+#[tokio::test(start_paused = true)]
+async fn unrolls_begin_while_the_lag_that_is_configured_allows_it() {
+    // Two batches of two trajectories.
+    let world = World::new(Ranks::new(1), &["run.queue_trajectories=4", "run.policy_lag=1"]);
+    world.channels.contract.send_replace(Some(contract()));
+    world.channels.publisher.publish(Weights { policy_version: 5, bytes: vec![7].into() });
+    let mut actor = Actor::register(&world.channel).await;
+    for first_env_index in [0, 1, 0, 1, 0] {
+        actor.send(begin_unroll(first_env_index, 1)).await;
+    }
+    let mut heard = Vec::new();
+    while let Ok(answer) = timeout(Duration::from_secs(1), actor.hear()).await {
+        heard.push(answer.unwrap().unwrap());
+    }
+    assert_eq!(heard, [0, 1, 0, 1].map(|first_env_index| granted(first_env_index, 5)));
+    actor.send(push(&[trajectory(0, 0), trajectory(1, 0)])).await;
+    assert_eq!(actor.hear().await.unwrap(), Some(acknowledged(1)));
+    world.channels.grants.batched(2);
+    assert!(timeout(Duration::from_secs(1), actor.hear()).await.is_err(), "not yet learned from");
+    world.channels.publisher.publish(Weights { policy_version: 6, bytes: vec![7].into() });
+    world.channels.grants.learned(2);
+    assert_eq!(actor.hear().await.unwrap(), Some(granted(0, 6)));
+
+    actor.send(begin_unroll(1, 9)).await;
+    let status = actor.hear().await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ use crate::algorithms::NonFinite;
 use crate::batches::batch::LearnerBatch;
 use crate::rpc::publisher::{Publisher, Weights};
 use crate::rpc::shared_stats::SharedStats;
+use crate::rpc::unroll_grants::UnrollGrants;
 use crate::run::error::LearnerError;
 use crate::run::learner::Learner;
 use crate::run::learner_config::LearnerConfig;
@@ -33,6 +34,7 @@ pub(crate) struct Training<P: Pipeline> {
     pub(crate) learner: Learner<P>,
     pub(crate) batches: mpsc::Receiver<LearnerBatch<P::Batch>>,
     pub(crate) publisher: Publisher,
+    pub(crate) grants: UnrollGrants,
     pub(crate) stats: Arc<SharedStats>,
     pub(crate) disk: Option<Disk>,
     pub(crate) progress: watch::Sender<ProgressLine>,
@@ -73,6 +75,10 @@ struct LoopState {
     saved: Instant,
     saved_env_steps: u64,
     non_finite_in_a_row: u32,
+    /// Updates since weights were last published.
+    unpublished: u64,
+    /// Trajectories of the batch whose minibatches are being learned from.
+    learned: usize,
     total: Total,
 }
 
@@ -115,10 +121,14 @@ impl<P: Pipeline> Training<P> {
     fn train(&mut self, state: &mut LoopState) -> Result<(), LearnerError> {
         while !self.learner.is_finished() {
             let Some(batch) = self.wait_for_batch(state) else { break };
-            let updated = self.update(&batch, state)?;
-            let updates = self.learner.counters().updates;
-            if updated && updates.is_multiple_of(self.limits.publish_updates) {
+            state.unpublished += u64::from(self.update(&batch, state)?);
+            if batch.last_minibatch && state.unpublished >= self.limits.publish_updates {
                 self.publish(state);
+                state.unpublished = 0;
+            }
+            state.learned += batch.policy_versions.len();
+            if batch.last_minibatch {
+                self.grants.learned(std::mem::take(&mut state.learned));
             }
             self.report(state);
             self.save_if_due(state);
@@ -142,6 +152,8 @@ impl<P: Pipeline> Training<P> {
             saved: now,
             saved_env_steps: counters.env_steps,
             non_finite_in_a_row: 0,
+            unpublished: 0,
+            learned: 0,
             total: Total {
                 started: now,
                 first_env_step: counters.env_steps,
@@ -190,7 +202,7 @@ impl<P: Pipeline> Training<P> {
         batch: &LearnerBatch<P::Batch>,
         state: &mut LoopState,
     ) -> Result<bool, LearnerError> {
-        let LearnerBatch { content, policy_versions, env_steps, stale, assembly_time } = batch;
+        let LearnerBatch { content, policy_versions, env_steps, stale, assembly_time, .. } = batch;
         let version = self.learner.counters().policy_version;
         let lags = || policy_versions.iter().map(|&acted| version.saturating_sub(acted));
         lags().for_each(|lag| state.interval.lag(lag));

@@ -21,7 +21,7 @@ use engram_learner::replay::{Replay, TrajectoryShape};
 use engram_mdp::{Ending, Seed};
 use engram_policy::memory::gru::GruConfig;
 use engram_policy::memory::none::NoneConfig;
-use engram_policy::{Batch, MemoryConfig};
+use engram_policy::{Batch, Initialization, MemoryConfig};
 use q_learning::OwnTarget;
 use support::{Actor, Task, network, network_of};
 use tch::{Device, Kind};
@@ -92,7 +92,12 @@ fn an_algorithm_of_a_replay_learns_recall() {
     for trajectory in (0..40).flat_map(|_| actor.unroll(&random)) {
         replay.insert(1, &trajectory).unwrap();
     }
-    let memory = MemoryConfig::Gru(GruConfig { hidden: 12, layers: 1, forget_bias: 2.0 });
+    let memory = MemoryConfig::Gru(GruConfig {
+        hidden: 12,
+        layers: 1,
+        forget_bias: 2.0,
+        init: Initialization::FAN_IN,
+    });
     let policy = network_of(Kind::Float, &config, &network(16, memory), RECALL);
     let mut algorithm = config.start(&policy, Seed::new(3));
     let mut generator = Seed::new(2).generator();

@@ -17,8 +17,8 @@ use engram_mdp::{
     ObservationSpec, Seed, StepType, StreamId, Trajectory, TrajectoryBuilder,
 };
 use engram_policy::{
-    Activation, Batch, Batched, CoreState, HeadConfig, Inputs, MemoryConfig, MemoryInput, Policy,
-    PolicyConfig, TorsoConfig,
+    Activation, Batch, Batched, CoreState, HeadConfig, HeadInit, Initialization, Inputs,
+    MemoryConfig, MemoryInput, Policy, PolicyConfig, TorsoConfig,
 };
 use rand::RngExt;
 use serde::de::DeserializeOwned;
@@ -199,9 +199,13 @@ pub fn batch(trajectories: &[Trajectory], spec: &EnvSpec) -> Batch {
 pub fn network(torso: i64, memory: MemoryConfig) -> PolicyConfig {
     PolicyConfig {
         inputs: vec![MemoryInput::Observation, MemoryInput::PreviousAction],
-        torso: TorsoConfig::Mlp { hidden: vec![torso], activation: Activation::Tanh },
+        torso: TorsoConfig::Mlp {
+            hidden: vec![torso],
+            activation: Activation::Tanh,
+            init: Initialization::FAN_IN,
+        },
         memory,
-        head: HeadConfig { hidden: vec![], activation: Activation::Tanh },
+        head: HeadConfig { hidden: vec![], activation: Activation::Tanh, init: HeadInit::FAN_IN },
     }
 }
 

@@ -29,7 +29,7 @@ use tch::{Device, Kind, Tensor};
 
 use self::block::{Block, EPSILON};
 pub(super) use self::dropout::{Dropout, DropoutSeeds};
-pub(super) use self::style::{Pass, Start, Style};
+pub(super) use self::style::{Pass, Style};
 use self::window::Window;
 use super::normalize::Normalize;
 use crate::error::PolicyError;

@@ -14,10 +14,11 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::attention::{Pass, Shape, Start, Style, Transformer, example_heads, numbers};
+use super::attention::{Pass, Shape, Style, Transformer, example_heads, numbers};
 use super::normalize::Norm;
 use super::{LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
+use crate::initialization::Initialization;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
@@ -81,13 +82,13 @@ pub(crate) struct Cgpt {
 impl Cgpt {
     fn new(config: &CgptConfig, inputs: i64, name: &str, p: &mut Parameters) -> Self {
         let &CgptConfig { width, norm, bf16, .. } = config;
-        let style = Style { norm, start: Start::Uniform, gelu: "none", alibi: true };
+        let style = Style { norm, init: Initialization::FAN_IN, gelu: "none", alibi: true };
         Cgpt {
             width,
             bf16,
-            input: Linear::new(p, &format!("{name}.input"), inputs, width),
+            input: Linear::new(p, &format!("{name}.input"), inputs, width, Initialization::FAN_IN),
             transformer: Transformer::new(config.shape(), &style, name, p),
-            output: Linear::new(p, &format!("{name}.output"), width, width),
+            output: Linear::new(p, &format!("{name}.output"), width, width, Initialization::FAN_IN),
         }
     }
 

@@ -16,6 +16,7 @@ use super::causal_conv::CausalConv;
 use super::feed_forward::FeedForward;
 use super::{LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
+use crate::initialization::Initialization;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
 use crate::range::{MAX_WIDTH, in_range};
@@ -67,7 +68,8 @@ pub(crate) struct Conv1d {
 impl Conv1d {
     fn new(config: &Conv1dConfig, inputs: i64, name: &str, p: &mut Parameters) -> Self {
         let &Conv1dConfig { hidden, kernel, feed_forward } = config;
-        let input = Linear::new(p, &format!("{name}.input"), inputs, hidden);
+        let input =
+            Linear::new(p, &format!("{name}.input"), inputs, hidden, Initialization::FAN_IN);
         let conv = CausalConv::new(hidden, kernel, &format!("{name}.conv"), p);
         let feed_forward = feed_forward
             .then(|| FeedForward::new(hidden, EPSILON, &format!("{name}.feed_forward"), p));

@@ -21,6 +21,7 @@ use tch::{Tensor, no_grad};
 use super::rtrl::{self, Gradient, gated_backward::GatedUnroll};
 use super::{LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient};
 use crate::error::PolicyError;
+use crate::initialization::Initialization;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
 use crate::range::{MAX_WIDTH, forget_bias_in_range, in_range};
@@ -106,7 +107,13 @@ impl Elstm {
         no_grad(|| {
             let _ = bias.narrow(0, hidden, hidden).g_add_scalar_(forget_bias);
         });
-        let output_gate = Linear::new(p, &format!("{name}.output_gate"), inputs + hidden, hidden);
+        let output_gate = Linear::new(
+            p,
+            &format!("{name}.output_gate"),
+            inputs + hidden,
+            hidden,
+            Initialization::FAN_IN,
+        );
         Elstm { inputs, hidden, gradient, input_weight, recurrent_weight, bias, output_gate }
     }
 

@@ -10,6 +10,7 @@
 use tch::Tensor;
 
 use super::normalize::{Norm, Normalize};
+use crate::initialization::Initialization;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
 
@@ -23,8 +24,8 @@ pub(super) struct FeedForward {
 impl FeedForward {
     pub(super) fn new(width: i64, epsilon: f64, name: &str, p: &mut Parameters) -> Self {
         FeedForward {
-            first: Linear::new(p, &format!("{name}.0"), width, width),
-            second: Linear::new(p, &format!("{name}.1"), width, width),
+            first: Linear::new(p, &format!("{name}.0"), width, width, Initialization::FAN_IN),
+            second: Linear::new(p, &format!("{name}.1"), width, width, Initialization::FAN_IN),
             norm: Normalize::new(Norm::Layer, width, epsilon, &format!("{name}.norm"), p),
         }
     }

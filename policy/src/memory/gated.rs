@@ -1,6 +1,7 @@
 //! Layers of gated cells over libtorch's own kernels: what the LSTM and the GRU share.
 //!
-//! Parameters have PyTorch's names, shapes and initial values, uniform in `±1/√H`; one of the
+//! Parameters have PyTorch's names and shapes, and start as `init` says (`fan_in` is PyTorch's
+//! default, which is also TorchBeast's); one of the
 //! biases of the gate that keeps the state then starts around `forget_bias`, since gates that start
 //! half shut forget within a few steps, and gradients with them (Jozefowicz et al. 2015,
 //! <https://proceedings.mlr.press/v37/jozefowicz15.html>).
@@ -14,6 +15,7 @@ use std::marker::PhantomData;
 use tch::Tensor;
 
 use super::Memory;
+use crate::initialization::Initialization;
 use crate::parameters::Parameters;
 use crate::resets::{Resets, Spread};
 use crate::state::CoreState;
@@ -64,20 +66,19 @@ impl<C: Cell> Gated<C> {
     pub(super) fn new(
         [inputs, hidden, layers]: [i64; 3],
         forget_bias: f64,
+        init: Initialization,
         name: &str,
         p: &mut Parameters,
     ) -> Self {
         let gates = C::CONTROL.len() as i64;
         let layer = |l| {
             let inputs = if l == 0 { inputs } else { hidden };
-            let bound = 1.0 / (hidden as f64).sqrt();
-            let mut parameter =
-                |part: &str, shape: &[i64]| p.uniform(format!("{name}.{part}_l{l}"), shape, bound);
+            let (part, height) = (|part: &str| format!("{name}.{part}_l{l}"), gates * hidden);
             let weights = Weights {
-                weight_ih: parameter("weight_ih", &[gates * hidden, inputs]),
-                weight_hh: parameter("weight_hh", &[gates * hidden, hidden]),
-                bias_ih: parameter("bias_ih", &[gates * hidden]),
-                bias_hh: parameter("bias_hh", &[gates * hidden]),
+                weight_ih: p.weight(part("weight_ih"), &[height, inputs], init, hidden),
+                weight_hh: p.weight(part("weight_hh"), &[height, hidden], init, hidden),
+                bias_ih: p.bias(part("bias_ih"), height, init, hidden),
+                bias_hh: p.bias(part("bias_hh"), height, init, hidden),
             };
             tch::no_grad(|| {
                 let _ = weights.bias_ih.narrow(0, hidden, hidden).g_add_scalar_(forget_bias);

@@ -20,12 +20,11 @@ use engram_mdp::Seed;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::attention::{
-    DropoutSeeds, Pass, Shape, Start, Style, Transformer, example_heads, numbers,
-};
+use super::attention::{DropoutSeeds, Pass, Shape, Style, Transformer, example_heads, numbers};
 use super::normalize::Norm;
 use super::{LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
+use crate::initialization::Initialization;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
@@ -124,9 +123,9 @@ enum Table {
 impl Gpt2 {
     fn new(config: &Gpt2Config, inputs: i64, name: &str, p: &mut Parameters) -> Self {
         let &Gpt2Config { width, context_length, positions, dropout, .. } = config;
-        let start = Start::Normal(INITIAL_STD);
-        let style = Style { norm: Norm::Layer, start, gelu: "tanh", alibi: false };
-        let input = Linear::new(p, &format!("{name}.input"), inputs, width);
+        let init = Initialization::Normal { std: INITIAL_STD, bias: 0.0 };
+        let style = Style { norm: Norm::Layer, init, gelu: "tanh", alibi: false };
+        let input = Linear::new(p, &format!("{name}.input"), inputs, width, Initialization::FAN_IN);
         let transformer = Transformer::new(config.shape(), &style, name, p);
         let positions = match positions {
             Positions::Sine => {

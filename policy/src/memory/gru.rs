@@ -24,6 +24,7 @@ use tch::Tensor;
 use super::gated::{Cell, Gated, SHUT, Weights};
 use super::{LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
+use crate::initialization::Initialization;
 use crate::parameters::Parameters;
 use crate::range::{MAX_WIDTH, forget_bias_in_range, in_range};
 
@@ -37,22 +38,30 @@ pub struct GruConfig {
     pub layers: i64,
     /// Added to the bias of the update gates at the start; larger remembers longer.
     pub forget_bias: f64,
+    /// Start of its weights and biases, to which `forget_bias` is added.
+    pub init: Initialization,
 }
 
 impl LayerConfig for GruConfig {
     fn validate(&self) -> Result<(), PolicyError> {
         in_range("memory.hidden", self.hidden, MAX_WIDTH)?;
         in_range("memory.layers", self.layers, 64)?;
-        forget_bias_in_range(self.forget_bias)
+        forget_bias_in_range(self.forget_bias)?;
+        self.init.validate("memory.init")
     }
 
     fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
-        let &GruConfig { hidden, layers, forget_bias } = self;
-        Box::new(Gated::<Gru>::new([inputs, hidden, layers], forget_bias, name, p))
+        let &GruConfig { hidden, layers, forget_bias, init } = self;
+        Box::new(Gated::<Gru>::new([inputs, hidden, layers], forget_bias, init, name, p))
     }
 
     fn examples(&self, width: i64) -> Vec<MemoryConfig> {
-        let layers = |layers| GruConfig { hidden: width, layers, forget_bias: 0.0 };
+        let layers = |layers| GruConfig {
+            hidden: width,
+            layers,
+            forget_bias: 0.0,
+            init: Initialization::FAN_IN,
+        };
         [1, 2].map(|count| MemoryConfig::Gru(layers(count))).into()
     }
 }

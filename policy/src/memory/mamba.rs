@@ -24,6 +24,7 @@ use super::feed_forward::FeedForward;
 use super::normalize::{Norm, Normalize};
 use super::{LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
+use crate::initialization::Initialization;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
 use crate::range::{MAX_WIDTH, in_range, number_in_range};
@@ -81,7 +82,7 @@ enum Output {
 impl Mamba {
     fn new(config: &MambaConfig, inputs: i64, name: &str, p: &mut Parameters) -> Self {
         let &MambaConfig { width, norm, feed_forward, .. } = config;
-        let input = Linear::new(p, &format!("{name}.input"), inputs, width);
+        let input = Linear::new(p, &format!("{name}.input"), inputs, width, Initialization::FAN_IN);
         let block = |i| Block {
             norm: Normalize::new(norm, width, EPSILON, &format!("{name}.{i}.norm"), p),
             mixer: Mixer::new(config, &format!("{name}.{i}"), p),

@@ -5,6 +5,7 @@ use tch::Tensor;
 
 use crate::config::Convolution;
 use crate::error::PolicyError;
+use crate::initialization::Initialization;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
 
@@ -24,6 +25,7 @@ impl Cnn {
     pub(super) fn new(
         convolutions: &[Convolution],
         features: i64,
+        init: Initialization,
         [channels, height, width]: [i64; 3],
         p: &mut Parameters,
     ) -> Result<Self, PolicyError> {
@@ -38,18 +40,18 @@ impl Cnn {
                     expected: format!("at most {sides:?}, the image's size there"),
                 });
             }
-            let bound = 1.0 / ((channels * kernel * kernel) as f64).sqrt();
+            let fan_in = channels * kernel * kernel;
             let shape = [outputs, channels, kernel, kernel];
             layers.push(Layer {
-                weight: p.uniform(format!("torso.{i}.weight"), &shape, bound),
-                bias: p.uniform(format!("torso.{i}.bias"), &[outputs], bound),
+                weight: p.weight(format!("torso.{i}.weight"), &shape, init, fan_in),
+                bias: p.bias(format!("torso.{i}.bias"), outputs, init, fan_in),
                 stride,
             });
             channels = outputs;
             sides = sides.map(|side| (side - kernel) / stride + 1);
         }
         let flat = channels * sides[0] * sides[1];
-        let linear = Linear::new(p, &format!("torso.{}", layers.len()), flat, features);
+        let linear = Linear::new(p, &format!("torso.{}", layers.len()), flat, features, init);
         Ok(Cnn { convolutions: layers, linear })
     }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! then ReLU, a linear layer, and ReLU again. All is padded by one, so that a section halves an
-//! image's sides, rounding up. Weights start as PyTorch's do.
+//! image's sides, rounding up.
 //!
 //! # Speed on a CPU
 //!
@@ -24,6 +24,7 @@
 use tch::{Device, Tensor};
 
 use crate::error::PolicyError;
+use crate::initialization::Initialization;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
 
@@ -61,6 +62,7 @@ impl Resnet {
     pub(super) fn new(
         channels: &[i64],
         features: i64,
+        init: Initialization,
         [mut depth, mut height, mut width]: [i64; 3],
         p: &mut Parameters,
     ) -> Result<Self, PolicyError> {
@@ -74,11 +76,11 @@ impl Resnet {
                     expected: format!("at most {i}, which leave one pixel of the world's image"),
                 });
             }
-            sections.push(Section::new(&format!("torso.{i}"), depth, outputs, p));
+            sections.push(Section::new(&format!("torso.{i}"), depth, outputs, init, p));
             largest_layer = largest_layer.max(outputs * height * width);
             (depth, height, width) = (outputs, (height + 1) / 2, (width + 1) / 2);
         }
-        let linear = Linear::new(p, "torso.linear", depth * height * width, features);
+        let linear = Linear::new(p, "torso.linear", depth * height * width, features, init);
         Ok(Resnet { sections, linear, largest_layer })
     }
 
@@ -118,12 +120,18 @@ impl Resnet {
 }
 
 impl Section {
-    fn new(name: &str, inputs: i64, outputs: i64, p: &mut Parameters) -> Self {
+    fn new(
+        name: &str,
+        inputs: i64,
+        outputs: i64,
+        init: Initialization,
+        p: &mut Parameters,
+    ) -> Self {
         let mut convolution = |part: &str, inputs| {
-            let bound = 1.0 / ((inputs * 9) as f64).sqrt();
+            let (name, shape) = (format!("{name}.{part}"), [outputs, inputs, 3, 3]);
             Convolution {
-                weight: p.uniform(format!("{name}.{part}.weight"), &[outputs, inputs, 3, 3], bound),
-                bias: p.uniform(format!("{name}.{part}.bias"), &[outputs], bound),
+                weight: p.weight(format!("{name}.weight"), &shape, init, inputs * 9),
+                bias: p.bias(format!("{name}.bias"), outputs, init, inputs * 9),
             }
         };
         let first = convolution("convolution", inputs);

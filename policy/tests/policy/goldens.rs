@@ -7,8 +7,8 @@ use engram_policy::memory::gilr_lstm::GilrLstmConfig;
 use engram_policy::memory::lru::LruConfig;
 use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::{
-    Activation, Batched, Distribution, Gradient, HeadConfig, Inputs, MemoryConfig, MemoryInput,
-    Policy, PolicyConfig, TorsoConfig,
+    Activation, Batched, Distribution, Gradient, HeadConfig, HeadInit, Initialization, Inputs,
+    MemoryConfig, MemoryInput, Policy, PolicyConfig, TorsoConfig,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -33,7 +33,7 @@ pub(super) fn transparent(memory: MemoryConfig) -> Policy {
         inputs: vec![MemoryInput::Observation],
         torso: TorsoConfig::Identity {},
         memory,
-        head: HeadConfig { hidden: vec![], activation: Activation::Relu },
+        head: HeadConfig { hidden: vec![], activation: Activation::Relu, init: HeadInit::FAN_IN },
     };
     let spec = EnvSpec {
         name: "golden".into(),
@@ -98,12 +98,22 @@ fn the_lstm_computes_its_equations() {
     check(
         GOLDENS,
         "lstm",
-        MemoryConfig::Lstm(LstmConfig { hidden: 4, layers: 1, forget_bias: 0.0 }),
+        MemoryConfig::Lstm(LstmConfig {
+            hidden: 4,
+            layers: 1,
+            forget_bias: 0.0,
+            init: Initialization::FAN_IN,
+        }),
     );
     check(
         GOLDENS,
         "lstm_2",
-        MemoryConfig::Lstm(LstmConfig { hidden: 4, layers: 2, forget_bias: 0.0 }),
+        MemoryConfig::Lstm(LstmConfig {
+            hidden: 4,
+            layers: 2,
+            forget_bias: 0.0,
+            init: Initialization::FAN_IN,
+        }),
     );
 }
 
@@ -129,8 +139,12 @@ fn linear_recurrences_compute_their_equations() {
 
 #[test]
 fn the_lstm_equals_libtorchs_own_on_the_two_sides_of_a_reset() {
-    let policy =
-        transparent(MemoryConfig::Lstm(LstmConfig { hidden: 4, layers: 2, forget_bias: 0.0 }));
+    let policy = transparent(MemoryConfig::Lstm(LstmConfig {
+        hidden: 4,
+        layers: 2,
+        forget_bias: 0.0,
+        init: Initialization::FAN_IN,
+    }));
     let weights: Vec<Tensor> = policy
         .trainable()
         .into_iter()

@@ -5,7 +5,7 @@ use engram_policy::exploration::{Choice, Spread};
 use engram_policy::memory::gru::GruConfig;
 use engram_policy::memory::none::NoneConfig;
 use engram_policy::{
-    Distribution, Exploration, MemoryConfig, Outputs, Policy, PolicyError, Returns,
+    Distribution, Exploration, Initialization, MemoryConfig, Outputs, Policy, PolicyError, Returns,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -18,7 +18,12 @@ const RETURNS: [Returns; 3] = [
 ];
 
 fn network(outputs: &Outputs, seed: u64) -> Policy {
-    let config = config(MemoryConfig::Gru(GruConfig { hidden: 6, layers: 1, forget_bias: 0.0 }));
+    let config = config(MemoryConfig::Gru(GruConfig {
+        hidden: 6,
+        layers: 1,
+        forget_bias: 0.0,
+        init: Initialization::FAN_IN,
+    }));
     let seed = Seed::new(seed);
     Policy::with_outputs(outputs, Kind::Double, &config, &spec(DISCRETE), seed, Device::Cpu)
         .unwrap()

@@ -29,8 +29,8 @@ use engram_policy::memory::mamba::MambaConfig;
 use engram_policy::memory::none::NoneConfig;
 use engram_policy::memory::stack::StackConfig;
 use engram_policy::{
-    Activation, CoreState, Distribution, Gradient, HeadConfig, Inputs, MemoryConfig, MemoryInput,
-    Norm, Output, Policy, PolicyConfig, Positions, TorsoConfig,
+    Activation, CoreState, Distribution, Gradient, HeadConfig, HeadInit, Initialization, Inputs,
+    MemoryConfig, MemoryInput, Norm, Output, Policy, PolicyConfig, Positions, TorsoConfig,
 };
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
@@ -54,8 +54,18 @@ fn memories(hidden: i64) -> Vec<MemoryConfig> {
 fn stated_memories(hidden: i64) -> Vec<MemoryConfig> {
     vec![
         MemoryConfig::None(NoneConfig {}),
-        MemoryConfig::Lstm(LstmConfig { hidden, layers: 1, forget_bias: 0.0 }),
-        MemoryConfig::Lstm(LstmConfig { hidden, layers: 2, forget_bias: 0.0 }),
+        MemoryConfig::Lstm(LstmConfig {
+            hidden,
+            layers: 1,
+            forget_bias: 0.0,
+            init: Initialization::FAN_IN,
+        }),
+        MemoryConfig::Lstm(LstmConfig {
+            hidden,
+            layers: 2,
+            forget_bias: 0.0,
+            init: Initialization::FAN_IN,
+        }),
         MemoryConfig::Elstm(ElstmConfig { hidden, gradient: Gradient::Tbptt, forget_bias: 0.5 }),
         lru(hidden, false, Gradient::Tbptt),
         lru(hidden, true, Gradient::Rtrl),
@@ -65,7 +75,12 @@ fn stated_memories(hidden: i64) -> Vec<MemoryConfig> {
         MemoryConfig::GilrLstm(GilrLstmConfig { hidden, forget_bias: 0.5, feed_forward: true }),
         MemoryConfig::Stack(StackConfig {
             layers: vec![
-                MemoryConfig::Lstm(LstmConfig { hidden: hidden + 1, layers: 1, forget_bias: 0.0 }),
+                MemoryConfig::Lstm(LstmConfig {
+                    hidden: hidden + 1,
+                    layers: 1,
+                    forget_bias: 0.0,
+                    init: Initialization::FAN_IN,
+                }),
                 MemoryConfig::None(NoneConfig {}),
                 MemoryConfig::Elstm(ElstmConfig {
                     hidden,
@@ -82,19 +97,39 @@ fn stated_memories(hidden: i64) -> Vec<MemoryConfig> {
         MemoryConfig::Stack(StackConfig {
             layers: vec![
                 cgpt(hidden, 3, Norm::Layer),
-                MemoryConfig::Lstm(LstmConfig { hidden, layers: 1, forget_bias: 0.0 }),
+                MemoryConfig::Lstm(LstmConfig {
+                    hidden,
+                    layers: 1,
+                    forget_bias: 0.0,
+                    init: Initialization::FAN_IN,
+                }),
             ],
         }),
         MemoryConfig::Conv1d(Conv1dConfig { hidden, kernel: 1, feed_forward: false }),
         MemoryConfig::Conv1d(Conv1dConfig { hidden, kernel: 3, feed_forward: true }),
-        MemoryConfig::Gru(GruConfig { hidden, layers: 1, forget_bias: 0.0 }),
-        MemoryConfig::Gru(GruConfig { hidden, layers: 2, forget_bias: 0.0 }),
+        MemoryConfig::Gru(GruConfig {
+            hidden,
+            layers: 1,
+            forget_bias: 0.0,
+            init: Initialization::FAN_IN,
+        }),
+        MemoryConfig::Gru(GruConfig {
+            hidden,
+            layers: 2,
+            forget_bias: 0.0,
+            init: Initialization::FAN_IN,
+        }),
         mamba(hidden, 3, Norm::Rms, false),
         mamba(hidden, 1, Norm::Layer, true),
         MemoryConfig::Stack(StackConfig {
             layers: vec![
                 mamba(hidden, 2, Norm::Rms, true),
-                MemoryConfig::Gru(GruConfig { hidden, layers: 1, forget_bias: 0.0 }),
+                MemoryConfig::Gru(GruConfig {
+                    hidden,
+                    layers: 1,
+                    forget_bias: 0.0,
+                    init: Initialization::FAN_IN,
+                }),
             ],
         }),
     ]
@@ -159,9 +194,13 @@ fn config(memory: MemoryConfig) -> PolicyConfig {
             MemoryInput::PreviousAction,
             MemoryInput::PreviousReward,
         ],
-        torso: TorsoConfig::Mlp { hidden: vec![5], activation: Activation::Tanh },
+        torso: TorsoConfig::Mlp {
+            hidden: vec![5],
+            activation: Activation::Tanh,
+            init: Initialization::FAN_IN,
+        },
         memory,
-        head: HeadConfig { hidden: vec![], activation: Activation::Relu },
+        head: HeadConfig { hidden: vec![], activation: Activation::Relu, init: HeadInit::FAN_IN },
     }
 }
 

@@ -4,8 +4,8 @@
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
 use engram_policy::memory::elstm::ElstmConfig;
 use engram_policy::{
-    Activation, Batched, Carry, Gradient, HeadConfig, Inputs, MemoryConfig, MemoryInput, Policy,
-    PolicyConfig, TorsoConfig,
+    Activation, Batched, Carry, Gradient, HeadConfig, HeadInit, Inputs, MemoryConfig, MemoryInput,
+    Policy, PolicyConfig, TorsoConfig,
 };
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
@@ -20,7 +20,7 @@ fn policy(memory: MemoryConfig) -> Policy {
         inputs: vec![MemoryInput::Observation, MemoryInput::PreviousReward],
         torso: TorsoConfig::Identity {},
         memory,
-        head: HeadConfig { hidden: vec![], activation: Activation::Relu },
+        head: HeadConfig { hidden: vec![], activation: Activation::Relu, init: HeadInit::FAN_IN },
     };
     let spec = EnvSpec {
         name: "toy".into(),

@@ -3,7 +3,7 @@
 use engram_mdp::Seed;
 use engram_policy::memory::gru::GruConfig;
 use engram_policy::memory::mamba::MambaConfig;
-use engram_policy::{MemoryConfig, Norm};
+use engram_policy::{Initialization, MemoryConfig, Norm};
 use tch::{Kind, Tensor};
 
 use super::goldens::check;
@@ -31,11 +31,25 @@ fn mamba(
 
 #[test]
 fn the_gru_computes_its_equations() {
-    check(GOLDENS, "gru", MemoryConfig::Gru(GruConfig { hidden: 4, layers: 1, forget_bias: 0.0 }));
+    check(
+        GOLDENS,
+        "gru",
+        MemoryConfig::Gru(GruConfig {
+            hidden: 4,
+            layers: 1,
+            forget_bias: 0.0,
+            init: Initialization::FAN_IN,
+        }),
+    );
     check(
         GOLDENS,
         "gru_2",
-        MemoryConfig::Gru(GruConfig { hidden: 4, layers: 2, forget_bias: 0.0 }),
+        MemoryConfig::Gru(GruConfig {
+            hidden: 4,
+            layers: 2,
+            forget_bias: 0.0,
+            init: Initialization::FAN_IN,
+        }),
     );
 }
 

@@ -5,8 +5,8 @@ use engram_policy::memory::elstm::ElstmConfig;
 use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::memory::none::NoneConfig;
 use engram_policy::{
-    Activation, Distribution, Gradient, HeadConfig, Inputs, MemoryConfig, MemoryInput, Policy,
-    PolicyConfig, TorsoConfig,
+    Activation, Distribution, Gradient, HeadConfig, HeadInit, Initialization, Inputs, MemoryConfig,
+    MemoryInput, Policy, PolicyConfig, TorsoConfig,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -17,9 +17,13 @@ const CPU: Device = Device::Cpu;
 fn config(channels: &[i64], features: i64, memory: MemoryConfig) -> PolicyConfig {
     PolicyConfig {
         inputs: vec![MemoryInput::Observation, MemoryInput::ClippedPreviousReward],
-        torso: TorsoConfig::ImpalaResnet { channels: channels.to_vec(), features },
+        torso: TorsoConfig::ImpalaResnet {
+            channels: channels.to_vec(),
+            features,
+            init: Initialization::FAN_IN,
+        },
         memory,
-        head: HeadConfig { hidden: vec![], activation: Activation::Relu },
+        head: HeadConfig { hidden: vec![], activation: Activation::Relu, init: HeadInit::FAN_IN },
     }
 }
 
@@ -147,7 +151,12 @@ fn the_agents_of_the_rtrl_paper_have_their_number_of_weights() {
     let counts = |image, hidden, actions| {
         let elstm =
             MemoryConfig::Elstm(ElstmConfig { hidden, gradient: Gradient::Rtrl, forget_bias: 0.0 });
-        let lstm = MemoryConfig::Lstm(LstmConfig { hidden, layers: 1, forget_bias: 0.0 });
+        let lstm = MemoryConfig::Lstm(LstmConfig {
+            hidden,
+            layers: 1,
+            forget_bias: 0.0,
+            init: Initialization::FAN_IN,
+        });
         [elstm, MemoryConfig::None(NoneConfig {}), lstm].map(|memory| count(image, actions, memory))
     };
     assert_eq!(counts([3, 72, 96], 512, 9), [1_647_178, 985_172, 2_566_730], "DMLab");

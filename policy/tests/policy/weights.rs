@@ -2,7 +2,7 @@
 
 use engram_mdp::{EnvSpec, Seed};
 use engram_policy::memory::lstm::LstmConfig;
-use engram_policy::{MemoryConfig, Policy, PolicyConfig, PolicyError};
+use engram_policy::{Initialization, MemoryConfig, Policy, PolicyConfig, PolicyError};
 use safetensors::SafeTensors;
 use tch::{Device, Kind};
 
@@ -13,7 +13,12 @@ fn fresh(config: &PolicyConfig, spec: &EnvSpec, seed: u64) -> Policy {
 }
 
 fn lstm() -> PolicyConfig {
-    config(MemoryConfig::Lstm(LstmConfig { hidden: 6, layers: 1, forget_bias: 0.0 }))
+    config(MemoryConfig::Lstm(LstmConfig {
+        hidden: 6,
+        layers: 1,
+        forget_bias: 0.0,
+        init: Initialization::FAN_IN,
+    }))
 }
 
 #[test]
@@ -79,7 +84,12 @@ fn weights_of_another_world_are_refused_with_both_worlds_in_the_message() {
 #[test]
 fn weights_of_another_network_are_refused_with_both_networks_in_the_message() {
     let mut policy = fresh(&lstm(), &spec(DISCRETE), 1);
-    let wider = config(MemoryConfig::Lstm(LstmConfig { hidden: 7, layers: 1, forget_bias: 0.0 }));
+    let wider = config(MemoryConfig::Lstm(LstmConfig {
+        hidden: 7,
+        layers: 1,
+        forget_bias: 0.0,
+        init: Initialization::FAN_IN,
+    }));
     let message = policy.load(&fresh(&wider, &spec(DISCRETE), 1).save(5)).unwrap_err().to_string();
     assert!(message.contains("\"hidden\":6") && message.contains("\"hidden\":7"), "{message}");
 }

@@ -41,6 +41,11 @@ pub struct RunConfig {
     /// Trajectories that the learner's queue holds. When it is full pushes wait, and actors with
     /// them: a longer queue smooths, and makes data older.
     pub queue_trajectories: usize,
+    /// Policy lag that the learner allows for, where it learns from streams: an unroll begins only
+    /// if its trajectories will be learned from by weights at most so many published versions newer.
+    /// 0: batches are played and learned from in turns. 1: the next batch is played meanwhile. Large:
+    /// as fast as can be.
+    pub policy_lag: u64,
     /// A trajectory whose weights are older than this many published versions is dropped, and
     /// counted.
     pub max_policy_lag: u64,
@@ -88,6 +93,7 @@ impl RunConfig {
             1..=1 << 20,
             "trajectories that wait for the learner",
         )?;
+        within("policy_lag", self.policy_lag, 0..=self.max_policy_lag, "or all would be dropped")?;
         within("checkpoint_seconds", self.checkpoint_seconds, 1.0..=1e6, "between checkpoints")?;
         within("checkpoints_kept", self.checkpoints_kept, 1..=10_000, "the newest always stays")?;
         within("log_seconds", self.log_seconds, 0.1..=86_400.0, "between progress lines")?;
@@ -148,6 +154,7 @@ mod tests {
             max_batch_size: 64,
             max_wait_ms: 1.0,
             queue_trajectories: 64,
+            policy_lag: 1,
             max_policy_lag: 100,
             checkpoint_seconds: 60.0,
             checkpoints_kept: 3,

@@ -34,7 +34,7 @@ pub enum SettingClass {
 }
 
 /// Class of each key of `[run]`.
-const RUN: [(&str, SettingClass); 15] = [
+const RUN: [(&str, SettingClass); 16] = [
     ("seed", SettingClass::Seed),
     ("env_steps", SettingClass::Budget),
     ("actors", SettingClass::Scale),
@@ -44,6 +44,7 @@ const RUN: [(&str, SettingClass); 15] = [
     ("max_batch_size", SettingClass::Scale),
     ("max_wait_ms", SettingClass::Scale),
     ("queue_trajectories", SettingClass::Scale),
+    ("policy_lag", SettingClass::Scale),
     ("max_policy_lag", SettingClass::Scale),
     ("checkpoint_seconds", SettingClass::Reporting),
     ("checkpoints_kept", SettingClass::Reporting),
@@ -126,7 +127,7 @@ mod tests {
     fn every_key_of_run_has_a_class() {
         let run = "seed = 1\nenv_steps = 1\nactors = 1\nenvs_per_actor = 2\nstagger_steps = 0\n\
             unroll_length = 1\nmax_batch_size = 1\nmax_wait_ms = 0.0\nqueue_trajectories = 1\n\
-            max_policy_lag = 1\ncheckpoint_seconds = 1.0\ncheckpoints_kept = 1\n\
+            policy_lag = 1\nmax_policy_lag = 1\ncheckpoint_seconds = 1.0\ncheckpoints_kept = 1\n\
             log_seconds = 1.0\neval_episodes = 1\neval_env_steps = 0\n";
         let run: RunConfig = toml::from_str(run).unwrap();
         let keys = Table::try_from(run).unwrap();

@@ -20,6 +20,8 @@ pub(super) struct Assignment {
 /// Keys that a part may leave out, which switches a feature off. They may be set all the same,
 /// where the table that they belong to exists.
 pub const OPTIONAL: &[&str] = &[
+    "rl.ratio_clip",
+    "rl.normalize_advantages",
     "rl.max_grad_norm",
     "rl.freeze",
     "rl.exploration.spread",

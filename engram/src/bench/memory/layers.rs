@@ -12,7 +12,9 @@ use engram_policy::memory::gru::GruConfig;
 use engram_policy::memory::lru::LruConfig;
 use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::memory::mamba::MambaConfig;
-use engram_policy::{Batched, Gradient, MemoryConfig, Norm, Positions, UnrollContext};
+use engram_policy::{
+    Batched, Gradient, Initialization, MemoryConfig, Norm, Positions, UnrollContext,
+};
 use tch::{Device, no_grad};
 
 use super::workload::Workload;
@@ -67,8 +69,24 @@ fn layers() -> Vec<(&'static str, MemoryConfig)> {
     let (gradient, forget_bias, feed_forward) = (Gradient::Tbptt, 2.0, false);
     let (width, heads, blocks, context_length) = (64, 4, 1, 64);
     vec![
-        ("lstm", MemoryConfig::Lstm(LstmConfig { hidden, layers: 1, forget_bias })),
-        ("gru", MemoryConfig::Gru(GruConfig { hidden, layers: 1, forget_bias: 2.0 })),
+        (
+            "lstm",
+            MemoryConfig::Lstm(LstmConfig {
+                hidden,
+                layers: 1,
+                forget_bias,
+                init: Initialization::FAN_IN,
+            }),
+        ),
+        (
+            "gru",
+            MemoryConfig::Gru(GruConfig {
+                hidden,
+                layers: 1,
+                forget_bias: 2.0,
+                init: Initialization::FAN_IN,
+            }),
+        ),
         ("elstm", MemoryConfig::Elstm(ElstmConfig { hidden, gradient, forget_bias })),
         (
             "lru",

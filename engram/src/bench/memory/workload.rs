@@ -3,8 +3,8 @@
 use anyhow::Result;
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
 use engram_policy::{
-    Activation, Carry, HeadConfig, Inputs, MemoryConfig, MemoryInput, Output, Policy, PolicyConfig,
-    TorsoConfig, UnrollContext, Unrolled,
+    Activation, Carry, HeadConfig, HeadInit, Inputs, MemoryConfig, MemoryInput, Output, Policy,
+    PolicyConfig, TorsoConfig, UnrollContext, Unrolled,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -23,7 +23,11 @@ impl Workload {
             inputs: vec![MemoryInput::Observation],
             torso: TorsoConfig::Identity {},
             memory,
-            head: HeadConfig { hidden: vec![], activation: Activation::Relu },
+            head: HeadConfig {
+                hidden: vec![],
+                activation: Activation::Relu,
+                init: HeadInit::FAN_IN,
+            },
         };
         let spec = EnvSpec {
             name: "bench".into(),

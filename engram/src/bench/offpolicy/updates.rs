@@ -7,7 +7,9 @@ use engram_learner::algorithms::{Phases, ReplayAlgorithm, ReplayBatch};
 use engram_learner::replay::{Replay, TrajectoryShape};
 use engram_mdp::{EnvSpec, Generator, Seed};
 use engram_policy::memory::gpt2::Gpt2Config;
-use engram_policy::{Batch, MemoryConfig, Policy, PolicyConfig, Positions, TorsoConfig};
+use engram_policy::{
+    Batch, Initialization, MemoryConfig, Policy, PolicyConfig, Positions, TorsoConfig,
+};
 use engram_service::process::cpu_seconds;
 use tch::{Device, Kind};
 
@@ -122,7 +124,11 @@ impl Network {
                 });
                 let activation = seq.head.activation;
                 PolicyConfig {
-                    torso: TorsoConfig::Mlp { hidden: vec![64], activation },
+                    torso: TorsoConfig::Mlp {
+                        hidden: vec![64],
+                        activation,
+                        init: Initialization::FAN_IN,
+                    },
                     memory,
                     ..seq
                 }

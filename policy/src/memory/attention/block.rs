@@ -36,16 +36,16 @@ impl Block {
         p: &mut Parameters,
     ) -> Self {
         let part = |part: &str| format!("{name}.{part}");
-        let (norm, start) = (style.norm, style.start);
+        let (norm, init) = (style.norm, style.init);
         Block {
             heads,
             gelu: style.gelu,
             attention_norm: Normalize::new(norm, width, EPSILON, &part("attention_norm"), p),
-            qkv: start.linear(p, &part("qkv"), width, 3 * width),
-            output: start.linear(p, &part("output"), width, width),
+            qkv: Linear::new(p, &part("qkv"), width, 3 * width, init),
+            output: Linear::new(p, &part("output"), width, width, init),
             feed_forward_norm: Normalize::new(norm, width, EPSILON, &part("feed_forward_norm"), p),
-            up: start.linear(p, &part("up"), width, 4 * width),
-            down: start.linear(p, &part("down"), 4 * width, width),
+            up: Linear::new(p, &part("up"), width, 4 * width, init),
+            down: Linear::new(p, &part("down"), 4 * width, width, init),
         }
     }
 

@@ -3,39 +3,14 @@
 use tch::{Kind, Tensor};
 
 use super::dropout::Dropout;
+use crate::initialization::Initialization;
 use crate::memory::normalize::Norm;
-use crate::mlp::Linear;
-use crate::parameters::Parameters;
-
-/// Initial values of linear layers.
-#[derive(Clone, Copy)]
-pub(in crate::memory) enum Start {
-    /// As PyTorch's do.
-    Uniform,
-    /// Normal weights with this standard deviation; biases zero.
-    Normal(f64),
-}
-
-impl Start {
-    pub(super) fn linear(
-        self,
-        p: &mut Parameters,
-        name: &str,
-        inputs: i64,
-        outputs: i64,
-    ) -> Linear {
-        match self {
-            Start::Uniform => Linear::new(p, name, inputs, outputs),
-            Start::Normal(std) => Linear::normal(p, name, inputs, outputs, std),
-        }
-    }
-}
 
 /// Choices in which transformers differ.
 pub(in crate::memory) struct Style {
     pub(in crate::memory) norm: Norm,
     /// Initial values of its linear layers.
-    pub(in crate::memory) start: Start,
+    pub(in crate::memory) init: Initialization,
     /// libtorch's name of the approximation to GELU, "none" or "tanh".
     pub(in crate::memory) gelu: &'static str,
     /// True if distance counts against a frame (ALiBi).
