@@ -148,8 +148,8 @@ impl InferenceStream {
     pub(crate) async fn keep_during<T>(&self, wait: impl Future<Output = T>) -> T {
         let mut wait = pin!(wait);
         loop {
-            if let Ok(done) = tokio::time::timeout(self.heartbeat, &mut wait).await {
-                return done;
+            if let Ok(output) = tokio::time::timeout(self.heartbeat, &mut wait).await {
+                return output;
             }
             // One that the connection has not taken yet does for the next as well. Whether the
             // stream has ended is found out by the next request.

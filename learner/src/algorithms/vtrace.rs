@@ -52,7 +52,7 @@ pub struct VtraceConfig {
     /// the policy gradient of V-trace, with no such bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ratio_clip: Option<f64>,
-    /// Whether advantages are shifted and scaled to mean 0 and standard deviation 1 over the decisions
+    /// True if advantages are shifted and scaled to mean 0 and standard deviation 1 over the decisions
     /// of an update. Absent: they are not.
     #[serde(default, skip_serializing_if = "is_default")]
     pub normalize_advantages: bool,

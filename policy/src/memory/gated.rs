@@ -25,7 +25,7 @@ pub(super) const SHUT: f64 = 1e4;
 
 /// One kind of cell with G gates; the second one keeps the state.
 pub(super) trait Cell: Send {
-    /// What a clear step and a hold step add to each of the G gates.
+    /// Inputs that a clear step and a hold step add to each of the G gates.
     const CONTROL: &'static [[f64; 2]];
 
     /// True if clear and hold steps must take the inputs' bias away.

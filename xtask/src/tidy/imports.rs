@@ -32,7 +32,7 @@ const ORDER: [(&str, &str); 7] = [
     (
         "policy",
         "batch device policy torso inputs parts slots unroll_context carry weights exploration \
-         heads config memory distribution mlp parameters random range state error resets",
+         heads config memory distribution mlp parameters initialization random range state error resets",
     ),
     (
         "engram",
