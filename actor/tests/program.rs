@@ -25,8 +25,8 @@ fn start() -> (Child, impl Iterator<Item = String>) {
 #[test]
 fn sigterm_ends_it_with_exit_code_0_even_while_its_peers_are_away() {
     let (mut actor, mut lines) = start();
-    let lost = lines.find(|line| line.contains("lost the inference server")).unwrap();
-    assert!(lost.contains("unix:/nowhere/inference"), "{lost}");
+    let lost = lines.find(|line| line.contains("lost the learner")).unwrap();
+    assert!(lost.contains("unix:/nowhere/learner"), "{lost}");
     let pid = actor.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert!(actor.wait().unwrap().success());

@@ -32,7 +32,7 @@ pub(crate) struct BenchArgs {
     /// Subject of the measurement
     #[arg(value_enum, default_value = "system")]
     what: What,
-    /// The experiment whose world, network and algorithm are used [default: recall-30, or
+    /// The experiment whose world, network and algorithm are used [default: recall-30-wide, or
     /// recall-dqn for offpolicy; without memory for scaling and recovery]; for solve, several may
     /// be named, separated by commas
     #[arg(long, value_name = "NAME")]
@@ -101,10 +101,10 @@ pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
     }
     let (name, env_steps, set): (_, _, &[&str]) = match args.what {
         What::OffPolicy => ("recall-dqn", 8_000, &offpolicy::SET),
-        What::Soak => ("recall-30", 10_000_000, &[]),
-        What::Scaling => ("recall-30", ENDLESS, &scaling::SET),
-        What::Recovery => ("recall-30", ENDLESS, &recovery::SET),
-        _ => ("recall-30", 400_000, &[]),
+        What::Soak => ("recall-30-wide", 10_000_000, &[]),
+        What::Scaling => ("recall-30-wide", ENDLESS, &scaling::SET),
+        What::Recovery => ("recall-30-wide", ENDLESS, &recovery::SET),
+        _ => ("recall-30-wide", 400_000, &[]),
     };
     let mut set: Vec<String> = set.iter().map(ToString::to_string).collect();
     set.extend_from_slice(&args.set);

@@ -8,22 +8,34 @@ mod fixtures;
 #[allow(unreachable_pub)]
 mod learners;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use engram_learner::LearnerError;
+use engram_learner::algorithms::RlConfig;
+use engram_learner::batches::batch::BATCHES_AHEAD;
+use engram_learner::batches::replay_worker::{ReplaySetup, ReplayWorker, SharedReplay};
+use engram_learner::replay::TrajectoryShape;
+use engram_learner::rpc::queue::{Arrival, bounded};
 use engram_learner::rpc::stream_positions::Streams;
 use engram_learner::run::learner_spec::LearnerSpec;
 use engram_learner::run::pipeline::Resumed;
-use engram_learner::storage::checkpoint::{Checkpoint, CheckpointError, CheckpointStore, FORMAT};
+use engram_learner::storage::checkpoint::{
+    Checkpoint, CheckpointError, CheckpointStore, FORMAT, Mark,
+};
 use engram_learner::storage::checkpoint_writer::{
     CheckpointFolders, CheckpointWriter, PendingCheckpoint,
 };
 use engram_learner::telemetry::episodes::Episodes;
 use engram_learner::telemetry::metrics::Metrics;
 use engram_mdp::Seed;
-use fixtures::{resolved, spec, stream, trajectory};
+use engram_service::Shutdown;
+use fixtures::{episode, resolved, resolved_with, spec, stream, trajectory};
 use learners::{Learner, algorithm};
+use tch::Device;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 
 fn learner_spec() -> LearnerSpec {
     learners::learner_spec(&[])
@@ -154,7 +166,7 @@ fn everything_in_a_checkpoint_is_read_back_generators_too() {
     checkpoint.state.counters.seconds = 0.1 + 0.2;
     let path = store.write(&checkpoint).unwrap();
     assert!(!path.join("carry_table.safetensors").exists(), "an LSTM carries nothing");
-    assert!(path.ends_with("000000000008"), "{}", path.display());
+    assert!(path.ends_with("000000000001"), "named by updates: {}", path.display());
     assert_eq!(store.newest().unwrap(), Some((path.clone(), checkpoint.clone())));
     resume(learner_spec(), &path, &checkpoint).unwrap();
 }
@@ -197,7 +209,97 @@ fn only_the_newest_are_kept_and_a_torn_one_is_not_counted() {
     let mut names: Vec<_> =
         fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["000000000024", "000000000032", "000000000999"]);
+    assert_eq!(names, ["000000000003", "000000000004", "000000000999"]);
+}
+
+/// The one before was once deleted before the new one was renamed: a process killed between left
+/// none.
+#[test]
+fn a_checkpoint_whose_place_is_taken_is_found_until_the_new_one_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::new(folder.path().into(), 1);
+    let (first, mut second) = (after(1), after(1));
+    second.state.counters.env_steps += 1;
+    let names = || {
+        let entries = fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let place = store.write(&first).unwrap();
+    assert_eq!(store.write(&second).unwrap(), place);
+    assert_eq!(store.newest().unwrap(), Some((place.clone(), second.clone())));
+    assert_eq!(names(), ["000000000001"]);
+
+    // Killed between both renames.
+    let aside = folder.path().join("000000000001.old");
+    fs::rename(&place, &aside).unwrap();
+    assert_eq!(store.newest().unwrap(), Some((aside.clone(), second.clone())));
+    assert_eq!(store.write(&first).unwrap(), place);
+    assert_eq!(names(), ["000000000001"]);
+
+    // Killed after them: the new one counts.
+    fs::create_dir(&aside).unwrap();
+    assert_eq!(store.newest().unwrap(), Some((place.clone(), first)));
+    store.write(&second).unwrap();
+    assert_eq!(store.newest().unwrap(), Some((place, second)));
+    assert_eq!(names(), ["000000000001"]);
+}
+
+fn small_replay() -> SharedReplay {
+    let rl = resolved_with(
+        include_str!("../../configs/rl/dqn.toml"),
+        &[
+            "rl.rate_limiter.updates_per_env_step=1.0",
+            "rl.rate_limiter.learning_starts={episodes=1}",
+        ],
+    );
+    let RlConfig::Replay(config) = rl.section("rl").unwrap() else { panic!("a replay") };
+    let config = config.shared();
+    SharedReplay::new(ReplaySetup {
+        replay: config.replay,
+        rate_limiter: config.rate_limiter,
+        unroll_length: fixtures::UNROLL_LENGTH,
+        shape: TrajectoryShape { spec: spec(), state_width: 0 },
+        folder: None,
+        seed: Seed::new(1),
+    })
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_batch_that_is_drawn_ahead_does_not_count_in_a_checkpoint() {
+    let (intake, arrivals) = bounded(8);
+    let replay = small_replay();
+    let worker = ReplayWorker {
+        arrivals,
+        replay: replay.clone(),
+        unlearned_env_steps: 7,
+        unroll_length: fixtures::UNROLL_LENGTH as u64,
+        batch_size: 2,
+        burn_in: 0,
+        spec: spec(),
+        device: Device::Cpu,
+        metrics: Metrics::new(),
+    };
+    for sequence in 0..3 {
+        let trajectory = episode(0, sequence);
+        intake.place().await.unwrap().put(Arrival { trajectory, generation: 1 });
+    }
+    let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
+    let (runtime, stop) = (Handle::current(), Shutdown::new());
+    let stopped = stop.clone();
+    let thread = std::thread::spawn(move || worker.run(&runtime, &stopped, &sender));
+    let first = batches.recv().await.unwrap();
+    assert_eq!(first.env_steps, 7 + 9, "what was there before the run was resumed counts");
+    assert_eq!(replay.counted().updates, 0);
+    replay.learned();
+    assert_eq!(replay.counted().updates, 1);
+    let _second = batches.recv().await.unwrap();
+    assert_eq!(replay.save(&mut BTreeMap::new()).0.updates, 1);
+    stop.trigger();
+    drop((batches, intake));
+    thread.join().unwrap().unwrap();
 }
 
 #[test]
@@ -231,7 +333,7 @@ fn a_checkpoint_of_an_earlier_layout_is_refused_by_its_format() {
     let earlier = state.replace(&format!("\"format\": {FORMAT}"), "\"format\": 3");
     fs::write(path.join("state.json"), earlier).unwrap();
     let message = store.newest().unwrap_err().to_string();
-    assert!(message.contains("has format 3, this build reads 4"), "{message}");
+    assert!(message.contains("has format 3, this build reads 5"), "{message}");
     assert!(message.contains("start a run under another name"), "{message}");
 }
 
@@ -263,7 +365,7 @@ fn a_disk_that_refuses_leaves_the_last_checkpoint_and_no_debris() {
     let store = CheckpointStore::new(path.clone(), 3);
     let good = store.write(&after(1)).unwrap();
     // The place of the next one's files cannot be made.
-    fs::write(path.join(".000000000016"), b"in the way").unwrap();
+    fs::write(path.join(".new"), b"in the way").unwrap();
     let refused = store.write(&after(2)).unwrap_err();
     assert!(matches!(refused, CheckpointError::Disk { .. }), "{refused}");
     assert_eq!(store.newest().unwrap().unwrap().0, good);
@@ -279,11 +381,18 @@ fn the_writer_outlives_a_disk_that_refuses() {
         replay: folder.path().into(),
     };
     let pending = |batches| PendingCheckpoint { checkpoint: after(batches), replay: None };
-    let writer = CheckpointWriter::start(folders.clone(), Metrics::new());
-    assert!(writer.offer(pending(1)));
+    let saved = Mark::default();
+    let writer = CheckpointWriter::start(folders.clone(), saved, Metrics::new());
+    // There is room for one behind the one in work: the third finds room when the first is done.
+    for batches in 1..=3 {
+        while !writer.offer(pending(batches)) {
+            std::thread::yield_now();
+        }
+    }
+    assert_eq!(writer.written(), saved, "a write that failed counts as none");
     assert_eq!(writer.finish(None), None);
 
     fs::remove_file(&path).unwrap();
-    let writer = CheckpointWriter::start(folders, Metrics::new());
-    assert_eq!(writer.finish(Some(pending(2))), Some(path.join("000000000016")));
+    let writer = CheckpointWriter::start(folders, saved, Metrics::new());
+    assert_eq!(writer.finish(Some(pending(2))), Some(path.join("000000000002")));
 }

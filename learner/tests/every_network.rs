@@ -37,7 +37,7 @@ const CASES: [(&str, &str, &str); 4] = [
     ("sac_discrete", SAC_DISCRETE, "rl.objective.encoder={ name = \"separate\" }"),
 ];
 
-const TORSO: &str = "seq.torso={ name = \"mlp\", hidden = [5], activation = \"tanh\" }";
+const TORSO: &str = "seq.torso={ name = \"mlp\", hidden = [5], activation = \"tanh\", init = { name = \"fan_in\" } }";
 
 /// Dropout, and no state that travels.
 const MEMORY: &str = "seq.memory={ name = \"gpt2\", width = 8, heads = 2, blocks = 1, \
@@ -176,7 +176,10 @@ fn examine<P: Pipeline>(resolved: &Resolved, config: &P::Config, content: &P::Ba
     let mut examined = Examined::<P>::begin(resolved, config);
     examined.torso_is_the_donors_and_frozen("at first");
     assert!(examined.memory_is_the_donors(), "a memory of its own");
-    examined.learner.update(content, 6).unwrap();
+    let mark = examined.learner.mark();
+    // As with a replay, from which more is learned than arrives.
+    examined.learner.update(content, 0).unwrap();
+    assert_ne!(examined.learner.mark(), mark, "an update without env steps is to be saved");
     examined.torso_is_the_donors_and_frozen("after an update");
     assert!(!examined.memory_is_the_donors(), "nothing was learned");
     examined.dropout_is_everywhere(&batch(&trajectories()).inputs);

@@ -53,7 +53,7 @@ async fn a_run_ends_at_its_budget_and_tells_everybody() {
     let summary = run.learner.await.unwrap().unwrap();
     assert_eq!((summary.ended, summary.env_steps, summary.updates), (Ended::Finished, 16, 2));
     let checkpoint = summary.checkpoint.unwrap();
-    assert_eq!(checkpoint, folder.join("checkpoints/000000000016"));
+    assert_eq!(checkpoint, folder.join("checkpoints/000000000002"));
     for file in ["config.toml", "meta.json", "plots", "progress.csv"] {
         assert!(folder.join(file).exists(), "{file}");
     }

@@ -79,6 +79,35 @@ async fn a_replay_goes_on_with_its_run_and_a_file_that_is_lost_costs_what_was_in
     assert!(stopped.updates >= 17 && stopped.ended == Ended::Stopped, "{stopped:?}");
 }
 
+/// A warm-up was once lost with its process, for it has no updates.
+#[tokio::test]
+async fn a_warm_up_goes_on_where_it_was_and_its_env_steps_count() {
+    let (_runs, folder) = run_folder();
+    let slowly = ["rl.rate_limiter.learning_starts={episodes=4}", "run.queue_trajectories=1"];
+    let run = start(Some(folder.clone()), &slowly);
+    let mut actor = Actor::register(&run.channel).await;
+    for trajectory in [episode(0, 0), episode(1, 0), episode(0, 1)] {
+        actor.send(push(&[trajectory])).await;
+    }
+    // The third has found its place when the second was taken, after the first was inserted.
+    while actor.hear().await.unwrap().unwrap() != acknowledged(3) {}
+    let stopped = run.stop().await;
+    assert_eq!((stopped.updates, stopped.env_steps), (0, 0));
+    assert_eq!(stopped.checkpoint, Some(folder.join("checkpoints/000000000000")));
+    let (_, episodes) = replay_of(&folder);
+    assert!((1..=3).contains(&episodes), "{episodes}");
+
+    let mut run = start(Some(folder.clone()), &slowly);
+    let actor = Actor::register(&run.channel).await;
+    for sequence in 2..7 {
+        actor.send(push(&[episode(0, sequence)])).await;
+    }
+    run.updates(1).await;
+    let stopped = run.stop().await;
+    // Four episodes of three env steps, and one more for the first update.
+    assert!(stopped.env_steps >= 15, "{stopped:?}");
+}
+
 #[tokio::test]
 async fn what_a_replay_cannot_do_is_said_before_anything_starts() {
     let refused = async |change| {

@@ -1,7 +1,7 @@
 """Engram's policies in plain PyTorch: every torso, memory layer and head, from a weights file.
 
     import engram_policy
-    policy = engram_policy.load("runs/NAME/checkpoints/000000640000/weights.safetensors")
+    policy = engram_policy.load("runs/NAME/checkpoints/000000010000/weights.safetensors")
     state = policy.initial_state(batch)
     output, state = policy.step(observation, previous_action, previous_reward, first, state)
 

@@ -78,7 +78,7 @@ fn a_run_in_containers_scales_survives_crashes_learns_and_leaves_in_peace() {
     let folder = tempfile::tempdir().expect("a folder");
     let to = folder.path().join("run");
     project.run(&["cp", &format!("learner:/runs/{RUN}"), &to.display().to_string()]);
-    let checkpoint = format!("checkpoints/{:012}/state.json", number(&left, "env_steps"));
+    let checkpoint = format!("checkpoints/{:012}/state.json", number(&left, "updates"));
     assert!(to.join(&checkpoint).is_file(), "no {checkpoint}: {left}");
     let env_steps = support::progress(&to, "env_steps");
     assert!(env_steps.is_sorted(), "the curve goes back: {env_steps:?}");

@@ -75,7 +75,7 @@ fn a_manifest_that_does_not_fit_is_named() {
         ("name: ENGRAM_RUNS", "name: ENGRAM_RUNNING", "nobody reads ENGRAM_RUNNING"),
         ("--healthcheck", "--health", "has no --health"),
         ("engram/actor:0.1.0", "engram/actor:latest", "is not of version"),
-        ("ENGRAM_EXPERIMENT: recall-30", "ENGRAM_EXPERIMENT: recal", "no experiment recal"),
+        ("ENGRAM_EXPERIMENT: recall-30-wide", "ENGRAM_EXPERIMENT: recal", "no experiment recal"),
         ("name: ENGRAM_INFERENCE", "name: ENGRAM_EXPERIMENT", "for the learner alone"),
         ("key: ENGRAM_RUN_NAME", "key: ENGRAM_RUN", "ENGRAM_RUN has no value"),
         ("/security/token", "/security/tokens", "names /security/tokens, which is not there"),

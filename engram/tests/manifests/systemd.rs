@@ -9,7 +9,7 @@ use crate::tools::system;
 
 /// The units, and an instance of each.
 const UNITS: [(&str, &str); 3] = [
-    ("engram-learner", "recall-30"),
+    ("engram-learner", "recall-30-wide"),
     ("engram-inference-server", "7002"),
     ("engram-actor", "9103"),
 ];

@@ -268,9 +268,17 @@ impl Relay {
     }
 
     async fn request(&mut self, request: v1::PushRequest) -> Result<(), Broken> {
-        let Some(push_request::Body::Trajectories(message)) = &request.body else {
-            self.proxy.note(|seen| seen.violations.push("a second registration".into()));
-            return Err(Broken);
+        let message = match &request.body {
+            Some(push_request::Body::Trajectories(message)) => message,
+            Some(push_request::Body::BeginUnroll(_)) => {
+                let to_learner = self.to_learner.as_ref().expect("the actor is still here");
+                let _ = to_learner.send(request).await;
+                return Ok(());
+            }
+            _ => {
+                self.proxy.note(|seen| seen.violations.push("a second registration".into()));
+                return Err(Broken);
+            }
         };
         if self.proxy.suffers(Fault::LoseMessage) {
             return Err(Broken);

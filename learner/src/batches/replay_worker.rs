@@ -40,6 +40,8 @@ struct Shared {
     replay: Replay,
     limiter: RateLimiter,
     generator: Generator,
+    /// Batches that were drawn and not learned from yet.
+    ahead: u64,
 }
 
 /// Name of the generator in checkpoints, and by which it is derived.
@@ -80,7 +82,11 @@ impl SharedReplay {
         let limiter = RateLimiter::new(rate_limiter, unroll_length)?;
         let replay = Replay::new(replay, shape, folder)?;
         let generator = seed.derive(GENERATOR, 0).generator();
-        Ok(SharedReplay(Arc::new(Mutex::new(Shared { replay, limiter, generator }))))
+        Ok(SharedReplay::of(Shared { replay, limiter, generator, ahead: 0 }))
+    }
+
+    fn of(shared: Shared) -> Self {
+        SharedReplay(Arc::new(Mutex::new(shared)))
     }
 
     /// The one that a checkpoint tells of. Segments that cannot be read are said and left out.
@@ -94,17 +100,29 @@ impl SharedReplay {
         }
         let generator = saved.generators.get(GENERATOR).cloned();
         let generator = generator.unwrap_or_else(|| seed.derive(GENERATOR, 0).generator());
-        Ok(SharedReplay(Arc::new(Mutex::new(Shared { replay, limiter, generator }))))
+        Ok(SharedReplay::of(Shared { replay, limiter, generator, ahead: 0 }))
     }
 
-    /// Adds the generator to those of a checkpoint, and takes hold of the replay.
+    /// Adds the generator to those of a checkpoint, and takes hold of the replay. Batches that
+    /// nothing was learned from yet are as if they had not been drawn.
     pub fn save(
         &self,
         generators: &mut BTreeMap<String, Generator>,
     ) -> (RateLimiterCounts, ReplaySnapshot) {
         let mut shared = self.lock();
         generators.insert(GENERATOR.into(), shared.generator.clone());
-        (shared.limiter.counted(), shared.replay.snapshot())
+        (shared.counted(), shared.replay.snapshot())
+    }
+
+    /// Counts of the rate limiter, as a checkpoint has them.
+    pub fn counted(&self) -> RateLimiterCounts {
+        self.lock().counted()
+    }
+
+    /// Something was learned from a batch, or its update was skipped.
+    pub fn learned(&self) {
+        let mut shared = self.lock();
+        shared.ahead = shared.ahead.saturating_sub(1);
     }
 
     /// Env steps inserted since learning has started, if it has.
@@ -124,6 +142,13 @@ impl SharedReplay {
     }
 }
 
+impl Shared {
+    fn counted(&self) -> RateLimiterCounts {
+        let counted = self.limiter.counted();
+        RateLimiterCounts { updates: counted.updates - self.ahead, ..counted }
+    }
+}
+
 /// Fills the replay and draws from it.
 #[derive(Debug)]
 pub struct ReplayWorker {
@@ -131,6 +156,8 @@ pub struct ReplayWorker {
     pub arrivals: Arrivals,
     /// The replay.
     pub replay: SharedReplay,
+    /// Env steps in it that no batch was charged with before the run was resumed.
+    pub unlearned_env_steps: u64,
     /// The most env steps of a trajectory.
     pub unroll_length: u64,
     /// Sequences per batch.
@@ -171,7 +198,7 @@ impl ReplayWorker {
         stop: &Shutdown,
         batches: &mpsc::Sender<LearnerBatch<SampledBatch>>,
     ) -> Result<(), PolicyError> {
-        let mut new = New::default();
+        let mut new = New { env_steps: self.unlearned_env_steps, ..New::default() };
         loop {
             let held_back = !self.fill(&mut new);
             let started = Instant::now();
@@ -242,8 +269,9 @@ impl ReplayWorker {
         let started = Instant::now();
         let sample = {
             let mut shared = self.replay.lock();
-            let Shared { replay, limiter, generator } = &mut *shared;
+            let Shared { replay, limiter, generator, ahead } = &mut *shared;
             limiter.updated();
+            *ahead += 1;
             match replay.sample(self.batch_size, generator) {
                 Ok(sample) => sample,
                 Err(ReplayError::Empty { .. }) => {

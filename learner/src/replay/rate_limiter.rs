@@ -36,6 +36,13 @@ pub struct RateLimiterCounts {
     pub updates: u64,
 }
 
+impl RateLimiterCounts {
+    /// Env steps inserted, those of the warm-up too.
+    pub fn inserted(&self) -> u64 {
+        self.warm_up_env_steps + self.env_steps
+    }
+}
+
 /// Rate limiter: says which side may go on. It waits for nothing and knows no clock: whoever is
 /// refused asks again after the other side has moved.
 #[derive(Clone, Debug)]

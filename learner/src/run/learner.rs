@@ -16,7 +16,7 @@ use crate::rpc::stream_positions::Streams;
 use crate::run::error::LearnerError;
 use crate::run::learner_spec::LearnerSpec;
 use crate::run::pipeline::{Pipeline, Resumed};
-use crate::storage::checkpoint::{Checkpoint, CheckpointState};
+use crate::storage::checkpoint::{Checkpoint, CheckpointState, Mark};
 use crate::storage::tensors;
 use crate::storage::warm_start::WarmStart;
 use crate::telemetry::counters::Counters;
@@ -147,6 +147,11 @@ impl<P: Pipeline> Learner<P> {
         let mut checkpoint = Checkpoint { state, weights, optimizer, carry_table };
         let replay = self.pipeline.save(&mut checkpoint);
         (checkpoint, replay)
+    }
+
+    /// Mark of the run, as it is.
+    pub fn mark(&self) -> Mark {
+        Mark::of(&self.counters, self.pipeline.rate_limiter())
     }
 
     /// Counters of the run.

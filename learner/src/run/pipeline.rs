@@ -34,6 +34,7 @@ use crate::batches::replay_worker::{
 };
 use crate::batches::selector::SelectorRules;
 use crate::config::OffPolicyConfig;
+use crate::replay::rate_limiter::RateLimiterCounts;
 use crate::replay::{ReplaySnapshot, TrajectoryShape};
 use crate::rpc::publisher::Newest;
 use crate::rpc::queue::Arrivals;
@@ -83,6 +84,9 @@ pub trait Pipeline: Sized {
 
     /// Updates between two publications of the weights.
     fn publish_updates(&self) -> u64;
+
+    /// Counts of a replay's rate limiter.
+    fn rate_limiter(&self) -> Option<RateLimiterCounts>;
 
     /// Adds what this pipeline keeps between updates to a checkpoint; a replay is written beside
     /// it.
@@ -158,6 +162,8 @@ pub struct Streams {
 pub struct Replay {
     algorithm: Box<dyn ReplayAlgorithm>,
     replay: SharedReplay,
+    /// Env steps that had entered the replay without having been learned from when it was saved.
+    unlearned_env_steps: u64,
     config: OffPolicyConfig,
 }
 
@@ -232,6 +238,10 @@ impl Pipeline for Streams {
         1
     }
 
+    fn rate_limiter(&self) -> Option<RateLimiterCounts> {
+        None
+    }
+
     fn save(&mut self, checkpoint: &mut Checkpoint) -> Option<ReplaySnapshot> {
         let (streams, carries) = self.carry_table.save();
         if !streams.is_empty() {
@@ -286,7 +296,9 @@ impl Pipeline for Replay {
             Some(saved) => SharedReplay::resume(setup, saved)?,
             None => SharedReplay::new(setup)?,
         };
-        Ok(Replay { algorithm, replay, config })
+        let learned = resumed.map_or(0, |resumed| resumed.checkpoint.state.counters.env_steps);
+        let unlearned_env_steps = replay.counted().inserted().saturating_sub(learned);
+        Ok(Replay { algorithm, replay, unlearned_env_steps, config })
     }
 
     fn algorithm(&self) -> &dyn Algorithm {
@@ -303,7 +315,9 @@ impl Pipeline for Replay {
         SampledBatch { batch, sample }: &SampledBatch,
         _progress: f64,
     ) -> Result<UpdateStats, NonFinite> {
-        let (stats, td_errors) = self.algorithm.update(policy, batch)?;
+        let updated = self.algorithm.update(policy, batch);
+        self.replay.learned();
+        let (stats, td_errors) = updated?;
         if let Some(largest_share) = self.config.largest_share() {
             let errors = td_errors.to_kind(Kind::Float).to_device(Device::Cpu).contiguous();
             let errors = Vec::<f32>::try_from(errors.view(-1)).expect("floats, row by row");
@@ -324,6 +338,10 @@ impl Pipeline for Replay {
         self.config.publish_updates
     }
 
+    fn rate_limiter(&self) -> Option<RateLimiterCounts> {
+        Some(self.replay.counted())
+    }
+
     fn save(&mut self, checkpoint: &mut Checkpoint) -> Option<ReplaySnapshot> {
         let (counted, snapshot) = self.replay.save(&mut checkpoint.state.generators);
         checkpoint.state.rate_limiter = Some(counted);
@@ -335,6 +353,7 @@ impl Pipeline for Replay {
         let worker = ReplayWorker {
             arrivals,
             replay: self.replay.clone(),
+            unlearned_env_steps: self.unlearned_env_steps,
             unroll_length: unroll_length as u64,
             batch_size: self.config.batch_size,
             burn_in: self.config.replay.burn_in(),

@@ -198,7 +198,8 @@ impl<P: Pipeline> Startup<'_, P> {
         let progress_log = ProgressLog::open(folder.path(), env_steps)
             .map_err(|source| LearnerError::ProgressLog { folder: folder.path().into(), source })?;
         let (store, replay) = (self.config.store(&folder), replay_folder(folder.path()));
-        let writer = CheckpointWriter::start(CheckpointFolders { store, replay }, metrics.clone());
+        let (folders, saved) = (CheckpointFolders { store, replay }, learner.mark());
+        let writer = CheckpointWriter::start(folders, saved, metrics.clone());
         Ok(Disk { folder, progress_log, writer, resumed })
     }
 }

@@ -72,8 +72,8 @@ struct LoopState {
     reported: bool,
     /// When time was last added to the run's seconds.
     clock: Instant,
+    /// When a checkpoint was last made, or there was nothing to save.
     saved: Instant,
-    saved_env_steps: u64,
     non_finite_in_a_row: u32,
     /// Updates since weights were last published.
     unpublished: u64,
@@ -150,7 +150,6 @@ impl<P: Pipeline> Training<P> {
             reported: false,
             clock: now,
             saved: now,
-            saved_env_steps: counters.env_steps,
             non_finite_in_a_row: 0,
             unpublished: 0,
             learned: 0,
@@ -179,20 +178,30 @@ impl<P: Pipeline> Training<P> {
         self.send(weights);
     }
 
-    /// The next batch; `None` on shutdown, or when the assembler has ended.
+    /// The next batch; `None` on shutdown, or when the assembler has ended. A replay may fill for
+    /// longer than the interval between checkpoints, and is saved meanwhile.
     fn wait_for_batch(&mut self, state: &mut LoopState) -> Option<LearnerBatch<P::Batch>> {
-        let started = Instant::now();
-        let batch = self.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = self.shutdown.triggered() => None,
-                batch = self.batches.recv() => batch,
+        loop {
+            let started = Instant::now();
+            let until = self.limits.checkpoint_interval.saturating_sub(state.saved.elapsed());
+            let batch = self.runtime.block_on(async {
+                let next = async {
+                    tokio::select! {
+                        biased;
+                        () = self.shutdown.triggered() => None,
+                        batch = self.batches.recv() => batch,
+                    }
+                };
+                tokio::time::timeout(until, next).await
+            });
+            let waited = started.elapsed();
+            self.metrics.waited_for_data(waited);
+            state.interval.time_profile().waited(waited);
+            match batch {
+                Ok(batch) => return batch,
+                Err(_due) => self.save_if_due(state),
             }
-        });
-        let waited = started.elapsed();
-        self.metrics.waited_for_data(waited);
-        state.interval.time_profile().waited(waited);
-        batch
+        }
     }
 
     /// Learns from a batch; `false` if the update was skipped. Too many of those in a row are an
@@ -304,18 +313,21 @@ impl<P: Pipeline> Training<P> {
             return;
         }
         state.saved = Instant::now();
-        if self.disk.is_none() {
+        if !self.has_unsaved() {
             return;
         }
         let checkpoint = self.checkpoint();
         state.interval.time_profile().spent(Phase::Checkpoint, state.saved.elapsed());
         self.metrics.phase(Phase::Checkpoint, state.saved.elapsed());
         let Some(disk) = &self.disk else { return };
-        if disk.writer.offer(checkpoint) {
-            state.saved_env_steps = self.learner.counters().env_steps;
-        } else {
+        if !disk.writer.offer(checkpoint) {
             tracing::warn!("the disk is slower than run.checkpoint_seconds: one is left out");
         }
+    }
+
+    /// True if the run has gone on since the newest checkpoint on the disk.
+    fn has_unsaved(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.writer.written() != self.learner.mark())
     }
 
     fn checkpoint(&mut self) -> PendingCheckpoint {
@@ -333,7 +345,7 @@ impl<P: Pipeline> Training<P> {
         if state.interval.has_env_steps(&counters) {
             self.close_interval(now, &mut state);
         }
-        let last = (counters.env_steps != state.saved_env_steps).then(|| self.checkpoint());
+        let last = self.has_unsaved().then(|| self.checkpoint());
         let checkpoint = self.disk.and_then(|disk| disk.writer.finish(last).or(disk.resumed));
         let elapsed = now.duration_since(state.total.started);
         let means = self.stats.episodes().latest(WINDOW);

@@ -1,7 +1,7 @@
 //! Checkpoints: folders that are either complete or recognized as torn.
 //!
 //! ```text
-//! checkpoints/000000640000/          named by env steps
+//! checkpoints/000000010000/          named by updates
 //!     weights.safetensors            as published: they describe themselves
 //!     optimizer.safetensors
 //!     carry_table.safetensors        carries of the streams, if any
@@ -10,8 +10,10 @@
 //! ```
 //!
 //! One is written beside its place, synced to the disk, and renamed, so a process killed at any
-//! moment leaves the earlier ones whole. Bytes are made by whoever owns the tensors; the disk is
-//! waited for on a thread of its own.
+//! moment leaves the earlier ones whole. Where one of the same update stands in its place already
+//! (a replay fills before the first update), that one is renamed to `….old` first, is found there,
+//! and is deleted when the new one is on the disk. Bytes are made by whoever owns the tensors; the
+//! disk is waited for on a thread of its own.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -41,6 +43,12 @@ pub(crate) const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const CARRY_TABLE: &str = "carry_table.safetensors";
 const STATE: &str = "state.json";
+
+/// Place of a checkpoint that is being written.
+const BESIDE: &str = ".new";
+
+/// Extension of a checkpoint whose place a new one takes.
+const ASIDE: &str = "old";
 
 /// Checkpoint: everything that a killed run needs to go on as if nothing had happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +89,26 @@ pub struct CheckpointState {
     pub rate_limiter: Option<RateLimiterCounts>,
     /// Episodes so far.
     pub episodes: Episodes,
+}
+
+/// Mark: how far a run is. Checkpoints of a run that agree in it hold the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Updates, those that were skipped too.
+    pub attempts: u64,
+    /// Env steps that were learned from.
+    pub env_steps: u64,
+    /// Env steps that have entered the replay.
+    pub inserted: u64,
+}
+
+impl Mark {
+    /// Mark of a run by its counters, and by those of its replay, if it has one.
+    pub fn of(counters: &Counters, replay: Option<RateLimiterCounts>) -> Self {
+        let attempts = counters.updates + counters.non_finite_updates;
+        let inserted = replay.map_or(0, |counts| counts.inserted());
+        Mark { attempts, env_steps: counters.env_steps, inserted }
+    }
 }
 
 /// Failure to write, read or use a checkpoint.
@@ -183,8 +211,8 @@ impl CheckpointStore {
 
     /// Writes a checkpoint and returns its directory; older ones beyond the number kept go.
     pub fn write(&self, checkpoint: &Checkpoint) -> Result<PathBuf, CheckpointError> {
-        let name = format!("{:012}", checkpoint.state.counters.env_steps);
-        let (place, beside) = (self.folder.join(&name), self.folder.join(format!(".{name}")));
+        let name = format!("{:012}", checkpoint.state.counters.updates);
+        let (place, beside) = (self.folder.join(name), self.folder.join(BESIDE));
         let written =
             write_beside(&beside, checkpoint).and_then(|()| put_in_place(&beside, &place));
         if let Err(error) = written {
@@ -210,20 +238,27 @@ impl CheckpointStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(disk("list", &self.folder)(error)),
         };
-        let mut all: Vec<(u64, PathBuf)> = entries
+        let mut all: Vec<((u64, bool), PathBuf)> = entries
             .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter_map(|path| Some((path.file_name()?.to_str()?.parse().ok()?, path)))
+            .filter(|path| path.extension().is_none() || is_aside(path))
+            .filter_map(|path| {
+                let update = path.file_stem()?.to_str()?.parse().ok()?;
+                Some(((update, !is_aside(&path)), path))
+            })
             .collect();
         all.sort_unstable();
         Ok(all.into_iter().map(|(_, path)| path).collect())
     }
 
-    /// Deletes what is older than the newest `kept` up to `newest`. What sorts after it was torn
-    /// when the run was resumed, and is replaced when the run gets there again.
+    /// Deletes what is older than the newest `kept` up to `newest`, and all whose places were
+    /// taken. What sorts after it was torn when the run was resumed, and is replaced when the run
+    /// gets there again.
     fn prune(&self, newest: &Path) {
-        let mut all = self.all().unwrap_or_default();
-        all.retain(|path| path.as_path() <= newest);
-        for path in &all[..all.len().saturating_sub(self.kept)] {
+        let all = self.all().unwrap_or_default().into_iter();
+        let (aside, all): (Vec<_>, Vec<_>) = all.partition(|path| is_aside(path));
+        let until = all.iter().position(|path| path == newest).map_or(0, |at| at + 1);
+        let old = &all[..until.saturating_sub(self.kept)];
+        for path in aside.iter().chain(old) {
             if let Err(error) = fs::remove_dir_all(path) {
                 tracing::warn!(path = %path.display(), %error, "an old checkpoint stays");
             }
@@ -232,6 +267,11 @@ impl CheckpointStore {
 }
 
 impl CheckpointState {
+    /// Mark of the run, as it was.
+    pub fn mark(&self) -> Mark {
+        Mark::of(&self.counters, self.rate_limiter)
+    }
+
     /// Refuses another experiment. What only says how long or how often may differ: such a run
     /// may be prolonged.
     pub fn check_config(&self, path: &Path, config: &Resolved) -> Result<(), CheckpointError> {
@@ -306,12 +346,21 @@ fn write_beside(beside: &Path, checkpoint: &Checkpoint) -> Result<(), Checkpoint
     sync_directory(beside)
 }
 
+/// At every moment either what was in its place or the new one can be found.
 fn put_in_place(beside: &Path, place: &Path) -> Result<(), CheckpointError> {
     if place.exists() {
-        // Only a torn one, or this very one, can have the same name.
-        fs::remove_dir_all(place).map_err(disk("replace", place))?;
+        let aside = place.with_extension(ASIDE);
+        if aside.exists() {
+            // Left by a process that was killed after it had put a newer one in its place.
+            fs::remove_dir_all(&aside).map_err(disk("delete", &aside))?;
+        }
+        fs::rename(place, &aside).map_err(disk("rename", place))?;
     }
     fs::rename(beside, place).map_err(disk("rename", beside))
+}
+
+fn is_aside(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == ASIDE)
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
@@ -10,7 +11,7 @@ use engram_service::threads::spawn_named;
 use thiserror::Error;
 
 use crate::replay::{ReplayError, ReplaySnapshot, prune_segments};
-use crate::storage::checkpoint::{Checkpoint, CheckpointError, CheckpointStore};
+use crate::storage::checkpoint::{Checkpoint, CheckpointError, CheckpointStore, Mark};
 use crate::telemetry::metrics::Metrics;
 
 /// Checkpoint that waits for the disk.
@@ -35,16 +36,25 @@ pub struct CheckpointFolders {
 #[derive(Debug)]
 pub struct CheckpointWriter {
     queue: SyncSender<PendingCheckpoint>,
+    written: Arc<Mutex<Mark>>,
     thread: JoinHandle<Option<PathBuf>>,
 }
 
 impl CheckpointWriter {
-    /// Writer into `folders`.
-    pub fn start(folders: CheckpointFolders, metrics: Metrics) -> Self {
+    /// Writer into `folders`, whose newest checkpoint is of `saved`.
+    pub fn start(folders: CheckpointFolders, saved: Mark, metrics: Metrics) -> Self {
         // Full, while the disk is slower than the interval: the next one will do.
         let (queue, checkpoints) = sync_channel(1);
-        let work = move || write_all(&folders, &metrics, checkpoints);
-        CheckpointWriter { queue, thread: spawn_named("checkpoint", work) }
+        let written = Arc::new(Mutex::new(saved));
+        let told = written.clone();
+        let work = move || write_all(&folders, &metrics, &told, checkpoints);
+        CheckpointWriter { queue, written, thread: spawn_named("checkpoint", work) }
+    }
+
+    /// Mark of the newest checkpoint that is on the disk. One that waits for it,
+    /// or that the disk refused does not count.
+    pub fn written(&self) -> Mark {
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes a checkpoint soon. `false`, and nothing happens, while the one before still
@@ -80,16 +90,18 @@ enum WriteError {
 fn write_all(
     folders: &CheckpointFolders,
     metrics: &Metrics,
+    written: &Mutex<Mark>,
     checkpoints: Receiver<PendingCheckpoint>,
 ) -> Option<PathBuf> {
     let mut newest = None;
     for checkpoint in checkpoints {
-        let started = Instant::now();
+        let (started, mark) = (Instant::now(), checkpoint.checkpoint.state.mark());
         match folders.write(checkpoint) {
             Ok(path) => {
                 metrics.checkpoint_written(started.elapsed(), SystemTime::now());
                 tracing::debug!(path = %path.display(), "checkpoint");
                 newest = Some(path);
+                *written.lock().unwrap_or_else(PoisonError::into_inner) = mark;
             }
             Err(error) => {
                 metrics.checkpoint_failed();
