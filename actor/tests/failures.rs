@@ -131,7 +131,8 @@ async fn environments_stop_while_the_learner_takes_nothing_and_go_on_when_it_doe
 #[tokio::test(start_paused = true)]
 async fn a_slow_learner_interrupts_no_episode_however_short_the_lease() {
     let lease = Duration::from_secs(1);
-    let policy = FakeInference { lease, ..FakeInference::new(1, Fault::None) };
+    let mut policy = FakeInference::new(1, Fault::None);
+    policy.lease = lease;
     let learner = FakeLearner::new(UNROLL_LENGTH as u32, Mood::Full);
     let config = config(&counting(7), vec![policy.spawn()], learner.spawn(), UNROLL_LENGTH);
     let actor = tokio::spawn(run(config, Shutdown::new()));

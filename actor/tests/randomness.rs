@@ -21,7 +21,8 @@ const CATCH: &str = "name = 'catch'\nrows = 10\ncolumns = 5";
 /// First frames of every environment of an actor that was given `seed`, and its streams' seeds.
 async fn played(seed: u64) -> (Vec<(StreamId, Frames)>, Vec<u64>) {
     let policy = FakeInference::new(1, Fault::None);
-    let learner = FakeLearner { seed, ..FakeLearner::new(UNROLL_LENGTH as u32, Mood::Eager) };
+    let mut learner = FakeLearner::new(UNROLL_LENGTH as u32, Mood::Eager);
+    learner.seed = seed;
     let config = config(CATCH, vec![policy.spawn()], learner.spawn(), UNROLL_LENGTH);
     let actor = tokio::spawn(run(config, Shutdown::new()));
     learner
@@ -52,7 +53,8 @@ async fn what_is_random_follows_from_the_seed_that_the_learner_gives() {
 #[tokio::test(start_paused = true)]
 async fn every_request_tells_the_rank_that_the_learner_gave() {
     let policy = FakeInference::new(1, Fault::None);
-    let learner = FakeLearner { rank: 3, ..FakeLearner::new(UNROLL_LENGTH as u32, Mood::Eager) };
+    let mut learner = FakeLearner::new(UNROLL_LENGTH as u32, Mood::Eager);
+    learner.rank = 3;
     let config = config(&counting(7), vec![policy.spawn()], learner.spawn(), UNROLL_LENGTH);
     let actor = tokio::spawn(run(config, Shutdown::new()));
     learner.until(|held| held.count() >= 4 * 10).await;
