@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use engram_mdp::Seed;
-use engram_service::Shutdown;
 use engram_service::progress::ProgressLine;
+use engram_service::{RunConfig, Shutdown};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
@@ -50,7 +50,11 @@ pub(crate) fn connect(
     let (intake, arrivals) = queue::bounded(config.run.queue_trajectories);
     let grants = match &config.rl {
         RlConfig::Streams(algorithm) => {
-            UnrollGrants::bounded(algorithm.batch_size(), config.run.policy_lag)
+            let batch_size = algorithm.batch_size();
+            if let Some(advice) = waiting_environments(&config.run, batch_size) {
+                tracing::warn!("{advice}");
+            }
+            UnrollGrants::bounded(batch_size, config.run.policy_lag)
         }
         RlConfig::Replay(_) => UnrollGrants::unlimited(),
     };
@@ -86,4 +90,39 @@ pub(crate) fn connect(
         runtime,
     };
     (context, channels)
+}
+
+/// Advice where one process starts more environments than the lag that is allowed keeps busy.
+fn waiting_environments(run: &RunConfig, batch_size: usize) -> Option<String> {
+    let environments = u64::from(run.actors) * u64::from(run.envs_per_actor);
+    let batches = run.policy_lag.saturating_add(1);
+    let playing = batches.saturating_mul(batch_size as u64);
+    let needed = environments.div_ceil(batches);
+    (environments > playing).then(|| {
+        format!(
+            "{environments} environments do not fit a lag of run.policy_lag = {}: {playing} of them \
+             play at a time, the others wait; set rl.batch_size to {needed} (with more \
+             rl.minibatches), a larger run.policy_lag, or fewer environments",
+            run.policy_lag
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::resolved;
+
+    #[test]
+    fn environments_that_would_wait_are_told_with_numbers_that_fit() {
+        let run = |policy_lag: u64| {
+            let lag = format!("run.policy_lag={policy_lag}");
+            resolved(&["run.actors=1", "run.envs_per_actor=64", &lag]).run().unwrap()
+        };
+        assert_eq!(waiting_environments(&run(1), 32), None);
+        let advice = waiting_environments(&run(1), 16).unwrap();
+        assert!(advice.contains("64 environments") && advice.contains("32 of them"), "{advice}");
+        assert!(advice.contains("rl.batch_size to 32"), "{advice}");
+        assert!(waiting_environments(&run(1000), 16).is_none());
+    }
 }
