@@ -4,7 +4,7 @@
 mod support;
 
 use engram_learner::algorithms::{
-    LearnsFromStreams, Reduction, StreamsAlgorithm, Vtrace, VtraceConfig,
+    AdvantageNormalization, LearnsFromStreams, Reduction, StreamsAlgorithm, Vtrace, VtraceConfig,
 };
 use engram_learner::config::RewardClip;
 use engram_mdp::{Ending, StepType, Trajectory};
@@ -122,11 +122,11 @@ fn transcription(
             next_target = target;
         }
     }
-    if c.normalize_advantages {
+    if let Some(AdvantageNormalization { smallest_deviation }) = c.normalize_advantages {
         let count = decisions.len() as f64;
         let mean = decisions.iter().map(|d| d.advantage).sum::<f64>() / count;
         let square = decisions.iter().map(|d| (d.advantage - mean).powi(2)).sum::<f64>();
-        let deviation = (square / count).sqrt() + 1e-8;
+        let deviation = (square / count).sqrt().max(smallest_deviation);
         decisions.iter_mut().for_each(|d| d.advantage = (d.advantage - mean) / deviation);
     }
     decisions
@@ -164,11 +164,16 @@ fn loss_and_gradients_equal_a_slow_transcription() {
     let trajectories = off_policy_unrolls();
     let batch = support::batch(&trajectories, &TASK.spec());
     let policy = support::policy(Kind::Double, &lstm(), TASK, 1);
+    let normalized = |smallest_deviation| {
+        let normalization = AdvantageNormalization { smallest_deviation };
+        VtraceConfig { normalize_advantages: Some(normalization), ..config(Reduction::Mean) }
+    };
     let configs = [
         config(Reduction::Sum),
         config(Reduction::Mean),
         VtraceConfig { ratio_clip: Some(0.05), ..config(Reduction::Sum) },
-        VtraceConfig { normalize_advantages: true, ..config(Reduction::Mean) },
+        normalized(0.01),
+        normalized(100.0),
     ];
     for config in configs {
         let algorithm = Vtrace::new(&config, &policy);

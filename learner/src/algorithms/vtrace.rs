@@ -21,8 +21,8 @@ use super::algorithm::{
 use super::optimizer::{Optimizer, clip_factor, global_norm};
 use super::state_dict::{StateDict, StateError};
 use crate::config::{
-    OptimizerConfig, OutOfRange, RewardClip, Schedule, cost, is_default, learning_rate, positive,
-    require, share,
+    OptimizerConfig, OutOfRange, RewardClip, Schedule, cost, learning_rate, positive, require,
+    share,
 };
 use crate::losses::clipped_surrogate::clipped_surrogate;
 use crate::losses::vtrace::{VtraceInput, VtraceOptions, VtraceSummary, vtrace};
@@ -52,10 +52,9 @@ pub struct VtraceConfig {
     /// the policy gradient of V-trace, with no such bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ratio_clip: Option<f64>,
-    /// True if advantages are shifted and scaled to mean 0 and standard deviation 1 over the decisions
-    /// of an update. Absent: they are not.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub normalize_advantages: bool,
+    /// Normalization of advantages. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalize_advantages: Option<AdvantageNormalization>,
     /// Change of a reward before it is learned from.
     pub reward_clip: RewardClip,
     /// The weight of the value loss.
@@ -86,6 +85,28 @@ pub enum Reduction {
     Sum,
     /// Their mean.
     Mean,
+}
+
+/// Normalization of advantages: they are shifted and scaled to mean 0 and standard deviation 1 over
+/// the decisions of an update.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdvantageNormalization {
+    /// The least that advantages are divided by. Where all is known, what is left of them is noise:
+    /// it must not be made large.
+    pub smallest_deviation: f64,
+}
+
+impl AdvantageNormalization {
+    /// `advantages`, normalized where `weights` are 1, and 0 where they are 0; all `[T, B]`.
+    fn apply(self, advantages: &Tensor, weights: &Tensor) -> Tensor {
+        let kind = advantages.kind();
+        let weights = weights.to_kind(kind);
+        let count = weights.sum(kind).clamp_min(1.0);
+        let centered = (advantages - (advantages * &weights).sum(kind) / &count) * &weights;
+        let deviation = (centered.square().sum(kind) / count).sqrt();
+        centered / deviation.clamp_min(self.smallest_deviation)
+    }
 }
 
 /// The algorithm, between two updates.
@@ -165,9 +186,9 @@ impl Vtrace {
         // Where a frame is Last its advantage is 0 and its target its own value, so only the
         // entropy must be told to leave it out.
         let errors = returns.targets - output.value().narrow(0, 0, unroll_length);
-        let advantages = match config.normalize_advantages {
-            true => &normalized(&returns.advantages, &batch.weights),
-            false => &returns.advantages,
+        let advantages = match &config.normalize_advantages {
+            Some(normalization) => &normalization.apply(&returns.advantages, &batch.weights),
+            None => &returns.advantages,
         };
         let policy = match config.ratio_clip {
             None => log_probs * advantages,
@@ -289,6 +310,9 @@ impl AlgorithmConfig for VtraceConfig {
         }
         cost("baseline_cost", self.baseline_cost)?;
         cost("entropy_cost", self.entropy_cost)?;
+        if let Some(AdvantageNormalization { smallest_deviation }) = self.normalize_advantages {
+            positive("normalize_advantages.smallest_deviation", smallest_deviation)?;
+        }
         positive("max_grad_norm", self.max_grad_norm)?;
         learning_rate("learning_rate", self.learning_rate)?;
         require(
@@ -321,17 +345,6 @@ impl VtraceConfig {
             lambda: self.lambda,
         }
     }
-}
-
-/// `advantages` with mean 0 and standard deviation 1 where `weights` are 1, and 0 where they are 0;
-/// all `[T, B]`.
-fn normalized(advantages: &Tensor, weights: &Tensor) -> Tensor {
-    let kind = advantages.kind();
-    let weights = weights.to_kind(kind);
-    let count = weights.sum(kind).clamp_min(1.0);
-    let centered = (advantages - (advantages * &weights).sum(kind) / &count) * &weights;
-    let deviation = (centered.square().sum(kind) / count).sqrt();
-    centered / (deviation + 1e-8)
 }
 
 /// Brings everything that is reported to the host, in one copy: the losses in total, of the policy
