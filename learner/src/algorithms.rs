@@ -37,7 +37,7 @@ pub use self::algorithm::{
 pub use self::dqn::{Dqn, QLearningConfig};
 pub use self::replay_batch::ReplayBatch;
 pub use self::sac_discrete::{Encoder, SacDiscrete, SacDiscreteConfig, Temperature};
-pub use self::vtrace::{AdvantageNormalization, Loss, Reduction, Vtrace, VtraceConfig};
+pub use self::vtrace::{Loss, Reduction, Vtrace, VtraceConfig};
 use crate::config::OffPolicyConfig;
 pub use crate::telemetry::update_stats::{Phases, UpdateStats};
 

@@ -4,7 +4,7 @@
 mod support;
 
 use engram_learner::algorithms::{
-    AdvantageNormalization, LearnsFromStreams, Reduction, StreamsAlgorithm, Vtrace, VtraceConfig,
+    LearnsFromStreams, Reduction, StreamsAlgorithm, Vtrace, VtraceConfig,
 };
 use engram_learner::config::RewardClip;
 use engram_mdp::{Ending, StepType, Trajectory};
@@ -122,11 +122,11 @@ fn transcription(
             next_target = target;
         }
     }
-    if let Some(AdvantageNormalization { smallest_deviation }) = c.normalize_advantages {
+    if let Some(least) = c.normalize_advantages {
         let count = decisions.len() as f64;
         let mean = decisions.iter().map(|d| d.advantage).sum::<f64>() / count;
         let square = decisions.iter().map(|d| (d.advantage - mean).powi(2)).sum::<f64>();
-        let deviation = (square / count).sqrt().max(smallest_deviation);
+        let deviation = (square / count).sqrt().max(least);
         decisions.iter_mut().for_each(|d| d.advantage = (d.advantage - mean) / deviation);
     }
     decisions
@@ -164,10 +164,8 @@ fn loss_and_gradients_equal_a_slow_transcription() {
     let trajectories = off_policy_unrolls();
     let batch = support::batch(&trajectories, &TASK.spec());
     let policy = support::policy(Kind::Double, &lstm(), TASK, 1);
-    let normalized = |smallest_deviation| {
-        let normalization = AdvantageNormalization { smallest_deviation };
-        VtraceConfig { normalize_advantages: Some(normalization), ..config(Reduction::Mean) }
-    };
+    let normalized =
+        |least| VtraceConfig { normalize_advantages: Some(least), ..config(Reduction::Mean) };
     let configs = [
         config(Reduction::Sum),
         config(Reduction::Mean),

@@ -85,7 +85,7 @@ fn every_key_that_may_be_left_out_can_be_set() {
     for key in engram_service::config::OPTIONAL {
         let value = match *key {
             "rl.ratio_clip" => "0.2",
-            "rl.normalize_advantages" => "{ smallest_deviation = 0.1 }",
+            "rl.normalize_advantages" => "0.1",
             "rl.max_grad_norm" => "5.0",
             "rl.freeze" => "[\"torso\"]",
             "rl.exploration.spread" => "{ actors = 4, exponent = 7.0 }",

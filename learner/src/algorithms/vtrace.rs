@@ -52,9 +52,11 @@ pub struct VtraceConfig {
     /// the policy gradient of V-trace, with no such bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ratio_clip: Option<f64>,
-    /// Normalization of advantages. Absent: none.
+    /// The least standard deviation by which advantages are divided, so that over the decisions of
+    /// an update they have mean 0 and standard deviation 1, or less where all is known: what is left
+    /// of them is noise then, and must not be made large. Absent: they stay as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub normalize_advantages: Option<AdvantageNormalization>,
+    pub normalize_advantages: Option<f64>,
     /// Change of a reward before it is learned from.
     pub reward_clip: RewardClip,
     /// The weight of the value loss.
@@ -85,28 +87,6 @@ pub enum Reduction {
     Sum,
     /// Their mean.
     Mean,
-}
-
-/// Normalization of advantages: they are shifted and scaled to mean 0 and standard deviation 1 over
-/// the decisions of an update.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AdvantageNormalization {
-    /// The least that advantages are divided by. Where all is known, what is left of them is noise:
-    /// it must not be made large.
-    pub smallest_deviation: f64,
-}
-
-impl AdvantageNormalization {
-    /// `advantages`, normalized where `weights` are 1, and 0 where they are 0; all `[T, B]`.
-    fn apply(self, advantages: &Tensor, weights: &Tensor) -> Tensor {
-        let kind = advantages.kind();
-        let weights = weights.to_kind(kind);
-        let count = weights.sum(kind).clamp_min(1.0);
-        let centered = (advantages - (advantages * &weights).sum(kind) / &count) * &weights;
-        let deviation = (centered.square().sum(kind) / count).sqrt();
-        centered / deviation.clamp_min(self.smallest_deviation)
-    }
 }
 
 /// The algorithm, between two updates.
@@ -187,7 +167,7 @@ impl Vtrace {
         // entropy must be told to leave it out.
         let errors = returns.targets - output.value().narrow(0, 0, unroll_length);
         let advantages = match &config.normalize_advantages {
-            Some(normalization) => &normalization.apply(&returns.advantages, &batch.weights),
+            Some(least) => &normalized(&returns.advantages, &batch.weights, *least),
             None => &returns.advantages,
         };
         let policy = match config.ratio_clip {
@@ -310,8 +290,8 @@ impl AlgorithmConfig for VtraceConfig {
         }
         cost("baseline_cost", self.baseline_cost)?;
         cost("entropy_cost", self.entropy_cost)?;
-        if let Some(AdvantageNormalization { smallest_deviation }) = self.normalize_advantages {
-            positive("normalize_advantages.smallest_deviation", smallest_deviation)?;
+        if let Some(least) = self.normalize_advantages {
+            positive("normalize_advantages", least)?;
         }
         positive("max_grad_norm", self.max_grad_norm)?;
         learning_rate("learning_rate", self.learning_rate)?;
@@ -345,6 +325,17 @@ impl VtraceConfig {
             lambda: self.lambda,
         }
     }
+}
+
+/// `advantages` with mean 0 and standard deviation 1 where `weights` are 1, and 0 where they are 0;
+/// all `[T, B]`. They are divided by no less than `least`.
+fn normalized(advantages: &Tensor, weights: &Tensor, least: f64) -> Tensor {
+    let kind = advantages.kind();
+    let weights = weights.to_kind(kind);
+    let count = weights.sum(kind).clamp_min(1.0);
+    let centered = (advantages - (advantages * &weights).sum(kind) / &count) * &weights;
+    let deviation = (centered.square().sum(kind) / count).sqrt();
+    centered / deviation.clamp_min(least)
 }
 
 /// Brings everything that is reported to the host, in one copy: the losses in total, of the policy
