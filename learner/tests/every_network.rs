@@ -37,7 +37,8 @@ const CASES: [(&str, &str, &str); 4] = [
     ("sac_discrete", SAC_DISCRETE, "rl.objective.encoder={ name = \"separate\" }"),
 ];
 
-const TORSO: &str = "seq.torso={ name = \"mlp\", hidden = [5], activation = \"tanh\", init = { name = \"fan_in\" } }";
+const TORSO: &str = "seq.torso={ name = \"mlp\", hidden = [5], activation = \"tanh\", \
+                     init = { name = \"fan_in\" } }";
 
 /// Dropout, and no state that travels.
 const MEMORY: &str = "seq.memory={ name = \"gpt2\", width = 8, heads = 2, blocks = 1, \
