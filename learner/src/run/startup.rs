@@ -149,6 +149,11 @@ impl<P: Pipeline> Startup<'_, P> {
         // Whoever still proposes an environment finds the contract instead. A pattern of `_` would
         // keep the channel open until the end of the run, and its second actor waiting.
         drop(proposals);
+        // Before anything is inserted, which the first mark of the disk would count as saved.
+        let disk = match folder {
+            Some(folder) => Some(self.open_disk(folder, &learner, resumed, &channels.metrics)?),
+            None => None,
+        };
         let BatchThread { batches, stop, thread } = learner.pipeline().start(BatchSource {
             arrivals,
             spec: learner.spec().clone(),
@@ -160,10 +165,6 @@ impl<P: Pipeline> Startup<'_, P> {
             metrics: channels.metrics.clone(),
             runtime: channels.runtime.clone(),
         });
-        let disk = match folder {
-            Some(folder) => Some(self.open_disk(folder, &learner, resumed, &channels.metrics)?),
-            None => None,
-        };
         let limits = Limits::new(config, learner.pipeline());
         let trained = Training {
             learner,
