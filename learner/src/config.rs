@@ -28,7 +28,7 @@ pub enum RewardClip {
     AbsOne,
 }
 
-/// Schedule of the learning rate over a run.
+/// Schedule of a learning rate, or of a loss's weight, over a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
@@ -39,7 +39,7 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// Factor of the learning rate after the share `progress` of the run.
+    /// Factor after the share `progress` of the run.
     pub fn factor(self, progress: f64) -> f64 {
         match self {
             Schedule::Constant => 1.0,

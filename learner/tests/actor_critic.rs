@@ -6,7 +6,7 @@ mod support;
 use engram_learner::algorithms::{
     LearnsFromStreams, Reduction, StreamsAlgorithm, Vtrace, VtraceConfig,
 };
-use engram_learner::config::RewardClip;
+use engram_learner::config::{RewardClip, Schedule};
 use engram_mdp::{Ending, StepType, Trajectory};
 use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::{
@@ -201,6 +201,22 @@ fn loss_and_gradients_equal_a_slow_transcription() {
             }
         }
     }
+}
+
+#[test]
+fn half_way_a_falling_price_on_certainty_is_half_of_the_first() {
+    let trajectories = off_policy_unrolls();
+    let updated = |entropy_schedule, entropy_cost| {
+        let config = VtraceConfig { entropy_schedule, entropy_cost, ..config(Reduction::Mean) };
+        let policy = support::policy(Kind::Double, &lstm(), TASK, 1);
+        let batch = support::batch(&trajectories, &TASK.spec());
+        let mut algorithm = Vtrace::new(&config, &policy);
+        algorithm.update(&policy, &batch, carry(&policy, &batch), 0.5).unwrap();
+        policy.weights().iter().map(|(_, weight)| weight.copy()).collect::<Vec<_>>()
+    };
+    let half_way = updated(Schedule::Linear, 0.3);
+    assert_eq!(half_way, updated(Schedule::Constant, 0.15));
+    assert_ne!(half_way, updated(Schedule::Constant, 0.3));
 }
 
 #[test]

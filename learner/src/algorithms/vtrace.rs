@@ -61,8 +61,10 @@ pub struct VtraceConfig {
     pub reward_clip: RewardClip,
     /// The weight of the value loss.
     pub baseline_cost: f64,
-    /// The weight of the entropy bonus.
+    /// The weight of the entropy bonus at the start.
     pub entropy_cost: f64,
+    /// Schedule of that weight on the way.
+    pub entropy_schedule: Schedule,
     /// Reduction that puts the losses of single decisions together.
     pub reduction: Reduction,
     /// The step size at the start.
@@ -94,6 +96,8 @@ pub enum Reduction {
 pub struct Vtrace {
     config: VtraceConfig,
     optimizer: Optimizer,
+    /// The weight of the entropy bonus by now.
+    entropy_cost: f64,
 }
 
 /// Loss of an unroll. Scalars; the parts are sums over decisions, without their weights.
@@ -136,6 +140,7 @@ impl Vtrace {
         Vtrace {
             config: config.clone(),
             optimizer: Optimizer::new(&config.optimizer, &policy.trainable()),
+            entropy_cost: config.entropy_cost,
         }
     }
 
@@ -179,7 +184,7 @@ impl Vtrace {
         let policy = -policy.sum(kind);
         let value = errors.square().sum(kind) * 0.5;
         let entropy = (decisions.entropy() * &batch.weights).sum(kind);
-        let sum = &policy + &value * config.baseline_cost - &entropy * config.entropy_cost;
+        let sum = &policy + &value * config.baseline_cost - &entropy * self.entropy_cost;
         let total = match config.reduction {
             Reduction::Sum => sum,
             Reduction::Mean => sum / returns.summary.decisions.max(1.0),
@@ -218,6 +223,8 @@ impl StreamsAlgorithm for Vtrace {
         progress: f64,
     ) -> Result<(UpdateStats, Carry), NonFinite> {
         let started = Instant::now();
+        self.entropy_cost =
+            self.config.entropy_cost * self.config.entropy_schedule.factor(progress);
         let Loss { total, policy: of_policy, value, entropy, summary, context } =
             self.loss(policy, batch, carry);
         let forward_ended = Instant::now();
