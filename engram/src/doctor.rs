@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 use engram_mdp::Seed;
-use engram_policy::Policy;
+use engram_policy::{Device, DeviceError, Policy};
 use engram_service::config::{ConfigArgs, EXPERIMENTS};
 use engram_service::net::{Address, Exposure, Listener};
 
@@ -113,9 +113,14 @@ fn arithmetic() -> Finding {
 }
 
 fn accelerator() -> Finding {
-    match tch::Cuda::device_count() {
-        0 => Well("none: networks run on the CPU".into()),
-        count => Well(format!("{count} CUDA device(s); use --device cuda")),
+    match Device::Cuda(0).ready() {
+        Ok(_) => Well(format!("{} CUDA device(s); use --device cuda", tch::Cuda::device_count())),
+        Err(DeviceError::NoLibrary(_)) => Well("libtorch is the CPU's: networks run there".into()),
+        Err(DeviceError::NoDriver) => Well("none: networks run on the CPU".into()),
+        Err(error) => Broken {
+            found: error.to_string(),
+            remedy: "run `cargo xtask setup --device cuda`, and look at nvidia-smi".into(),
+        },
     }
 }
 

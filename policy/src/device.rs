@@ -66,9 +66,8 @@ impl Device {
         let Device::Cuda(asked) = self else {
             return Ok(tch::Device::Cpu);
         };
-        if !tch::Cuda::is_available() {
-            load_cuda()?;
-        }
+        // Not asked for before: libtorch remembers for ever what it finds without its CUDA half.
+        load_cuda()?;
         let found = tch::Cuda::device_count() as usize;
         match found {
             0 => Err(DeviceError::NoDriver),

@@ -12,7 +12,7 @@
 
 use std::marker::PhantomData;
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use super::Memory;
 use crate::initialization::Initialization;
@@ -51,6 +51,27 @@ pub(super) struct Weights {
     pub(super) bias_ih: Tensor,
     /// `[G H]`.
     pub(super) bias_hh: Tensor,
+}
+
+impl Weights {
+    /// Weights for a kernel over sequences. cuDNN wants them in one piece of memory, in this order;
+    /// it copies them into one at every call otherwise, with a warning.
+    pub(super) fn for_sequences(&self) -> [Tensor; 4] {
+        let weights = [&self.weight_ih, &self.weight_hh, &self.bias_ih, &self.bias_hh];
+        if self.weight_ih.device() == Device::Cpu {
+            return weights.map(Tensor::shallow_clone);
+        }
+        let lengths = weights.map(|weight| weight.numel() as i64);
+        let whole = Tensor::cat(&weights.map(|weight| weight.reshape([-1])), 0);
+        let mut parts = whole.split_with_sizes(lengths, 0).into_iter();
+        weights.map(|weight| parts.next().expect("a part for each weight").view_as(weight))
+    }
+}
+
+/// The state of one layer, `[B, H]`, for a kernel over sequences: `[1, B, H]` in one piece, which
+/// cuDNN insists on.
+pub(super) fn for_sequences(state: &Tensor) -> Tensor {
+    state.unsqueeze(0).contiguous()
 }
 
 /// Layers of cells of one kind, one on another.

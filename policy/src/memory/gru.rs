@@ -21,7 +21,7 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::gated::{Cell, Gated, SHUT, Weights};
+use super::gated::{Cell, Gated, SHUT, Weights, for_sequences};
 use super::{LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
@@ -81,11 +81,10 @@ impl Cell for Gru {
     }
 
     fn sequence(weights: &Weights, x: &Tensor, before: &[Tensor]) -> (Tensor, Vec<Tensor>) {
-        let Weights { weight_ih, weight_hh, bias_ih, bias_hh } = weights;
-        let weights = [weight_ih, weight_hh, bias_ih, bias_hh];
+        let weights = weights.for_sequences();
         let (biases, layers, dropout, train) = (true, 1, 0.0, true);
         let (bidirectional, batch_first) = (false, false);
-        let before = before[0].unsqueeze(0);
+        let before = for_sequences(&before[0]);
         let (y, h) =
             x.gru(&before, &weights, biases, layers, dropout, train, bidirectional, batch_first);
         (y, vec![h.squeeze_dim(0)])

@@ -15,7 +15,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-use super::gated::{Cell, Gated, SHUT, Weights};
+use super::gated::{Cell, Gated, SHUT, Weights, for_sequences};
 use super::{LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
@@ -74,7 +74,7 @@ impl Cell for Lstm {
     const STATES: usize = 2;
 
     fn step(weights: &Weights, x: &Tensor, before: &[Tensor]) -> Vec<Tensor> {
-        if x.device() != Device::Cpu || x.size()[0] >= FUSED_STEP_BATCH {
+        if x.device() == Device::Cpu && x.size()[0] >= FUSED_STEP_BATCH {
             return Self::sequence(weights, &x.unsqueeze(0), before).1;
         }
         let Weights { weight_ih, weight_hh, bias_ih, bias_hh } = weights;
@@ -84,11 +84,10 @@ impl Cell for Lstm {
     }
 
     fn sequence(weights: &Weights, x: &Tensor, before: &[Tensor]) -> (Tensor, Vec<Tensor>) {
-        let Weights { weight_ih, weight_hh, bias_ih, bias_hh } = weights;
-        let weights = [weight_ih, weight_hh, bias_ih, bias_hh];
+        let weights = weights.for_sequences();
         let (biases, layers, dropout, train) = (true, 1, 0.0, true);
         let (bidirectional, batch_first) = (false, false);
-        let before = [&before[0].unsqueeze(0), &before[1].unsqueeze(0)];
+        let before = before.iter().map(for_sequences).collect::<Vec<_>>();
         let (y, h, c) =
             x.lstm(&before, &weights, biases, layers, dropout, train, bidirectional, batch_first);
         (y, vec![h.squeeze_dim(0), c.squeeze_dim(0)])

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use engram_mdp::{Actions, Dtype, EnvSpec, Frames, ObservationSpec, Seed};
+use engram_mdp::{ActionSpec, Actions, Dtype, EnvSpec, Frames, ObservationSpec, Seed};
 use engram_policy::{Batched, Inputs, MemoryConfig, Policy, PolicyConfig, TorsoConfig};
 use tch::Device;
 
 use super::DISCRETE;
 
 /// All sequence models of `configs/seq`, by name.
-fn configs() -> BTreeMap<String, PolicyConfig> {
+pub(super) fn configs() -> BTreeMap<String, PolicyConfig> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/seq");
     let read = |entry: std::io::Result<std::fs::DirEntry>| {
         let path = entry.unwrap().path();
@@ -20,6 +20,17 @@ fn configs() -> BTreeMap<String, PolicyConfig> {
         (path.file_stem().unwrap().to_string_lossy().into_owned(), config)
     };
     std::fs::read_dir(folder).unwrap().map(read).collect()
+}
+
+/// A small environment that a configuration is for: one of images if it looks at images.
+pub(super) fn spec(config: &PolicyConfig, action: ActionSpec) -> EnvSpec {
+    let observation = match config.torso {
+        TorsoConfig::Cnn { .. } | TorsoConfig::ImpalaResnet { .. } => {
+            ObservationSpec { dtype: Dtype::U8, shape: vec![3, 5, 5] }
+        }
+        _ => ObservationSpec { dtype: Dtype::F32, shape: vec![3] },
+    };
+    EnvSpec { name: "toy".into(), observation, action, action_repeat: 1 }
 }
 
 /// One configuration of every kind of layer among them, by the kind's name.
@@ -35,13 +46,7 @@ pub(super) fn memories() -> BTreeMap<String, MemoryConfig> {
 fn every_sequence_model_in_configs_loads_and_acts() {
     let configs = configs();
     for (name, config) in &configs {
-        let observation = match config.torso {
-            TorsoConfig::Cnn { .. } | TorsoConfig::ImpalaResnet { .. } => {
-                ObservationSpec { dtype: Dtype::U8, shape: vec![3, 5, 5] }
-            }
-            _ => ObservationSpec { dtype: Dtype::F32, shape: vec![6] },
-        };
-        let spec = EnvSpec { name: "toy".into(), observation, action: DISCRETE, action_repeat: 1 };
+        let spec = spec(config, DISCRETE);
         let policy = Policy::new(config, &spec, Seed::new(1), Device::Cpu).unwrap();
         if let Some(width) = policy.exported_state_width() {
             assert!(width > 0 && width == policy.initial_state(1).width(), "{name}");

@@ -5,6 +5,7 @@
 
 mod attention;
 mod configs;
+mod devices;
 mod goldens;
 mod gradients;
 mod heads;

@@ -60,7 +60,7 @@ fn loss(outputs: &Tensor, first: i64) -> Tensor {
 }
 
 /// All numbers of a state, without rounding.
-fn flat(state: &impl Batched) -> Tensor {
+pub(super) fn flat(state: &impl Batched) -> Tensor {
     let parts: Vec<_> =
         state.columns().into_iter().map(|x| x.reshape([state.batch(), -1])).collect();
     Tensor::cat(&parts, 1)
