@@ -1,0 +1,344 @@
+//! Every sequence model of `configs/seq` with every algorithm of `configs/rl`: which pairs there
+//! are, that each learns from what it remembers, and that an accelerator learns the same.
+
+#![allow(clippy::unwrap_used)]
+
+#[allow(unreachable_pub)]
+mod fixtures;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use engram_learner::algorithms::{LearnsFromReplay, ReplayBatch, RlConfig};
+use engram_learner::batches::batcher::StreamsBatch;
+use engram_learner::batches::replay_worker::SampledBatch;
+use engram_learner::batches::selector::TrajectoryKey;
+use engram_learner::config::flags::ByteSize;
+use engram_learner::config::replay::{InitialState, Sampling};
+use engram_learner::replay::{Replay, TrajectoryShape};
+use engram_learner::run::learner::Learner;
+use engram_learner::run::learner_spec::LearnerSpec;
+use engram_learner::run::pipeline::{self, Pipeline};
+use engram_learner::telemetry::metrics::Metrics;
+use engram_mdp::{Dtype, EnvSpec, Generator, ObservationSpec, Observations, Seed, Trajectory};
+use engram_policy::{Batch, MemoryConfig, Policy, PolicyConfig, TorsoConfig};
+use engram_service::Resolved;
+use fixtures::{UNROLL_LENGTH, episode, resolved_with, spec, trajectory};
+use rand::RngExt;
+use tch::{Device, Kind, Tensor};
+
+/// Reason why a sequence model and an algorithm do not go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Refusal {
+    /// Sensitivities are carried along a stream, and sequences of a replay have none.
+    Rtrl,
+    /// The replay stores states, and the model's does not travel with trajectories.
+    Stored,
+}
+
+/// The parts of a folder of `configs`, by name.
+fn parts(folder: &str) -> BTreeMap<String, String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs").join(folder);
+    let read = |entry: std::io::Result<fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        (name, fs::read_to_string(path).unwrap())
+    };
+    fs::read_dir(folder).unwrap().map(read).collect()
+}
+
+/// Pair: a sequence model and an algorithm, both as their files have them.
+struct Pair {
+    name: String,
+    resolved: Resolved,
+    model: PolicyConfig,
+    rl: RlConfig,
+    /// What it looks at: numbers, or small images.
+    spec: EnvSpec,
+    /// Folder of a replay on the disk.
+    folder: tempfile::TempDir,
+}
+
+impl Pair {
+    fn new((seq, model): (&str, &str), (rl, algorithm): (&str, &str), changes: &[&str]) -> Self {
+        let mut table: toml::Table = resolved_with(algorithm, changes).to_toml().parse().unwrap();
+        table.insert("seq".into(), model.parse::<toml::Table>().unwrap().into());
+        let resolved = Resolved::from_toml(&table.to_string()).unwrap();
+        let model: PolicyConfig = resolved.section("seq").unwrap();
+        let observation = match model.torso {
+            TorsoConfig::Cnn { .. } | TorsoConfig::ImpalaResnet { .. } => {
+                ObservationSpec { dtype: Dtype::U8, shape: vec![3, 5, 5] }
+            }
+            _ => spec().observation,
+        };
+        let (name, rl) = (format!("{seq} with {rl}"), resolved.section("rl").unwrap());
+        let (spec, folder) = (EnvSpec { observation, ..spec() }, tempfile::tempdir().unwrap());
+        Pair { name, resolved, model, rl, spec, folder }
+    }
+
+    /// Why there is no such pair, if there is none.
+    fn refusal(&self) -> Option<Refusal> {
+        if self.rl.check_gradient(&self.model).is_err() {
+            return Some(Refusal::Rtrl);
+        }
+        let RlConfig::Replay(config) = &self.rl else { return None };
+        let stored = config.shared().replay.initial_state == InitialState::Stored;
+        let policy = Policy::new(&self.model, &self.spec, Seed::new(1), Device::Cpu).unwrap();
+        (stored && policy.exported_state_width().is_none()).then_some(Refusal::Stored)
+    }
+
+    fn learner<P: Pipeline>(&self, config: &P::Config, device: Device) -> Learner<P> {
+        let learner_spec = LearnerSpec {
+            run_id: fixtures::RUN.into(),
+            config: self.resolved.to_toml(),
+            policy: self.model.clone(),
+            seed: Seed::new(1),
+            budget: 1_000,
+            device,
+            stream_memory: ByteSize::STREAM_MEMORY,
+            unroll_length: UNROLL_LENGTH,
+            replay_folder: Some(self.folder.path().into()),
+            metrics: Metrics::new(),
+        };
+        Learner::new(config, learner_spec, &self.spec, None).unwrap()
+    }
+
+    /// `trajectory` in the pair's environment: each of its frames shows what follows from a seed,
+    /// and its state is as wide as the model's.
+    fn seen(
+        &self,
+        mut trajectory: Trajectory,
+        state_width: usize,
+        frame: impl Fn(usize) -> Seed,
+    ) -> Trajectory {
+        let env_index = trajectory.stream.env_index.into();
+        let generator = |row| frame(row).derive("env", env_index).generator();
+        let (rows, numbers) = (trajectory.frames.rows(), self.spec.observation.len());
+        let shown = (0..rows).flat_map(|row| random(&mut generator(row), numbers));
+        trajectory.frames.observations = match self.spec.observation.dtype {
+            Dtype::F32 => Observations::F32(shown.collect()),
+            Dtype::U8 => Observations::U8(shown.map(|x| (x.abs() * 255.0) as u8).collect()),
+        };
+        trajectory.core_state = random(&mut generator(0), state_width);
+        trajectory
+    }
+
+    /// Unroll `sequence` of two streams.
+    fn unroll(&self, state_width: usize, sequence: u64, seed: u64, device: Device) -> StreamsBatch {
+        let seed = Seed::new(seed).derive("unroll", sequence);
+        let trajectories = [0, 1].map(|env_index| {
+            let frame = |row| seed.derive("frame", row as u64);
+            self.seen(trajectory(env_index, sequence), state_width, frame)
+        });
+        let key = |of: &Trajectory| TrajectoryKey {
+            stream: of.stream,
+            generation: 1,
+            sequence,
+            policy_version: 1,
+        };
+        let batch = Batch::from_trajectories(&trajectories, &self.spec, device).unwrap();
+        StreamsBatch { batch, keys: trajectories.iter().map(key).collect() }
+    }
+
+    /// Two episodes out of a replay, whose first frames follow from `first`.
+    fn episodes(
+        &self,
+        config: &dyn LearnsFromReplay,
+        state_width: usize,
+        first: u64,
+        device: Device,
+    ) -> SampledBatch {
+        let folder = tempfile::tempdir_in(&self.folder).unwrap();
+        let shape = TrajectoryShape { spec: self.spec.clone(), state_width };
+        let mut config = config.shared().replay;
+        config.sampling = Sampling::Uniform;
+        let burn_in = config.burn_in();
+        let mut replay = Replay::new(config, shape, Some(folder.path().into())).unwrap();
+        for env_index in 0..2 {
+            let frame =
+                |row| Seed::new(if row == 0 { first } else { 0 }).derive("frame", row as u64);
+            let whole = self.seen(episode(env_index, 0), state_width, frame);
+            replay.insert(1, &whole).unwrap();
+        }
+        let sample = replay.sample(2, &mut Seed::new(1).generator()).unwrap();
+        let batch = Batch::from_trajectories(&sample.rows, &self.spec, device).unwrap();
+        SampledBatch { batch: ReplayBatch::new(batch, &sample, burn_in), sample }
+    }
+
+    /// True if the model has no memory.
+    fn forgets(&self) -> bool {
+        matches!(self.model.memory, MemoryConfig::None(_))
+    }
+}
+
+fn random(generator: &mut Generator, count: usize) -> Vec<f32> {
+    (0..count).map(|_| generator.random_range(-1.0..1.0)).collect()
+}
+
+/// All pairs that there are, with changes to the algorithms.
+fn pairs(changes: &[&str]) -> impl Iterator<Item = Pair> {
+    all_pairs(changes).into_iter().filter(|pair| pair.refusal().is_none())
+}
+
+/// All pairs, those that are refused too.
+fn all_pairs(changes: &[&str]) -> Vec<Pair> {
+    tch::set_num_threads(1);
+    let (models, algorithms) = (parts("seq"), parts("rl"));
+    let pairs = models.iter().flat_map(|(seq, model)| {
+        algorithms.iter().map(move |(rl, algorithm)| {
+            Pair::new((seq.as_str(), model.as_str()), (rl.as_str(), algorithm.as_str()), changes)
+        })
+    });
+    pairs.collect()
+}
+
+/// What a learner has learned from two batches, one after another.
+struct Learned {
+    numbers: Vec<f64>,
+    /// Weights before and after.
+    weights: Vec<(String, Tensor, Tensor)>,
+}
+
+fn learn<P: Pipeline>(mut learner: Learner<P>, batches: [P::Batch; 2]) -> Learned {
+    let weights = |learner: &Learner<P>| {
+        let policy = Policy::from_weights(&learner.weights().bytes, Device::Cpu).unwrap();
+        policy
+            .weights()
+            .iter()
+            .map(|(name, x)| (name.clone(), x.detach().copy()))
+            .collect::<Vec<_>>()
+    };
+    let before = weights(&learner);
+    let mut numbers = vec![];
+    for batch in &batches {
+        let stats = learner.update(batch, 1).unwrap();
+        numbers.extend(stats.numbers.iter().map(|(_, number)| *number));
+    }
+    let pairs = before.into_iter().zip(weights(&learner));
+    let weights = pairs.map(|((name, before), (_, after))| (name, before, after)).collect();
+    Learned { numbers, weights }
+}
+
+/// What a pair learns. What came before the second batch follows from `past`.
+fn learned(pair: &Pair, past: u64, device: Device) -> Learned {
+    match &pair.rl {
+        RlConfig::Streams(config) => {
+            let learner = pair.learner::<pipeline::Streams>(&**config, device);
+            let width = learner.core_state_width();
+            let first = pair.unroll(width, 0, past, device);
+            let mut second = pair.unroll(width, 1, 0, device);
+            if width > 0 {
+                second.batch.core_state = first.batch.core_state.shallow_clone();
+            }
+            learn(learner, [first, second])
+        }
+        RlConfig::Replay(config) => {
+            let learner = pair.learner::<pipeline::Replay>(&**config, device);
+            let width = learner.core_state_width();
+            let batch = |first| pair.episodes(&**config, width, first, device);
+            learn(learner, [batch(past), batch(past)])
+        }
+    }
+}
+
+#[test]
+fn every_layer_learns_with_every_algorithm_that_it_goes_with() {
+    for pair in pairs(&[]) {
+        let Learned { numbers, weights } = learned(&pair, 0, Device::Cpu);
+        assert!(numbers.iter().all(|number| number.is_finite()), "{}: {numbers:?}", pair.name);
+        for part in ["torso", "memory"] {
+            let mut moved = weights.iter().filter(|(name, ..)| name.starts_with(part));
+            let expected = weights.iter().any(|(name, ..)| name.starts_with(part));
+            let moves = moved.any(|(_, before, after)| before != after);
+            assert_eq!(moves, expected, "{}: {part} learns nothing", pair.name);
+        }
+    }
+}
+
+#[test]
+fn pairs_that_are_refused_are_those_of_rtrl_or_stored_states_with_a_replay() {
+    let mut refused = BTreeMap::new();
+    for pair in all_pairs(&[]) {
+        if let Some(refusal) = pair.refusal() {
+            refused.entry(refusal).or_insert_with(Vec::new).push(pair.name);
+        }
+    }
+    let rtrl = &refused[&Refusal::Rtrl];
+    assert!(rtrl.iter().all(|name| name.contains("rtrl with ") && !name.contains("vtrace")));
+    let stored = &refused[&Refusal::Stored];
+    assert!(stored.iter().all(|name| name.ends_with("with r2d2")), "{stored:?}");
+    assert!(stored.iter().any(|name| name.starts_with("gpt2")), "{stored:?}");
+}
+
+/// A rate with which an update changes no weight.
+const NO_LEARNING: &str = "rl.learning_rate=1e-30";
+
+#[test]
+fn what_a_learner_does_now_depends_on_what_came_before() {
+    for pair in pairs(&[NO_LEARNING]) {
+        let depends = match &pair.rl {
+            RlConfig::Streams(_) => {
+                let second = |past| {
+                    let numbers = learned(&pair, past, Device::Cpu).numbers;
+                    numbers[numbers.len() / 2..].to_vec()
+                };
+                second(0) != second(1)
+            }
+            RlConfig::Replay(config) => last_errors(&pair, &**config, 0)
+                .iter()
+                .zip(last_errors(&pair, &**config, 1))
+                .all(|(&one, other)| one != other),
+        };
+        assert_eq!(depends, !pair.forgets(), "{}", pair.name);
+    }
+}
+
+/// TD errors of the last decisions of episodes whose first frames follow from `first`.
+fn last_errors(pair: &Pair, config: &dyn LearnsFromReplay, first: u64) -> Vec<f64> {
+    let seed = Seed::new(1);
+    let (outputs, device) = (config.outputs(), Device::Cpu);
+    let policy =
+        Policy::with_outputs(&outputs, Kind::Double, &pair.model, &pair.spec, seed, device);
+    let policy = policy.unwrap();
+    let mut algorithm = config.start(&policy, seed);
+    let width = policy.exported_state_width().unwrap_or(0);
+    let SampledBatch { batch, sample } = pair.episodes(config, width, first, device);
+    let (_, errors) = algorithm.update(&policy, &batch).unwrap();
+    let last = |at: usize, length: usize| (at + length - 1) as i64;
+    let pieces = sample.pieces.iter();
+    pieces.map(|x| errors.double_value(&[last(x.at, x.length), x.row as i64])).collect()
+}
+
+/// Steps that are nearly proportional to gradients, so that small differences stay small.
+const PLAIN: [&str; 2] = [
+    "rl.optimizer={ name = \"rmsprop\", alpha = 0.99, epsilon = 1.0, momentum = 0.0 }",
+    "rl.learning_rate=0.1",
+];
+
+#[test]
+#[ignore = "needs an accelerator: cargo xtask test -- --ignored"]
+fn an_accelerator_learns_what_the_cpu_does() {
+    let cuda = engram_policy::Device::Cuda(0).ready().unwrap();
+    for pair in pairs(&PLAIN) {
+        let (here, there) = (learned(&pair, 0, Device::Cpu), learned(&pair, 0, cuda));
+        // Convolutions compute in TF32, which has ten bits.
+        let images = pair.spec.observation.dtype == Dtype::U8;
+        let tolerance = if images { 2e-2 } else { 1e-3 };
+        for (here, there) in here.numbers.iter().zip(&there.numbers) {
+            let error = (here - there).abs() / here.abs().max(1e-2);
+            assert!(error < tolerance, "{}: {here} here and {there} there", pair.name);
+        }
+        let (mut square, mut total) = (0.0, 0.0);
+        for ((name, at_first, after), (_, begun, there)) in here.weights.iter().zip(&there.weights)
+        {
+            assert_eq!(at_first, begun, "{}: {name} begins otherwise", pair.name);
+            let norm = |x: Tensor| x.square().sum(Kind::Double).double_value(&[]);
+            square += norm(there - after);
+            total += norm(after - at_first);
+        }
+        let error = f64::sqrt(square / total);
+        assert!(error < tolerance, "{}: weights move otherwise, by {error}", pair.name);
+        println!("{}: {error:.1e}", pair.name);
+    }
+}
