@@ -96,11 +96,7 @@ impl Mixer {
             let _ = rows.g_mul_scalar_(config.selection_scale);
         });
         let delta_weight = p.uniform(part("delta.weight"), &[channels, rank], bound(rank));
-        let delta_bias = p.uniform(part("delta.bias"), &[channels], 0.5);
-        no_grad(|| {
-            let bias = initial_delta_bias(&(&delta_bias + 0.5));
-            delta_bias.shallow_clone().copy_(&bias);
-        });
+        let delta_bias = p.mapped(part("delta.bias"), &[channels], initial_delta_bias);
         let logs: Vec<f32> = (1..=state).map(|n| (n as f32).ln()).collect();
         let logs = Tensor::from_slice(&logs).unsqueeze(1).expand([state, channels], false);
         let bound_of_output = bound(channels) * bound(config.blocks);
