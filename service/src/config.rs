@@ -40,7 +40,7 @@ pub use error::ConfigError;
 pub use resolved::{PARTS, Parts, Resolved};
 pub use run::RunConfig;
 pub use setting::{Difference, SettingClass, differences};
-pub use table::{OPTIONAL, leaves, nearest, written};
+pub use table::{OPTIONAL, assigned, leaves, nearest, written};
 pub use toml_error::read_table;
 
 use table::Assignment;

@@ -23,7 +23,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use engram_analysis::Question;
-use engram_service::config::{ConfigArgs, leaves, read_table};
+use engram_service::config::{ConfigArgs, assigned, read_table};
 use serde::Deserialize;
 use toml::Table;
 
@@ -113,7 +113,7 @@ impl SweepSpec {
 
     fn from_file(args: &SweepArgs, path: &Path, table: &Table) -> Result<Self> {
         let file: SpecFile = read_table("sweep", table)?;
-        let overrides = leaves(&file.overrides).into_iter();
+        let overrides = assigned(&file.overrides).into_iter();
         let mut set: Vec<String> = overrides.map(|(key, value)| format!("{key}={value}")).collect();
         // What the command line sets is later, and wins.
         set.extend(args.config.set.iter().cloned());

@@ -50,14 +50,15 @@ impl Assignment {
         Ok(Assignment { key: key.into(), value, written: Some(written.into()) })
     }
 
-    /// Assignments of a table of overrides, whose keys are dotted with or without quotes.
+    /// Assignments of a table of overrides, whose keys are dotted with or without quotes. One that
+    /// names a variant, `{ name = "..", .. }`, takes the place of another variant, whole.
     pub(super) fn all_in(overrides: &Table) -> Vec<Self> {
         let assign = |(key, value): (String, &Value)| Assignment {
             key,
             value: value.clone(),
             written: None,
         };
-        leaves(overrides).into_iter().map(assign).collect()
+        assigned(overrides).into_iter().map(assign).collect()
     }
 
     /// True if it sets a key of that section.
@@ -130,6 +131,18 @@ pub fn leaves(table: &Table) -> Vec<(String, &Value)> {
     let mut all = walk(table, Value::is_table);
     all.retain(|(_, value)| !value.is_table());
     all
+}
+
+/// Values that a table of overrides assigns, with their dotted keys: its leaves, where a table that
+/// names a variant is one value.
+pub fn assigned(overrides: &Table) -> Vec<(String, &Value)> {
+    let mut all = walk(overrides, |value| value.is_table() && !names_variant(value));
+    all.retain(|(_, value)| !value.is_table() || names_variant(value));
+    all
+}
+
+fn names_variant(value: &Value) -> bool {
+    value.get("name").is_some_and(Value::is_str)
 }
 
 /// Value as `--set` takes it: a string without quotes.
@@ -327,5 +340,17 @@ mod tests {
         let table: Table = toml::from_str("\"a.b\" = 1\nc.d.e = 2").unwrap();
         let keys: Vec<String> = Assignment::all_in(&table).into_iter().map(|a| a.key).collect();
         assert_eq!(keys, ["a.b", "c.d.e"]);
+    }
+
+    #[test]
+    fn an_override_that_names_a_variant_replaces_the_one_before_whole() {
+        let mut sections: Table =
+            toml::from_str("[seq.init]\nname = \"uniform\"\nbound = 1.0").unwrap();
+        let overrides: Table =
+            toml::from_str("\"seq.init\" = { name = \"normal\", std = 0.1, bias = 0.0 }").unwrap();
+        for assignment in Assignment::all_in(&overrides) {
+            assignment.apply(&mut sections, "here").unwrap();
+        }
+        assert_eq!(sections["seq"]["init"], overrides["seq.init"]);
     }
 }
