@@ -54,7 +54,7 @@ struct Pair {
     resolved: Resolved,
     model: PolicyConfig,
     rl: RlConfig,
-    /// What it looks at: numbers, or small images.
+    /// Environment, which shows numbers or small images.
     spec: EnvSpec,
     /// Folder of a replay on the disk.
     folder: tempfile::TempDir,
@@ -193,7 +193,7 @@ fn all_pairs(changes: &[&str]) -> Vec<Pair> {
     pairs.collect()
 }
 
-/// What a learner has learned from two batches, one after another.
+/// Result of learning from two batches, one after another.
 struct Learned {
     numbers: Vec<f64>,
     /// Weights before and after.
@@ -220,7 +220,7 @@ fn learn<P: Pipeline>(mut learner: Learner<P>, batches: [P::Batch; 2]) -> Learne
     Learned { numbers, weights }
 }
 
-/// What a pair learns. What came before the second batch follows from `past`.
+/// Learning of a pair. What came before the second batch follows from `past`.
 fn learned(pair: &Pair, past: u64, device: Device) -> Learned {
     match &pair.rl {
         RlConfig::Streams(config) => {

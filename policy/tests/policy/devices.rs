@@ -1,4 +1,4 @@
-//! What a policy computes on an accelerator, beside what it computes on the CPU, in double
+//! A policy on an accelerator, beside the same one on the CPU, in double
 //! precision.
 
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, Seed};
