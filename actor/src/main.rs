@@ -19,7 +19,7 @@ use engram_service::{Address, ConfigArgs, Resolved, Shutdown, failure, logs, pro
 /// Without an EXPERIMENT it takes the learner's.
 #[derive(Debug, Parser)]
 #[command(name = "engram-actor", version)]
-struct Program {
+struct ActorCli {
     #[command(flatten)]
     config: ConfigArgs,
     /// The learner: trajectories go there
@@ -65,7 +65,7 @@ struct Program {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let matches = command().get_matches();
-    let program = Program::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let program = ActorCli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     program.logs.init(logs::USUAL);
     match act(program).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -78,7 +78,7 @@ async fn main() -> ExitCode {
 
 /// The command line: an experiment is needed only where there is no learner to ask.
 fn command() -> Command {
-    Program::command().mut_arg("experiment", |experiment| {
+    ActorCli::command().mut_arg("experiment", |experiment| {
         experiment.required(false).required_unless_present("learner").default_value_if(
             "learner",
             ArgPredicate::IsPresent,
@@ -87,7 +87,7 @@ fn command() -> Command {
     })
 }
 
-async fn act(program: Program) -> anyhow::Result<()> {
+async fn act(program: ActorCli) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals()?;
     let generation = generation_now();
     let resolved = tokio::select! {
@@ -117,7 +117,7 @@ async fn act(program: Program) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Program {
+impl ActorCli {
     /// The experiment that was named, or the learner's.
     async fn resolve(&self, generation: u64) -> anyhow::Result<Resolved> {
         let config = &self.config;
@@ -198,9 +198,9 @@ fn log_summary(summary: &ActorSummary) {
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<Program, clap::Error> {
+    fn parse(line: &str) -> Result<ActorCli, clap::Error> {
         let matches = command().try_get_matches_from(line.split_ascii_whitespace())?;
-        Program::from_arg_matches(&matches)
+        ActorCli::from_arg_matches(&matches)
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(crate) enum Outgoing {
 }
 
 /// Answer of the learner on a stream.
-enum Answer {
+enum LearnerAnswer {
     /// So many messages more are acknowledged.
     Acknowledged(usize),
     /// A group may begin its unroll.
@@ -191,11 +191,11 @@ impl TrajectorySender {
             let room = self.unacknowledged.len() < self.settings.max_unacknowledged;
             tokio::select! {
                 answer = stream.answer() => match answer {
-                    Ok(Answer::Acknowledged(newly)) => {
+                    Ok(LearnerAnswer::Acknowledged(newly)) => {
                         self.unacknowledged.drain(..newly);
                         self.peer.served();
                     }
-                    Ok(Answer::Granted(granted)) => self.granted(granted),
+                    Ok(LearnerAnswer::Granted(granted)) => self.granted(granted),
                     Err(end) => return end,
                 },
                 message = self.inbox.recv(), if room => match message {
@@ -251,7 +251,7 @@ impl RegisteredStream {
     }
 
     /// Awaits an answer. May be dropped.
-    async fn answer(&mut self) -> Result<Answer, Disconnect> {
+    async fn answer(&mut self) -> Result<LearnerAnswer, Disconnect> {
         let refused = |status| NetError::Refused {
             peer: self.peer.clone(),
             doing: "sending trajectories",
@@ -268,9 +268,11 @@ impl RegisteredStream {
                 }
                 let newly = count - self.acknowledged;
                 self.acknowledged = count;
-                Ok(Answer::Acknowledged(newly as usize))
+                Ok(LearnerAnswer::Acknowledged(newly as usize))
             }
-            Some(push_response::Body::UnrollGranted(granted)) => Ok(Answer::Granted(granted)),
+            Some(push_response::Body::UnrollGranted(granted)) => {
+                Ok(LearnerAnswer::Granted(granted))
+            }
             Some(push_response::Body::Finished(_)) => Err(Disconnect::Finished),
             Some(push_response::Body::Registered(_)) => {
                 Err(Disconnect::Lost("it registered the stream twice".into()))

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use engram_actor::{Timeouts, learner_experiment};
 use engram_service::config::resolve;
-use engram_service::{Address, Exposure, Listener, Selection, Shutdown};
+use engram_service::{Address, ExperimentSelection, Exposure, Listener, Shutdown};
 use support::inference::{FakeInference, Fault};
 use support::learner::{FakeLearner, Mood};
 use support::{RUN, checks};
@@ -17,7 +17,7 @@ use tonic::Code;
 
 /// The counting environment, as an experiment's parts and settings resolve to it.
 fn experiment() -> String {
-    let selection = Selection {
+    let selection = ExperimentSelection {
         experiment: "main".into(),
         env: Some("counting".into()),
         rl: None,

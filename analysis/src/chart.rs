@@ -21,7 +21,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use self::legend::Legend;
-pub use self::model::{Chart, Panel, ReferenceLine, Series, Style, XAxis};
+pub use self::model::{Chart, Panel, ReferenceLine, Series, SeriesStyle, XAxis};
 use self::panel::draw_panel;
 pub use self::surface::register_fonts;
 pub(crate) use self::surface::{Drawing, Surface, save};

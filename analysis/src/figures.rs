@@ -1,6 +1,6 @@
 //! Figures of a comparison: learning curves, and final scores over lengths.
 
-use crate::chart::{Chart, Panel, Series, Style, XAxis};
+use crate::chart::{Chart, Panel, Series, SeriesStyle, XAxis};
 
 use crate::comparison::Comparison;
 use crate::group::{Group, Member};
@@ -95,8 +95,12 @@ fn curves(comparison: &Comparison<'_>, group: &Group<'_>) -> Vec<Series> {
         1 if comparison.groups.len() == 1 => group.members[0].run.name.clone(),
         _ => comparison.hues[group.hue].clone(),
     };
-    let mut mean_curve =
-        Series { label: Some(label), index: group.hue, style: Style::Curve, ..Series::default() };
+    let mut mean_curve = Series {
+        label: Some(label),
+        index: group.hue,
+        style: SeriesStyle::Curve,
+        ..Series::default()
+    };
     let rows: Vec<Vec<(f64, f64)>> = group.members.iter().map(to_the_end).collect();
     for x in grid(group, &rows) {
         let values: Vec<f64> = rows.iter().filter_map(|rows| interpolate(rows, x)).collect();
@@ -108,7 +112,7 @@ fn curves(comparison: &Comparison<'_>, group: &Group<'_>) -> Vec<Series> {
         label: None,
         index: group.hue,
         points: member.rows.clone(),
-        style: Style::CutOff,
+        style: SeriesStyle::CutOff,
         ..Series::default()
     });
     std::iter::once(mean_curve).chain(cut_off).collect()
@@ -147,8 +151,12 @@ fn grid(group: &Group<'_>, rows: &[Vec<(f64, f64)>]) -> Vec<f64> {
 fn over_x(comparison: &Comparison<'_>, groups: &[&Group<'_>]) -> Vec<Series> {
     let mut all: Vec<Series> = Vec::new();
     for (index, hue) in comparison.hues.iter().enumerate() {
-        let mut series =
-            Series { label: Some(hue.clone()), index, style: Style::Marked, ..Series::default() };
+        let mut series = Series {
+            label: Some(hue.clone()),
+            index,
+            style: SeriesStyle::Marked,
+            ..Series::default()
+        };
         for group in groups.iter().filter(|group| group.hue == index) {
             let Some((_, x)) = group.x else { continue };
             let end = group.end();
@@ -208,7 +216,7 @@ mod tests {
         let chart = learning_curves(&comparison, "recall");
         let series = &chart.panels[0].series;
         let (mean, cut) = (&series[0], &series[1]);
-        assert_eq!(cut.style, Style::CutOff);
+        assert_eq!(cut.style, SeriesStyle::CutOff);
         let &(x, y) = cut.points.last().unwrap();
         assert!(x == 400.0 && (y - 0.32).abs() < 1e-9, "{x} {y}");
         assert_eq!(mean.points.last(), Some(&(1_000.0, 1.0)));

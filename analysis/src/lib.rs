@@ -51,7 +51,7 @@ pub use self::runs::{ReferenceScores, ReferenceScoresOf};
 
 /// Output of a comparison.
 #[derive(Clone, Debug)]
-pub struct Output {
+pub struct ComparisonFiles {
     /// The table, in Markdown.
     pub table: String,
     /// Every file that was written: tables, then charts.
@@ -64,7 +64,7 @@ pub fn compare(
     question: &Question,
     scores_of: ReferenceScoresOf<'_>,
     out: &Path,
-) -> Result<Output> {
+) -> Result<ComparisonFiles> {
     let runs = runs::find(folders, scores_of)?;
     let comparison = Comparison::new(&runs, question)?;
     let title = question.title.clone().unwrap_or_else(|| title(&runs));
@@ -78,7 +78,7 @@ pub fn compare(
     if let Some(intervals) = intervals::over_tasks(&comparison, &title) {
         files.extend(intervals.draw(&out.join("iqm"))?);
     }
-    Ok(Output { table, files })
+    Ok(ComparisonFiles { table, files })
 }
 
 /// Title where none is given: the worlds' names.

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use engram_service::Shutdown;
-use engram_service::config::{Selection, resolve};
+use engram_service::config::{ExperimentSelection, resolve};
 
 use self::programs::Transport;
 use crate::compute::Compute;
@@ -111,7 +111,7 @@ pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
     set.push(format!("run.env_steps={}", args.env_steps.unwrap_or(env_steps)));
     // A light network: what lies between the programs shall show.
     let light = matches!(args.what, What::Scaling | What::Recovery) && args.experiment.is_none();
-    let experiment = Experiment::new(resolve(&Selection {
+    let experiment = Experiment::new(resolve(&ExperimentSelection {
         experiment: args.experiment.clone().unwrap_or_else(|| name.into()),
         env: None,
         rl: None,

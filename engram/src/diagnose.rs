@@ -59,11 +59,11 @@ use engram_policy::Device;
 use engram_service::Shutdown;
 use engram_service::progress::Progress;
 
-use model::Model;
+use model::SequenceModel;
 use report::Report;
 use task::Task;
 use trainer::Steps;
-use training_run::{End, TrainingRun, TrainingSettings};
+use training_run::{TrainingEnd, TrainingRun, TrainingSettings};
 
 /// Interval between progress lines.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -81,14 +81,14 @@ enum TaskArgs {
     /// Keep the one marked symbol among many like it, and name it at the end
     Recall {
         #[command(flatten)]
-        task: recall::Recall,
+        task: recall::RecallTask,
         #[command(flatten)]
         training: TrainingArgs,
     },
     /// Keep bits over a gap of distractors, and say all of them in order
     Copy {
         #[command(flatten)]
-        task: copy::Copy,
+        task: copy::CopyTask,
         #[command(flatten)]
         training: TrainingArgs,
     },
@@ -120,7 +120,7 @@ struct TrainingArgs {
     configs: PathBuf,
     /// Frames of an unroll, where gradients are truncated: a number, or `full` for whole episodes
     #[arg(long, value_name = "N", default_value = "10")]
-    unroll: Truncation,
+    unroll: UnrollLimit,
     /// Parallel streams of episodes
     #[arg(long, value_name = "B", default_value = "32")]
     batch: NonZeroUsize,
@@ -158,20 +158,20 @@ struct TrainingArgs {
 
 /// Length of an unroll, at whose ends gradients are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Truncation {
+enum UnrollLimit {
     /// After so many frames.
     After(usize),
     /// At the end of the episode.
     Full,
 }
 
-impl FromStr for Truncation {
+impl FromStr for UnrollLimit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match (text, text.parse()) {
-            ("full", _) => Ok(Truncation::Full),
-            (_, Ok(frames @ 1..)) => Ok(Truncation::After(frames)),
+            ("full", _) => Ok(UnrollLimit::Full),
+            (_, Ok(frames @ 1..)) => Ok(UnrollLimit::After(frames)),
             _ => Err("write a number of frames, at least 1, or `full`".into()),
         }
     }
@@ -215,8 +215,8 @@ impl TrainingArgs {
             bail!("--target is {target}; it must be between 0 and 1");
         }
         let unroll = match self.unroll {
-            Truncation::After(frames) => frames,
-            Truncation::Full => task.episode_frames(),
+            UnrollLimit::After(frames) => frames,
+            UnrollLimit::Full => task.episode_frames(),
         };
         let batch = self.batch.get();
         let least = (task.episode_frames() * batch) as u64;
@@ -227,12 +227,12 @@ impl TrainingArgs {
         Ok(TrainingSettings { task, unroll, batch, budget, steps, target, device })
     }
 
-    fn models(&self) -> Result<Vec<Model>> {
+    fn models(&self) -> Result<Vec<SequenceModel>> {
         let repeated = |(i, seed): (usize, &u64)| self.seeds[..i].contains(seed);
         if self.seeds.iter().enumerate().any(repeated) {
             bail!("--seeds names a seed twice");
         }
-        Model::all(&self.seq, &self.against, &self.set, &self.configs)
+        SequenceModel::all(&self.seq, &self.against, &self.set, &self.configs)
     }
 
     fn folder(&self, settings: &TrainingSettings) -> PathBuf {
@@ -248,7 +248,7 @@ impl TrainingArgs {
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 fn train_all<'a>(
     settings: &'a TrainingSettings,
-    models: &'a [Model],
+    models: &'a [SequenceModel],
     seeds: &[u64],
     folder: &Path,
     shutdown: &Shutdown,
@@ -270,7 +270,7 @@ fn train_all<'a>(
             if let Some(row) = run.rows.last() {
                 progress.finish(&training_run::line(settings, row));
             }
-            if run.end == End::Diverged {
+            if run.end == TrainingEnd::Diverged {
                 println!("diverged: a smaller --learning-rate may help");
             }
             runs.push(run);

@@ -7,7 +7,7 @@ use engram_envs::EnvConfig;
 use engram_learner::RlConfig;
 use engram_learner::algorithms::LearnsFromReplay;
 use engram_policy::PolicyConfig;
-use engram_service::config::{ConfigArgs, Resolved, RunConfig, Selection, resolve};
+use engram_service::config::{ConfigArgs, ExperimentSelection, Resolved, RunConfig, resolve};
 
 /// A complete, checked experiment.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ impl Experiment {
 
     /// The experiment of a run, from its folder, with the keys that `set` sets.
     pub(crate) fn of_run(folder: &Path, set: &[String]) -> Result<Self> {
-        let resolved = resolve(&Selection {
+        let resolved = resolve(&ExperimentSelection {
             experiment: folder.join("config.toml").display().to_string(),
             env: None,
             rl: None,

@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use anyhow::Result;
 use engram_actor::{ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts};
 use engram_inference_server::WeightsSource;
-use engram_learner::{LearnerArgs, LearnerConfig, Summary};
+use engram_learner::{LearnerArgs, LearnerConfig, RunSummary};
 use engram_mdp::Seed;
 use engram_service::progress::ProgressLine;
 use engram_service::{Address, Shutdown};
@@ -45,7 +45,7 @@ pub(crate) struct Job<'a> {
 #[derive(Debug)]
 pub(crate) struct Trained {
     /// Summary of the learner.
-    pub(crate) summary: Summary,
+    pub(crate) summary: RunSummary,
     /// Summaries of the actors.
     pub(crate) actors: Vec<ActorSummary>,
 }
@@ -95,7 +95,7 @@ fn start_learner(
     progress: watch::Sender<ProgressLine>,
     sockets: &Sockets,
     shutdown: &Shutdown,
-) -> Result<(Thread<Summary>, Address)> {
+) -> Result<(Thread<RunSummary>, Address)> {
     let &Job { experiment, compute, .. } = job;
     let (resolved, folder) = (experiment.resolved.clone(), job.folder.map(PathBuf::from));
     let (device, threads) = (compute.device.ready()?, i32::try_from(compute.learner_threads)?);

@@ -46,16 +46,16 @@ use engram_service::{Shutdown, allocator, failure, logs};
 /// Engram trains agents that must remember: many actors, one inference server, one learner.
 #[derive(Debug, Parser)]
 #[command(name = "engram", version)]
-struct Cli {
+struct EngramCli {
     #[command(subcommand)]
-    command: Command,
+    command: EngramCommand,
     #[command(flatten)]
     logs: LogArgs,
 }
 
 /// Commands.
 #[derive(Debug, Subcommand)]
-enum Command {
+enum EngramCommand {
     /// Train an agent, all in one process; a run that exists is resumed
     Train(Box<train::TrainArgs>),
     /// Train every combination of some settings over several seeds: charts and a table
@@ -81,7 +81,7 @@ enum Command {
 #[expect(clippy::print_stderr, reason = "the error is the command's answer")]
 fn main() -> ExitCode {
     allocator::keep_big_blocks();
-    let cli = Cli::parse();
+    let cli = EngramCli::parse();
     // Progress is shown by other means; who watches a terminal wants to hear of trouble only.
     cli.logs.init(logs::QUIET);
     match run(&cli.command) {
@@ -93,7 +93,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> Result<()> {
+fn run(command: &EngramCommand) -> Result<()> {
     // Signals need a runtime that listens while the command works.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -103,18 +103,18 @@ fn run(command: &Command) -> Result<()> {
     let _inside = runtime.enter();
     let shutdown = Shutdown::on_signals()?;
     match command {
-        Command::Train(args) => {
+        EngramCommand::Train(args) => {
             let _metrics = train::serve_metrics(args, &shutdown)?;
             train::run(args, &shutdown)
         }
-        Command::Sweep(args) => sweep::run(args, &shutdown),
-        Command::Eval(args) => eval::run(args, &shutdown),
-        Command::Plot(args) => plot::run(args),
-        Command::Render(args) => render::run(args, &shutdown),
-        Command::Diagnose(args) => diagnose::run(args, &shutdown),
-        Command::Bench(args) => bench::run(args, &shutdown),
-        Command::Doctor(args) => runtime.block_on(doctor::run(args)),
-        Command::Top(args) => watch::top::run(args, &shutdown),
-        Command::Certs(args) => certs::run(args),
+        EngramCommand::Sweep(args) => sweep::run(args, &shutdown),
+        EngramCommand::Eval(args) => eval::run(args, &shutdown),
+        EngramCommand::Plot(args) => plot::run(args),
+        EngramCommand::Render(args) => render::run(args, &shutdown),
+        EngramCommand::Diagnose(args) => diagnose::run(args, &shutdown),
+        EngramCommand::Bench(args) => bench::run(args, &shutdown),
+        EngramCommand::Doctor(args) => runtime.block_on(doctor::run(args)),
+        EngramCommand::Top(args) => watch::top::run(args, &shutdown),
+        EngramCommand::Certs(args) => certs::run(args),
     }
 }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use engram_envs::{EnvConfig, VectorEnv};
 use engram_mdp::Seed;
-use engram_service::config::{EXPERIMENTS, Selection, names, part, resolve};
+use engram_service::config::{EXPERIMENTS, ExperimentSelection, names, part, resolve};
 use engram_service::{Shutdown, config::ConfigError};
 
 use crate::experiment::Experiment;
@@ -88,7 +88,8 @@ impl RenderArgs {
         if experiments.iter().any(|name| name == world) || (is_file && !is_world(world)?) {
             let (env, rl, seq) = (None, None, None);
             let (configs, set) = (self.configs.clone(), self.set.clone());
-            let selection = Selection { experiment: world.into(), env, rl, seq, set, configs };
+            let selection =
+                ExperimentSelection { experiment: world.into(), env, rl, seq, set, configs };
             return Ok(Experiment::new(resolve(&selection)?)?.env);
         }
         match part::<toml::Table>(&self.configs, "env", world, &self.set) {

@@ -22,7 +22,7 @@ use engram_service::{Shutdown, failure};
 
 pub(crate) use self::args::SweepArgs;
 use self::executor::quoted;
-use self::plan::Task;
+use self::plan::SweepTask;
 use self::progress_view::ProgressView;
 use self::spec::SweepSpec;
 use crate::plot;
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &SweepArgs, shutdown: &Shutdown) -> Result<()> {
 /// Draws the finished runs. If there is nothing to draw, as where runs are shorter than an episode,
 /// that is no failure of the sweep.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
-fn conclude(spec: &SweepSpec, folder: &Path, tasks: &[Task]) {
+fn conclude(spec: &SweepSpec, folder: &Path, tasks: &[SweepTask]) {
     // Not the whole folder: it may hold runs of an earlier, larger sweep of that name.
     let folders: Vec<PathBuf> =
         tasks.iter().filter(|task| task.is_finished()).map(|task| task.folder.clone()).collect();

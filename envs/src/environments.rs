@@ -46,16 +46,16 @@ type Reader = fn(&str, &Table) -> Result<Arc<dyn EnvironmentParameters>, EnvErro
 
 /// Every environment: its name in `[env]`, and the reader of its parameters.
 pub(crate) const REGISTRY: &[(&str, Reader)] = &[
-    ("counting", parameters::<counting::Config>),
-    ("bandit", parameters::<bandit::Config>),
-    ("delayed-reward", parameters::<delayed_reward::Config>),
-    ("truncation", parameters::<truncation::Config>),
-    ("recall", parameters::<recall::Config>),
-    ("catch", parameters::<catch::Config>),
-    ("cartpole", parameters::<cartpole::Config>),
-    ("pendulum", parameters::<pendulum::Config>),
-    ("tmaze", parameters::<tmaze::Config>),
-    ("visual-match", parameters::<visual_match::Config>),
-    ("key-to-door", parameters::<key_to_door::Config>),
-    ("hopper", parameters::<hopper::Config>),
+    ("counting", parameters::<counting::CountingConfig>),
+    ("bandit", parameters::<bandit::BanditConfig>),
+    ("delayed-reward", parameters::<delayed_reward::DelayedRewardConfig>),
+    ("truncation", parameters::<truncation::TruncationConfig>),
+    ("recall", parameters::<recall::RecallConfig>),
+    ("catch", parameters::<catch::CatchConfig>),
+    ("cartpole", parameters::<cartpole::CartPoleConfig>),
+    ("pendulum", parameters::<pendulum::PendulumConfig>),
+    ("tmaze", parameters::<tmaze::TmazeConfig>),
+    ("visual-match", parameters::<visual_match::VisualMatchConfig>),
+    ("key-to-door", parameters::<key_to_door::KeyToDoorConfig>),
+    ("hopper", parameters::<hopper::HopperConfig>),
 ];

@@ -41,7 +41,7 @@ use apples::Apples;
 
 /// Parameters of the three phases.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub(crate) struct ThreePhaseSettings {
     /// Decisions of the first phase.
     pub(crate) explore_frames: u32,
     /// Decisions of the second phase.
@@ -56,7 +56,7 @@ pub(crate) struct Settings {
 
 /// A phase of an episode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum EpisodePhase {
     Explore,
     Apples,
     Reward,
@@ -77,16 +77,16 @@ pub(crate) trait Story: Send {
     fn solves(&mut self, board: &mut Board) -> bool;
 
     /// True if the player cannot walk onto a tile that is neither wall nor floor.
-    fn blocks(&self, tile: Tile, phase: Phase) -> bool;
+    fn blocks(&self, tile: Tile, phase: EpisodePhase) -> bool;
 
     /// Caption for people: the task of this phase.
-    fn caption(&self, phase: Phase) -> String;
+    fn caption(&self, phase: EpisodePhase) -> String;
 
     /// Tile that the player must remember or carries.
     fn carried(&self) -> Option<Tile>;
 }
 
-impl Settings {
+impl ThreePhaseSettings {
     /// Checks every parameter.
     pub(crate) fn validate(&self) -> Result<(), ParameterError> {
         within("explore_frames", self.explore_frames, 1..=1_000_000)?;
@@ -96,11 +96,11 @@ impl Settings {
         within("final_reward", self.final_reward, 0.0..=1000.0)
     }
 
-    fn frames(&self, phase: Phase) -> u32 {
+    fn frames(&self, phase: EpisodePhase) -> u32 {
         match phase {
-            Phase::Explore => self.explore_frames,
-            Phase::Apples => self.delay,
-            Phase::Reward => self.reward_frames,
+            EpisodePhase::Explore => self.explore_frames,
+            EpisodePhase::Apples => self.delay,
+            EpisodePhase::Reward => self.reward_frames,
         }
     }
 }
@@ -118,19 +118,19 @@ pub(crate) fn spec(name: &str) -> EnvSpec {
 /// An environment of three phases.
 pub(crate) struct ThreePhases<S> {
     spec: EnvSpec,
-    settings: Settings,
+    settings: ThreePhaseSettings,
     generator: Generator,
     story: S,
     apples: Apples,
     board: Board,
-    phase: Phase,
+    phase: EpisodePhase,
     /// Decisions taken in this phase.
     frame: u32,
     solved: bool,
 }
 
 impl<S: Story> ThreePhases<S> {
-    pub(crate) fn new(spec: EnvSpec, settings: Settings, story: S, seed: Seed) -> Self {
+    pub(crate) fn new(spec: EnvSpec, settings: ThreePhaseSettings, story: S, seed: Seed) -> Self {
         ThreePhases {
             spec,
             settings,
@@ -138,7 +138,7 @@ impl<S: Story> ThreePhases<S> {
             story,
             apples: Apples::new(),
             board: Board::EMPTY,
-            phase: Phase::Explore,
+            phase: EpisodePhase::Explore,
             frame: 0,
             solved: false,
         }
@@ -161,26 +161,26 @@ impl<S: Story> ThreePhases<S> {
     /// Applies the rules of the player's cell. Returns the reward.
     fn happen(&mut self) -> f32 {
         match self.phase {
-            Phase::Explore => {
+            EpisodePhase::Explore => {
                 self.story.explored(&mut self.board);
                 0.0
             }
-            Phase::Apples if self.apples.update(&mut self.board, self.frame) => {
+            EpisodePhase::Apples if self.apples.update(&mut self.board, self.frame) => {
                 self.settings.apple_reward
             }
-            Phase::Reward if self.story.solves(&mut self.board) => {
+            EpisodePhase::Reward if self.story.solves(&mut self.board) => {
                 self.solved = true;
                 self.settings.final_reward
             }
-            Phase::Apples | Phase::Reward => 0.0,
+            EpisodePhase::Apples | EpisodePhase::Reward => 0.0,
         }
     }
 
-    fn enter(&mut self, phase: Phase) {
+    fn enter(&mut self, phase: EpisodePhase) {
         self.board = match phase {
-            Phase::Explore => self.story.explore(&mut self.generator),
-            Phase::Apples => self.apples.grow(&mut self.generator),
-            Phase::Reward => self.story.reward(),
+            EpisodePhase::Explore => self.story.explore(&mut self.generator),
+            EpisodePhase::Apples => self.apples.grow(&mut self.generator),
+            EpisodePhase::Reward => self.story.reward(),
         };
         self.phase = phase;
         self.frame = 0;
@@ -194,7 +194,7 @@ impl<S: Story> Environment for ThreePhases<S> {
 
     fn reset(&mut self, observation: ObservationMut<'_>) {
         self.solved = false;
-        self.enter(Phase::Explore);
+        self.enter(EpisodePhase::Explore);
         self.board.view(observation.bytes());
     }
 
@@ -205,9 +205,9 @@ impl<S: Story> Environment for ThreePhases<S> {
         let mut outcome = Outcome::goes_on(reward);
         if self.frame == self.settings.frames(self.phase) {
             match self.phase {
-                Phase::Explore => self.enter(Phase::Apples),
-                Phase::Apples => self.enter(Phase::Reward),
-                Phase::Reward => outcome = Outcome::terminated(reward),
+                EpisodePhase::Explore => self.enter(EpisodePhase::Apples),
+                EpisodePhase::Apples => self.enter(EpisodePhase::Reward),
+                EpisodePhase::Reward => outcome = Outcome::terminated(reward),
             }
         }
         self.board.view(observation.bytes());
@@ -221,7 +221,7 @@ impl<S: Story> Environment for ThreePhases<S> {
     fn render(&self, canvas: &mut Canvas) {
         canvas.set_caption(self.story.caption(self.phase));
         drawing::draw(&self.board, canvas);
-        let phases = [Phase::Explore, Phase::Apples, Phase::Reward];
+        let phases = [EpisodePhase::Explore, EpisodePhase::Apples, EpisodePhase::Reward];
         let before = phases.iter().take_while(|&&phase| phase != self.phase);
         let time = before.map(|&phase| self.settings.frames(phase)).sum::<u32>() + self.frame;
         canvas.timeline(&phases.map(|phase| self.settings.frames(phase)), time);

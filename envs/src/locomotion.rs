@@ -51,7 +51,7 @@ const CLIP: f32 = 5.0;
 
 /// Parameters that every robot has.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub(crate) struct LocomotionSettings {
     /// The indices of the full observation that are shown.
     pub(crate) shown: &'static [usize],
     /// The choice, as the spec's name says it.
@@ -62,7 +62,7 @@ pub(crate) struct Settings {
     pub(crate) reset_noise: f32,
 }
 
-impl Settings {
+impl LocomotionSettings {
     pub(crate) fn spec(&self, robot: &Robot) -> EnvSpec {
         EnvSpec {
             name: format!("{}(observe={})", robot.name, self.observe),
@@ -76,7 +76,7 @@ impl Settings {
 /// The environment that all robots share.
 pub(crate) struct Locomotion {
     robot: &'static Robot,
-    settings: Settings,
+    settings: LocomotionSettings,
     spec: EnvSpec,
     generator: Generator,
     body: Body,
@@ -98,7 +98,7 @@ struct Look {
 }
 
 impl Locomotion {
-    pub(crate) fn new(robot: &'static Robot, settings: Settings, seed: Seed) -> Self {
+    pub(crate) fn new(robot: &'static Robot, settings: LocomotionSettings, seed: Seed) -> Self {
         Locomotion {
             robot,
             spec: settings.spec(robot),

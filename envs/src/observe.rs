@@ -24,7 +24,7 @@ pub enum Observe {
 
 /// Indices of a full observation, by the part that they belong to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Layout {
+pub(crate) struct ObservationLayout {
     /// Every index.
     pub(crate) full: &'static [usize],
     /// The indices that remain under [`Observe::Positions`].
@@ -33,7 +33,7 @@ pub(crate) struct Layout {
     pub(crate) velocities: &'static [usize],
 }
 
-impl Layout {
+impl ObservationLayout {
     /// The indices that are shown.
     pub(crate) fn shown(&self, observe: Observe) -> &'static [usize] {
         match observe {

@@ -30,14 +30,14 @@ pub struct VectorEnv {
     /// Current frames, one row per environment.
     frames: Frames,
     /// The episodes in progress, one per row.
-    progress: Vec<Progress>,
+    progress: Vec<EpisodeInProgress>,
     /// The episodes that ended in the last call.
     episodes: Vec<Episode>,
 }
 
 /// An episode in progress.
 #[derive(Clone, Copy, Debug)]
-struct Progress {
+struct EpisodeInProgress {
     env_index: u32,
     env_steps: u32,
     episode_return: f64,
@@ -53,8 +53,12 @@ impl VectorEnv {
         let make = |index: u32| config.make(seed.derive("env", u64::from(index)));
         let environments = indices.clone().map(make).collect::<Vec<_>>();
         let rows = environments.len();
-        let start =
-            |env_index| Progress { env_index, env_steps: 0, episode_return: 0.0, limit: None };
+        let start = |env_index| EpisodeInProgress {
+            env_index,
+            env_steps: 0,
+            episode_return: 0.0,
+            limit: None,
+        };
         let mut group = VectorEnv {
             observation_len: spec.observation.len(),
             frames: Frames::first(&spec, rows),
@@ -158,7 +162,7 @@ impl VectorEnv {
     }
 }
 
-impl Progress {
+impl EpisodeInProgress {
     fn episode(self, success: Option<bool>, finish: Finish) -> Episode {
         Episode {
             env_index: self.env_index,

@@ -97,7 +97,7 @@ pub struct RequestBatch<T> {
 
 /// The requests that wait.
 #[derive(Debug)]
-pub struct Batcher<T> {
+pub struct RequestBatcher<T> {
     limits: BatchLimits,
     streams: HashMap<StreamKey, StreamState>,
     queue: VecDeque<Waiting<T>>,
@@ -118,11 +118,11 @@ struct Waiting<T> {
     request: T,
 }
 
-impl<T> Batcher<T> {
+impl<T> RequestBatcher<T> {
     /// No streams, no requests.
     pub fn new(limits: BatchLimits) -> Self {
         assert!(limits.max_batch_size > 0, "a batch holds at least one row");
-        Batcher { limits, streams: HashMap::new(), queue: VecDeque::new(), rows: 0 }
+        RequestBatcher { limits, streams: HashMap::new(), queue: VecDeque::new(), rows: 0 }
     }
 
     /// Changes the limits, for the next batch too.
@@ -215,8 +215,8 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn batcher(max_batch_size: usize, max_wait: Duration, streams: u64) -> Batcher<u64> {
-        let mut batcher = Batcher::new(BatchLimits { max_batch_size, max_wait });
+    fn batcher(max_batch_size: usize, max_wait: Duration, streams: u64) -> RequestBatcher<u64> {
+        let mut batcher = RequestBatcher::new(BatchLimits { max_batch_size, max_wait });
         (0..streams).for_each(|key| batcher.join(StreamKey(key)));
         batcher
     }
@@ -348,7 +348,7 @@ mod tests {
         #[test]
         fn it_behaves_like_lists(ops in ops(), size in 1..16_usize, wait in 0..4_u64) {
             let limits = BatchLimits { max_batch_size: size, max_wait: MS * wait as u32 };
-            let mut batcher = Batcher::new(limits);
+            let mut batcher = RequestBatcher::new(limits);
             let mut model = Model { limits, joined: vec![], waiting: vec![] };
             let (mut now, mut keys, mut number) = (Instant::now(), 0, 0);
             for op in ops {

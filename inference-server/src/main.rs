@@ -17,7 +17,7 @@ use engram_service::{Address, Listener, Shutdown, allocator, failure, health, lo
 /// Answers the actors of a run with actions, batching all of them through one policy
 #[derive(Debug, Parser)]
 #[command(name = "engram-inference-server", version)]
-struct Args {
+struct InferenceServerCli {
     /// Address to listen at: host:port or unix:/path
     #[arg(long, value_name = "ADDR", env = "ENGRAM_LISTEN", default_value = "127.0.0.1:7002")]
     listen: Address,
@@ -68,7 +68,7 @@ struct Args {
 
 fn main() -> ExitCode {
     allocator::keep_big_blocks();
-    let args = Args::parse();
+    let args = InferenceServerCli::parse();
     args.logs.init(logs::USUAL);
     let runtime = tokio::runtime::Runtime::new().expect("the system has room for threads");
     match runtime.block_on(serve(args)) {
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     }
 }
 
-async fn serve(args: Args) -> anyhow::Result<()> {
+async fn serve(args: InferenceServerCli) -> anyhow::Result<()> {
     if args.healthcheck {
         return Ok(health::check(&args.security.client()?.at(&args.listen.from_here())?).await?);
     }
@@ -98,7 +98,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     Ok(ended?)
 }
 
-impl Args {
+impl InferenceServerCli {
     fn config(&self) -> anyhow::Result<InferenceConfig> {
         let seconds = |flag, number| {
             Duration::try_from_secs_f64(number).with_context(|| format!("{flag} is {number}"))
@@ -135,7 +135,7 @@ mod tests {
 
     fn refusal(line: &str) -> String {
         let line = std::iter::once("engram-inference-server").chain(line.split_ascii_whitespace());
-        match Args::try_parse_from(line) {
+        match InferenceServerCli::try_parse_from(line) {
             Err(error) => error.to_string(),
             Ok(args) => match args.config() {
                 Err(error) => format!("{error:#}"),
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn flags_become_a_configuration() {
         let line = "engram-inference-server --learner learner:7001 --max-wait-ms 1.5 --run r";
-        let args = Args::try_parse_from(line.split_ascii_whitespace()).unwrap();
+        let args = InferenceServerCli::try_parse_from(line.split_ascii_whitespace()).unwrap();
         let config = args.config().unwrap();
         config.validate().unwrap();
         assert_eq!(config.batch.max_wait, Some(Duration::from_micros(1500)));

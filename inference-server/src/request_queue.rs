@@ -17,7 +17,7 @@ use engram_proto::{Purpose, Registration, v1};
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
-use crate::batcher::{BatchLimits, Batcher, Due, PushError, RequestBatch, StreamKey};
+use crate::batcher::{BatchLimits, Due, PushError, RequestBatch, RequestBatcher, StreamKey};
 use crate::metrics;
 use crate::slots::{LeaseError, SlotTable};
 
@@ -106,7 +106,7 @@ pub struct RequestQueue {
 
 #[derive(Debug)]
 struct QueueState {
-    batcher: Batcher<Request>,
+    batcher: RequestBatcher<Request>,
     slots: SlotTable,
     /// Ends each registered stream, with a reason.
     streams: HashMap<StreamKey, oneshot::Sender<StreamEnd>>,
@@ -123,7 +123,7 @@ impl RequestQueue {
     pub fn new(limits: BatchLimits, max_slots: usize) -> Arc<Self> {
         Arc::new(RequestQueue {
             state: Mutex::new(QueueState {
-                batcher: Batcher::new(limits),
+                batcher: RequestBatcher::new(limits),
                 slots: SlotTable::new(max_slots),
                 streams: HashMap::new(),
                 next_key: 0,

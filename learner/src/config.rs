@@ -16,7 +16,7 @@ pub mod replay;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use self::off_policy::{ErrorLoss, OffPolicyConfig, Selection, TargetUpdate};
+pub use self::off_policy::{ErrorLoss, OffPolicyConfig, SelectionNetwork, TargetUpdate};
 
 /// Change of a reward before it is learned from. Reported returns are never clipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

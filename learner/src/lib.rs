@@ -53,5 +53,5 @@ pub use config::flags::LearnerArgs;
 pub use run::error::LearnerError;
 pub use run::learner_config::LearnerConfig;
 pub use run::run;
-pub use run::summary::{Ended, Summary};
-pub use telemetry::time_profile::Shares;
+pub use run::summary::{Ended, RunSummary};
+pub use telemetry::time_profile::TimeShares;

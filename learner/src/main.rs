@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser};
-use engram_learner::{LearnerArgs, LearnerConfig, LearnerError, Summary};
+use engram_learner::{LearnerArgs, LearnerConfig, LearnerError, RunSummary};
 use engram_policy::Device;
 use engram_service::args::{LogArgs, MetricsArgs, SecurityArgs};
 use engram_service::progress::{Progress, ProgressLine};
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 /// Killed and started again with the same run name, it goes on from the last checkpoint.
 #[derive(Debug, Parser)]
 #[command(name = "engram-learner", version)]
-struct Arguments {
+struct LearnerCli {
     #[command(flatten)]
     config: ConfigArgs,
     /// Address for actors and inference servers: host:port or unix:/path
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 }
 
 async fn serve() -> anyhow::Result<()> {
-    let arguments = Arguments::from_command_line();
+    let arguments = LearnerCli::from_command_line();
     arguments.logs.init(logs::USUAL);
     if arguments.healthcheck {
         let address = arguments.security.client()?.at(&arguments.listen.from_here())?;
@@ -94,7 +94,7 @@ async fn serve() -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Arguments {
+impl LearnerCli {
     /// A check of the health is the one thing that needs no experiment.
     fn from_command_line() -> Self {
         let command = Self::command().mut_arg("experiment", |experiment| {
@@ -113,7 +113,7 @@ async fn learn(
     config: LearnerConfig,
     listener: Listener,
     shutdown: Shutdown,
-) -> Result<Summary, LearnerError> {
+) -> Result<RunSummary, LearnerError> {
     let mut shown = Progress::new(config.run.log_interval());
     let (progress, mut news) = watch::channel(ProgressLine::default());
     let show = async {
@@ -130,7 +130,7 @@ async fn learn(
     tokio::join!(learning, show).0
 }
 
-fn tell(summary: &Summary) {
+fn tell(summary: &RunSummary) {
     let checkpoint = summary.checkpoint.as_ref().map(|path| path.display().to_string());
     tracing::info!(
         ended = ?summary.ended,

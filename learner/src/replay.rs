@@ -15,24 +15,24 @@
 //! of the oldest segment; a segment is a sixteenth of the bound and at most 64 MiB, or one
 //! episode where that is larger. Open episodes come on top (`ReplaySize::open_bytes`).
 //!
-//! A [`Sample`] is a batch like any other (ARCHITECTURE.md, conventions):
+//! A [`ReplaySample`] is a batch like any other (ARCHITECTURE.md, conventions):
 //!
 //! - A sequence that ends within its episode ends with a `Last(Truncated)` frame, whose real
 //!   observation the last decision bootstraps from.
 //! - One that begins within its episode begins, from a zero state, with a First frame. From a
 //!   stored state it keeps Mid and its past, and the row's `core_state` is that state.
 //! - With a burn-in, the first decision that is learned from stands at index `burn_in` of every
-//!   row. The burn-in counts in `Batch::weights`, and does not in [`Sample::weights`].
+//!   row. The burn-in counts in `Batch::weights`, and does not in [`ReplaySample::weights`].
 //! - Rows are filled with `Last(Truncated)` frames of zeros: at their end, and in front where an
 //!   episode has too few decisions before a burn-in ends. These frames follow one another, which
 //!   a stream's never do; they weigh nothing.
 //! - *Packed*, several sequences share a row, a First frame after a Last one. A packed sample has
 //!   as many decisions to learn from and fewer rows; of episodes whose lengths are uniform from 1
-//!   to T, a batch of 64 wastes a few percent instead of half ([`Sample::waste`]).
+//!   to T, a batch of 64 wastes a few percent instead of half ([`ReplaySample::waste`]).
 //!
 //! From top to bottom: an `episode_builder` makes episodes of trajectories, an `episode_store`
 //! keeps them in segments and draws sequences, by a `start_index` and `priorities` (a `sum_tree`).
-//! Then `packing` and `padding` make rows of a [`Sample`]. A `snapshot` goes into a checkpoint; a
+//! Then `packing` and `padding` make rows of a [`ReplaySample`]. A `snapshot` goes into a checkpoint; a
 //! `segment_folder` holds the files of a replay on the disk. A `segment` has `column`s, and a
 //! `segment_file`. The [`rate_limiter`] holds updates per env step.
 
@@ -84,7 +84,7 @@ use segment_folder::SegmentFolder;
 pub use episode::{EpisodeId, TrajectoryShape};
 pub use episode_store::ReplayTotals;
 pub use error::ReplayError;
-pub use sample::{Piece, Priority, Sample};
+pub use sample::{Piece, Priority, ReplaySample};
 pub use snapshot::{LostSegments, ReplaySnapshot, ReplayState, SegmentState, prune_segments};
 
 /// Outcome of one trajectory.
@@ -206,7 +206,7 @@ impl Replay {
         &self,
         sequences: usize,
         generator: &mut Generator,
-    ) -> Result<Sample, ReplayError> {
+    ) -> Result<ReplaySample, ReplayError> {
         assert!(sequences > 0, "a sample of no sequences");
         let draws: Option<Vec<Draw>> = (0..sequences).map(|_| self.store.draw(generator)).collect();
         let draws = draws.ok_or_else(|| ReplayError::Empty { open: self.builder.open() })?;
@@ -242,7 +242,7 @@ impl Replay {
         self.store.totals()
     }
 
-    fn assemble(&self, draws: &[Draw]) -> Sample {
+    fn assemble(&self, draws: &[Draw]) -> ReplaySample {
         let config = &self.store.config;
         let smallest = draws.iter().map(|draw| draw.likelihood).fold(f64::INFINITY, f64::min);
         let mut pieces: Vec<StoredPiece<'_>> =
@@ -261,7 +261,7 @@ impl Replay {
         };
         let (burn_in, initial_state) = (config.burn_in(), config.initial_state);
         let layout = RowLayout { time, burn_in, initial_state, shape: &self.store.shape };
-        let mut sample = Sample { rows: Vec::with_capacity(rows.len()), pieces: Vec::new() };
+        let mut sample = ReplaySample { rows: Vec::with_capacity(rows.len()), pieces: Vec::new() };
         for (number, row) in rows.iter().enumerate() {
             let mut at = burn_in;
             for &sequence in row {

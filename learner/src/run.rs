@@ -36,7 +36,7 @@ use crate::rpc::context::Stage;
 use crate::rpc::service;
 use error::LearnerError;
 use learner_config::LearnerConfig;
-use summary::{Ended, Summary};
+use summary::{Ended, RunSummary};
 
 /// Time that streams may take to end once the server is closed.
 const GRACE: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ pub async fn run(
     listener: Listener,
     progress: watch::Sender<ProgressLine>,
     shutdown: Shutdown,
-) -> Result<Summary, LearnerError> {
+) -> Result<RunSummary, LearnerError> {
     config.check()?;
     let (stage, stages) = watch::channel(Stage::Training);
     let (context, channels) = channels::connect(&config, stages, progress, shutdown.clone());
@@ -96,8 +96,8 @@ pub async fn run(
 }
 
 fn settle(
-    outcome: std::thread::Result<Result<Summary, LearnerError>>,
-) -> Result<Summary, LearnerError> {
+    outcome: std::thread::Result<Result<RunSummary, LearnerError>>,
+) -> Result<RunSummary, LearnerError> {
     outcome.unwrap_or_else(|panic| {
         Err(LearnerError::Panicked { thread: "learner", reason: reason(&*panic).into() })
     })

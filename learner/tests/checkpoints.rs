@@ -18,7 +18,7 @@ use engram_learner::batches::batch::BATCHES_AHEAD;
 use engram_learner::batches::replay_worker::{ReplaySetup, ReplayWorker, SharedReplay};
 use engram_learner::replay::TrajectoryShape;
 use engram_learner::rpc::queue::{Arrival, bounded};
-use engram_learner::rpc::stream_positions::Streams;
+use engram_learner::rpc::stream_positions::StreamPositions;
 use engram_learner::run::learner_spec::LearnerSpec;
 use engram_learner::run::pipeline::Resumed;
 use engram_learner::storage::checkpoint::{
@@ -64,8 +64,8 @@ fn learn(learner: &mut Learner, batches: std::ops::Range<u64>) {
     }
 }
 
-fn streams() -> Streams {
-    let mut streams = Streams::default();
+fn streams() -> StreamPositions {
+    let mut streams = StreamPositions::default();
     streams.register(&[stream(0), stream(1)], 5).unwrap();
     streams.accept(stream(0), 5, 3).unwrap();
     streams

@@ -19,7 +19,7 @@ use engram_learner::config::replay::{InitialState, Sampling};
 use engram_learner::replay::{Replay, TrajectoryShape};
 use engram_learner::run::learner::Learner;
 use engram_learner::run::learner_spec::LearnerSpec;
-use engram_learner::run::pipeline::{self, Pipeline};
+use engram_learner::run::pipeline::{Pipeline, ReplayPipeline, StreamsPipeline};
 use engram_learner::telemetry::metrics::Metrics;
 use engram_mdp::{Dtype, EnvSpec, Generator, ObservationSpec, Observations, Seed, Trajectory};
 use engram_policy::{Batch, MemoryConfig, Policy, PolicyConfig, TorsoConfig};
@@ -224,7 +224,7 @@ fn learn<P: Pipeline>(mut learner: Learner<P>, batches: [P::Batch; 2]) -> Learne
 fn learned(pair: &Pair, past: u64, device: Device) -> Learned {
     match &pair.rl {
         RlConfig::Streams(config) => {
-            let learner = pair.learner::<pipeline::Streams>(&**config, device);
+            let learner = pair.learner::<StreamsPipeline>(&**config, device);
             let width = learner.core_state_width();
             let first = pair.unroll(width, 0, past, device);
             let mut second = pair.unroll(width, 1, 0, device);
@@ -234,7 +234,7 @@ fn learned(pair: &Pair, past: u64, device: Device) -> Learned {
             learn(learner, [first, second])
         }
         RlConfig::Replay(config) => {
-            let learner = pair.learner::<pipeline::Replay>(&**config, device);
+            let learner = pair.learner::<ReplayPipeline>(&**config, device);
             let width = learner.core_state_width();
             let batch = |first| pair.episodes(&**config, width, first, device);
             learn(learner, [batch(past), batch(past)])

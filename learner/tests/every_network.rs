@@ -16,7 +16,7 @@ use engram_learner::config::flags::ByteSize;
 use engram_learner::replay::{Replay, TrajectoryShape};
 use engram_learner::run::learner::Learner;
 use engram_learner::run::learner_spec::LearnerSpec;
-use engram_learner::run::pipeline::{self, Pipeline};
+use engram_learner::run::pipeline::{Pipeline, ReplayPipeline, StreamsPipeline};
 use engram_learner::storage::warm_start::WarmStart;
 use engram_learner::telemetry::metrics::Metrics;
 use engram_mdp::{Seed, Trajectory};
@@ -194,10 +194,10 @@ fn another_runs_weights_frozen_parts_and_dropout_reach_every_network() {
         let resolved = resolved_with(rl, &[change, TORSO, MEMORY, "rl.freeze=[\"torso\"]"]);
         match resolved.section("rl").unwrap() {
             RlConfig::Streams(config) => {
-                examine::<pipeline::Streams>(&resolved, &*config, &from_streams());
+                examine::<StreamsPipeline>(&resolved, &*config, &from_streams());
             }
             RlConfig::Replay(config) => {
-                examine::<pipeline::Replay>(&resolved, &*config, &from_replay(&*config));
+                examine::<ReplayPipeline>(&resolved, &*config, &from_replay(&*config));
             }
         }
     }

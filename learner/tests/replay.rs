@@ -15,7 +15,7 @@ mod run;
 
 use engram_learner::config::replay::{InitialState, ReplayConfig, Sampling, Sequences, Storage};
 use engram_learner::replay::{
-    EpisodeId, Piece, Priority, Replay, ReplayError, Sample, TrajectoryShape,
+    EpisodeId, Piece, Priority, Replay, ReplayError, ReplaySample, TrajectoryShape,
 };
 use engram_mdp::Seed;
 use model::{Stream, config, shape};
@@ -206,7 +206,7 @@ fn packing_keeps_every_sequence_and_wastes_little() {
     let sample = packed.replay.sample(64, &mut seed.generator()).unwrap();
     let unpacked = apart.replay.sample(64, &mut seed.generator()).unwrap();
     packed.model.check(&sample);
-    let drawn = |sample: &Sample| {
+    let drawn = |sample: &ReplaySample| {
         let mut all: Vec<_> = sample.pieces.iter().map(|p| (p.episode, p.start)).collect();
         all.sort_unstable();
         all

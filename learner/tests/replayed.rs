@@ -7,7 +7,7 @@ mod support;
 
 use engram_learner::algorithms::{LearnsFromReplay, ReplayBatch, SacDiscrete, SacDiscreteConfig};
 use engram_learner::config::OffPolicyConfig;
-use engram_learner::replay::{Replay, Sample, TrajectoryShape};
+use engram_learner::replay::{Replay, ReplaySample, TrajectoryShape};
 use engram_mdp::{Ending, Generator, Seed};
 use engram_policy::memory::gru::GruConfig;
 use engram_policy::memory::none::NoneConfig;
@@ -61,7 +61,7 @@ impl Kept {
         Kept { replay, generator: Seed::new(2).generator(), burn_in }
     }
 
-    fn draw(&mut self, sequences: usize) -> (ReplayBatch, Sample) {
+    fn draw(&mut self, sequences: usize) -> (ReplayBatch, ReplaySample) {
         let sample = self.replay.sample(sequences, &mut self.generator).unwrap();
         let batch = Batch::from_trajectories(&sample.rows, &TASK.spec(), Device::Cpu).unwrap();
         (ReplayBatch::new(batch, &sample, self.burn_in), sample)

@@ -20,7 +20,7 @@ use engram_mdp::{
 use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::{
     Activation, Batch, Distribution, HeadConfig, HeadInit, Initialization, Inputs, MemoryConfig,
-    MemoryInput, Output, Policy, PolicyConfig, TorsoConfig,
+    MemoryInput, Policy, PolicyConfig, PolicyOutput, TorsoConfig,
 };
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
@@ -114,7 +114,7 @@ fn update(policy: &Policy, batch: &Batch) {
 }
 
 /// V-trace, Espeholt et al. 2018, eq. 1, with ρ̄ = c̄ = 1, as in the script.
-fn vtrace_loss(output: &Output, batch: &Batch) -> Tensor {
+fn vtrace_loss(output: &PolicyOutput, batch: &Batch) -> Tensor {
     let Distribution::Categorical { logits } = &output.distribution else { panic!("logits") };
     let time = TIME as i64;
     let log_probs = logits.narrow(0, 0, time).log_softmax(-1, Kind::Float);

@@ -20,7 +20,7 @@ pub struct Exploration {
     /// ε, the probability that an action is uniformly random; of rank 0, where actors differ.
     pub epsilon: f64,
     /// Differences between actors, if there are any.
-    pub spread: Option<Spread>,
+    pub spread: Option<EpsilonSpread>,
 }
 
 /// Choice of an action.
@@ -37,7 +37,7 @@ pub enum Choice {
 /// 2018, <https://arxiv.org/abs/1803.00933>.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Spread {
+pub struct EpsilonSpread {
     /// N; ranks beyond explore like the last one.
     pub actors: u32,
     /// α.
@@ -62,7 +62,7 @@ impl Exploration {
     pub fn of_rank(&self, rank: u32) -> Behavior {
         let Exploration { choice, epsilon, spread } = *self;
         let power = match spread {
-            Some(Spread { actors, exponent }) if actors > 1 => {
+            Some(EpsilonSpread { actors, exponent }) if actors > 1 => {
                 let place = f64::from(rank.min(actors - 1)) / f64::from(actors - 1);
                 1.0 + exponent * place
             }
@@ -247,7 +247,7 @@ mod tests {
         let exploration = Exploration {
             choice: Choice::Greedy,
             epsilon: 0.4,
-            spread: Some(Spread { actors: 8, exponent: 7.0 }),
+            spread: Some(EpsilonSpread { actors: 8, exponent: 7.0 }),
         };
         let of = |rank| exploration.of_rank(rank).epsilon;
         assert!((of(0) - 0.4).abs() < 1e-12 && (of(7) - 0.4f64.powi(8)).abs() < 1e-12);

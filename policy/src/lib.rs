@@ -73,7 +73,7 @@ pub use memory::MemoryConfig;
 pub use memory::gpt2::Positions;
 pub use memory::normalize::Norm;
 pub use memory::rtrl::Gradient;
-pub use policy::{Output, Policy, Unrolled};
+pub use policy::{Policy, PolicyOutput, Unrolled};
 pub use resets::Resets;
 pub use slots::StateTable;
 pub use state::{Batched, CoreState};

@@ -37,7 +37,7 @@ pub struct Policy {
 
 /// Output of a policy at frames `[..]`: `[B]` or `[T, B]`.
 #[derive(Debug)]
-pub struct Output {
+pub struct PolicyOutput {
     /// Over the actions at these frames.
     pub distribution: Distribution,
     /// Values there.
@@ -48,12 +48,12 @@ pub struct Output {
 #[derive(Debug)]
 pub struct Unrolled {
     /// At T + 1 frames: `[T + 1, B, ..]`.
-    pub output: Output,
+    pub output: PolicyOutput,
     /// Context that a loss of the output reaches back to, and the streams' next carry comes from.
     pub context: UnrollContext,
 }
 
-impl Output {
+impl PolicyOutput {
     /// The values of the frames, `[..]`, by a network that has them.
     pub fn value(&self) -> &Tensor {
         self.values.frames()
@@ -232,7 +232,7 @@ impl Policy {
 
     /// Acts: frames of B environments at one moment, and the state before them. Returns outputs
     /// `[B, ..]` and the state after them, both without gradients.
-    pub fn step(&self, inputs: &Inputs, state: &CoreState) -> (Output, CoreState) {
+    pub fn step(&self, inputs: &Inputs, state: &CoreState) -> (PolicyOutput, CoreState) {
         let leading = inputs.leading();
         assert_eq!(leading, [state.batch()], "step takes frames [B] and a state of B environments");
         tch::no_grad(|| {
@@ -244,7 +244,7 @@ impl Policy {
 
     /// Trains: frames of B environments at T moments, and the state before the first of them.
     /// Returns outputs `[T, B, ..]` and the state after the last one.
-    pub fn unroll(&self, inputs: &Inputs, state: &CoreState) -> (Output, CoreState) {
+    pub fn unroll(&self, inputs: &Inputs, state: &CoreState) -> (PolicyOutput, CoreState) {
         let (y, state) = self.remember(inputs, state);
         (self.output(&y), state)
     }
@@ -383,9 +383,9 @@ impl Policy {
         }
     }
 
-    fn output(&self, y: &Tensor) -> Output {
+    fn output(&self, y: &Tensor) -> PolicyOutput {
         let (distribution, values) = self.heads.forward(y);
-        Output { distribution, values }
+        PolicyOutput { distribution, values }
     }
 }
 

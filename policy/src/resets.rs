@@ -17,7 +17,7 @@ pub struct Resets {
 }
 
 /// Longer sequences `[T', B]` in which clear steps take the place of resets.
-pub(crate) struct Spread {
+pub(crate) struct SpreadSequences {
     /// T'.
     pub time: i64,
     /// `[T', B, 2]`: 1 in the first column at clear steps, in the second one at hold steps.
@@ -87,7 +87,7 @@ impl Resets {
 
     /// Longer sequences without resets; `None` where no episode begins after moment 0. A reset at
     /// moment 0 belongs to the state, see `CoreState::begin`.
-    pub(crate) fn spread(&self, kind: Kind, device: Device) -> Option<Spread> {
+    pub(crate) fn spread(&self, kind: Kind, device: Device) -> Option<SpreadSequences> {
         let (time, batch) = (self.time(), self.batch);
         let mut beginnings = vec![0; batch];
         for row in batch..time * batch {
@@ -114,7 +114,7 @@ impl Resets {
             }
         }
         let control = Tensor::from_slice(&control).view([longer as i64, batch as i64, 2]);
-        Some(Spread {
+        Some(SpreadSequences {
             time: longer as i64,
             control: control.to_kind(kind).to_device(device),
             place: Tensor::from_slice(&place).to_device(device),

@@ -16,11 +16,11 @@ use crate::parameters::Parameters;
 /// Turns observations `[N, O..]` into features `[N, D]`.
 pub(crate) struct Torso {
     dtype: Dtype,
-    network: Network,
+    network: TorsoNetwork,
     outputs: i64,
 }
 
-enum Network {
+enum TorsoNetwork {
     Identity,
     Mlp(Mlp),
     Cnn(Cnn),
@@ -35,19 +35,22 @@ impl Torso {
     ) -> Result<Self, PolicyError> {
         let inputs = observation.len() as i64;
         let (network, outputs) = match config {
-            TorsoConfig::Identity {} => (Network::Identity, inputs),
+            TorsoConfig::Identity {} => (TorsoNetwork::Identity, inputs),
             TorsoConfig::Mlp { hidden, activation, init } => {
                 let mlp = Mlp::new(p, "torso", inputs, hidden, *activation, *init);
                 let outputs = mlp.outputs();
-                (Network::Mlp(mlp), outputs)
+                (TorsoNetwork::Mlp(mlp), outputs)
             }
             TorsoConfig::Cnn { convolutions, features, init } => {
                 let image = image("cnn", observation)?;
-                (Network::Cnn(Cnn::new(convolutions, *features, *init, image, p)?), *features)
+                (TorsoNetwork::Cnn(Cnn::new(convolutions, *features, *init, image, p)?), *features)
             }
             TorsoConfig::ImpalaResnet { channels, features, init } => {
                 let image = image("impala_resnet", observation)?;
-                (Network::Resnet(Resnet::new(channels, *features, *init, image, p)?), *features)
+                (
+                    TorsoNetwork::Resnet(Resnet::new(channels, *features, *init, image, p)?),
+                    *features,
+                )
             }
         };
         Ok(Torso { dtype: observation.dtype, network, outputs })
@@ -61,10 +64,10 @@ impl Torso {
     /// Raw observations `[N, O..]` to features `[N, D]` of type `kind`.
     pub(crate) fn forward(&self, observation: &Tensor, kind: Kind) -> Tensor {
         match &self.network {
-            Network::Identity => self.scaled(&observation.flatten(1, -1), kind),
-            Network::Mlp(mlp) => mlp.forward(&self.scaled(&observation.flatten(1, -1), kind)),
-            Network::Cnn(cnn) => cnn.forward(&self.pixels(observation, kind)),
-            Network::Resnet(resnet) => {
+            TorsoNetwork::Identity => self.scaled(&observation.flatten(1, -1), kind),
+            TorsoNetwork::Mlp(mlp) => mlp.forward(&self.scaled(&observation.flatten(1, -1), kind)),
+            TorsoNetwork::Cnn(cnn) => cnn.forward(&self.pixels(observation, kind)),
+            TorsoNetwork::Resnet(resnet) => {
                 resnet.forward(observation, |images| self.pixels(images, kind))
             }
         }

@@ -50,7 +50,7 @@ pub const EXPERIMENTS: &str = "experiments";
 
 /// Choice of an experiment and of changes to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selection {
+pub struct ExperimentSelection {
     /// The name of an experiment, or the path of a `.toml` file: an experiment, or a run's
     /// resolved `config.toml`.
     pub experiment: String,
@@ -95,8 +95,8 @@ pub struct ConfigArgs {
 
 impl ConfigArgs {
     /// Selection of these flags.
-    pub fn selection(&self) -> Selection {
-        Selection {
+    pub fn selection(&self) -> ExperimentSelection {
+        ExperimentSelection {
             experiment: self.experiment.clone(),
             env: self.env.clone(),
             rl: self.rl.clone(),
@@ -114,7 +114,7 @@ impl ConfigArgs {
 }
 
 /// Makes one complete configuration of a selection.
-pub fn resolve(selection: &Selection) -> Result<Resolved, ConfigError> {
+pub fn resolve(selection: &ExperimentSelection) -> Result<Resolved, ConfigError> {
     let source = locate(&selection.configs, EXPERIMENTS, &selection.experiment)?;
     let document = read(&source.path)?;
     let mut resolved = if Resolved::is_resolved(&document) {
@@ -211,7 +211,7 @@ fn read_part(
 }
 
 /// The parts that the command line puts in the place of the experiment's.
-fn replacements(selection: &Selection) -> impl Iterator<Item = (&'static str, &str)> {
+fn replacements(selection: &ExperimentSelection) -> impl Iterator<Item = (&'static str, &str)> {
     PARTS
         .into_iter()
         .zip([&selection.env, &selection.rl, &selection.seq])
@@ -220,7 +220,7 @@ fn replacements(selection: &Selection) -> impl Iterator<Item = (&'static str, &s
 
 /// Reads an experiment's parts and applies its overrides.
 fn compose(
-    selection: &Selection,
+    selection: &ExperimentSelection,
     source: ConfigFile,
     mut document: Table,
 ) -> Result<Resolved, ConfigError> {

@@ -48,7 +48,7 @@ pub mod shutdown;
 
 pub mod failure;
 
-pub use config::{ConfigArgs, ConfigError, Resolved, RunConfig, Selection};
+pub use config::{ConfigArgs, ConfigError, ExperimentSelection, Resolved, RunConfig};
 pub use net::{
     Address, Backoff, Channel, ClientCredentials, Exposure, Listener, NetError, ServerSecurity,
 };

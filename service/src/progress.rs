@@ -35,12 +35,12 @@ pub struct ProgressLine {
 
 /// Shows a run's progress on stderr.
 pub struct Progress {
-    output: Output,
+    output: ProgressOutput,
     interval: Duration,
     shown: Option<Instant>,
 }
 
-enum Output {
+enum ProgressOutput {
     Bar(ProgressBar),
     Lines(Box<dyn Write + Send>),
 }
@@ -58,12 +58,12 @@ impl Progress {
             .expect("the template is well-formed");
         let bar = ProgressBar::new(1).with_style(style);
         *bar_lock() = Some(bar.clone());
-        Progress { output: Output::Bar(bar), interval, shown: None }
+        Progress { output: ProgressOutput::Bar(bar), interval, shown: None }
     }
 
     /// Lines to a writer, at most one per `interval`.
     pub fn lines(writer: impl Write + Send + 'static, interval: Duration) -> Self {
-        Progress { output: Output::Lines(Box::new(writer)), interval, shown: None }
+        Progress { output: ProgressOutput::Lines(Box::new(writer)), interval, shown: None }
     }
 
     /// Shows a line, unless one was shown less than the interval ago.
@@ -82,20 +82,20 @@ impl Progress {
 
     fn show(&mut self, line: &ProgressLine) {
         match &mut self.output {
-            Output::Bar(bar) => {
+            ProgressOutput::Bar(bar) => {
                 bar.set_length(line.budget.max(1));
                 bar.set_position(line.env_steps);
                 bar.set_message(line.to_string());
             }
             // Nobody may be reading any more; the run goes on.
-            Output::Lines(writer) => drop(writeln!(writer, "{line}")),
+            ProgressOutput::Lines(writer) => drop(writeln!(writer, "{line}")),
         }
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Output::Bar(bar) = &self.output {
+        if let ProgressOutput::Bar(bar) = &self.output {
             bar.abandon();
             *bar_lock() = None;
         }

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use engram_service::config::{self, ConfigError, Resolved, Selection};
+use engram_service::config::{self, ConfigError, ExperimentSelection, Resolved};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -49,8 +49,8 @@ fn write(directory: &Path, path: &str, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
-fn select(configs: &TempDir, set: &[&str]) -> Selection {
-    Selection {
+fn select(configs: &TempDir, set: &[&str]) -> ExperimentSelection {
+    ExperimentSelection {
         experiment: "recall".into(),
         env: None,
         rl: None,
@@ -60,7 +60,7 @@ fn select(configs: &TempDir, set: &[&str]) -> Selection {
     }
 }
 
-fn refuse(selection: &Selection) -> String {
+fn refuse(selection: &ExperimentSelection) -> String {
     config::resolve(selection).unwrap_err().to_string()
 }
 
@@ -84,7 +84,7 @@ fn later_words_win_part_then_experiment_then_command_line() {
 #[test]
 fn a_replaced_part_comes_without_the_overrides_of_the_other() {
     let configs = configs();
-    let selection = Selection { seq: Some("none".into()), ..select(&configs, &[]) };
+    let selection = ExperimentSelection { seq: Some("none".into()), ..select(&configs, &[]) };
     let resolved = config::resolve(&selection).unwrap();
     assert_eq!(resolved.parts().seq, "none");
     assert_eq!(resolved.table("env")["delay"], 20.into());
@@ -114,14 +114,14 @@ fn a_resolved_configuration_is_a_file_that_resolves_to_itself() {
 
     let run = TempDir::new().unwrap();
     write(run.path(), "config.toml", &resolved.to_toml());
-    let again = Selection {
+    let again = ExperimentSelection {
         experiment: run.path().join("config.toml").display().to_string(),
         configs: "/nowhere".into(),
         ..select(&configs, &[])
     };
     assert_eq!(config::resolve(&again).unwrap(), resolved);
 
-    let changed = Selection {
+    let changed = ExperimentSelection {
         env: Some("catch".into()),
         configs: configs.path().into(),
         set: vec!["env.rows=5".into()],
@@ -144,11 +144,11 @@ fn the_printed_configuration_keeps_the_order_of_its_parts() {
 #[test]
 fn an_unknown_name_lists_the_nearest_and_all_known() {
     let configs = configs();
-    let experiment = Selection { experiment: "recal".into(), ..select(&configs, &[]) };
+    let experiment = ExperimentSelection { experiment: "recal".into(), ..select(&configs, &[]) };
     let error = refuse(&experiment);
     assert!(error.contains("no experiment is called `recal`"), "{error}");
     assert!(error.contains("did you mean `recall`?"), "{error}");
-    let seq = Selection { seq: Some("ltsm".into()), ..select(&configs, &[]) };
+    let seq = ExperimentSelection { seq: Some("ltsm".into()), ..select(&configs, &[]) };
     let error = refuse(&seq);
     assert!(error.contains("no seq is called `ltsm`"), "{error}");
     assert!(error.ends_with("did you mean `lstm`? Known: lstm, none"), "{error}");
@@ -202,7 +202,7 @@ fn broken_toml_names_file_and_line() {
 
 #[test]
 fn a_missing_directory_says_how_to_name_it() {
-    let selection = Selection { configs: "/nowhere".into(), ..select(&configs(), &[]) };
+    let selection = ExperimentSelection { configs: "/nowhere".into(), ..select(&configs(), &[]) };
     let error = config::resolve(&selection).unwrap_err();
     assert!(matches!(error, ConfigError::Directory { .. }));
     assert!(error.to_string().contains("--configs or ENGRAM_CONFIGS"), "{error}");

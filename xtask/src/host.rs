@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::release::{self, Device, VERSION, Wheel};
+use crate::release::{self, LibtorchVariant, VERSION, Wheel};
 
 /// Machine and checkout.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct Host {
     /// The wheels that a CPU build needs.
     pub(crate) wheels: Vec<Wheel>,
     /// The address of the archive.
-    pub(crate) archive: fn(Device) -> String,
+    pub(crate) archive: fn(LibtorchVariant) -> String,
 }
 
 impl Host {

@@ -35,7 +35,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::host::Host;
-use crate::release::Device;
+use crate::release::LibtorchVariant;
 use crate::setup::{Depth, Wish};
 
 const USAGE: &str = "\
@@ -59,7 +59,7 @@ official archive. It is kept in $ENGRAM_CACHE, by default ~/.cache/engram.";
 
 /// One command line, understood.
 #[derive(Debug, PartialEq, Eq)]
-enum Command {
+enum XtaskCommand {
     Setup(Wish),
     Docker,
     Train(Vec<OsString>),
@@ -82,43 +82,43 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<ExitCode> {
-    if command == Command::Help {
+fn run(command: XtaskCommand) -> Result<ExitCode> {
+    if command == XtaskCommand::Help {
         println!("{USAGE}");
         return Ok(ExitCode::SUCCESS);
     }
     let host = Host::here()?;
     match command {
-        Command::Setup(wish) => setup::run(&host, wish).map(|()| ExitCode::SUCCESS),
-        Command::Docker => docker::provide(&host).map(|()| ExitCode::SUCCESS),
-        Command::Train(args) => steps::train(&host, args),
-        Command::Test(args) => steps::test(&host, args),
-        Command::Bench(args) => steps::bench(&host, args),
-        Command::Lint => steps::lint(&host),
-        Command::Ci => steps::ci(&host),
-        Command::Tidy => tidy::run(&host),
-        Command::Imports => tidy::print_imports(&host),
-        Command::Help => unreachable!("help was answered above"),
+        XtaskCommand::Setup(wish) => setup::run(&host, wish).map(|()| ExitCode::SUCCESS),
+        XtaskCommand::Docker => docker::provide(&host).map(|()| ExitCode::SUCCESS),
+        XtaskCommand::Train(args) => steps::train(&host, args),
+        XtaskCommand::Test(args) => steps::test(&host, args),
+        XtaskCommand::Bench(args) => steps::bench(&host, args),
+        XtaskCommand::Lint => steps::lint(&host),
+        XtaskCommand::Ci => steps::ci(&host),
+        XtaskCommand::Tidy => tidy::run(&host),
+        XtaskCommand::Imports => tidy::print_imports(&host),
+        XtaskCommand::Help => unreachable!("help was answered above"),
     }
 }
 
-fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command> {
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<XtaskCommand> {
     let mut args = args.into_iter();
     let Some(name) = args.next() else {
-        return Ok(Command::Help);
+        return Ok(XtaskCommand::Help);
     };
     let rest: Vec<OsString> = args.collect();
     let command = match name.to_str() {
         Some("setup") => return parse_setup(&rest),
-        Some("train") => return Ok(Command::Train(rest)),
-        Some("test") => return Ok(Command::Test(rest)),
-        Some("bench") => return Ok(Command::Bench(rest)),
-        Some("docker") => Command::Docker,
-        Some("lint") => Command::Lint,
-        Some("ci") => Command::Ci,
-        Some("tidy") if rest == ["--imports"] => return Ok(Command::Imports),
-        Some("tidy") => Command::Tidy,
-        Some("help" | "--help" | "-h") => Command::Help,
+        Some("train") => return Ok(XtaskCommand::Train(rest)),
+        Some("test") => return Ok(XtaskCommand::Test(rest)),
+        Some("bench") => return Ok(XtaskCommand::Bench(rest)),
+        Some("docker") => XtaskCommand::Docker,
+        Some("lint") => XtaskCommand::Lint,
+        Some("ci") => XtaskCommand::Ci,
+        Some("tidy") if rest == ["--imports"] => return Ok(XtaskCommand::Imports),
+        Some("tidy") => XtaskCommand::Tidy,
+        Some("help" | "--help" | "-h") => XtaskCommand::Help,
         _ => bail!("there is no command {name:?}\n\n{USAGE}"),
     };
     match rest.first() {
@@ -127,7 +127,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command> {
     }
 }
 
-fn parse_setup(args: &[OsString]) -> Result<Command> {
+fn parse_setup(args: &[OsString]) -> Result<XtaskCommand> {
     let mut wish = Wish::default();
     let mut words = args.iter().map(|word| word.to_string_lossy());
     while let Some(word) = words.next() {
@@ -137,17 +137,17 @@ fn parse_setup(args: &[OsString]) -> Result<Command> {
             }
             ("--device", name) => wish.device = Some(parse_device(name)?),
             ("--verify", "") => wish.depth = Depth::Full,
-            ("--help" | "-h", "") => return Ok(Command::Help),
+            ("--help" | "-h", "") => return Ok(XtaskCommand::Help),
             _ => bail!("`cargo xtask setup` knows --device cpu|cuda and --verify, got {word:?}"),
         }
     }
-    Ok(Command::Setup(wish))
+    Ok(XtaskCommand::Setup(wish))
 }
 
-fn parse_device(name: &str) -> Result<Device> {
+fn parse_device(name: &str) -> Result<LibtorchVariant> {
     match name {
-        "cpu" => Ok(Device::Cpu),
-        "cuda" => Ok(Device::Cuda),
+        "cpu" => Ok(LibtorchVariant::Cpu),
+        "cuda" => Ok(LibtorchVariant::Cuda),
         _ => bail!("--device is cpu or cuda, got {name:?}"),
     }
 }
@@ -156,25 +156,25 @@ fn parse_device(name: &str) -> Result<Device> {
 mod tests {
     use super::*;
 
-    fn parsed(line: &str) -> Result<Command> {
+    fn parsed(line: &str) -> Result<XtaskCommand> {
         parse(line.split_whitespace().map(OsString::from))
     }
 
     #[test]
     fn setup_takes_a_device_and_verify() {
-        let wish = Wish { device: Some(Device::Cuda), depth: Depth::Full };
-        assert_eq!(parsed("setup --device cuda --verify").unwrap(), Command::Setup(wish));
-        assert_eq!(parsed("setup --verify --device=cuda").unwrap(), Command::Setup(wish));
-        assert_eq!(parsed("setup").unwrap(), Command::Setup(Wish::default()));
+        let wish = Wish { device: Some(LibtorchVariant::Cuda), depth: Depth::Full };
+        assert_eq!(parsed("setup --device cuda --verify").unwrap(), XtaskCommand::Setup(wish));
+        assert_eq!(parsed("setup --verify --device=cuda").unwrap(), XtaskCommand::Setup(wish));
+        assert_eq!(parsed("setup").unwrap(), XtaskCommand::Setup(Wish::default()));
     }
 
     #[test]
     fn arguments_of_train_and_test_pass_through_untouched() {
         let args = vec![OsString::from("tmaze-passive"), "--set".into(), "rl.x=1".into()];
-        assert_eq!(parsed("train tmaze-passive --set rl.x=1").unwrap(), Command::Train(args));
+        assert_eq!(parsed("train tmaze-passive --set rl.x=1").unwrap(), XtaskCommand::Train(args));
         assert_eq!(
             parsed("test -- queue").unwrap(),
-            Command::Test(vec!["--".into(), "queue".into()])
+            XtaskCommand::Test(vec!["--".into(), "queue".into()])
         );
     }
 
@@ -185,7 +185,7 @@ mod tests {
         assert!(refusal("setup --device").contains("cpu or cuda"));
         assert!(refusal("setup --gpu").contains("--device cpu|cuda and --verify"));
         assert!(refusal("tidy now").contains("takes no arguments"));
-        assert_eq!(parsed("tidy --imports").unwrap(), Command::Imports);
+        assert_eq!(parsed("tidy --imports").unwrap(), XtaskCommand::Imports);
         assert!(refusal("deploy").contains("Usage: cargo xtask"));
     }
 }

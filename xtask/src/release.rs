@@ -3,26 +3,26 @@
 /// Version of libtorch: the only one that tch 0.24 links.
 pub(crate) const VERSION: &str = "2.11.0";
 
-/// Device that libtorch computes on.
+/// Variant of libtorch, by the device that it computes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Device {
+pub(crate) enum LibtorchVariant {
     Cpu,
     Cuda,
 }
 
-impl Device {
+impl LibtorchVariant {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Device::Cpu => "cpu",
-            Device::Cuda => "cuda",
+            LibtorchVariant::Cpu => "cpu",
+            LibtorchVariant::Cuda => "cuda",
         }
     }
 
     /// Bytes that must be free on the disk: for downloads and for what is unpacked from them.
     pub(crate) fn space(self) -> u64 {
         match self {
-            Device::Cpu => 1_300_000_000,
-            Device::Cuda => 7_000_000_000,
+            LibtorchVariant::Cpu => 1_300_000_000,
+            LibtorchVariant::Cuda => 7_000_000_000,
         }
     }
 }
@@ -73,10 +73,10 @@ pub(crate) fn wheels() -> Vec<Wheel> {
 }
 
 /// Address of the official archive.
-pub(crate) fn archive(device: Device) -> String {
+pub(crate) fn archive(device: LibtorchVariant) -> String {
     let build = match device {
-        Device::Cpu => "cpu",
-        Device::Cuda => "cu130",
+        LibtorchVariant::Cpu => "cpu",
+        LibtorchVariant::Cuda => "cu130",
     };
     format!(
         "https://download.pytorch.org/libtorch/{build}/\

@@ -31,7 +31,7 @@ pub(crate) use disk::lock;
 pub(crate) use libtorch::Depth;
 
 use crate::host::Host;
-use crate::release::{Device, VERSION};
+use crate::release::{LibtorchVariant, VERSION};
 use crate::setup::disk::remove;
 use crate::setup::libtorch::Libtorch;
 use crate::setup::unpack::Unpacked;
@@ -43,7 +43,7 @@ const PARTIAL: &str = "partial-";
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wish {
     /// `None`: whatever is linked already, else the CPU.
-    pub(crate) device: Option<Device>,
+    pub(crate) device: Option<LibtorchVariant>,
     /// Amount that is read to believe what is there.
     pub(crate) depth: Depth,
 }
@@ -66,7 +66,7 @@ fn adopt(host: &Host, path: &Path, wish: Wish) -> Result<()> {
              `cargo xtask setup` brings one"
         ),
     };
-    if wish.device == Some(Device::Cuda) && found.device == Device::Cpu {
+    if wish.device == Some(LibtorchVariant::Cuda) && found.device == LibtorchVariant::Cpu {
         bail!(
             "LIBTORCH={} has no libtorch_cuda: point it at a CUDA build of {VERSION}, or unset it \
              and `cargo xtask setup --device cuda` brings one",
@@ -85,7 +85,7 @@ fn provide(host: &Host, wish: Wish) -> Result<()> {
         Err(error) if host.link().exists() => eprintln!("setup: .libtorch: {error:#}"),
         _ => {}
     }
-    let device = wish.device.unwrap_or(Device::Cpu);
+    let device = wish.device.unwrap_or(LibtorchVariant::Cpu);
     let home = host.cache.join(format!("libtorch-{VERSION}-{}", device.name()));
     let cached = match libtorch::inspect(&home, wish.depth) {
         Ok(found) => found,
@@ -95,7 +95,7 @@ fn provide(host: &Host, wish: Wish) -> Result<()> {
 }
 
 /// Fetches and unpacks libtorch into `home`, alone: other checkouts wait for this one.
-fn build(host: &Host, device: Device, home: &Path) -> Result<Libtorch> {
+fn build(host: &Host, device: LibtorchVariant, home: &Path) -> Result<Libtorch> {
     host.require_platform()?;
     host.require_python()?;
     fs::create_dir_all(&host.cache)
@@ -121,7 +121,7 @@ fn build(host: &Host, device: Device, home: &Path) -> Result<Libtorch> {
 }
 
 /// Downloads, unpacked beside `home` and renamed. A damaged download is fetched a second time.
-fn assemble(host: &Host, device: Device, downloads: &Path, home: &Path) -> Result<()> {
+fn assemble(host: &Host, device: LibtorchVariant, downloads: &Path, home: &Path) -> Result<()> {
     sweep(&host.cache)?;
     // Named after this process: one that was killed may have left a child that still writes.
     let partial = host.cache.join(format!("{PARTIAL}{}", std::process::id()));
@@ -160,7 +160,7 @@ fn sweep(cache: &Path) -> Result<()> {
 }
 
 /// The files to unpack.
-fn fetch(host: &Host, device: Device, to: &Path) -> Result<Vec<PathBuf>> {
+fn fetch(host: &Host, device: LibtorchVariant, to: &Path) -> Result<Vec<PathBuf>> {
     let pip = match wheels::fetch(host, device, to) {
         Ok(files) => return Ok(files),
         Err(error) if error.is_final() => return Err(error.into()),
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
     use crate::setup::libtorch::library;
 
-    fn wish(device: Option<Device>) -> Wish {
+    fn wish(device: Option<LibtorchVariant>) -> Wish {
         Wish { device, depth: Depth::Quick }
     }
 
@@ -240,7 +240,8 @@ mod tests {
         run(&host, Wish::default()).unwrap();
         assert_eq!(linked(&host), host.cache.join("libtorch-2.11.0-cpu"));
         assert!(!host.cache.join("downloads").exists());
-        run(&offline(&host), Wish { device: Some(Device::Cpu), depth: Depth::Full }).unwrap();
+        run(&offline(&host), Wish { device: Some(LibtorchVariant::Cpu), depth: Depth::Full })
+            .unwrap();
     }
 
     #[test]
@@ -277,14 +278,14 @@ mod tests {
     #[test]
     fn cuda_lies_beside_the_cpu_and_stays_linked_until_the_cpu_is_asked_for() {
         let (_folder, host) = fixture::published();
-        run(&host, wish(Some(Device::Cuda))).unwrap();
+        run(&host, wish(Some(LibtorchVariant::Cuda))).unwrap();
         let lib = host.cache.join("libtorch-2.11.0-cuda/lib");
         for name in ["libtorch_cuda.so", "libcudnn.so.9", "libtorch.so"] {
             assert!(lib.join(name).is_file(), "{name}");
         }
         run(&host, wish(None)).unwrap();
         assert_eq!(linked(&host), host.cache.join("libtorch-2.11.0-cuda"));
-        run(&host, wish(Some(Device::Cpu))).unwrap();
+        run(&host, wish(Some(LibtorchVariant::Cpu))).unwrap();
         assert_eq!(linked(&host), host.cache.join("libtorch-2.11.0-cpu"));
         assert!(lib.is_dir());
     }
@@ -293,7 +294,7 @@ mod tests {
     fn a_torn_wheel_of_cuda_is_fetched_again() {
         let (_folder, host) = fixture::published();
         fixture::write(&host.cache, "downloads/cuda/nvidia-cudnn-cu13.whl", "torn");
-        run(&host, wish(Some(Device::Cuda))).unwrap();
+        run(&host, wish(Some(LibtorchVariant::Cuda))).unwrap();
         assert!(host.cache.join("libtorch-2.11.0-cuda/lib/libcudnn.so.9").is_file());
     }
 
@@ -304,7 +305,7 @@ mod tests {
         let host = Host { libtorch: Some(own.path().into()), ..offline(&host) };
         run(&host, Wish::default()).unwrap();
         assert_eq!(linked(&host), fs::canonicalize(own.path()).unwrap());
-        let message = complaint(&host, wish(Some(Device::Cuda)));
+        let message = complaint(&host, wish(Some(LibtorchVariant::Cuda)));
         assert!(message.contains("has no libtorch_cuda"), "{message}");
     }
 

@@ -21,13 +21,13 @@ pub(super) struct Legend<'a> {
 /// One thing that the legend names.
 struct LegendEntry {
     label: String,
-    mark: Mark,
+    mark: LegendMark,
     width: u32,
 }
 
 /// Mark before a name: the index of a series, or of a reference line in its panel.
 #[derive(Clone, Copy)]
-enum Mark {
+enum LegendMark {
     Series(usize),
     Reference(usize),
 }
@@ -67,8 +67,10 @@ impl<'a> Legend<'a> {
             for entry in row {
                 let ends = [(x, y), (x + surface.px(30.0), y)];
                 match entry.mark {
-                    Mark::Series(index) => draw_mark(area, &ends, surface.stroke(index), index)?,
-                    Mark::Reference(index) => {
+                    LegendMark::Series(index) => {
+                        draw_mark(area, &ends, surface.stroke(index), index)?
+                    }
+                    LegendMark::Reference(index) => {
                         let (style, size, gap) = surface.reference_style(index);
                         area.draw(&DashedPathElement::new(ends.to_vec(), size, gap, style))?;
                     }
@@ -92,9 +94,9 @@ fn entries(chart: &Chart) -> Result<Vec<LegendEntry>> {
     let mut named: Vec<(&String, usize)> =
         series.filter_map(|series| Some((series.label.as_ref()?, series.index))).collect();
     named.sort_by_key(|(_, index)| *index);
-    let named = named.into_iter().map(|(label, index)| (label, Mark::Series(index)));
+    let named = named.into_iter().map(|(label, index)| (label, LegendMark::Series(index)));
     let references = chart.panels.iter().flat_map(|panel| panel.references.iter().enumerate());
-    let references = references.map(|(i, reference)| (&reference.label, Mark::Reference(i)));
+    let references = references.map(|(i, reference)| (&reference.label, LegendMark::Reference(i)));
     let mut entries: Vec<LegendEntry> = Vec::new();
     for (label, mark) in named.chain(references) {
         if entries.iter().all(|entry| entry.label != *label) {

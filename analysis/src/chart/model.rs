@@ -53,12 +53,12 @@ pub struct Series {
     /// Interval around its points: `(x, low, high)`.
     pub spread: Vec<(f64, f64, f64)>,
     /// Its look.
-    pub style: Style,
+    pub style: SeriesStyle,
 }
 
 /// Look of a series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Style {
+pub enum SeriesStyle {
     /// A curve; its spread is a band.
     #[default]
     Curve,

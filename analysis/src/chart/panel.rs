@@ -3,7 +3,7 @@
 use anyhow::Result;
 use plotters::prelude::*;
 
-use super::model::{Panel, Series, Style};
+use super::model::{Panel, Series, SeriesStyle};
 use super::surface::{COLORS, GRAY, Surface, color};
 use super::ticks::Ticks;
 
@@ -76,14 +76,14 @@ struct DrawnSeries {
 
 /// Places a series on the axes. Marked ones stand a little beside one another, so that equal numbers do not hide.
 fn place(panel: &Panel, series: &Series, ticks: &Ticks, (low, high): (f64, f64)) -> DrawnSeries {
-    let marked = |series: &&Series| series.style == Style::Marked;
+    let marked = |series: &&Series| series.style == SeriesStyle::Marked;
     let count = panel.series.iter().filter(marked).count() as f64;
     let rank =
         panel.series.iter().filter(marked).filter(|other| other.index < series.index).count();
     let step = (0.04 / count).min(0.011) * (ticks.range.end - ticks.range.start);
     let beside = match series.style {
-        Style::Marked => (rank as f64 - (count - 1.0) / 2.0) * step,
-        Style::Curve | Style::CutOff => 0.0,
+        SeriesStyle::Marked => (rank as f64 - (count - 1.0) / 2.0) * step,
+        SeriesStyle::Curve | SeriesStyle::CutOff => 0.0,
     };
     let x = |x: f64| ticks.drawn(x) + beside;
     let spread = series.spread.iter();
@@ -106,13 +106,13 @@ where
 {
     let color = color(series.index);
     match series.style {
-        Style::Curve if spread.len() > 1 => {
+        SeriesStyle::Curve if spread.len() > 1 => {
             let above = spread.iter().map(|&(x, _, high)| (x, high));
             let below = spread.iter().rev().map(|&(x, low, _)| (x, low));
             let outline: Vec<_> = above.chain(below).collect();
             chart.draw_series([Polygon::new(outline, color.mix(0.14).filled())])?;
         }
-        Style::Marked => {
+        SeriesStyle::Marked => {
             let style = color.stroke_width(surface.px(1.4) as u32);
             // A dash at either end, which is as wide in any place.
             let cap = 0.005 * (chart.x_range().end - chart.x_range().start);
@@ -123,7 +123,7 @@ where
             });
             chart.draw_series(bars)?;
         }
-        Style::Curve | Style::CutOff => {}
+        SeriesStyle::Curve | SeriesStyle::CutOff => {}
     }
     Ok(())
 }
@@ -138,8 +138,8 @@ where
     B::ErrorType: 'static,
 {
     let style = match series.style {
-        Style::Curve | Style::Marked => surface.stroke(series.index),
-        Style::CutOff => color(series.index).mix(0.6).stroke_width(surface.px(1.0) as u32),
+        SeriesStyle::Curve | SeriesStyle::Marked => surface.stroke(series.index),
+        SeriesStyle::CutOff => color(series.index).mix(0.6).stroke_width(surface.px(1.0) as u32),
     };
     if series.index < COLORS.len() {
         chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
@@ -149,12 +149,12 @@ where
         chart.draw_series(DashedLineSeries::new(points, size, gap, style))?;
     }
     match (series.style, points.last()) {
-        (Style::Marked, _) => {
+        (SeriesStyle::Marked, _) => {
             let filled = color(series.index).filled();
             let size = surface.px(3.6);
             chart.draw_series(points.iter().map(|&point| Circle::new(point, size, filled)))?;
         }
-        (Style::CutOff, Some(&end)) => {
+        (SeriesStyle::CutOff, Some(&end)) => {
             let style = color(series.index).stroke_width(surface.px(1.6) as u32);
             chart.draw_series([Cross::new(end, surface.px(4.0), style)])?;
         }

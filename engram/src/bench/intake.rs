@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use engram_learner::{LearnerConfig, Summary};
+use engram_learner::{LearnerConfig, RunSummary};
 use engram_mdp::Trajectory;
 use engram_proto::v1::experience_client::ExperienceClient;
 use engram_proto::{Purpose, Registration, convert, v1};
@@ -76,7 +76,7 @@ fn start_learner(
     compute: Compute,
     address: &Address,
     ending: &Shutdown,
-) -> Result<(Thread<Summary>, Address)> {
+) -> Result<(Thread<RunSummary>, Address)> {
     let mut resolved = experiment.resolved.clone();
     resolved.set("run.policy_lag=0")?;
     resolved.set("run.max_policy_lag=0")?;

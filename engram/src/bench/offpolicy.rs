@@ -15,7 +15,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use engram_service::Shutdown;
-use engram_service::config::{Selection, resolve};
+use engram_service::config::{ExperimentSelection, resolve};
 
 use super::whole;
 use crate::compute::Compute;
@@ -62,7 +62,7 @@ pub(super) fn run(
 /// A passive T-maze with a corridor of so many cells, whose unrolls are one episode and its Last
 /// frame each.
 fn maze(configs: &Path, corridor: usize) -> Result<Experiment> {
-    Experiment::new(resolve(&Selection {
+    Experiment::new(resolve(&ExperimentSelection {
         experiment: TMAZE.into(),
         env: None,
         rl: None,

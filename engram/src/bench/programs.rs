@@ -71,9 +71,9 @@ impl Role {
 /// A learner, an inference server, and actors.
 pub(super) struct Fleet {
     launch: Launch,
-    learner: Program,
-    inference: Program,
-    actors: Vec<Program>,
+    learner: ChildProgram,
+    inference: ChildProgram,
+    actors: Vec<ChildProgram>,
     /// Runtime of requests to programs. Its own: this thread stands in that of the signals.
     runtime: Runtime,
 }
@@ -91,7 +91,7 @@ struct Launch {
 }
 
 /// A running program, killed when dropped.
-struct Program {
+struct ChildProgram {
     role: Role,
     child: Child,
     metrics: Address,
@@ -177,7 +177,7 @@ impl Fleet {
         Ok(self.runtime.block_on(health::check(&address)).is_ok())
     }
 
-    fn read(&self, program: &Program) -> Page {
+    fn read(&self, program: &ChildProgram) -> Page {
         let text = self.runtime.block_on(http_get(&program.metrics, "page of metrics", "/metrics"));
         let text = text.unwrap_or_default();
         Page::parse(&program.role.name(), &String::from_utf8_lossy(&text)).unwrap_or_default()
@@ -215,7 +215,7 @@ impl Fleet {
         self.wait("running", |_| Ok(Instant::now() >= end)).map(|_| ())
     }
 
-    fn program(&self, role: Role) -> &Program {
+    fn program(&self, role: Role) -> &ChildProgram {
         match role {
             Role::Learner => &self.learner,
             Role::InferenceServer => &self.inference,
@@ -236,7 +236,7 @@ impl Fleet {
 }
 
 impl Launch {
-    fn start(&self, role: Role) -> Result<Program> {
+    fn start(&self, role: Role) -> Result<ChildProgram> {
         let folder = self.folder.path();
         let name = role.name();
         let metrics = Address::Unix(folder.join(format!("{name}.metrics")));
@@ -253,7 +253,7 @@ impl Launch {
             .with_context(|| {
                 format!("cannot start {}: build all programs, with --bins", role.program())
             })?;
-        Ok(Program { role, child, metrics, log })
+        Ok(ChildProgram { role, child, metrics, log })
     }
 
     /// The program beside this one, with what it needs to know.
@@ -287,7 +287,7 @@ impl Launch {
     }
 }
 
-impl Program {
+impl ChildProgram {
     fn kill(&mut self) {
         // One that has ended already cannot be killed, and need not.
         let _ = self.child.kill();
@@ -295,7 +295,7 @@ impl Program {
     }
 }
 
-impl Drop for Program {
+impl Drop for ChildProgram {
     fn drop(&mut self) {
         self.kill();
     }

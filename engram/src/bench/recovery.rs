@@ -67,7 +67,7 @@ impl Victim {
 
 /// Cost of one kill: seconds since it, and env steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Cost {
+struct KillCost {
     /// Until whoever was killed is there again: a server says that it serves, an actor has
     /// registered with the learner.
     serving: f64,
@@ -111,9 +111,9 @@ pub(super) fn run(
         "killed", "serving", "acting", "update", "new weights", "rolled back", "not learned"
     );
     for victim in Victim::EVERY {
-        let costs: Vec<Cost> =
+        let costs: Vec<KillCost> =
             (0..repetitions).map(|_| trial.kill(victim)).collect::<Result<_>>()?;
-        let of = |get: fn(&Cost) -> f64| {
+        let of = |get: fn(&KillCost) -> f64| {
             let values: Vec<f64> = costs.iter().map(get).collect();
             median(&values).expect("there is at least one repetition")
         };
@@ -175,7 +175,7 @@ impl Trial {
         Ok(sum / f64::from(SAMPLES))
     }
 
-    fn kill(&mut self, victim: Victim) -> Result<Cost> {
+    fn kill(&mut self, victim: Victim) -> Result<KillCost> {
         // The learner must have something to come back to.
         self.fleet.wait("a checkpoint", |fleet| {
             let saved = "engram_checkpoint_last_success_timestamp_seconds";
@@ -203,7 +203,7 @@ impl Trial {
             false => 0.0,
         };
         let lost = self.apart()? - apart;
-        Ok(Cost {
+        Ok(KillCost {
             serving: serving.as_secs_f64(),
             acting: (serving + acting).as_secs_f64(),
             learning: (serving + learning).as_secs_f64(),

@@ -22,7 +22,7 @@ const WARM_UP: f64 = 2.0;
 
 /// Env steps and CPU seconds up to a moment.
 #[derive(Clone, Copy, Debug)]
-struct Moment {
+struct FleetMoment {
     time: Instant,
     learned: f64,
     acted: f64,
@@ -32,7 +32,7 @@ struct Moment {
 
 /// Result of one combination.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Rates {
+struct FleetRates {
     learned: f64,
     acted: f64,
     /// Microseconds of CPU per env step learned from, by role as above.
@@ -84,7 +84,7 @@ pub(super) fn run(
         "{:<16} {:>6} {:>12} {:>12} {:>6} {:>10} {:>10} {:>10} {:>10}",
         "transport", "actors", "learned", "acted", "ratio", "learner", "inference", "actors", "all"
     );
-    let of = |rates: &[Rates], get: fn(&Rates) -> f64| {
+    let of = |rates: &[FleetRates], get: fn(&FleetRates) -> f64| {
         let values: Vec<f64> = rates.iter().map(get).collect();
         median(&values).expect("there is at least one round")
     };
@@ -113,7 +113,7 @@ fn measure(
     compute: Compute,
     seconds: f64,
     shutdown: &Shutdown,
-) -> Result<Rates> {
+) -> Result<FleetRates> {
     let mut fleet = Fleet::start(experiment, transport, actors, compute, shutdown)?;
     fleet.wait("actors registered and learned from", |fleet| {
         let learner = fleet.page(Role::Learner);
@@ -126,9 +126,9 @@ fn measure(
     Ok(rates(from, moment(&fleet)))
 }
 
-fn moment(fleet: &Fleet) -> Moment {
+fn moment(fleet: &Fleet) -> FleetMoment {
     let cpu = "process_cpu_seconds_total";
-    Moment {
+    FleetMoment {
         time: Instant::now(),
         learned: fleet.metric(Role::Learner, "engram_learner_env_steps_total"),
         acted: fleet.of_actors("engram_env_steps_total"),
@@ -140,11 +140,11 @@ fn moment(fleet: &Fleet) -> Moment {
     }
 }
 
-fn rates(from: Moment, to: Moment) -> Rates {
+fn rates(from: FleetMoment, to: FleetMoment) -> FleetRates {
     let seconds = (to.time - from.time).as_secs_f64();
     let learned = to.learned - from.learned;
     let spent = |role: usize| (to.cpu[role] - from.cpu[role]) * 1e6 / learned;
-    Rates {
+    FleetRates {
         learned: learned / seconds,
         acted: (to.acted - from.acted) / seconds,
         micros: [spent(0), spent(1), spent(2)],
@@ -160,9 +160,9 @@ mod tests {
     #[test]
     fn rates_are_what_was_added_between_two_moments() {
         let time = Instant::now();
-        let from = Moment { time, learned: 1000.0, acted: 2000.0, cpu: [1.0, 2.0, 3.0] };
+        let from = FleetMoment { time, learned: 1000.0, acted: 2000.0, cpu: [1.0, 2.0, 3.0] };
         let later = time + Duration::from_secs(2);
-        let to = Moment { time: later, learned: 5000.0, acted: 6200.0, cpu: [1.5, 2.0, 3.2] };
+        let to = FleetMoment { time: later, learned: 5000.0, acted: 6200.0, cpu: [1.5, 2.0, 3.2] };
         let rates = rates(from, to);
         assert_eq!((rates.learned, rates.acted), (2000.0, 2100.0));
         let expected = [125.0, 0.0, 50.0];

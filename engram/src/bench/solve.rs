@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use engram_analysis::statistics::median;
 use engram_service::Shutdown;
-use engram_service::config::{Selection, resolve};
+use engram_service::config::{ExperimentSelection, resolve};
 use engram_service::format;
 use engram_service::progress::ProgressLine;
 use tokio::sync::watch;
@@ -89,7 +89,7 @@ fn solve(
     let started = Instant::now();
     let mut set = settings.set.to_vec();
     set.push(format!("run.seed={seed}"));
-    let experiment = Experiment::new(resolve(&Selection {
+    let experiment = Experiment::new(resolve(&ExperimentSelection {
         experiment: name.into(),
         env: None,
         rl: None,

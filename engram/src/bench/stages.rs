@@ -19,14 +19,14 @@ use crate::experiment::Experiment;
 
 /// Cost of one stage.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Cost {
+pub(crate) struct StageCost {
     /// Env steps that were worked on.
     pub(crate) env_steps: u64,
     /// CPU time that it took.
     pub(crate) cpu_seconds: f64,
 }
 
-impl Cost {
+impl StageCost {
     /// Env steps per second of CPU time.
     pub(crate) fn rate(self) -> f64 {
         self.env_steps as f64 / self.cpu_seconds
@@ -39,14 +39,14 @@ impl Cost {
 }
 
 /// Repeats `work`, which tells how many env steps it did, for a while; once before, to warm up.
-fn measure(seconds: f64, mut work: impl FnMut() -> u64) -> Cost {
+fn measure(seconds: f64, mut work: impl FnMut() -> u64) -> StageCost {
     work();
     let (start, cpu) = (Instant::now(), cpu_seconds());
     let mut env_steps = 0;
     while start.elapsed() < Duration::from_secs_f64(seconds) {
         env_steps += work();
     }
-    Cost { env_steps, cpu_seconds: cpu_seconds() - cpu }
+    StageCost { env_steps, cpu_seconds: cpu_seconds() - cpu }
 }
 
 /// Rows that are no Last frame: the ones whose step is an env step.
@@ -55,7 +55,7 @@ fn decisions(frames: &Frames) -> u64 {
 }
 
 /// Stepping the worlds of one group, with actions drawn at random beforehand.
-pub(crate) fn stepping(experiment: &Experiment, rows: u32, seconds: f64) -> Result<Cost> {
+pub(crate) fn stepping(experiment: &Experiment, rows: u32, seconds: f64) -> Result<StageCost> {
     let seed = Seed::new(experiment.run.seed);
     let mut group = VectorEnv::new(&experiment.env, 0..rows, seed);
     let mut generator = seed.derive("bench", 0).generator();
@@ -73,7 +73,7 @@ pub(crate) fn stepping(experiment: &Experiment, rows: u32, seconds: f64) -> Resu
 
 /// Forward passes and draws of actions for `rows` environments at once, slots and conversions
 /// left out.
-pub(crate) fn forward(experiment: &Experiment, rows: u32, seconds: f64) -> Result<Cost> {
+pub(crate) fn forward(experiment: &Experiment, rows: u32, seconds: f64) -> Result<StageCost> {
     let mut rollout = Rollout::new(experiment, rows)?;
     let frames = rollout.group.frames().clone();
     let inputs = Inputs::from_frames(&frames, rollout.policy.spec(), Device::Cpu);
@@ -86,7 +86,7 @@ pub(crate) fn forward(experiment: &Experiment, rows: u32, seconds: f64) -> Resul
 }
 
 /// Updates on a batch that was stored beforehand.
-pub(crate) fn updating(experiment: &Experiment, seconds: f64) -> Result<Cost> {
+pub(crate) fn updating(experiment: &Experiment, seconds: f64) -> Result<StageCost> {
     let batch_size = experiment.rl.algorithm().batch_size();
     let mut rollout = Rollout::new(experiment, u32::try_from(batch_size)?)?;
     let trajectories = rollout.trajectories(experiment.run.unroll_length);

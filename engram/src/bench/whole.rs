@@ -8,7 +8,7 @@ use engram_service::progress::ProgressLine;
 use engram_service::{Shutdown, metrics};
 use tokio::sync::watch;
 
-use super::stages::{self, Cost};
+use super::stages::{self, StageCost};
 use crate::compute::Compute;
 use crate::experiment::Experiment;
 use crate::in_process::{self, Job, Trained};
@@ -50,7 +50,7 @@ pub(super) fn run(
         experiment.run.envs_per_actor
     );
     println!("\n{:<36} {:>16} {:>14}", "stage", "steps/CPU-second", "µs/env step");
-    let row = |name: &str, cost: Cost| {
+    let row = |name: &str, cost: StageCost| {
         println!("{name:<36} {:>16.0} {:>14.2}", cost.rate(), cost.micros());
     };
     row(&format!("stepping {group} worlds"), stepping);
@@ -71,7 +71,7 @@ pub(super) fn together(
     experiment: &Experiment,
     compute: Compute,
     shutdown: &Shutdown,
-) -> Result<(Cost, f64, Trained)> {
+) -> Result<(StageCost, f64, Trained)> {
     metrics::install();
     let (sender, receiver) = watch::channel(ProgressLine::default());
     let warm = (WARM_UP * experiment.run.env_steps as f64) as u64;
@@ -84,27 +84,27 @@ pub(super) fn together(
         .flatten()
         .context("the run ended before it was warm; ask for more --env-steps")?;
     let env_steps = to.env_steps - from.env_steps;
-    let cost = Cost { env_steps, cpu_seconds: to.cpu - from.cpu };
+    let cost = StageCost { env_steps, cpu_seconds: to.cpu - from.cpu };
     let wall = env_steps as f64 / (to.time - from.time).as_secs_f64();
     Ok((cost, wall, trained))
 }
 
 #[derive(Clone, Copy)]
-struct Moment {
+struct RunMoment {
     env_steps: u64,
     cpu: f64,
     time: Instant,
 }
 
 /// The first moment after the warm-up, and the last.
-fn observe(mut lines: watch::Receiver<ProgressLine>, warm: u64) -> Option<(Moment, Moment)> {
+fn observe(mut lines: watch::Receiver<ProgressLine>, warm: u64) -> Option<(RunMoment, RunMoment)> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().ok()?;
     runtime.block_on(async {
         let (mut first, mut last) = (None, None);
         while lines.changed().await.is_ok() {
             let env_steps = lines.borrow_and_update().env_steps;
             if env_steps >= warm {
-                let now = Moment { env_steps, cpu: cpu_seconds(), time: Instant::now() };
+                let now = RunMoment { env_steps, cpu: cpu_seconds(), time: Instant::now() };
                 first = first.or(Some(now));
                 last = Some(now);
             }

@@ -22,7 +22,7 @@ use clap::Args;
 use engram_mdp::Generator;
 use rand::RngExt;
 
-use super::episode::Episode;
+use super::episode::TaskEpisode;
 use super::task::Task;
 
 /// The channels of the two bits come first.
@@ -33,7 +33,7 @@ const POSITIONS: usize = 4;
 /// The difficulty of copying.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
-pub(crate) struct Copy {
+pub(crate) struct CopyTask {
     /// L: how many bits there are
     #[arg(long, value_name = "L", default_value_t = 5)]
     pub(crate) length: usize,
@@ -48,7 +48,7 @@ pub(crate) struct Copy {
     pub(crate) positions: bool,
 }
 
-impl Task for Copy {
+impl Task for CopyTask {
     fn validate(&self) -> Result<()> {
         if !(1..=10_000).contains(&self.length) {
             bail!("--length is {}; it must be between 1 and 10000", self.length);
@@ -78,8 +78,8 @@ impl Task for Copy {
         2
     }
 
-    fn episode(&self, generator: &mut Generator) -> Episode {
-        let mut episode = Episode::blank(self.episode_frames(), self.width());
+    fn episode(&self, generator: &mut Generator) -> TaskEpisode {
+        let mut episode = TaskEpisode::blank(self.episode_frames(), self.width());
         let shown = match self.varied {
             true => generator.random_range(1..=self.length),
             false => self.length,
@@ -112,8 +112,8 @@ mod tests {
     use super::super::episode::share_right;
     use super::*;
 
-    fn copy(length: usize, varied: bool, positions: bool) -> Copy {
-        Copy { length, gap: 4, varied, positions }
+    fn copy(length: usize, varied: bool, positions: bool) -> CopyTask {
+        CopyTask { length, gap: 4, varied, positions }
     }
 
     fn bit(frame: &[f32]) -> Option<usize> {

@@ -2,7 +2,7 @@
 
 /// One episode: observations, and questions with their answers.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Episode {
+pub(crate) struct TaskEpisode {
     width: usize,
     /// `[E, D]`.
     observations: Vec<f32>,
@@ -10,10 +10,10 @@ pub(crate) struct Episode {
     answers: Vec<Option<usize>>,
 }
 
-impl Episode {
+impl TaskEpisode {
     /// Frames that show zeros and ask nothing.
     pub(crate) fn blank(frames: usize, width: usize) -> Self {
-        Episode { width, observations: vec![0.0; frames * width], answers: vec![None; frames] }
+        TaskEpisode { width, observations: vec![0.0; frames * width], answers: vec![None; frames] }
     }
 
     /// Observation of frame `time`, `[D]`.
@@ -42,7 +42,7 @@ impl Episode {
 /// questions answered rightly.
 #[cfg(test)]
 pub(crate) fn share_right(
-    episode: impl Fn(&mut engram_mdp::Generator) -> Episode,
+    episode: impl Fn(&mut engram_mdp::Generator) -> TaskEpisode,
     mut player: impl FnMut(usize, &[f32]) -> usize,
 ) -> f64 {
     let mut generator = engram_mdp::Seed::new(5).generator();

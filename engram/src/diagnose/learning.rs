@@ -7,12 +7,12 @@ use clap::Parser;
 use engram_service::Shutdown;
 use engram_service::progress::Progress;
 
-use super::training_run::{End, TrainingRun};
+use super::training_run::{TrainingEnd, TrainingRun};
 use super::*;
 
 /// A command line of its own, so that tests read as users write.
 #[derive(Parser)]
-struct Cli {
+struct DiagnoseCli {
     #[command(flatten)]
     args: DiagnoseArgs,
 }
@@ -39,11 +39,11 @@ fn configs() -> tempfile::TempDir {
     folder
 }
 
-fn parse(configs: &Path, words: &str) -> Result<(TrainingSettings, Vec<Model>)> {
+fn parse(configs: &Path, words: &str) -> Result<(TrainingSettings, Vec<SequenceModel>)> {
     let configs = configs.display().to_string();
     let words = words.split_whitespace();
     let words = ["diagnose"].into_iter().chain(words).chain(["--configs", &configs]);
-    let (task, training) = Cli::try_parse_from(words)?.args.task.split();
+    let (task, training) = DiagnoseCli::try_parse_from(words)?.args.task.split();
     Ok((training.settings(task)?, training.models()?))
 }
 
@@ -69,7 +69,7 @@ const RECALL: &str = "recall --delay 3 --choices 2 --batch 16 --learning-rate 1e
 fn both_gradients_learn_recall_where_the_unroll_covers_it() {
     for seq in ["tbptt", "rtrl"] {
         let run = train(&format!("{RECALL} --unroll full --seq {seq}"));
-        assert_eq!(run.end, End::Reached, "{seq}: {:?}", run.rows.last());
+        assert_eq!(run.end, TrainingEnd::Reached, "{seq}: {:?}", run.rows.last());
     }
 }
 
@@ -79,7 +79,7 @@ fn online_only_real_time_gradients_learn_recall() {
     let online = "recall --delay 12 --choices 2 --batch 16 --learning-rate 1e-2 --steps 80000 \
                   --target 0.95 --unroll 1";
     let run = train(&format!("{online} --seq rtrl"));
-    assert_eq!(run.end, End::Reached, "{:?}", run.rows.last());
+    assert_eq!(run.end, TrainingEnd::Reached, "{:?}", run.rows.last());
     let run = train(&format!("{online} --seq tbptt"));
     assert!(last_accuracy(&run) < 0.75, "{:?}", run.rows.last());
 }
@@ -87,7 +87,7 @@ fn online_only_real_time_gradients_learn_recall() {
 #[test]
 fn without_memory_recall_stays_at_chance() {
     let run = train("recall --delay 3 --choices 2 --steps 100000 --seq feedforward");
-    assert_eq!(run.end, End::Budget);
+    assert_eq!(run.end, TrainingEnd::Budget);
     let mean = run.rows.iter().map(|row| row.accuracy).sum::<f64>() / run.rows.len() as f64;
     // Three standard errors of a mean over the 20000 questions.
     assert!((mean - 0.5).abs() < 0.011, "{mean}");
@@ -99,7 +99,7 @@ fn both_gradients_learn_to_copy_across_unrolls_that_end_between_answers() {
                 --steps 300000 --target 0.95";
     for (seq, unroll) in [("tbptt", "full"), ("rtrl", "4")] {
         let run = train(&format!("{copy} --unroll {unroll} --seq {seq}"));
-        assert_eq!(run.end, End::Reached, "{seq}: {:?}", run.rows.last());
+        assert_eq!(run.end, TrainingEnd::Reached, "{seq}: {:?}", run.rows.last());
         assert!(run.rows.last().unwrap().episode_accuracy > 0.85);
     }
 }
@@ -122,7 +122,7 @@ fn a_training_that_is_stopped_keeps_what_it_has() {
     let mut progress = Progress::lines(std::io::sink(), Duration::from_secs(60));
     let (config, folder) = (&models[0].config, configs.path());
     let run = training_run::train(&settings, config, 1, folder, &mut progress, &shutdown).unwrap();
-    assert_eq!((run.end, run.rows.len()), (End::Stopped, 0));
+    assert_eq!((run.end, run.rows.len()), (TrainingEnd::Stopped, 0));
     let table = std::fs::read_to_string(folder.join("progress.csv")).unwrap();
     assert!(table.starts_with("frames,updates,loss,accuracy"), "{table}");
 }

@@ -9,14 +9,14 @@ use engram_service::config::{ConfigError, part};
 
 /// A sequence model and the name that it goes by.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Model {
+pub(crate) struct SequenceModel {
     /// Its file's.
     pub(crate) name: String,
     /// Its settings.
     pub(crate) config: PolicyConfig,
 }
 
-impl Model {
+impl SequenceModel {
     /// The model `first` and those `against` it. What is `set` is set in all of them, except where
     /// one of `against` has no such key.
     pub(crate) fn all(
@@ -24,11 +24,11 @@ impl Model {
         against: &[String],
         set: &[String],
         configs: &Path,
-    ) -> Result<Vec<Model>> {
+    ) -> Result<Vec<SequenceModel>> {
         if let Some(other) = set.iter().find(|text| !text.starts_with("seq.")) {
             bail!("`--set {other}`: only the sequence model can be set here, as in seq.KEY=VALUE");
         }
-        let mut models = vec![Model::read(first, set, configs)?];
+        let mut models = vec![SequenceModel::read(first, set, configs)?];
         for name in against {
             let unknown = |text: &&String| {
                 let alone = std::slice::from_ref(*text);
@@ -36,7 +36,7 @@ impl Model {
                 matches!(read, Err(ConfigError::UnknownKey { place, .. }) if place == "--set")
             };
             let known: Vec<String> = set.iter().filter(|text| !unknown(text)).cloned().collect();
-            let model = Model::read(name, &known, configs)?;
+            let model = SequenceModel::read(name, &known, configs)?;
             if models.iter().any(|other| other.name == model.name) {
                 bail!("{} is named twice; a model is compared with others", model.name);
             }
@@ -45,10 +45,10 @@ impl Model {
         Ok(models)
     }
 
-    fn read(name: &str, set: &[String], configs: &Path) -> Result<Model> {
+    fn read(name: &str, set: &[String], configs: &Path) -> Result<SequenceModel> {
         let (name, config) = part::<PolicyConfig>(configs, "seq", name, set)?;
         config.validate().context("in [seq]")?;
-        Ok(Model { name, config })
+        Ok(SequenceModel { name, config })
     }
 
     /// Kind of gradient across the starts of unrolls; with `whole` episodes there are none.
@@ -69,10 +69,10 @@ mod tests {
 
     use super::*;
 
-    fn models(first: &str, against: &[&str], set: &[&str]) -> Result<Vec<Model>> {
+    fn models(first: &str, against: &[&str], set: &[&str]) -> Result<Vec<SequenceModel>> {
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
         let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
-        Model::all(first, &owned(against), &owned(set), &configs)
+        SequenceModel::all(first, &owned(against), &owned(set), &configs)
     }
 
     #[test]

@@ -18,13 +18,13 @@ use clap::Args;
 use engram_mdp::Generator;
 use rand::RngExt;
 
-use super::episode::Episode;
+use super::episode::TaskEpisode;
 use super::task::Task;
 
 /// The difficulty of recall.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
-pub(crate) struct Recall {
+pub(crate) struct RecallTask {
     /// Frames between the cue and the query, each of which shows a distractor
     #[arg(long, value_name = "D", default_value_t = 50)]
     pub(crate) delay: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Recall {
     pub(crate) choices: usize,
 }
 
-impl Task for Recall {
+impl Task for RecallTask {
     fn validate(&self) -> Result<()> {
         if self.delay == 0 {
             bail!("--delay is 0; a cue must be kept for at least 1 frame to need memory");
@@ -65,9 +65,9 @@ impl Task for Recall {
         self.choices
     }
 
-    fn episode(&self, generator: &mut Generator) -> Episode {
+    fn episode(&self, generator: &mut Generator) -> TaskEpisode {
         let (store, query) = (self.choices, self.choices + 1);
-        let mut episode = Episode::blank(self.episode_frames(), self.width());
+        let mut episode = TaskEpisode::blank(self.episode_frames(), self.width());
         let mut symbol = || generator.random_range(0..self.choices);
         let cue = symbol();
         episode.show(0, cue);
@@ -88,9 +88,9 @@ mod tests {
     use super::super::episode::share_right;
     use super::*;
 
-    const RECALL: Recall = Recall { delay: 6, choices: 4 };
+    const RECALL: RecallTask = RecallTask { delay: 6, choices: 4 };
 
-    fn episode(generator: &mut Generator) -> Episode {
+    fn episode(generator: &mut Generator) -> TaskEpisode {
         RECALL.episode(generator)
     }
 

@@ -7,15 +7,15 @@ use anyhow::Result;
 use engram_analysis::chart::{self, Chart, Panel, ReferenceLine, Series, XAxis};
 use engram_service::format::number;
 
-use super::model::Model;
-use super::training_run::{End, ProgressRow, TrainingRun, TrainingSettings};
+use super::model::SequenceModel;
+use super::training_run::{ProgressRow, TrainingEnd, TrainingRun, TrainingSettings};
 
 /// Report of all training runs of a command.
 pub(crate) struct Report<'a> {
     /// Settings of all runs.
     pub(crate) settings: &'a TrainingSettings,
     /// Each network with its trainings, one per seed.
-    pub(crate) trained: Vec<(&'a Model, Vec<TrainingRun>)>,
+    pub(crate) trained: Vec<(&'a SequenceModel, Vec<TrainingRun>)>,
 }
 
 const HEADER: [&str; 11] = [
@@ -61,7 +61,7 @@ impl Report<'_> {
         chart::draw(&chart, &folder.join("accuracy"))
     }
 
-    fn cells(&self, model: &Model, runs: &[TrainingRun]) -> [String; 11] {
+    fn cells(&self, model: &SequenceModel, runs: &[TrainingRun]) -> [String; 11] {
         let each = |cell: &dyn Fn(&TrainingRun) -> String| {
             runs.iter().map(cell).collect::<Vec<_>>().join(" ")
         };
@@ -125,13 +125,13 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-impl fmt::Display for End {
+impl fmt::Display for TrainingEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            End::Reached => "target",
-            End::Budget => "budget",
-            End::Diverged => "diverged",
-            End::Stopped => "stopped",
+            TrainingEnd::Reached => "target",
+            TrainingEnd::Budget => "budget",
+            TrainingEnd::Diverged => "diverged",
+            TrainingEnd::Stopped => "stopped",
         })
     }
 }
@@ -142,11 +142,11 @@ mod tests {
 
     use engram_policy::Device;
 
-    use super::super::recall::Recall;
+    use super::super::recall::RecallTask;
     use super::super::trainer::Steps;
     use super::*;
 
-    fn run(seed: u64, accuracies: &[f64], end: End) -> TrainingRun {
+    fn run(seed: u64, accuracies: &[f64], end: TrainingEnd) -> TrainingRun {
         let row = |(i, &accuracy): (usize, &f64)| ProgressRow {
             frames: 1_000 * (i as u64 + 1),
             updates: i as u64,
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn the_table_names_seeds_in_order_and_the_chart_every_model_once() {
         let settings = TrainingSettings {
-            task: Arc::new(Recall { delay: 8, choices: 4 }),
+            task: Arc::new(RecallTask { delay: 8, choices: 4 }),
             unroll: 10,
             batch: 2,
             budget: 2_000,
@@ -179,8 +179,9 @@ mod tests {
                       forget_bias = 0.0\n[head]\nhidden = []\nactivation = \"relu\"\n\
                       [head.init]\nhidden = { name = \"fan_in\" }\npolicy = { name = \"fan_in\" }\n\
                       value = { name = \"fan_in\" }\naction_values = { name = \"fan_in\" }\n";
-        let model = Model { name: "mine".into(), config: toml_config(config) };
-        let runs = vec![run(1, &[0.25, 0.5], End::Budget), run(2, &[0.75], End::Diverged)];
+        let model = SequenceModel { name: "mine".into(), config: toml_config(config) };
+        let runs =
+            vec![run(1, &[0.25, 0.5], TrainingEnd::Budget), run(2, &[0.75], TrainingEnd::Diverged)];
         let report = Report { settings: &settings, trained: vec![(&model, runs)] };
         let table = report.to_string();
         assert_eq!(table.lines().count(), 2);
@@ -199,13 +200,14 @@ mod tests {
 
     #[test]
     fn the_mean_counts_on_with_the_last_row_of_a_training_that_has_ended() {
-        let runs = [run(1, &[0.2, 0.4, 0.6], End::Budget), run(2, &[1.0], End::Reached)];
+        let runs =
+            [run(1, &[0.2, 0.4, 0.6], TrainingEnd::Budget), run(2, &[1.0], TrainingEnd::Reached)];
         let Series { points, spread, .. } = over_seeds(&runs);
         let expected = [(1_000.0, 0.6), (2_000.0, 0.7), (3_000.0, 0.8)];
         let near = |(a, b): (&(f64, f64), &(f64, f64))| a.0 == b.0 && (a.1 - b.1).abs() < 1e-12;
         assert!(points.len() == 3 && points.iter().zip(&expected).all(near), "{points:?}");
         assert_eq!(spread[1], (2_000.0, 0.4, 1.0), "the lowest and the highest");
-        let nothing = [run(1, &[], End::Stopped)];
+        let nothing = [run(1, &[], TrainingEnd::Stopped)];
         assert!(over_seeds(&[]).points.is_empty() && over_seeds(&nothing).points.is_empty());
     }
 

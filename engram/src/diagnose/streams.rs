@@ -10,15 +10,15 @@ use engram_mdp::{Generator, Seed};
 use engram_policy::Inputs;
 use tch::{Device, Kind, Tensor};
 
-use super::episode::Episode;
+use super::episode::TaskEpisode;
 use super::task::Task;
 
 /// B streams of a task's episodes.
-pub(crate) struct Streams {
+pub(crate) struct TaskStreams {
     task: Arc<dyn Task>,
     generators: Vec<Generator>,
     /// The B episodes in progress.
-    episodes: Vec<Episode>,
+    episodes: Vec<TaskEpisode>,
     /// The number in its episode of the frame that comes next.
     time: usize,
 }
@@ -36,13 +36,13 @@ pub(crate) struct Unroll {
     pub(crate) batch: usize,
 }
 
-impl Streams {
+impl TaskStreams {
     /// `batch` streams that follow from the seed alone.
     pub(crate) fn new(task: &Arc<dyn Task>, batch: usize, seed: Seed) -> Self {
         let mut generators: Vec<Generator> =
             (0..batch as u64).map(|stream| seed.derive("stream", stream).generator()).collect();
         let episodes = generators.iter_mut().map(|generator| task.episode(generator)).collect();
-        Streams { task: task.clone(), generators, episodes, time: 0 }
+        TaskStreams { task: task.clone(), generators, episodes, time: 0 }
     }
 
     /// The next `length` frames, and the one after them.
@@ -113,11 +113,11 @@ impl Unroll {
 
 #[cfg(test)]
 mod tests {
-    use super::super::recall::Recall;
+    use super::super::recall::RecallTask;
     use super::*;
 
     fn task() -> Arc<dyn Task> {
-        Arc::new(Recall { delay: 3, choices: 2 })
+        Arc::new(RecallTask { delay: 3, choices: 2 })
     }
 
     fn rows(unroll: &Unroll, times: std::ops::Range<usize>) -> &[f32] {
@@ -127,9 +127,9 @@ mod tests {
 
     #[test]
     fn short_unrolls_are_the_long_one_cut_into_pieces_that_share_a_frame() {
-        let mut streams = Streams::new(&task(), 3, Seed::new(1));
+        let mut streams = TaskStreams::new(&task(), 3, Seed::new(1));
         let whole = streams.next(12);
-        let mut streams = Streams::new(&task(), 3, Seed::new(1));
+        let mut streams = TaskStreams::new(&task(), 3, Seed::new(1));
         let mut begins = vec![];
         for piece in 0..4 {
             let short = streams.next(3);
@@ -144,10 +144,11 @@ mod tests {
 
     #[test]
     fn streams_differ_from_one_another_and_follow_from_the_seed() {
-        let observations = |seed| Streams::new(&task(), 2, Seed::new(seed)).next(50).observations;
+        let observations =
+            |seed| TaskStreams::new(&task(), 2, Seed::new(seed)).next(50).observations;
         assert_eq!(observations(1), observations(1));
         assert_ne!(observations(1), observations(2));
-        let both = Streams::new(&task(), 2, Seed::new(1)).next(50);
+        let both = TaskStreams::new(&task(), 2, Seed::new(1)).next(50);
         let stream = |b: usize| -> Vec<Option<usize>> {
             both.answers.iter().skip(b).step_by(2).copied().collect()
         };
@@ -156,7 +157,7 @@ mod tests {
 
     #[test]
     fn questions_are_the_rows_where_something_is_asked() {
-        let mut streams = Streams::new(&task(), 2, Seed::new(1));
+        let mut streams = TaskStreams::new(&task(), 2, Seed::new(1));
         assert!(streams.next(4).questions(Device::Cpu).is_none());
         let unroll = streams.next(3);
         let (rows, classes) = unroll.questions(Device::Cpu).unwrap();

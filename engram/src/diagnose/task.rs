@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use anyhow::{Result, bail};
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, Generator, ObservationSpec};
 
-use super::episode::Episode;
+use super::episode::TaskEpisode;
 
 /// The longest episode, in frames, that a task may be asked for.
 const MAX_FRAMES: usize = 1_000_000;
@@ -34,7 +34,7 @@ pub(crate) trait Task: Debug + Send + Sync {
     fn classes(&self) -> usize;
 
     /// The next episode that `generator` makes.
-    fn episode(&self, generator: &mut Generator) -> Episode;
+    fn episode(&self, generator: &mut Generator) -> TaskEpisode;
 
     /// Checks the settings.
     fn check(&self) -> Result<()> {

@@ -10,7 +10,7 @@ use engram_policy::{Device, PolicyConfig};
 use engram_service::Shutdown;
 use engram_service::progress::{Progress, ProgressLine};
 
-use super::streams::{Streams, Unroll};
+use super::streams::{TaskStreams, Unroll};
 use super::task::Task;
 use super::trainer::{Learned, Steps, Trainer};
 
@@ -60,7 +60,7 @@ pub(crate) struct ProgressRow {
 
 /// End of a training run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum TrainingEnd {
     /// It reached the target.
     Reached,
     /// It used its budget.
@@ -79,7 +79,7 @@ pub(crate) struct TrainingRun {
     /// Empty where it was stopped before anything was asked.
     pub(crate) rows: Vec<ProgressRow>,
     /// Why there are no more rows.
-    pub(crate) end: End,
+    pub(crate) end: TrainingEnd,
     /// Numbers that learned.
     pub(crate) parameters: usize,
 }
@@ -108,23 +108,23 @@ pub(crate) fn train(
     shutdown: &Shutdown,
 ) -> Result<TrainingRun> {
     let root = Seed::new(seed);
-    let mut streams = Streams::new(&settings.task, settings.batch, root.derive("task", 0));
+    let mut streams = TaskStreams::new(&settings.task, settings.batch, root.derive("task", 0));
     let (spec, device) = (settings.task.spec(), settings.device.ready()?);
     let weights = root.derive("weights", 0);
     let mut trainer = Trainer::new(config, &spec, settings.batch, settings.steps, weights, device)?;
-    let mut file = File::create(folder)?;
+    let mut file = ProgressFile::create(folder)?;
     let mut flawless = Flawless::new(settings.batch);
     let (mut rows, mut count) = (Vec::new(), Count::default());
     let (mut frames, mut updates) = (0, 0);
     let (started, mut next_row) = (Instant::now(), settings.budget.div_ceil(ROWS));
     let end = loop {
         if shutdown.is_triggered() {
-            break End::Stopped;
+            break TrainingEnd::Stopped;
         }
         let unroll = streams.next(settings.unroll);
         frames += (settings.unroll * settings.batch) as u64;
         match trainer.read(&unroll)? {
-            Err(_) => break End::Diverged,
+            Err(_) => break TrainingEnd::Diverged,
             Ok(None) => flawless.follow(&unroll, &[], &mut count),
             Ok(Some(learned)) => {
                 updates += 1;
@@ -142,11 +142,11 @@ pub(crate) fn train(
             rows.push(row);
             progress.update(&line(settings, &row));
             if settings.target.is_some_and(|target| has_reached(&rows, target)) {
-                break End::Reached;
+                break TrainingEnd::Reached;
             }
         }
         if finished {
-            break End::Budget;
+            break TrainingEnd::Budget;
         }
     };
     Ok(TrainingRun { seed, rows, end, parameters: trainer.parameters() })
@@ -216,9 +216,9 @@ impl Flawless {
 }
 
 /// `progress.csv`.
-struct File(csv::Writer<std::fs::File>);
+struct ProgressFile(csv::Writer<std::fs::File>);
 
-impl File {
+impl ProgressFile {
     fn create(folder: &Path) -> Result<Self> {
         let path = folder.join("progress.csv");
         let cannot = || format!("cannot write {}", path.display());
@@ -226,7 +226,7 @@ impl File {
         let mut writer = csv::Writer::from_path(&path).with_context(cannot)?;
         let names = ["frames", "updates", "loss", "accuracy", "episode_accuracy", "seconds"];
         writer.write_record(names)?;
-        Ok(File(writer))
+        Ok(ProgressFile(writer))
     }
 
     fn add(&mut self, row: &ProgressRow) -> Result<()> {

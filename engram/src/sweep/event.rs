@@ -2,7 +2,7 @@
 
 /// Event of a slot. A full channel makes slots wait, and with them nobody else: a run that prints
 /// more than is read fills a pipe.
-pub(crate) enum Event {
+pub(crate) enum SlotEvent {
     /// A task has started there.
     Started(usize, Option<String>),
     /// A line of its output.

@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::args::ExecutorArgs;
-use super::plan::Task;
+use super::plan::SweepTask;
 
 /// Executor: one machine that can run one task at a time.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ impl ExecutorArgs {
 
 impl Executor {
     /// The command that runs a task here and writes to its standard output what the task says.
-    pub(crate) fn command(&self, task: &Task) -> Command {
+    pub(crate) fn command(&self, task: &SweepTask) -> Command {
         let script = self.script(task);
         let Some(host) = &self.host else {
             let mut command = Command::new("sh");
@@ -75,23 +75,23 @@ impl Executor {
 
     /// The command before a task starts here, where one is needed: only runs that go on have
     /// something to be sent.
-    pub(crate) fn before(&self, task: &Task) -> Option<Command> {
+    pub(crate) fn before(&self, task: &SweepTask) -> Option<Command> {
         let goes_on = task.folder.join("checkpoints").exists();
         self.copy(&self.send, task).filter(|_| goes_on)
     }
 
     /// The command after a task has ended here, where one is needed.
-    pub(crate) fn after(&self, task: &Task) -> Option<Command> {
+    pub(crate) fn after(&self, task: &SweepTask) -> Option<Command> {
         self.copy(&self.fetch, task)
     }
 
-    fn copy(&self, template: &[String], task: &Task) -> Option<Command> {
+    fn copy(&self, template: &[String], task: &SweepTask) -> Option<Command> {
         let host = self.host.as_ref()?;
         let remote = Path::new(&self.directory).join(&task.folder).display().to_string();
         (!template.is_empty()).then(|| words_for(template, host, task, &remote))
     }
 
-    fn script(&self, task: &Task) -> String {
+    fn script(&self, task: &SweepTask) -> String {
         let words = std::iter::once(&self.program).chain(&task.args);
         let run = words.map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
         let directory = quoted(&self.directory);
@@ -112,7 +112,7 @@ impl Executor {
 }
 
 /// A template's command with its placeholders filled in.
-fn words_for(template: &[String], host: &str, task: &Task, remote: &str) -> Command {
+fn words_for(template: &[String], host: &str, task: &SweepTask, remote: &str) -> Command {
     let local = task.folder.display().to_string();
     let fill = |word: &String| {
         word.replace("{host}", host).replace("{remote}", remote).replace("{local}", &local)

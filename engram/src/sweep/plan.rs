@@ -15,7 +15,7 @@ use crate::train::TrainArgs;
 
 /// One run.
 #[derive(Clone, Debug)]
-pub(crate) struct Task {
+pub(crate) struct SweepTask {
     /// Its name, below the sweep's folder.
     pub(crate) name: String,
     /// Its folder.
@@ -38,11 +38,11 @@ struct Train {
 
 /// Every combination with every seed, each checked: mistakes are told before the first run, not
 /// after an hour. `flags` are for every `engram train`.
-pub(crate) fn plan(spec: &SweepSpec, folder: &Path, flags: &[String]) -> Result<Vec<Task>> {
+pub(crate) fn plan(spec: &SweepSpec, folder: &Path, flags: &[String]) -> Result<Vec<SweepTask>> {
     let mut tasks = Vec::new();
     for point in grid::points(&spec.vary) {
         for &seed in &spec.seeds {
-            let task = Task::new(spec, &point, seed, folder, flags)
+            let task = SweepTask::new(spec, &point, seed, folder, flags)
                 .with_context(|| format!("{point}, seed {seed}"))?;
             tasks.push(task);
         }
@@ -55,7 +55,7 @@ pub(crate) fn plan(spec: &SweepSpec, folder: &Path, flags: &[String]) -> Result<
     Ok(tasks)
 }
 
-impl Task {
+impl SweepTask {
     fn new(
         spec: &SweepSpec,
         point: &Point,
@@ -87,7 +87,7 @@ impl Task {
             anyhow::anyhow!("engram train does not understand its flags: {}", text.trim_end())
         })?;
         let experiment = train.args.experiment()?;
-        let task = Task {
+        let task = SweepTask {
             folder: sweep.join(&name),
             name,
             args: std::iter::once("train".to_owned()).chain(args).collect(),

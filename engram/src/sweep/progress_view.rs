@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use engram_service::format::duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::event::Event;
-use super::plan::Task;
+use super::event::SlotEvent;
+use super::plan::SweepTask;
 
 /// Interval between lines of progress where output is no terminal.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -35,12 +35,12 @@ struct Running {
 struct Work {
     started: Instant,
     budgets: Vec<f64>,
-    shares: Vec<Share>,
+    shares: Vec<RunShare>,
 }
 
 /// Finished share of a run.
 #[derive(Clone, Copy, Default)]
-struct Share {
+struct RunShare {
     /// Share before this sweep took the run up, once the run has said it.
     before: Option<f64>,
     now: f64,
@@ -48,7 +48,7 @@ struct Share {
 
 impl ProgressView {
     /// A view of tasks, none of which has started.
-    pub(crate) fn new(tasks: &[Task]) -> Self {
+    pub(crate) fn new(tasks: &[SweepTask]) -> Self {
         let finished = tasks.iter().filter(|task| task.is_finished()).count();
         let bars = stderr().is_terminal().then(MultiProgress::new);
         let summary = bar(&bars);
@@ -65,9 +65,9 @@ impl ProgressView {
     }
 
     /// Takes in an event of a slot.
-    pub(crate) fn tell(&mut self, tasks: &[Task], event: &Event) {
+    pub(crate) fn tell(&mut self, tasks: &[SweepTask], event: &SlotEvent) {
         match event {
-            Event::Started(index, host) => {
+            SlotEvent::Started(index, host) => {
                 let place = host.as_ref().map_or_else(String::new, |host| format!(" on {host}"));
                 let name = &tasks[*index].name;
                 if self.bars.is_none() {
@@ -77,14 +77,14 @@ impl ProgressView {
                 bar.set_message(format!("{name}{place}"));
                 self.running.insert(*index, Running { bar, since: Instant::now() });
             }
-            Event::Line(index, line) => {
+            SlotEvent::Line(index, line) => {
                 let Some(share) = share(line) else { return };
                 self.work.at(*index, share);
                 if let Some(running) = self.running.get(index) {
                     running.bar.set_message(format!("{}  {line}", tasks[*index].name));
                 }
             }
-            Event::Ended(index, ended) => {
+            SlotEvent::Ended(index, ended) => {
                 let task = &tasks[*index];
                 let seconds = self.remove(*index).as_secs_f64();
                 let took = duration(seconds.round() as u64);
@@ -106,7 +106,7 @@ impl ProgressView {
                     }
                 }
             }
-            Event::Lost(index, host) => {
+            SlotEvent::Lost(index, host) => {
                 self.remove(*index);
                 let name = &tasks[*index].name;
                 self.say(&format!("lost       {host} cannot be reached; {name} waits for another"));
@@ -175,10 +175,10 @@ fn bar(bars: &Option<MultiProgress>) -> ProgressBar {
 }
 
 impl Work {
-    fn new(tasks: &[Task]) -> Self {
-        let before = |task: &Task| match task.is_finished() {
-            true => Share { before: Some(1.0), now: 1.0 },
-            false => Share::default(),
+    fn new(tasks: &[SweepTask]) -> Self {
+        let before = |task: &SweepTask| match task.is_finished() {
+            true => RunShare { before: Some(1.0), now: 1.0 },
+            false => RunShare::default(),
         };
         Work {
             started: Instant::now(),
@@ -197,7 +197,7 @@ impl Work {
 
     /// Seconds left, if the rest goes as fast as what was run in the time that has passed.
     fn left(&self, elapsed: Duration) -> Option<f64> {
-        let total = |part: fn(&Share) -> f64| -> f64 {
+        let total = |part: fn(&RunShare) -> f64| -> f64 {
             self.shares.iter().zip(&self.budgets).map(|(share, budget)| budget * part(share)).sum()
         };
         let run = total(|share| share.now - share.before.unwrap_or(share.now));
@@ -237,7 +237,11 @@ mod tests {
         let mut work = Work {
             started: Instant::now(),
             budgets: vec![100.0, 200.0, 100.0],
-            shares: vec![Share { before: Some(1.0), now: 1.0 }, Share::default(), Share::default()],
+            shares: vec![
+                RunShare { before: Some(1.0), now: 1.0 },
+                RunShare::default(),
+                RunShare::default(),
+            ],
         };
         let minute = Duration::from_secs(60);
         assert_eq!(work.left(minute), None);

@@ -16,14 +16,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use engram_service::Shutdown;
 
-use super::event::Event;
+use super::event::SlotEvent;
 use super::executor::{Executor, UNREACHABLE};
-use super::plan::Task;
+use super::plan::SweepTask;
 use super::progress_view::ProgressView;
 
 /// Outcome of all tasks.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Outcome {
+pub(crate) struct SweepOutcome {
     /// Indices of tasks that were not finished, each with why.
     pub(crate) failed: Vec<(usize, String)>,
     /// True if somebody stopped the sweep.
@@ -40,15 +40,15 @@ struct Queue {
 
 /// Runs all tasks on the slots until they have ended or somebody says to stop.
 pub(crate) fn run(
-    tasks: &[Task],
+    tasks: &[SweepTask],
     slots: &[Executor],
     view: &mut ProgressView,
     shutdown: &Shutdown,
-) -> Outcome {
+) -> SweepOutcome {
     let waiting: VecDeque<usize> = (0..tasks.len()).filter(|&i| !tasks[i].is_finished()).collect();
     let queue = Mutex::new(Queue { waiting, ..Queue::default() });
     let (sender, events) = sync_channel(256);
-    let mut outcome = Outcome::default();
+    let mut outcome = SweepOutcome::default();
     std::thread::scope(|scope| {
         for executor in slots {
             let (sender, queue) = (sender.clone(), &queue);
@@ -58,7 +58,7 @@ pub(crate) fn run(
         loop {
             match events.recv_timeout(Duration::from_millis(200)) {
                 Ok(event) => {
-                    if let Event::Ended(task, Err(why)) = &event
+                    if let SlotEvent::Ended(task, Err(why)) = &event
                         && !outcome.stopped
                     {
                         outcome.failed.push((*task, why.clone()));
@@ -87,7 +87,12 @@ pub(crate) fn run(
 }
 
 /// A slot's life.
-fn work(tasks: &[Task], executor: &Executor, queue: &Mutex<Queue>, events: &SyncSender<Event>) {
+fn work(
+    tasks: &[SweepTask],
+    executor: &Executor,
+    queue: &Mutex<Queue>,
+    events: &SyncSender<SlotEvent>,
+) {
     let next = || {
         let mut queue = lock(queue);
         if queue.closed { None } else { queue.waiting.pop_front() }
@@ -95,16 +100,16 @@ fn work(tasks: &[Task], executor: &Executor, queue: &Mutex<Queue>, events: &Sync
     while let Some(index) = next() {
         // Who listens outlives the slots; if not, there is nobody to tell.
         let tell = |event| drop(events.send(event));
-        tell(Event::Started(index, executor.host.clone()));
+        tell(SlotEvent::Started(index, executor.host.clone()));
         let ended = train(index, &tasks[index], executor, queue, &tell);
         match ended {
             Ok(Some(code)) if code == UNREACHABLE && executor.host.is_some() => {
                 lock(queue).waiting.push_front(index);
-                tell(Event::Lost(index, executor.host.clone().unwrap_or_default()));
+                tell(SlotEvent::Lost(index, executor.host.clone().unwrap_or_default()));
                 return;
             }
-            Ok(code) => tell(Event::Ended(index, judge(&tasks[index], code))),
-            Err(error) => tell(Event::Ended(index, Err(format!("{error:#}")))),
+            Ok(code) => tell(SlotEvent::Ended(index, judge(&tasks[index], code))),
+            Err(error) => tell(SlotEvent::Ended(index, Err(format!("{error:#}")))),
         }
     }
 }
@@ -112,10 +117,10 @@ fn work(tasks: &[Task], executor: &Executor, queue: &Mutex<Queue>, events: &Sync
 /// Starts a task, keeps what it says, and waits for its end: its exit code.
 fn train(
     index: usize,
-    task: &Task,
+    task: &SweepTask,
     executor: &Executor,
     queue: &Mutex<Queue>,
-    tell: &dyn Fn(Event),
+    tell: &dyn Fn(SlotEvent),
 ) -> Result<Option<i32>> {
     let path = task.log();
     if let Some(folder) = path.parent() {
@@ -150,7 +155,7 @@ fn train(
     for line in BufReader::new(stdout).split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
         writeln!(file, "{line}").with_context(|| format!("cannot write {}", path.display()))?;
-        tell(Event::Line(index, line));
+        tell(SlotEvent::Line(index, line));
     }
     let status = child.wait()?;
     lock(queue).running.retain(|(running, _)| *running != index);
@@ -177,7 +182,7 @@ fn copy(mut command: Command, log: &File) -> Result<()> {
 }
 
 /// Verdict on a task that ended: finished, or the reason why not.
-fn judge(task: &Task, code: Option<i32>) -> Result<(), String> {
+fn judge(task: &SweepTask, code: Option<i32>) -> Result<(), String> {
     match code {
         Some(0) if task.is_finished() => Ok(()),
         Some(0) => Err(format!(

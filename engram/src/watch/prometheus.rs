@@ -9,7 +9,7 @@ use engram_service::net::http_get;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::samples::{Page, Sample, Snapshot, number};
+use super::samples::{MetricSample, Page, Snapshot, number};
 
 /// A Prometheus.
 #[derive(Clone, Debug)]
@@ -18,17 +18,17 @@ pub(crate) struct Prometheus {
 }
 
 #[derive(Deserialize)]
-struct Answer<T> {
-    data: Data<T>,
+struct QueryResponse<T> {
+    data: QueryData<T>,
 }
 
 #[derive(Deserialize)]
-struct Data<T> {
+struct QueryData<T> {
     result: Vec<T>,
 }
 
 #[derive(Deserialize)]
-struct Instant {
+struct MetricAtTime {
     metric: BTreeMap<String, String>,
     value: (f64, String),
 }
@@ -40,17 +40,18 @@ impl Prometheus {
     /// All metrics of a run's processes as they were at a moment, in seconds since 1970.
     pub(crate) async fn snapshot(&self, seconds: f64) -> Result<Snapshot> {
         let path = format!("/api/v1/query?query={}&time={seconds:.3}", escaped(OURS));
-        let all: Vec<Instant> = self.ask(&path).await?;
-        let mut pages: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
-        for Instant { metric: mut labels, value: (_, text) } in all {
+        let all: Vec<MetricAtTime> = self.ask(&path).await?;
+        let mut pages: BTreeMap<String, Vec<MetricSample>> = BTreeMap::new();
+        for MetricAtTime { metric: mut labels, value: (_, text) } in all {
             let name = labels.remove("__name__").context("a metric without a name")?;
             let from = labels.remove("instance").unwrap_or_default();
             labels.remove("job");
             let value = number(&text).with_context(|| format!("{text} is no number"))?;
-            pages.entry(from).or_default().push(Sample { name, labels, value });
+            pages.entry(from).or_default().push(MetricSample { name, labels, value });
         }
         // Prometheus itself is a process too, but none of a run.
-        let ours = |samples: &Vec<Sample>| samples.iter().any(|s| s.name == "engram_build_info");
+        let ours =
+            |samples: &Vec<MetricSample>| samples.iter().any(|s| s.name == "engram_build_info");
         let pages = pages.into_iter().filter(|(_, samples)| ours(samples));
         let pages = pages.map(|(from, samples)| Page { from, samples }).collect();
         Ok(Snapshot { seconds, pages, silent: Vec::new() })
@@ -58,7 +59,7 @@ impl Prometheus {
 
     async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>> {
         let body = http_get(&self.address, "Prometheus", path).await?;
-        let answer: Answer<T> = match serde_json::from_slice(&body) {
+        let answer: QueryResponse<T> = match serde_json::from_slice(&body) {
             Ok(answer) => answer,
             Err(error) => bail!("{} does not answer as a Prometheus: {error}", self.address),
         };
@@ -96,8 +97,8 @@ mod tests {
     fn an_answer_is_read() {
         let text = r#"{"status":"success","data":{"resultType":"vector","result":[
             {"metric":{"phase":"forward"},"value":[1700000005.5,"NaN"]}]}}"#;
-        let answer: Answer<Instant> = serde_json::from_str(text).unwrap();
-        let Instant { metric, value } = &answer.data.result[0];
+        let answer: QueryResponse<MetricAtTime> = serde_json::from_str(text).unwrap();
+        let MetricAtTime { metric, value } = &answer.data.result[0];
         assert_eq!(metric["phase"], "forward");
         assert_eq!(*value, (1_700_000_005.5, "NaN".to_owned()));
     }

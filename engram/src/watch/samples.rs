@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 /// One number, with the name and the labels that it is known by.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Sample {
+pub(crate) struct MetricSample {
     pub(crate) name: String,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) value: f64,
@@ -20,7 +20,7 @@ pub(crate) struct Page {
     /// Its address.
     pub(crate) from: String,
     /// All samples.
-    pub(crate) samples: Vec<Sample>,
+    pub(crate) samples: Vec<MetricSample>,
 }
 
 /// Pages of all processes at one moment.
@@ -37,7 +37,7 @@ pub(crate) struct Snapshot {
 /// A label and the value that is asked for.
 pub(crate) type With<'a> = Option<(&'a str, &'a str)>;
 
-impl Sample {
+impl MetricSample {
     fn is(&self, name: &str, with: With<'_>) -> bool {
         self.name == name && with.is_none_or(|(label, value)| self.label(label) == Some(value))
     }
@@ -75,7 +75,10 @@ impl Page {
 
 impl Snapshot {
     /// All samples of a name, and where each comes from.
-    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, &'a Sample)> {
+    pub(crate) fn all<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a MetricSample)> {
         let samples = self
             .pages
             .iter()
@@ -117,7 +120,8 @@ impl Between<'_> {
     pub(crate) fn increase(&self, name: &str, with: With<'_>) -> Option<f64> {
         let grew = self.now.all(name).filter(|(_, sample)| sample.is(name, with));
         let grew = grew.filter_map(|(from, sample)| {
-            let same = |(at, old): &(&str, &Sample)| *at == from && old.labels == sample.labels;
+            let same =
+                |(at, old): &(&str, &MetricSample)| *at == from && old.labels == sample.labels;
             let (_, old) = self.before.all(name).find(same)?;
             let value = sample.value;
             Some(if value >= old.value { value - old.value } else { value })
@@ -177,7 +181,7 @@ pub(crate) fn number(text: &str) -> Option<f64> {
 }
 
 /// `name{label="value",…} number [timestamp]`.
-fn sample(line: &str) -> Result<Sample> {
+fn sample(line: &str) -> Result<MetricSample> {
     let name_ends = line.find(['{', ' ', '\t']).context("a value is missing")?;
     let (name, rest) = line.split_at(name_ends);
     let (labels, rest) = match rest.strip_prefix('{') {
@@ -186,7 +190,7 @@ fn sample(line: &str) -> Result<Sample> {
     };
     let text = rest.split_whitespace().next().context("a value is missing")?;
     let value = number(text).with_context(|| format!("{text} is no number"))?;
-    Ok(Sample { name: name.into(), labels, value })
+    Ok(MetricSample { name: name.into(), labels, value })
 }
 
 /// Labels up to the closing brace, and what follows it.
@@ -236,7 +240,10 @@ mod tests {
         let page = "# HELP x Words.\n# TYPE x counter\nx 3\n\
                     y{a=\"1, 2} \\\"3\\\"\\n\",b=\"\\\\\"} 2.5e-3 1700000000\nz{} +Inf\n\nn NaN\n";
         let samples = Page::parse("a:1", page).unwrap().samples;
-        assert_eq!(samples[0], Sample { name: "x".into(), labels: BTreeMap::new(), value: 3.0 });
+        assert_eq!(
+            samples[0],
+            MetricSample { name: "x".into(), labels: BTreeMap::new(), value: 3.0 }
+        );
         assert_eq!(samples[1].label("a"), Some("1, 2} \"3\"\n"));
         assert_eq!((samples[1].label("b"), samples[1].value), (Some("\\"), 2.5e-3));
         assert_eq!(samples[2].value, f64::INFINITY);

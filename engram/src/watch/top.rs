@@ -16,8 +16,8 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers
 use ratatui::text::Text;
 use tokio::runtime::Handle;
 
-use self::screen::Curves;
-use self::source::Source;
+use self::screen::Sparklines;
+use self::source::SnapshotSource;
 use super::run_status::RunStatus;
 use super::samples::{Between, Snapshot};
 
@@ -48,8 +48,8 @@ pub(crate) struct TopArgs {
 pub(crate) fn run(args: &TopArgs, shutdown: &Shutdown) -> Result<()> {
     let runtime = Handle::current();
     let mut source = match &args.prometheus {
-        Some(address) => Source::prometheus(address),
-        None => Source::pages(&args.pages, &args.security.client()?)?,
+        Some(address) => SnapshotSource::prometheus(address),
+        None => SnapshotSource::pages(&args.pages, &args.security.client()?)?,
     };
     let every = Duration::from_secs(args.every);
     let mut watch = Watch::default();
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &TopArgs, shutdown: &Shutdown) -> Result<()> {
     }
     let shown = ratatui::try_init().map_err(anyhow::Error::from).and_then(|mut terminal| {
         while !shutdown.is_triggered() {
-            if show(&mut terminal, &watch.screen(), every, shutdown)? == Answer::Leave {
+            if show(&mut terminal, &watch.screen(), every, shutdown)? == PageEnd::Leave {
                 break;
             }
             // A source that fails for a while is shown as such.
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &TopArgs, shutdown: &Shutdown) -> Result<()> {
 
 /// End of a page's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+enum PageEnd {
     /// The next page is due.
     Next,
     /// Somebody has pressed `q`, Escape or Ctrl-C.
@@ -98,14 +98,14 @@ fn show(
     screen: &Text<'_>,
     every: Duration,
     shutdown: &Shutdown,
-) -> Result<Answer> {
+) -> Result<PageEnd> {
     let next = Instant::now() + every;
     loop {
         terminal.draw(|frame| frame.render_widget(screen, frame.area()))?;
         loop {
             let left = next.saturating_duration_since(Instant::now());
             if left.is_zero() || shutdown.is_triggered() {
-                return Ok(Answer::Next);
+                return Ok(PageEnd::Next);
             }
             if !event::poll(left.min(LOOK))? {
                 continue;
@@ -113,9 +113,9 @@ fn show(
             match event::read()? {
                 Event::Resize(..) => break,
                 Event::Key(key) if key.kind == KeyEventKind::Press => match key.code {
-                    KeyCode::Char('q') | KeyCode::Esc => return Ok(Answer::Leave),
+                    KeyCode::Char('q') | KeyCode::Esc => return Ok(PageEnd::Leave),
                     KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
-                        return Ok(Answer::Leave);
+                        return Ok(PageEnd::Leave);
                     }
                     _ => {}
                 },
@@ -130,12 +130,12 @@ fn show(
 struct Watch {
     /// Over which rates are taken, the newest last.
     snapshots: VecDeque<Snapshot>,
-    curves: Curves,
+    curves: Sparklines,
     trouble: Option<String>,
 }
 
 impl Watch {
-    fn add(&mut self, snapshot: Snapshot, source: &Source) {
+    fn add(&mut self, snapshot: Snapshot, source: &SnapshotSource) {
         let oldest = snapshot.seconds - source.window();
         self.snapshots.push_back(snapshot);
         // One of before the window stays: rates are over all of it.

@@ -10,10 +10,10 @@ use engram_actor::{
 use engram_envs::EnvConfig;
 use engram_inference_server::{BatchLimits, InferenceConfig, InferenceError, WeightsSource};
 use engram_learner::storage::checkpoint::{Checkpoint, CheckpointStore};
-use engram_learner::{LearnerConfig, LearnerError, Summary};
+use engram_learner::{LearnerConfig, LearnerError, RunSummary};
 use engram_mdp::{EnvSpec, Seed};
 use engram_policy::{Device, Policy};
-use engram_service::config::{Selection, resolve};
+use engram_service::config::{ExperimentSelection, resolve};
 use engram_service::progress::ProgressLine;
 use engram_service::threads::spawn_named;
 use engram_service::{Address, Exposure, Listener, NetError, Resolved, RunConfig, Shutdown};
@@ -42,7 +42,7 @@ pub(crate) struct System {
     proxy_at: Address,
     learner_at: Address,
     inference_at: Address,
-    learner: ServiceThread<Result<Summary, LearnerError>>,
+    learner: ServiceThread<Result<RunSummary, LearnerError>>,
     relay: ServiceThread<Result<(), NetError>>,
     progress: watch::Receiver<ProgressLine>,
     folder: TempDir,
@@ -53,7 +53,7 @@ pub(crate) struct Left {
     /// The proxy's recording.
     pub(crate) recording: Recording,
     /// The learner's summary.
-    pub(crate) summary: Summary,
+    pub(crate) summary: RunSummary,
     /// Its last checkpoint.
     pub(crate) checkpoint: Checkpoint,
 }
@@ -111,7 +111,7 @@ impl<T> Drop for ServiceThread<T> {
 impl System {
     /// A system of `main` in the counting world with an LSTM, and with these settings.
     pub(crate) fn start(settings: &[&str]) -> Self {
-        let resolved = resolve(&Selection {
+        let resolved = resolve(&ExperimentSelection {
             experiment: "recall-20".into(),
             env: Some("counting".into()),
             rl: None,

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use engram_service::Resolved;
-use engram_service::config::{Selection, resolve};
+use engram_service::config::{ExperimentSelection, resolve};
 
 /// Time after which a test fails; machines of tests are slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -166,7 +166,7 @@ pub(crate) fn configs() -> String {
 
 /// An experiment with keys that are set.
 pub(crate) fn resolved(experiment: &str, set: &[&str]) -> Resolved {
-    let selection = Selection {
+    let selection = ExperimentSelection {
         experiment: experiment.into(),
         env: None,
         rl: None,

@@ -10,14 +10,14 @@ use crate::error::{ParameterError, within};
 /// The parameters of the bandit.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct BanditConfig {
     /// Number of arms.
     pub arms: usize,
     /// The arm that pays 1; the others pay nothing.
     pub best: usize,
 }
 
-impl EnvironmentParameters for Config {
+impl EnvironmentParameters for BanditConfig {
     fn validate(&self) -> Result<(), ParameterError> {
         within("arms", self.arms, 2..=4096)?;
         within("best", self.best, 0..=self.arms - 1)
@@ -42,7 +42,7 @@ impl EnvironmentParameters for Config {
 }
 
 struct Bandit {
-    config: Config,
+    config: BanditConfig,
     spec: EnvSpec,
     success: bool,
 }

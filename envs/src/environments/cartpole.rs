@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::canvas::{ACTOR, Canvas, FAINT, INK, PAPER};
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{ParameterError, within};
-use crate::observe::{Layout, Observe, show};
+use crate::observe::{ObservationLayout, Observe, show};
 
 const GRAVITY: f64 = 9.8;
 const POLE_MASS: f64 = 0.1;
@@ -30,19 +30,20 @@ const TIME_STEP: f64 = 0.02;
 const POSITION_LIMIT: f64 = 2.4;
 const ANGLE_LIMIT: f64 = 12.0 * 2.0 * PI / 360.0;
 
-const LAYOUT: Layout = Layout { full: &[0, 1, 2, 3], positions: &[0, 2], velocities: &[1, 3] };
+const LAYOUT: ObservationLayout =
+    ObservationLayout { full: &[0, 1, 2, 3], positions: &[0, 2], velocities: &[1, 3] };
 
 /// The parameters of CartPole.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct CartPoleConfig {
     /// Decisions after which an episode is cut off.
     pub max_steps: u32,
     /// Observed part of the state.
     pub observe: Observe,
 }
 
-impl EnvironmentParameters for Config {
+impl EnvironmentParameters for CartPoleConfig {
     fn validate(&self) -> Result<(), ParameterError> {
         within("max_steps", self.max_steps, 1..=1_000_000)
     }
@@ -79,7 +80,7 @@ struct CartPole {
 }
 
 impl CartPole {
-    fn new(config: &Config, seed: Seed) -> Self {
+    fn new(config: &CartPoleConfig, seed: Seed) -> Self {
         CartPole {
             spec: config.spec(),
             shown: LAYOUT.shown(config.observe),
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_dynamics_are_gymnasiums() {
-        let config = Config { max_steps: 500, observe: Observe::Full };
+        let config = CartPoleConfig { max_steps: 500, observe: Observe::Full };
         for episode in goldens::episodes("cartpole") {
             let mut environment = CartPole::new(&config, Seed::new(0));
             environment.state = goldens::numbers(&episode, "start").try_into().unwrap();
@@ -191,7 +192,7 @@ mod tests {
     #[test]
     fn positions_and_velocities_are_parts_of_the_full_observation() {
         let part = |observe| {
-            let config = Config { max_steps: 500, observe };
+            let config = CartPoleConfig { max_steps: 500, observe };
             let mut environment = CartPole::new(&config, Seed::new(3));
             let mut row = vec![0.0; environment.spec.observation.len()];
             environment.reset(ObservationMut::F32(&mut row));

@@ -19,14 +19,14 @@ use crate::error::{ParameterError, within};
 /// The parameters of Catch; the standard board has 10 rows and 5 columns.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct CatchConfig {
     /// Rows of the board; an episode takes one decision less.
     pub rows: usize,
     /// Columns of the board.
     pub columns: usize,
 }
 
-impl EnvironmentParameters for Config {
+impl EnvironmentParameters for CatchConfig {
     fn validate(&self) -> Result<(), ParameterError> {
         within("rows", self.rows, 2..=1024)?;
         within("columns", self.columns, 1..=1024)
@@ -61,7 +61,7 @@ impl EnvironmentParameters for Config {
 }
 
 struct Catch {
-    config: Config,
+    config: CatchConfig,
     spec: EnvSpec,
     generator: Generator,
     /// Row and column.
@@ -132,7 +132,7 @@ mod tests {
 
     /// Plays one episode of the standard board; the policy is shown ball and paddle columns.
     fn play(seed: u64, policy: impl Fn(usize, usize) -> usize) -> (f32, u32) {
-        let config = Config { rows: 10, columns: 5 };
+        let config = CatchConfig { rows: 10, columns: 5 };
         let mut catch = config.make(Seed::new(seed));
         let mut board = [0_u8; 50];
         catch.reset(ObservationMut::U8(&mut board));

@@ -20,7 +20,7 @@ const ACTIONS: usize = 4;
 /// The parameters of the counting environment.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct CountingConfig {
     /// Decisions per episode.
     pub episode_length: u32,
     /// Ending of every episode.
@@ -37,7 +37,7 @@ pub enum EpisodeEnding {
     Truncated,
 }
 
-impl EnvironmentParameters for Config {
+impl EnvironmentParameters for CountingConfig {
     fn validate(&self) -> Result<(), ParameterError> {
         within("episode_length", self.episode_length, 1..=1_000_000)
     }
@@ -57,7 +57,7 @@ impl EnvironmentParameters for Config {
 }
 
 struct Counting {
-    config: Config,
+    config: CountingConfig,
     spec: EnvSpec,
     /// Frames shown so far, over all episodes.
     shown: u64,

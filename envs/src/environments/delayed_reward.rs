@@ -16,12 +16,12 @@ const RIGHT: usize = 1;
 /// The parameters of the delayed reward.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct DelayedRewardConfig {
     /// Decisions between the first one and the reward.
     pub delay: u32,
 }
 
-impl EnvironmentParameters for Config {
+impl EnvironmentParameters for DelayedRewardConfig {
     fn validate(&self) -> Result<(), ParameterError> {
         within("delay", self.delay, 0..=1_000_000)
     }
@@ -46,7 +46,7 @@ impl EnvironmentParameters for Config {
 }
 
 struct DelayedReward {
-    config: Config,
+    config: DelayedRewardConfig,
     spec: EnvSpec,
     /// Decisions taken in this episode.
     time: u32,

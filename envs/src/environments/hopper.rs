@@ -11,8 +11,10 @@ use serde::Deserialize;
 
 use crate::environment::{Environment, EnvironmentParameters};
 use crate::error::{ParameterError, within};
-use crate::locomotion::{Capsule, GroundContact, Limb, Locomotion, Parent, Robot, Settings};
-use crate::observe::{Layout, Observe};
+use crate::locomotion::{
+    Capsule, GroundContact, Limb, Locomotion, LocomotionSettings, Parent, Robot,
+};
+use crate::observe::{ObservationLayout, Observe};
 
 /// Thigh, leg and foot hang below one another in the plane y = 0.
 static HOPPER: Robot = Robot {
@@ -53,7 +55,7 @@ static HOPPER: Robot = Robot {
     max_pitch: 1.0,
 };
 
-const LAYOUT: Layout = Layout {
+const LAYOUT: ObservationLayout = ObservationLayout {
     full: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14],
     positions: &[0, 1, 2, 6, 7, 8, 10, 12, 14],
     velocities: &[3, 4, 5, 9, 11, 13],
@@ -62,7 +64,7 @@ const LAYOUT: Layout = Layout {
 /// The parameters of Hopper.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct HopperConfig {
     /// Decisions after which an episode is cut off; 1000 in the original.
     pub max_steps: u32,
     /// Every joint starts at an angle drawn from plus or minus this, in radians; 0.1 in the
@@ -72,9 +74,9 @@ pub struct Config {
     pub observe: Observe,
 }
 
-impl Config {
-    fn settings(&self) -> Settings {
-        Settings {
+impl HopperConfig {
+    fn settings(&self) -> LocomotionSettings {
+        LocomotionSettings {
             shown: LAYOUT.shown(self.observe),
             observe: self.observe,
             max_steps: self.max_steps,
@@ -83,7 +85,7 @@ impl Config {
     }
 }
 
-impl EnvironmentParameters for Config {
+impl EnvironmentParameters for HopperConfig {
     fn validate(&self) -> Result<(), ParameterError> {
         within("max_steps", self.max_steps, 1..=1_000_000)?;
         within("reset_noise", self.reset_noise, 0.0..=0.5)

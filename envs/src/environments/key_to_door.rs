@@ -27,7 +27,9 @@ use serde::Deserialize;
 
 use crate::environment::{Environment, EnvironmentParameters};
 use crate::error::ParameterError;
-use crate::gridworld::{Board, Cell, Map, Phase, Settings, Story, ThreePhases, Tile, cells, spec};
+use crate::gridworld::{
+    Board, Cell, EpisodePhase, Map, Story, ThreePhaseSettings, ThreePhases, Tile, cells, spec,
+};
 
 const EXPLORE: Map = [
     b"  #######  ",
@@ -58,7 +60,7 @@ const SUFFICIENT_REWARD_FRAMES: u32 = 2;
 /// The parameters of Key-to-Door.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct KeyToDoorConfig {
     /// Decisions in the room with the key; 15 in the original.
     pub explore_frames: u32,
     /// Decisions among apples between key and door.
@@ -71,9 +73,9 @@ pub struct Config {
     pub final_reward: f32,
 }
 
-impl Config {
-    fn settings(&self) -> Settings {
-        Settings {
+impl KeyToDoorConfig {
+    fn settings(&self) -> ThreePhaseSettings {
+        ThreePhaseSettings {
             explore_frames: self.explore_frames,
             delay: self.delay,
             reward_frames: self.reward_frames,
@@ -83,7 +85,7 @@ impl Config {
     }
 }
 
-impl EnvironmentParameters for Config {
+impl EnvironmentParameters for KeyToDoorConfig {
     fn validate(&self) -> Result<(), ParameterError> {
         self.settings().validate()
     }
@@ -159,7 +161,7 @@ impl Story for KeyToDoor {
         opens
     }
 
-    fn blocks(&self, tile: Tile, _phase: Phase) -> bool {
+    fn blocks(&self, tile: Tile, _phase: EpisodePhase) -> bool {
         match tile {
             Tile::Indicator => true,
             Tile::Door => !self.has_key,
@@ -167,14 +169,14 @@ impl Story for KeyToDoor {
         }
     }
 
-    fn caption(&self, phase: Phase) -> String {
+    fn caption(&self, phase: EpisodePhase) -> String {
         let caption = match phase {
-            Phase::Explore if self.has_key => "phase 1: the key is taken",
-            Phase::Explore => "phase 1: take the key",
-            Phase::Apples => "phase 2: collect apples",
-            Phase::Reward if self.opened => "phase 3: the door was opened",
-            Phase::Reward if self.has_key => "phase 3: open the door",
-            Phase::Reward => "phase 3: the door stays shut without the key",
+            EpisodePhase::Explore if self.has_key => "phase 1: the key is taken",
+            EpisodePhase::Explore => "phase 1: take the key",
+            EpisodePhase::Apples => "phase 2: collect apples",
+            EpisodePhase::Reward if self.opened => "phase 3: the door was opened",
+            EpisodePhase::Reward if self.has_key => "phase 3: open the door",
+            EpisodePhase::Reward => "phase 3: the door stays shut without the key",
         };
         caption.into()
     }
@@ -192,8 +194,8 @@ mod tests {
     use crate::environment::Outcome;
     use crate::gridworld::testing::*;
 
-    fn config(delay: u32) -> Config {
-        Config {
+    fn config(delay: u32) -> KeyToDoorConfig {
+        KeyToDoorConfig {
             explore_frames: 15,
             delay,
             reward_frames: 10,
@@ -279,19 +281,16 @@ mod tests {
     #[test]
     fn the_indicator_is_a_wall() {
         // The key in the first row, four cells to the north: it comes into view one cell later.
-        let mut found = None;
         let mut play = Play::new(&config(3), 1);
-        for _ in 0..2000 {
+        let found = (0..2000).any(|_| {
             play.reset();
-            if play.view() == ["     ", "#   #", "  +  ", "     ", "#####"] {
+            let ahead = play.view() == ["     ", "#   #", "  +  ", "     ", "#####"];
+            ahead && {
                 play.steps(NORTH, 1);
-                if play.view()[0] == "  k  " {
-                    found = Some(());
-                    break;
-                }
+                play.view()[0] == "  k  "
             }
-        }
-        found.expect("one episode of 2000 has a key there");
+        });
+        assert!(found, "one episode of 2000 has a key there");
         play.steps(NORTH, 2);
         assert_eq!(play.view(), ["     ", "##i##", "  +  ", "     ", "#   #"]);
         play.steps(NORTH, 1);
@@ -387,8 +386,8 @@ mod tests {
 
     #[test]
     fn the_optimum_is_known_without_apples_only() {
-        let optimum = |change: fn(&mut Config)| {
-            let mut config = Config { apple_reward: 0.0, ..config(30) };
+        let optimum = |change: fn(&mut KeyToDoorConfig)| {
+            let mut config = KeyToDoorConfig { apple_reward: 0.0, ..config(30) };
             change(&mut config);
             config.optimum()
         };

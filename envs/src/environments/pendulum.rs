@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::canvas::{ACTOR, Canvas, FAINT, GOAL, INK, PAPER};
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{ParameterError, within};
-use crate::observe::{Layout, Observe, show};
+use crate::observe::{ObservationLayout, Observe, show};
 
 const GRAVITY: f64 = 10.0;
 const MASS: f64 = 1.0;
@@ -25,19 +25,20 @@ const MAX_SPEED: f64 = 8.0;
 /// Seconds between two decisions.
 const TIME_STEP: f64 = 0.05;
 
-const LAYOUT: Layout = Layout { full: &[0, 1, 2], positions: &[0, 1], velocities: &[2] };
+const LAYOUT: ObservationLayout =
+    ObservationLayout { full: &[0, 1, 2], positions: &[0, 1], velocities: &[2] };
 
 /// The parameters of Pendulum.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct PendulumConfig {
     /// Decisions after which an episode is cut off.
     pub max_steps: u32,
     /// Observed part of the state.
     pub observe: Observe,
 }
 
-impl EnvironmentParameters for Config {
+impl EnvironmentParameters for PendulumConfig {
     fn validate(&self) -> Result<(), ParameterError> {
         within("max_steps", self.max_steps, 1..=1_000_000)
     }
@@ -70,7 +71,7 @@ struct Pendulum {
 }
 
 impl Pendulum {
-    fn new(config: &Config, seed: Seed) -> Self {
+    fn new(config: &PendulumConfig, seed: Seed) -> Self {
         Pendulum {
             spec: config.spec(),
             shown: LAYOUT.shown(config.observe),
@@ -151,7 +152,7 @@ mod tests {
 
     #[test]
     fn the_dynamics_are_gymnasiums() {
-        let config = Config { max_steps: 200, observe: Observe::Full };
+        let config = PendulumConfig { max_steps: 200, observe: Observe::Full };
         for episode in goldens::episodes("pendulum") {
             let mut environment = Pendulum::new(&config, Seed::new(0));
             let start = goldens::numbers(&episode, "start");

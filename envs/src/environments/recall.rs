@@ -22,14 +22,14 @@ use crate::error::{ParameterError, within};
 /// The parameters of recall.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct RecallConfig {
     /// Blank frames between the cue and the question.
     pub delay: u32,
     /// Number of cues, and of actions.
     pub choices: usize,
 }
 
-impl EnvironmentParameters for Config {
+impl EnvironmentParameters for RecallConfig {
     fn validate(&self) -> Result<(), ParameterError> {
         within("delay", self.delay, 0..=1_000_000)?;
         within("choices", self.choices, 2..=4096)

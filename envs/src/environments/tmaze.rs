@@ -35,7 +35,7 @@ const RIGHT: usize = 0;
 /// The parameters of the T-Maze.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct TmazeConfig {
     /// Moves between the start and the junction.
     pub corridor_length: u32,
     /// Position of the oracle.
@@ -85,7 +85,7 @@ impl Oracle {
     }
 }
 
-impl EnvironmentParameters for Config {
+impl EnvironmentParameters for TmazeConfig {
     fn validate(&self) -> Result<(), ParameterError> {
         within("corridor_length", self.corridor_length, 1..=1_000_000)?;
         within("distract_reward", self.distract_reward, -1.0..=1.0)
@@ -241,8 +241,8 @@ mod tests {
 
     use super::*;
 
-    fn config(oracle: Oracle, corridor_length: u32, penalty: Penalty) -> Config {
-        Config { corridor_length, oracle, penalty, distract_reward: 0.0 }
+    fn config(oracle: Oracle, corridor_length: u32, penalty: Penalty) -> TmazeConfig {
+        TmazeConfig { corridor_length, oracle, penalty, distract_reward: 0.0 }
     }
 
     /// Plays one episode and returns its return, its length, and whether it was solved. The policy

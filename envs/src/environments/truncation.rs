@@ -11,12 +11,12 @@ use crate::error::{ParameterError, within};
 /// The parameters of the truncation probe.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct TruncationConfig {
     /// Decisions after which an episode is cut off.
     pub episode_length: u32,
 }
 
-impl EnvironmentParameters for Config {
+impl EnvironmentParameters for TruncationConfig {
     fn validate(&self) -> Result<(), ParameterError> {
         within("episode_length", self.episode_length, 1..=1_000_000)
     }
@@ -40,7 +40,7 @@ impl EnvironmentParameters for Config {
 }
 
 struct Truncation {
-    config: Config,
+    config: TruncationConfig,
     spec: EnvSpec,
     time: u32,
 }

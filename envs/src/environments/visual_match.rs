@@ -30,7 +30,9 @@ use serde::Deserialize;
 
 use crate::environment::{Environment, EnvironmentParameters};
 use crate::error::ParameterError;
-use crate::gridworld::{Board, Cell, Map, Phase, Settings, Story, ThreePhases, Tile, cells, spec};
+use crate::gridworld::{
+    Board, Cell, EpisodePhase, Map, Story, ThreePhaseSettings, ThreePhases, Tile, cells, spec,
+};
 
 /// The player between eight cells that block.
 const EXPLORE: Map = [
@@ -58,7 +60,7 @@ const SUFFICIENT_FRAMES: u32 = 9;
 /// The parameters of Passive Visual Match.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct VisualMatchConfig {
     /// Decisions in front of the target's color; 15 in the original.
     pub explore_frames: u32,
     /// Decisions among apples between the color and the question.
@@ -85,9 +87,9 @@ pub enum Colors {
     PerEpisode,
 }
 
-impl Config {
-    fn settings(&self) -> Settings {
-        Settings {
+impl VisualMatchConfig {
+    fn settings(&self) -> ThreePhaseSettings {
+        ThreePhaseSettings {
             explore_frames: self.explore_frames,
             delay: self.delay,
             reward_frames: self.reward_frames,
@@ -97,7 +99,7 @@ impl Config {
     }
 }
 
-impl EnvironmentParameters for Config {
+impl EnvironmentParameters for VisualMatchConfig {
     fn validate(&self) -> Result<(), ParameterError> {
         self.settings().validate()
     }
@@ -184,21 +186,23 @@ impl Story for VisualMatch {
         answer == self.target
     }
 
-    fn blocks(&self, _tile: Tile, phase: Phase) -> bool {
-        phase == Phase::Explore
+    fn blocks(&self, _tile: Tile, phase: EpisodePhase) -> bool {
+        phase == EpisodePhase::Explore
     }
 
-    fn caption(&self, phase: Phase) -> String {
+    fn caption(&self, phase: EpisodePhase) -> String {
         let color = match self.permutation[self.target] {
             Tile::Red => "red",
             Tile::Green => "green",
             _ => "blue",
         };
         match phase {
-            Phase::Explore => format!("phase 1: remember the color ({color})"),
-            Phase::Apples => format!("phase 2: collect apples (the color was {color})"),
-            Phase::Reward if self.answered => format!("phase 3: answered (the color was {color})"),
-            Phase::Reward => format!("phase 3: walk to the color of phase 1 ({color})"),
+            EpisodePhase::Explore => format!("phase 1: remember the color ({color})"),
+            EpisodePhase::Apples => format!("phase 2: collect apples (the color was {color})"),
+            EpisodePhase::Reward if self.answered => {
+                format!("phase 3: answered (the color was {color})")
+            }
+            EpisodePhase::Reward => format!("phase 3: walk to the color of phase 1 ({color})"),
         }
     }
 
@@ -217,8 +221,8 @@ mod tests {
     use crate::environment::Outcome;
     use crate::gridworld::testing::*;
 
-    fn config(delay: u32, colors: Colors) -> Config {
-        Config {
+    fn config(delay: u32, colors: Colors) -> VisualMatchConfig {
+        VisualMatchConfig {
             explore_frames: 15,
             delay,
             reward_frames: 15,

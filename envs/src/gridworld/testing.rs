@@ -87,7 +87,7 @@ impl Play {
 }
 
 /// Result of a random policy.
-pub(crate) struct Score {
+pub(crate) struct RandomScore {
     pub(crate) mean_return: f64,
     /// The share of episodes that were solved.
     pub(crate) success: f64,
@@ -96,7 +96,11 @@ pub(crate) struct Score {
 }
 
 /// Plays `episodes` with a random policy.
-pub(crate) fn random_policy(config: &dyn EnvironmentParameters, episodes: u32, seed: u64) -> Score {
+pub(crate) fn random_policy(
+    config: &dyn EnvironmentParameters,
+    episodes: u32,
+    seed: u64,
+) -> RandomScore {
     let mut play = Play::new(config, seed);
     let mut generator = Seed::new(seed).derive("policy", 0).generator();
     let (mut sum, mut solved, mut length) = (0.0, 0, 0);
@@ -113,7 +117,7 @@ pub(crate) fn random_policy(config: &dyn EnvironmentParameters, episodes: u32, s
         solved += u32::from(play.solved());
         length = play.steps;
     }
-    Score {
+    RandomScore {
         mean_return: sum / f64::from(episodes),
         success: f64::from(solved) / f64::from(episodes),
         length,
@@ -134,7 +138,7 @@ pub(crate) fn assert_random_policy_is_the_references(
         let episodes = if delay < 200 { 5000 } else { 2000 };
         let found = random_policy(&*environment(delay), episodes, 1);
         assert_eq!(found.length, delay + frames_beside);
-        let Score { mean_return, .. } = found;
+        let RandomScore { mean_return, .. } = found;
         let difference = mean_return / expected - 1.0;
         assert!(difference.abs() < 0.06, "{delay}: {mean_return} is not {expected}");
         let variance = success * (1.0 - success) / f64::from(episodes);

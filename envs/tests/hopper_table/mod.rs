@@ -255,7 +255,7 @@ fn terms(outcome: Outcome, action: &[f32], observation: &[f32]) -> [f32; 4] {
 }
 
 fn hopper(reset_noise: f32, seed: u64) -> Box<dyn Environment> {
-    let config = hopper::Config { max_steps: 1000, reset_noise, observe: Observe::Full };
+    let config = hopper::HopperConfig { max_steps: 1000, reset_noise, observe: Observe::Full };
     config.make(Seed::new(seed))
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::*;
 use engram_inference_server::{BatchLimits, InferenceConfig, WeightsSource};
 use engram_mdp::{EnvSpec, Frames};
-use engram_policy::exploration::{Choice, Spread};
+use engram_policy::exploration::{Choice, EpsilonSpread};
 use engram_policy::{Batched, CoreState, Exploration, Inputs, Policy};
 use engram_proto::{Purpose, Registration, v1};
 use tch::{Device, Tensor};
@@ -20,7 +20,7 @@ struct ByHand {
 /// Its answer to one frame.
 struct Said {
     state_before: Vec<f32>,
-    output: engram_policy::Output,
+    output: engram_policy::PolicyOutput,
 }
 
 impl ByHand {
@@ -228,7 +228,7 @@ async fn draws_follow_from_a_streams_own_seed_and_not_from_its_server() {
 /// Actors once explored by number, and those of random numbers all alike.
 #[tokio::test]
 async fn actors_explore_by_their_rank_whatever_their_number() {
-    let spread = Some(Spread { actors: 4, exponent: 7.0 });
+    let spread = Some(EpsilonSpread { actors: 4, exponent: 7.0 });
     let mut policy = policy(&spec(), 1);
     policy.set_exploration(Exploration { choice: Choice::Greedy, epsilon: 0.4, spread });
     let weights = WeightsSource::Bytes(policy.save(7).into());

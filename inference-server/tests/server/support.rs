@@ -19,7 +19,7 @@ use engram_proto::v1::{ActRequest, act_request, act_response};
 use engram_proto::{PROTOCOL_VERSION, Purpose, Registration, v1};
 use engram_service::config::resolve;
 use engram_service::net::{self, Address, Listener};
-use engram_service::{Selection, Shutdown, health};
+use engram_service::{ExperimentSelection, Shutdown, health};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
@@ -82,7 +82,7 @@ pub(crate) fn experiment(max_batch_size: usize, max_wait_ms: f64) -> String {
         format!("run.max_batch_size={max_batch_size}"),
         format!("run.max_wait_ms={max_wait_ms:?}"),
     ];
-    let selection = Selection {
+    let selection = ExperimentSelection {
         experiment: "main".into(),
         env: None,
         rl: None,

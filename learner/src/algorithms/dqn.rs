@@ -24,7 +24,7 @@ use super::optimizer::{Optimizer, clip_factor, global_norm};
 use super::replay_batch::ReplayBatch;
 use super::state_dict::{StateDict, StateError, below, copies, find, restore, under};
 use super::target_network::update_target;
-use crate::config::{ErrorLoss, OffPolicyConfig, OutOfRange, Selection, cost, require};
+use crate::config::{ErrorLoss, OffPolicyConfig, OutOfRange, SelectionNetwork, cost, require};
 use crate::losses::categorical::{CategoricalInput, Support, categorical_q_learning};
 use crate::losses::q_learning::{QLearningInput, QLearningOptions, q_learning};
 use crate::losses::quantile::{QuantileInput, QuantileOptions, quantile_q_learning};
@@ -39,7 +39,7 @@ use crate::telemetry::update_stats::{Phases, UpdateStats};
 #[serde(deny_unknown_fields)]
 pub struct QLearningConfig {
     /// Network that says what action is the best of the next frame.
-    pub selection: Selection,
+    pub selection: SelectionNetwork,
     /// Knowledge that the critic has of returns; their expectation if not given.
     #[serde(default = "expected", skip_serializing_if = "is_expected")]
     pub returns: Returns,

@@ -12,13 +12,13 @@ use crate::config::OptimizerConfig;
 /// A rule that turns gradients into steps, and what it remembers of earlier ones.
 #[derive(Debug)]
 pub struct Optimizer {
-    layout: Layout,
+    layout: WeightLayout,
     rule: Rule,
 }
 
 /// Layout: the place of each weight in the one vector.
 #[derive(Debug)]
-struct Layout {
+struct WeightLayout {
     names: Vec<String>,
     shapes: Vec<Vec<i64>>,
     lengths: Vec<i64>,
@@ -61,7 +61,7 @@ pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
 impl Optimizer {
     /// An optimizer that has seen nothing yet, for weights of these names and shapes.
     pub fn new(config: &OptimizerConfig, weights: &[(String, Tensor)]) -> Self {
-        let layout = Layout::of(weights);
+        let layout = WeightLayout::of(weights);
         let rule = match *config {
             OptimizerConfig::Rmsprop { alpha, epsilon, momentum } => Rule::Rmsprop {
                 alpha,
@@ -175,7 +175,7 @@ impl Rule {
     }
 }
 
-impl Layout {
+impl WeightLayout {
     fn of(weights: &[(String, Tensor)]) -> Self {
         let (_, first) = weights.first().expect("a policy has weights");
         let (kind, device) = (first.kind(), first.device());
@@ -183,7 +183,7 @@ impl Layout {
             assert_eq!(weight.kind(), kind, "the kind of {name}");
             assert_eq!(weight.device(), device, "the device of {name}");
         }
-        Layout {
+        WeightLayout {
             names: weights.iter().map(|(name, _)| name.clone()).collect(),
             shapes: weights.iter().map(|(_, weight)| weight.size()).collect(),
             lengths: weights.iter().map(|(_, w)| w.numel() as i64).collect(),

@@ -10,7 +10,7 @@ use tch::{Tensor, no_grad};
 use crate::config::{OffPolicyConfig, RewardClip};
 use crate::losses::Decisions;
 use crate::losses::n_step::{NStepInput, NStepReturns, n_step_returns};
-use crate::replay::Sample;
+use crate::replay::ReplaySample;
 
 /// Sequences to learn from.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct ReplayBatch {
 
 impl ReplayBatch {
     /// `batch` is of the rows of `sample`, whose first `burn_in` decisions are a burn-in.
-    pub fn new(batch: Batch, sample: &Sample, burn_in: usize) -> Self {
+    pub fn new(batch: Batch, sample: &ReplaySample, burn_in: usize) -> Self {
         let (burn_in, rows) = (burn_in as i64, batch.batch());
         let device = batch.rewards.device();
         let weights = Tensor::from_slice(&sample.weights()).view([-1, rows]);

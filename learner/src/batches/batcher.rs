@@ -19,7 +19,7 @@ use crate::batches::selector::{Selected, Selector, SelectorRules, TrajectoryKey}
 use crate::rpc::publisher::Newest;
 use crate::rpc::queue::Arrivals;
 use crate::rpc::unroll_grants::UnrollGrants;
-use crate::telemetry::metrics::{Dropped, Metrics, Phase};
+use crate::telemetry::metrics::{Dropped, Metrics, UpdatePhase};
 
 /// Trajectories of streams, side by side.
 #[derive(Debug)]
@@ -149,7 +149,7 @@ impl Batcher {
         let batch = Batch::from_trajectories(&trajectories, &self.spec, self.device)?;
         let env_steps = trajectories.iter().map(|t| t.env_steps() as u64).sum();
         let assembly_time = started.elapsed();
-        self.metrics.phase(Phase::Assemble, assembly_time);
+        self.metrics.phase(UpdatePhase::Assemble, assembly_time);
         let policy_versions = keys.iter().map(|key| key.policy_version).collect();
         let content = StreamsBatch { batch, keys };
         Ok(LearnerBatch {

@@ -26,10 +26,10 @@ use crate::config::rate_limiter::RateLimiterConfig;
 use crate::config::replay::ReplayConfig;
 use crate::replay::rate_limiter::{RateLimiter, RateLimiterCounts};
 use crate::replay::{
-    Priority, Replay, ReplayError, ReplaySnapshot, ReplayState, Sample, TrajectoryShape,
+    Priority, Replay, ReplayError, ReplaySample, ReplaySnapshot, ReplayState, TrajectoryShape,
 };
 use crate::rpc::queue::{Arrival, Arrivals};
-use crate::telemetry::metrics::{Dropped, HeldBack, Metrics, Phase};
+use crate::telemetry::metrics::{Dropped, HeldBack, Metrics, UpdatePhase};
 
 /// The replay and what decides over it, shared by the replay worker and the learner's thread.
 #[derive(Clone, Debug)]
@@ -178,7 +178,7 @@ pub struct SampledBatch {
     /// Their tensors.
     pub batch: ReplayBatch,
     /// Origin of the sequences in the replay.
-    pub sample: Sample,
+    pub sample: ReplaySample,
 }
 
 /// Trajectories that have arrived since the last batch.
@@ -283,7 +283,7 @@ impl ReplayWorker {
         let batch = Batch::from_trajectories(&sample.rows, &self.spec, self.device)?;
         let batch = ReplayBatch::new(batch, &sample, self.burn_in);
         let assembly_time = started.elapsed();
-        self.metrics.phase(Phase::Assemble, assembly_time);
+        self.metrics.phase(UpdatePhase::Assemble, assembly_time);
         let New { env_steps, policy_versions } = new;
         let content = SampledBatch { batch, sample };
         let (last_minibatch, stale) = (true, 0);

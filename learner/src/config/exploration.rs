@@ -1,7 +1,7 @@
 //! Exploration settings: how often actors act at random.
 
 use engram_policy::Exploration;
-use engram_policy::exploration::{Choice, Spread};
+use engram_policy::exploration::{Choice, EpsilonSpread};
 use serde::{Deserialize, Serialize};
 
 use super::{OutOfRange, cost, require, share};
@@ -19,7 +19,7 @@ pub struct ExplorationConfig {
     pub spread: Option<SpreadConfig>,
 }
 
-/// Spread of ε over actors (Horgan et al. 2018, <https://arxiv.org/abs/1803.00933>).
+/// EpsilonSpread of ε over actors (Horgan et al. 2018, <https://arxiv.org/abs/1803.00933>).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpreadConfig {
@@ -35,8 +35,10 @@ impl ExplorationConfig {
     pub fn at(&self, choice: Choice, since_warm_up: Option<u64>) -> Exploration {
         let schedule = LinearEpsilon { steps: self.env_steps, last: self.last_epsilon };
         let epsilon = since_warm_up.map_or(1.0, |env_steps| schedule.at(env_steps));
-        let spread =
-            |spread: SpreadConfig| Spread { actors: spread.actors, exponent: spread.exponent };
+        let spread = |spread: SpreadConfig| EpsilonSpread {
+            actors: spread.actors,
+            exponent: spread.exponent,
+        };
         Exploration { choice, epsilon, spread: self.spread.map(spread) }
     }
 

@@ -71,7 +71,7 @@ pub enum TargetUpdate {
 /// the target network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Selection {
+pub enum SelectionNetwork {
     /// The network that learns: double Q-learning, van Hasselt et al. 2016,
     /// <https://arxiv.org/abs/1509.06461>.
     Online,

@@ -9,7 +9,7 @@
 use tch::{Kind, Tensor, no_grad};
 
 use super::{Decisions, ValueLoss, at_best_actions, check_networks};
-use crate::config::Selection;
+use crate::config::SelectionNetwork;
 use crate::losses::n_step::NStepReturns;
 
 /// The atoms: returns that are told apart, evenly spaced from `least` to `greatest`.
@@ -41,7 +41,7 @@ pub struct CategoricalInput<'a> {
 pub fn categorical_q_learning(
     input: &CategoricalInput<'_>,
     support: Support,
-    selection: Selection,
+    selection: SelectionNetwork,
 ) -> ValueLoss {
     let targets = categorical_targets(input, support, selection);
     let logits = input.decisions.taken(input.online);
@@ -56,13 +56,13 @@ pub fn categorical_q_learning(
 pub fn categorical_targets(
     input: &CategoricalInput<'_>,
     support: Support,
-    selection: Selection,
+    selection: SelectionNetwork,
 ) -> Tensor {
     check_networks(input.online, input.target, input.returns, 4);
     no_grad(|| {
         let choosing = match selection {
-            Selection::Online => input.online,
-            Selection::Target => input.target,
+            SelectionNetwork::Online => input.online,
+            SelectionNetwork::Target => input.target,
         };
         let logits = at_best_actions(input.target, &support.mean_of_logits(choosing));
         let probs = input.returns.bootstrapped(&logits).softmax(-1, logits.kind());

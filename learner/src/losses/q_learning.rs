@@ -13,7 +13,7 @@
 use tch::{Tensor, no_grad};
 
 use super::{Decisions, ValueLoss, at_best_actions, check_networks};
-use crate::config::{ErrorLoss, Selection};
+use crate::config::{ErrorLoss, SelectionNetwork};
 use crate::losses::n_step::NStepReturns;
 use crate::losses::value_rescaling::ValueRescaling;
 
@@ -34,7 +34,7 @@ pub struct QLearningInput<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QLearningOptions {
     /// Network that chooses the next action.
-    pub selection: Selection,
+    pub selection: SelectionNetwork,
     /// Cost of a temporal difference.
     pub error: ErrorLoss,
     /// The scale on which both networks speak, if not that of returns.
@@ -54,8 +54,8 @@ pub fn q_targets(input: &QLearningInput<'_>, options: QLearningOptions) -> Tenso
     check_networks(input.online, input.target, input.returns, 3);
     no_grad(|| {
         let choosing = match options.selection {
-            Selection::Online => input.online,
-            Selection::Target => input.target,
+            SelectionNetwork::Online => input.online,
+            SelectionNetwork::Target => input.target,
         };
         let values = at_best_actions(input.target, choosing);
         match options.rescaling {

@@ -12,7 +12,7 @@
 use tch::{Tensor, no_grad};
 
 use super::{Decisions, ValueLoss, at_best_actions, check_networks, huber};
-use crate::config::Selection;
+use crate::config::SelectionNetwork;
 use crate::losses::n_step::NStepReturns;
 
 /// Sequences as QR-DQN sees them.
@@ -33,7 +33,7 @@ pub struct QuantileInput<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QuantileOptions {
     /// Network that chooses the next action, by the means.
-    pub selection: Selection,
+    pub selection: SelectionNetwork,
     /// κ, where L_κ turns from ½ u² to κ (|u| − ½ κ), as in Huber's loss; the paper's is 1. With 0
     /// it is |u|: quantile regression proper.
     pub threshold: f64,
@@ -51,12 +51,12 @@ pub fn quantile_q_learning(input: &QuantileInput<'_>, options: QuantileOptions) 
 
 /// The returns, `[T, B, N]`, of which those of the actions taken should have been the quantiles.
 /// Constants.
-pub fn quantile_targets(input: &QuantileInput<'_>, selection: Selection) -> Tensor {
+pub fn quantile_targets(input: &QuantileInput<'_>, selection: SelectionNetwork) -> Tensor {
     check_networks(input.online, input.target, input.returns, 4);
     no_grad(|| {
         let choosing = match selection {
-            Selection::Online => input.online,
-            Selection::Target => input.target,
+            SelectionNetwork::Online => input.online,
+            SelectionNetwork::Target => input.target,
         };
         let best = at_best_actions(input.target, &mean(choosing));
         let next = input.returns.bootstrapped(&best);

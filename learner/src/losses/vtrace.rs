@@ -82,7 +82,7 @@ pub fn vtrace(input: &VtraceInput<'_>, options: VtraceOptions) -> VtraceReturns 
 
     let mut result = vec![0.0; 2 * cells];
     let (targets, advantages) = result.split_at_mut(cells);
-    let mut summary = Summary::default();
+    let mut summary = VtraceSums::default();
     // v_{t+1} − V(x_{t+1}) of every row of the batch, while t runs backwards.
     let mut correction = vec![0.0; batch];
     for t in (0..unroll_length).rev() {
@@ -157,7 +157,7 @@ impl VtraceInput<'_> {
 
 /// Sums of what a [`VtraceSummary`] holds the means of.
 #[derive(Default)]
-struct Summary {
+struct VtraceSums {
     count: f64,
     ratio: f64,
     value: f64,
@@ -167,7 +167,7 @@ struct Summary {
     error_square: f64,
 }
 
-impl Summary {
+impl VtraceSums {
     fn add(&mut self, ratio: f64, value: f64, target: f64) {
         let error = target - value;
         self.count += 1.0;

@@ -1,4 +1,4 @@
-//! Sample: rows of a batch out of a replay, and the origin of each sequence in them.
+//! Replay sample: rows of a batch out of a replay, and the origin of each sequence in them.
 
 use engram_mdp::Trajectory;
 
@@ -6,7 +6,7 @@ use super::episode::EpisodeId;
 
 /// Sequences side by side, as rows of equal length T for `engram_policy::Batch`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
+pub struct ReplaySample {
     /// Rows of T decisions and T + 1 frames; their streams and sequences name nothing.
     pub rows: Vec<Trajectory>,
     /// The sequences in them, row by row and within a row in their order.
@@ -43,7 +43,7 @@ pub struct Priority {
     pub priority: f64,
 }
 
-impl Sample {
+impl ReplaySample {
     /// T, decisions per row.
     pub fn unroll_length(&self) -> usize {
         self.rows[0].unroll_length()

@@ -86,7 +86,8 @@ impl Context {
         let contract = self.contract(&registration).await?;
         registration.check_spec(&contract.spec)?;
         let streams: Vec<StreamId> = registration.streams().collect();
-        let predecessors = self.stats.streams().register(&streams, registration.generation)?;
+        let predecessors =
+            self.stats.stream_positions().register(&streams, registration.generation)?;
         let actor = self.seed.derive("actor", registration.actor.into());
         let seed = actor.derive("incarnation", predecessors);
         let rank = self.ranks.take(registration.actor);

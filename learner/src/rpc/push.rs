@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One actor's stream.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct PushSession {
     pub(crate) context: Context,
     pub(crate) requests: Streaming<v1::PushRequest>,
     pub(crate) responses: mpsc::Sender<Result<v1::PushResponse, Status>>,
@@ -35,7 +35,7 @@ pub(crate) struct Session {
 
 /// End of a session without anybody being at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum SessionEnd {
     /// The actor left.
     Left,
     /// The run has had its env steps.
@@ -45,13 +45,13 @@ enum End {
 /// Counts the actor among those present, as long as it lives.
 struct Presence(Metrics);
 
-impl Session {
+impl PushSession {
     /// The whole life of the stream.
     pub(crate) async fn run(mut self, peer: Peer) {
         let ended = self.serve(&peer).await;
         let last = match ended {
-            Ok(End::Left) => return,
-            Ok(End::Finished) => Ok(response(Response::Finished(v1::Finished {}))),
+            Ok(SessionEnd::Left) => return,
+            Ok(SessionEnd::Finished) => Ok(response(Response::Finished(v1::Finished {}))),
             Err(Refusal::Closing) => Err(Refusal::Closing.into()),
             Err(refusal) => {
                 tracing::warn!(%peer, %refusal, "an actor was refused");
@@ -62,7 +62,7 @@ impl Session {
         let _ = self.responses.send(last).await;
     }
 
-    async fn serve(&mut self, peer: &Peer) -> Result<End, Refusal> {
+    async fn serve(&mut self, peer: &Peer) -> Result<SessionEnd, Refusal> {
         let first = tokio::time::timeout(PATIENCE, self.next())
             .await
             .map_err(|_| Refusal::Silent(PATIENCE.as_secs()))??;
@@ -83,7 +83,7 @@ impl Session {
     }
 
     /// Answers the registration, and then takes trajectories until an end.
-    async fn take_all(&mut self, admitted: &Admitted) -> Result<End, Refusal> {
+    async fn take_all(&mut self, admitted: &Admitted) -> Result<SessionEnd, Refusal> {
         let registered = v1::Registered {
             run_id: self.context.run_id.clone(),
             unroll_length: self.context.unroll_length as u32,
@@ -93,7 +93,7 @@ impl Session {
             grants_unrolls: !self.context.grants.are_unlimited(),
         };
         if !self.respond(Response::Registered(registered)).await {
-            return Ok(End::Left);
+            return Ok(SessionEnd::Left);
         }
         let grants = Arc::new(self.context.grants.stream());
         // Ended with the stream.
@@ -119,7 +119,7 @@ impl Session {
             }
             acknowledged += 1;
             if !self.respond(Response::Acknowledged(acknowledged)).await {
-                return Ok(End::Left);
+                return Ok(SessionEnd::Left);
             }
         }
     }
@@ -141,13 +141,13 @@ impl Session {
     }
 
     /// The next request, or the end of the stream.
-    async fn next(&mut self) -> Result<Result<Request, End>, Refusal> {
+    async fn next(&mut self) -> Result<Result<Request, SessionEnd>, Refusal> {
         let stage = &mut self.context.stage;
         let message = tokio::select! {
             biased;
             stage = stage.wait_for(|stage| *stage != Stage::Training) => {
                 return match stage.map(|stage| *stage) {
-                    Ok(Stage::Finished) => Ok(Err(End::Finished)),
+                    Ok(Stage::Finished) => Ok(Err(SessionEnd::Finished)),
                     _ => Err(Refusal::Closing),
                 };
             }
@@ -156,13 +156,13 @@ impl Session {
         match message {
             Ok(Some(v1::PushRequest { body: Some(body) })) => Ok(Ok(body)),
             Ok(Some(v1::PushRequest { body: None })) => Err(WireError::Missing("body").into()),
-            Ok(None) => Ok(Err(End::Left)),
+            Ok(None) => Ok(Err(SessionEnd::Left)),
             Err(status) => match status.code() {
                 // What tonic says of bytes that are no message, or too many.
                 Code::Internal | Code::OutOfRange | Code::InvalidArgument => {
                     Err(Refusal::Unreadable(status.message().into()))
                 }
-                _ => Ok(Err(End::Left)),
+                _ => Ok(Err(SessionEnd::Left)),
             },
         }
     }
@@ -173,20 +173,20 @@ impl Session {
         admitted: &Admitted,
         grants: &StreamGrants,
         message: v1::Trajectory,
-    ) -> Result<Option<End>, Refusal> {
+    ) -> Result<Option<SessionEnd>, Refusal> {
         let Context { metrics, intake, stats, unroll_length, .. } = &self.context;
         let generation = admitted.registration.generation;
         let checked = check(message, admitted, *unroll_length);
         let trajectory = checked.inspect_err(|_| metrics.dropped(Dropped::Invalid, 1))?;
         let place = tokio::select! {
             place = intake.place() => place,
-            () = self.responses.closed() => return Ok(Some(End::Left)),
+            () = self.responses.closed() => return Ok(Some(SessionEnd::Left)),
         };
         let Some(place) = place else { return self.ended().await.map(Some) };
         // From here to the queue nothing waits: a trajectory that its stream has accepted is
         // queued, even if the actor leaves right now.
         let (stream, sequence) = (trajectory.stream, trajectory.sequence);
-        let verdict = stats.streams().accept(stream, generation, sequence)?;
+        let verdict = stats.stream_positions().accept(stream, generation, sequence)?;
         match verdict {
             Verdict::Repeat => {
                 grants.refused();
@@ -206,10 +206,10 @@ impl Session {
     }
 
     /// Why nobody takes trajectories any more.
-    async fn ended(&self) -> Result<End, Refusal> {
+    async fn ended(&self) -> Result<SessionEnd, Refusal> {
         let mut stage = self.context.stage.clone();
         match stage.wait_for(|stage| *stage != Stage::Training).await.map(|stage| *stage) {
-            Ok(Stage::Finished) => Ok(End::Finished),
+            Ok(Stage::Finished) => Ok(SessionEnd::Finished),
             _ => Err(Refusal::Closing),
         }
     }

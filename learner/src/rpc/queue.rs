@@ -1,4 +1,4 @@
-//! Trajectories on their way from the streams to the assembler.
+//! Trajectories on their way from the streams to the batch thread.
 //!
 //! The queue is bounded. When it is full a push waits for a place, its acknowledgement with it,
 //! and so the actor: that is how a slow learner slows its actors down.
@@ -23,7 +23,7 @@ pub struct Intake(mpsc::Sender<Arrival>);
 #[derive(Debug)]
 pub struct Place<'a>(mpsc::Permit<'a, Arrival>);
 
-/// The end that the assembler takes them from, in the order in which they were put in.
+/// The end that the batch thread takes them from, in the order in which they were put in.
 #[derive(Debug)]
 pub struct Arrivals(mpsc::Receiver<Arrival>);
 

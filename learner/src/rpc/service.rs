@@ -1,9 +1,9 @@
 //! Services that actors and inference servers talk to.
 //!
 //! ```text
-//! Experience.Push      push::Session         one task per actor, into the queue
+//! Experience.Push      PushSession           one task per actor, into the queue
 //! Experience.Report    here                  episodes, into the shared stats
-//! Weights.Subscribe    subscribe::Session    one task per subscriber, from the publisher
+//! Weights.Subscribe    SubscribeSession      one task per subscriber, from the publisher
 //! Configuration        here                  the resolved experiment
 //! ```
 //!
@@ -25,8 +25,9 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::rpc::context::Context;
+use crate::rpc::push::{PushSession, RESPONSES_AHEAD};
 use crate::rpc::refusal::Refusal;
-use crate::rpc::{push, subscribe};
+use crate::rpc::subscribe::{CHUNKS_AHEAD, SubscribeSession};
 use crate::telemetry::episodes::{ReportId, WINDOW};
 
 /// The three gRPC services, in one context.
@@ -70,10 +71,10 @@ impl Experience for Services {
         &self,
         request: Request<Streaming<v1::PushRequest>>,
     ) -> Result<Response<Self::PushStream>, Status> {
-        let (responses, stream) = mpsc::channel(push::RESPONSES_AHEAD);
+        let (responses, stream) = mpsc::channel(RESPONSES_AHEAD);
         let peer = Peer::of(&request);
         let session =
-            push::Session { context: self.0.clone(), requests: request.into_inner(), responses };
+            PushSession { context: self.0.clone(), requests: request.into_inner(), responses };
         self.0.tasks.spawn(session.run(peer));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
@@ -99,8 +100,8 @@ impl Weights for Services {
         let request = request.into_inner();
         check_protocol(request.protocol_version).map_err(Refusal::from)?;
         self.0.check_run(&request.run_id)?;
-        let (chunks, stream) = mpsc::channel(subscribe::CHUNKS_AHEAD);
-        let session = subscribe::Session {
+        let (chunks, stream) = mpsc::channel(CHUNKS_AHEAD);
+        let session = SubscribeSession {
             run_id: self.0.run_id.clone(),
             newest: self.0.newest.clone(),
             stage: self.0.stage.clone(),

@@ -2,19 +2,19 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::rpc::stream_positions::Streams;
+use crate::rpc::stream_positions::StreamPositions;
 use crate::telemetry::episodes::Episodes;
 
 /// Two maps behind locks, because both sides need them whole.
 #[derive(Debug, Default)]
 pub(crate) struct SharedStats {
-    streams: Mutex<Streams>,
+    stream_positions: Mutex<StreamPositions>,
     episodes: Mutex<Episodes>,
 }
 
 impl SharedStats {
-    pub(crate) fn streams(&self) -> MutexGuard<'_, Streams> {
-        lock(&self.streams)
+    pub(crate) fn stream_positions(&self) -> MutexGuard<'_, StreamPositions> {
+        lock(&self.stream_positions)
     }
 
     pub(crate) fn episodes(&self) -> MutexGuard<'_, Episodes> {

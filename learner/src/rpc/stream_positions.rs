@@ -70,7 +70,7 @@ pub enum StreamError {
 /// Positions of all streams of the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<Row>", into = "Vec<Row>")]
-pub struct Streams {
+pub struct StreamPositions {
     limit: usize,
     positions: HashMap<StreamId, Position>,
 }
@@ -88,16 +88,16 @@ struct Position {
 /// generations before.
 pub type Row = (u32, u32, u64, Option<u64>, u64);
 
-impl Default for Streams {
+impl Default for StreamPositions {
     fn default() -> Self {
-        Streams::new(MAX_STREAMS)
+        StreamPositions::new(MAX_STREAMS)
     }
 }
 
-impl Streams {
+impl StreamPositions {
     /// No streams yet, and at most `limit` of them.
     pub fn new(limit: usize) -> Self {
-        Streams { limit, positions: HashMap::new() }
+        StreamPositions { limit, positions: HashMap::new() }
     }
 
     /// Opens `streams` for `generation`: all of them, or none where one of them is refused. From
@@ -169,7 +169,7 @@ impl Position {
     }
 }
 
-impl From<Vec<Row>> for Streams {
+impl From<Vec<Row>> for StreamPositions {
     fn from(rows: Vec<Row>) -> Self {
         let positions = rows
             .into_iter()
@@ -177,12 +177,12 @@ impl From<Vec<Row>> for Streams {
                 (StreamId { actor, env_index }, Position { generation, next, predecessors })
             })
             .collect();
-        Streams { limit: MAX_STREAMS, positions }
+        StreamPositions { limit: MAX_STREAMS, positions }
     }
 }
 
-impl From<Streams> for Vec<Row> {
-    fn from(streams: Streams) -> Self {
+impl From<StreamPositions> for Vec<Row> {
+    fn from(streams: StreamPositions) -> Self {
         let mut rows: Vec<Row> = streams
             .positions
             .into_iter()
@@ -209,8 +209,8 @@ mod tests {
         (0..count).map(stream).collect()
     }
 
-    fn open(generation: u64) -> Streams {
-        let mut streams = Streams::new(4);
+    fn open(generation: u64) -> StreamPositions {
+        let mut streams = StreamPositions::new(4);
         streams.register(&all(2), generation).unwrap();
         streams
     }
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn every_generation_gets_a_number_of_its_own_and_keeps_it() {
-        let mut streams = Streams::new(4);
+        let mut streams = StreamPositions::new(4);
         assert_eq!(streams.register(&all(2), 7), Ok(0));
         assert_eq!(streams.register(&all(2), 8), Ok(1));
         assert_eq!(streams.register(&all(2), 8), Ok(1));
@@ -279,11 +279,11 @@ mod tests {
 
     #[test]
     fn streams_survive_a_checkpoint() {
-        let mut streams = Streams::default();
+        let mut streams = StreamPositions::default();
         streams.register(&all(3), 9).unwrap();
         streams.accept(stream(1), 9, 4).unwrap();
         let json = serde_json::to_string(&streams).unwrap();
-        assert_eq!(serde_json::from_str::<Streams>(&json).unwrap(), streams);
+        assert_eq!(serde_json::from_str::<StreamPositions>(&json).unwrap(), streams);
     }
 
     proptest! {
@@ -293,7 +293,7 @@ mod tests {
         fn nothing_is_accepted_twice_or_out_of_order(
             arrivals in prop::collection::vec((0_u32..2, 1_u64..4, 0_u64..12, any::<bool>()), 0..80)
         ) {
-            let mut streams = Streams::new(2);
+            let mut streams = StreamPositions::new(2);
             let mut newest = [0; 2];
             let mut accepted: [BTreeSet<(u64, u64)>; 2] = Default::default();
             for (env, generation, sequence, register) in arrivals {

@@ -15,14 +15,14 @@ pub(crate) const CHUNKS_AHEAD: usize = 2;
 
 /// One subscriber.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct SubscribeSession {
     pub(crate) run_id: String,
     pub(crate) newest: Newest,
     pub(crate) stage: watch::Receiver<Stage>,
     pub(crate) chunks: mpsc::Sender<Result<v1::WeightsChunk, Status>>,
 }
 
-impl Session {
+impl SubscribeSession {
     /// Sends weights until the subscriber leaves or the process ends. What was published last is
     /// sent even then.
     pub(crate) async fn run(mut self) {

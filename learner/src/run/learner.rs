@@ -12,7 +12,7 @@ use tch::Kind;
 use crate::algorithms::{AlgorithmConfig, NonFinite, UpdateStats};
 use crate::replay::ReplaySnapshot;
 use crate::rpc::publisher::Weights;
-use crate::rpc::stream_positions::Streams;
+use crate::rpc::stream_positions::StreamPositions;
 use crate::run::error::LearnerError;
 use crate::run::learner_spec::LearnerSpec;
 use crate::run::pipeline::{Pipeline, Resumed};
@@ -126,7 +126,7 @@ impl<P: Pipeline> Learner<P> {
     /// Everything that is needed to go on from here; a replay is written beside it.
     pub fn checkpoint(
         &mut self,
-        streams: Streams,
+        streams: StreamPositions,
         episodes: Episodes,
     ) -> (Checkpoint, Option<ReplaySnapshot>) {
         let state = CheckpointState {

@@ -1,10 +1,10 @@
 //! Pipeline: how a run learns, from streams or from a replay.
 //!
-//! The decision is made once, at startup, and is a type from there on: [`Streams`] or [`Replay`].
+//! The decision is made once, at startup, and is a type from there on: [`StreamsPipeline`] or [`ReplayPipeline`].
 //! What differs between the two is here; the loop of `training` and the
 //! [`learner`](super::learner) know neither.
 //!
-//! | | [`Streams`] | [`Replay`] |
+//! | | [`StreamsPipeline`] | [`ReplayPipeline`] |
 //! |---|---|---|
 //! | batches are made by | the batcher, of what has just arrived | the replay worker, of all that was kept |
 //! | between updates it keeps | a carry per stream | episodes, priorities, what the rate limiter counted |
@@ -148,7 +148,7 @@ pub struct BatchThread<B> {
 
 /// Learning from streams: each trajectory once, and what streams carry from one to the next.
 #[derive(Debug)]
-pub struct Streams {
+pub struct StreamsPipeline {
     algorithm: Box<dyn StreamsAlgorithm>,
     carry_table: CarryTable,
     batch_size: usize,
@@ -159,7 +159,7 @@ pub struct Streams {
 
 /// Learning from a replay: sequences out of all that was kept.
 #[derive(Debug)]
-pub struct Replay {
+pub struct ReplayPipeline {
     algorithm: Box<dyn ReplayAlgorithm>,
     replay: SharedReplay,
     /// Env steps that had entered the replay without having been learned from when it was saved.
@@ -167,14 +167,14 @@ pub struct Replay {
     config: OffPolicyConfig,
 }
 
-impl Streams {
+impl StreamsPipeline {
     /// The carries of all streams.
     pub fn carry_table(&mut self) -> &mut CarryTable {
         &mut self.carry_table
     }
 }
 
-impl Pipeline for Streams {
+impl Pipeline for StreamsPipeline {
     type Config = dyn LearnsFromStreams;
     type Batch = StreamsBatch;
 
@@ -196,7 +196,7 @@ impl Pipeline for Streams {
         }
         let (algorithm, metrics) = (config.start(policy), spec.metrics.clone());
         let (minibatches, seed) = (config.minibatches(), spec.seed.derive("minibatches", 0));
-        Ok(Streams { algorithm, carry_table, batch_size, minibatches, seed, metrics })
+        Ok(StreamsPipeline { algorithm, carry_table, batch_size, minibatches, seed, metrics })
     }
 
     fn algorithm(&self) -> &dyn Algorithm {
@@ -267,7 +267,7 @@ impl Pipeline for Streams {
     }
 }
 
-impl Pipeline for Replay {
+impl Pipeline for ReplayPipeline {
     type Config = dyn LearnsFromReplay;
     type Batch = SampledBatch;
 
@@ -298,7 +298,7 @@ impl Pipeline for Replay {
         };
         let learned = resumed.map_or(0, |resumed| resumed.checkpoint.state.counters.env_steps);
         let unlearned_env_steps = replay.counted().inserted().saturating_sub(learned);
-        Ok(Replay { algorithm, replay, unlearned_env_steps, config })
+        Ok(ReplayPipeline { algorithm, replay, unlearned_env_steps, config })
     }
 
     fn algorithm(&self) -> &dyn Algorithm {

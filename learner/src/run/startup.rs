@@ -11,8 +11,10 @@ use crate::run::channels::LearnerChannels;
 use crate::run::error::LearnerError;
 use crate::run::learner::Learner;
 use crate::run::learner_config::LearnerConfig;
-use crate::run::pipeline::{self, BatchSource, BatchThread, Pipeline, Resumed};
-use crate::run::summary::Summary;
+use crate::run::pipeline::{
+    BatchSource, BatchThread, Pipeline, ReplayPipeline, Resumed, StreamsPipeline,
+};
+use crate::run::summary::RunSummary;
 use crate::run::training::{Disk, Limits, Training};
 use crate::storage::checkpoint_writer::{CheckpointFolders, CheckpointWriter};
 use crate::storage::run_folder::{RunFolder, replay_folder};
@@ -26,13 +28,13 @@ pub(crate) fn run(
     config: &LearnerConfig,
     channels: LearnerChannels,
     ready: oneshot::Sender<()>,
-) -> Result<Summary, LearnerError> {
+) -> Result<RunSummary, LearnerError> {
     match &config.rl {
         RlConfig::Streams(algorithm) => {
-            Startup::<pipeline::Streams> { config, algorithm: &**algorithm }.run(channels, ready)
+            Startup::<StreamsPipeline> { config, algorithm: &**algorithm }.run(channels, ready)
         }
         RlConfig::Replay(algorithm) => {
-            Startup::<pipeline::Replay> { config, algorithm: &**algorithm }.run(channels, ready)
+            Startup::<ReplayPipeline> { config, algorithm: &**algorithm }.run(channels, ready)
         }
     }
 }
@@ -54,7 +56,7 @@ impl<P: Pipeline> Startup<'_, P> {
         &self,
         mut channels: LearnerChannels,
         ready: oneshot::Sender<()>,
-    ) -> Result<Summary, LearnerError> {
+    ) -> Result<RunSummary, LearnerError> {
         let config = self.config;
         tch::set_num_threads(config.threads);
         let folder = config.folder.as_deref().map(RunFolder::open).transpose()?;
@@ -79,7 +81,7 @@ impl<P: Pipeline> Startup<'_, P> {
         };
         match opened {
             Some(opened) => self.train(channels, folder, opened),
-            None => Ok(Summary::default()),
+            None => Ok(RunSummary::default()),
         }
     }
 
@@ -95,7 +97,7 @@ impl<P: Pipeline> Startup<'_, P> {
         let spec = config.learner_spec(channels.metrics.clone());
         let resumed = Resumed { path: &path, checkpoint: &checkpoint };
         let learner = Learner::resume(self.algorithm, spec, resumed)?;
-        *channels.stats.streams() = checkpoint.state.stream_positions;
+        *channels.stats.stream_positions() = checkpoint.state.stream_positions;
         *channels.stats.episodes() = checkpoint.state.episodes;
         channels.contract.send_replace(Some(contract(&learner)));
         let env_steps = learner.counters().env_steps;
@@ -140,7 +142,7 @@ impl<P: Pipeline> Startup<'_, P> {
         channels: LearnerChannels,
         folder: Option<RunFolder>,
         Opened { learner, resumed }: Opened<P>,
-    ) -> Result<Summary, LearnerError> {
+    ) -> Result<RunSummary, LearnerError> {
         let config = self.config;
         if let Some(truncation) = config.policy.memory.truncation() {
             tracing::info!("{truncation}");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::telemetry::episodes::Means;
-use crate::telemetry::time_profile::Shares;
+use crate::telemetry::time_profile::TimeShares;
 
 /// End of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Ended {
 
 /// Summary of a run. Counts are those of the run, times those of this process.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Summary {
+pub struct RunSummary {
     /// End of the run.
     pub ended: Ended,
     /// Agent decisions learned from.
@@ -35,7 +35,7 @@ pub struct Summary {
     /// Env steps per second of this process's life.
     pub env_steps_per_second: f64,
     /// Shares of the learner's time.
-    pub shares: Shares,
+    pub shares: TimeShares,
     /// The newest checkpoint.
     pub checkpoint: Option<PathBuf>,
 }

@@ -20,12 +20,12 @@ use crate::run::error::LearnerError;
 use crate::run::learner::Learner;
 use crate::run::learner_config::LearnerConfig;
 use crate::run::pipeline::Pipeline;
-use crate::run::summary::{Ended, Summary};
+use crate::run::summary::{Ended, RunSummary};
 use crate::storage::checkpoint_writer::{CheckpointWriter, PendingCheckpoint};
 use crate::storage::run_folder::RunFolder;
 use crate::telemetry::episodes::WINDOW;
 use crate::telemetry::interval_stats::IntervalStats;
-use crate::telemetry::metrics::{Metrics, Phase};
+use crate::telemetry::metrics::{Metrics, UpdatePhase};
 use crate::telemetry::progress_log::ProgressLog;
 use crate::telemetry::time_profile::TimeProfile;
 
@@ -105,7 +105,7 @@ impl Limits {
 impl<P: Pipeline> Training<P> {
     /// Trains until the run has had its env steps, or shutdown. The last checkpoint is on the
     /// disk when this returns; after an error, the last good one is.
-    pub(crate) fn run(mut self) -> Result<Summary, LearnerError> {
+    pub(crate) fn run(mut self) -> Result<RunSummary, LearnerError> {
         let mut state = self.begin();
         self.publish_first();
         match self.train(&mut state) {
@@ -178,7 +178,7 @@ impl<P: Pipeline> Training<P> {
         self.send(weights);
     }
 
-    /// The next batch; `None` on shutdown, or when the assembler has ended. A replay may fill for
+    /// The next batch; `None` on shutdown, or when the batch thread has ended. A replay may fill for
     /// longer than the interval between checkpoints, and is saved meanwhile.
     fn wait_for_batch(&mut self, state: &mut LoopState) -> Option<LearnerBatch<P::Batch>> {
         loop {
@@ -217,15 +217,15 @@ impl<P: Pipeline> Training<P> {
         lags().for_each(|lag| state.interval.lag(lag));
         state.interval.stale(*stale);
         state.total.stale += stale;
-        state.interval.time_profile().spent(Phase::Assemble, *assembly_time);
+        state.interval.time_profile().spent(UpdatePhase::Assemble, *assembly_time);
         let updated = self.learner.update(content, *env_steps);
         self.learner.pipeline_mut().report();
         match updated {
             Ok(stats) => {
                 let phases = stats.phases;
-                self.metrics.phase(Phase::Forward, phases.forward);
-                self.metrics.phase(Phase::Backward, phases.backward);
-                self.metrics.phase(Phase::Optimizer, phases.optimizer);
+                self.metrics.phase(UpdatePhase::Forward, phases.forward);
+                self.metrics.phase(UpdatePhase::Backward, phases.backward);
+                self.metrics.phase(UpdatePhase::Optimizer, phases.optimizer);
                 self.metrics.updated(*env_steps, lags());
                 state.interval.updated(&stats);
                 state.non_finite_in_a_row = 0;
@@ -253,8 +253,8 @@ impl<P: Pipeline> Training<P> {
         let weights = self.learner.next_weights();
         self.send(weights);
         let took = started.elapsed();
-        self.metrics.phase(Phase::Publish, took);
-        state.interval.time_profile().spent(Phase::Publish, took);
+        self.metrics.phase(UpdatePhase::Publish, took);
+        state.interval.time_profile().spent(UpdatePhase::Publish, took);
     }
 
     fn send(&self, weights: Weights) {
@@ -317,8 +317,8 @@ impl<P: Pipeline> Training<P> {
             return;
         }
         let checkpoint = self.checkpoint();
-        state.interval.time_profile().spent(Phase::Checkpoint, state.saved.elapsed());
-        self.metrics.phase(Phase::Checkpoint, state.saved.elapsed());
+        state.interval.time_profile().spent(UpdatePhase::Checkpoint, state.saved.elapsed());
+        self.metrics.phase(UpdatePhase::Checkpoint, state.saved.elapsed());
         let Some(disk) = &self.disk else { return };
         if !disk.writer.offer(checkpoint) {
             tracing::warn!("the disk is slower than run.checkpoint_seconds: one is left out");
@@ -331,14 +331,14 @@ impl<P: Pipeline> Training<P> {
     }
 
     fn checkpoint(&mut self) -> PendingCheckpoint {
-        let streams = self.stats.streams().clone();
+        let streams = self.stats.stream_positions().clone();
         let episodes = self.stats.episodes().clone();
         let (checkpoint, replay) = self.learner.checkpoint(streams, episodes);
         PendingCheckpoint { checkpoint, replay }
     }
 
     /// The last row, the last checkpoint, and what the run came to.
-    fn end(mut self, mut state: LoopState) -> Summary {
+    fn end(mut self, mut state: LoopState) -> RunSummary {
         self.report(&mut state);
         let now = Instant::now();
         let counters = *self.learner.counters();
@@ -358,7 +358,7 @@ impl<P: Pipeline> Training<P> {
             "training ended"
         );
         let new_env_steps = (counters.env_steps - state.total.first_env_step) as f64;
-        Summary {
+        RunSummary {
             ended: if self.learner.is_finished() { Ended::Finished } else { Ended::Stopped },
             env_steps: counters.env_steps,
             updates: counters.updates,

@@ -31,7 +31,7 @@ use thiserror::Error;
 use crate::batches::carry_table::SavedStream;
 use crate::replay;
 use crate::replay::rate_limiter::RateLimiterCounts;
-use crate::rpc::stream_positions::Streams;
+use crate::rpc::stream_positions::StreamPositions;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::episodes::Episodes;
 
@@ -79,7 +79,7 @@ pub struct CheckpointState {
     /// draws nothing here: its data comes in the order in which actors send it.
     pub generators: BTreeMap<String, Generator>,
     /// Position of every stream of trajectories.
-    pub stream_positions: Streams,
+    pub stream_positions: StreamPositions,
     /// Streams of the carry table, in the order of its rows.
     pub carry_table: Vec<SavedStream>,
     /// The replay, where something is learned from one. Its segments are files beside the

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::telemetry::counters::Counters;
 use crate::telemetry::episodes::{Episodes, WINDOW};
-use crate::telemetry::metrics::Phase;
+use crate::telemetry::metrics::UpdatePhase;
 use crate::telemetry::progress_log::ProgressLogRow;
 use crate::telemetry::time_profile::TimeProfile;
 use crate::telemetry::update_stats::UpdateStats;
@@ -51,9 +51,9 @@ impl IntervalStats {
     /// Adds an update.
     pub fn updated(&mut self, stats: &UpdateStats) {
         let phases = &stats.phases;
-        self.time_profile.spent(Phase::Forward, phases.forward);
-        self.time_profile.spent(Phase::Backward, phases.backward);
-        self.time_profile.spent(Phase::Optimizer, phases.optimizer);
+        self.time_profile.spent(UpdatePhase::Forward, phases.forward);
+        self.time_profile.spent(UpdatePhase::Backward, phases.backward);
+        self.time_profile.spent(UpdatePhase::Optimizer, phases.optimizer);
         for ((column, sum), &(name, value)) in self.stats.iter_mut().zip(&stats.numbers) {
             assert_eq!(*column, name, "an update reports the algorithm's columns");
             sum.add(value);
@@ -121,7 +121,7 @@ impl IntervalStats {
         ];
         row.extend(self.stats.iter().map(|&(name, sum)| (name, sum.mean())));
         row.push(("data_wait_share", Some(shares.data_wait)));
-        row.extend(Phase::ALL.map(|phase| (share_name(phase), Some(shares.of(phase)))));
+        row.extend(UpdatePhase::ALL.map(|phase| (share_name(phase), Some(shares.of(phase)))));
         row
     }
 }
@@ -137,14 +137,14 @@ impl RunningMean {
     }
 }
 
-fn share_name(phase: Phase) -> &'static str {
+fn share_name(phase: UpdatePhase) -> &'static str {
     match phase {
-        Phase::Assemble => "assemble_share",
-        Phase::Forward => "forward_share",
-        Phase::Backward => "backward_share",
-        Phase::Optimizer => "optimizer_share",
-        Phase::Publish => "publish_share",
-        Phase::Checkpoint => "checkpoint_share",
+        UpdatePhase::Assemble => "assemble_share",
+        UpdatePhase::Forward => "forward_share",
+        UpdatePhase::Backward => "backward_share",
+        UpdatePhase::Optimizer => "optimizer_share",
+        UpdatePhase::Publish => "publish_share",
+        UpdatePhase::Checkpoint => "checkpoint_share",
     }
 }
 

@@ -49,8 +49,8 @@ const CHECKPOINT_FAILURES: &str = "engram_checkpoint_failures_total";
 
 /// Phase of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Trajectories become tensors, on the assembler's thread.
+pub enum UpdatePhase {
+    /// Trajectories become tensors, on the batch thread.
     Assemble,
     /// From a batch to a loss.
     Forward,
@@ -64,26 +64,26 @@ pub enum Phase {
     Checkpoint,
 }
 
-impl Phase {
+impl UpdatePhase {
     /// All of them, in order.
-    pub const ALL: [Phase; 6] = [
-        Phase::Assemble,
-        Phase::Forward,
-        Phase::Backward,
-        Phase::Optimizer,
-        Phase::Publish,
-        Phase::Checkpoint,
+    pub const ALL: [UpdatePhase; 6] = [
+        UpdatePhase::Assemble,
+        UpdatePhase::Forward,
+        UpdatePhase::Backward,
+        UpdatePhase::Optimizer,
+        UpdatePhase::Publish,
+        UpdatePhase::Checkpoint,
     ];
 
     /// Name in graphs, tables and logs.
     pub fn name(self) -> &'static str {
         match self {
-            Phase::Assemble => "assemble",
-            Phase::Forward => "forward",
-            Phase::Backward => "backward",
-            Phase::Optimizer => "optimizer",
-            Phase::Publish => "publish",
-            Phase::Checkpoint => "checkpoint",
+            UpdatePhase::Assemble => "assemble",
+            UpdatePhase::Forward => "forward",
+            UpdatePhase::Backward => "backward",
+            UpdatePhase::Optimizer => "optimizer",
+            UpdatePhase::Publish => "publish",
+            UpdatePhase::Checkpoint => "checkpoint",
         }
     }
 }
@@ -171,7 +171,7 @@ impl Metrics {
             env_steps: metrics::counter!(ENV_STEPS),
             episodes: metrics::counter!(EPISODES),
             updates: metrics::counter!(UPDATES),
-            phases: Phase::ALL
+            phases: UpdatePhase::ALL
                 .map(|phase| metrics::histogram!(UPDATE_SECONDS, "phase" => phase.name())),
             data_wait: metrics::gauge!(WAIT_SECONDS, "on" => "data"),
             non_finite: metrics::counter!(NON_FINITE),
@@ -273,7 +273,7 @@ impl Metrics {
     }
 
     /// A phase of an update took so long.
-    pub fn phase(&self, phase: Phase, time: Duration) {
+    pub fn phase(&self, phase: UpdatePhase, time: Duration) {
         self.phases[phase as usize].record(time.as_secs_f64());
     }
 

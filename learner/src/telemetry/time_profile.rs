@@ -2,33 +2,34 @@
 
 use std::time::Duration;
 
-use crate::telemetry::metrics::Phase;
+use crate::telemetry::metrics::UpdatePhase;
 
 /// Time by phase, and time spent waiting for data.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TimeProfile {
     waited: Duration,
-    phases: [Duration; Phase::ALL.len()],
+    phases: [Duration; UpdatePhase::ALL.len()],
 }
 
 /// Bottleneck of the learner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bottleneck {
+pub enum LearnerBottleneck {
     /// The learner waits for trajectories: actors or the inference server are slower.
     Data,
-    /// The learner waits for the assembler.
+    /// The learner waits for the batch thread.
     Assembly,
     /// The updates themselves.
     Updates,
 }
 
-/// Shares of the learner's time. The assembler works beside it, so its share is of its own time.
+/// Shares of the learner's time. The batch thread works beside it: its share is
+/// of its own time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Shares {
+pub struct TimeShares {
     /// Waiting for a batch.
     pub data_wait: f64,
-    /// By phase, in the order of [`Phase::ALL`].
-    pub phases: [f64; Phase::ALL.len()],
+    /// By phase, in the order of [`UpdatePhase::ALL`].
+    pub phases: [f64; UpdatePhase::ALL.len()],
 }
 
 impl TimeProfile {
@@ -38,7 +39,7 @@ impl TimeProfile {
     }
 
     /// Adds a phase's time.
-    pub fn spent(&mut self, phase: Phase, time: Duration) {
+    pub fn spent(&mut self, phase: UpdatePhase, time: Duration) {
         self.phases[phase as usize] += time;
     }
 
@@ -51,37 +52,37 @@ impl TimeProfile {
     }
 
     /// Shares of `elapsed`.
-    pub fn shares(&self, elapsed: Duration) -> Shares {
+    pub fn shares(&self, elapsed: Duration) -> TimeShares {
         let share = |time: Duration| match elapsed.as_secs_f64() {
             0.0 => 0.0,
             elapsed => time.as_secs_f64() / elapsed,
         };
-        Shares { data_wait: share(self.waited), phases: self.phases.map(share) }
+        TimeShares { data_wait: share(self.waited), phases: self.phases.map(share) }
     }
 }
 
-impl Shares {
+impl TimeShares {
     /// Share of a phase.
-    pub fn of(&self, phase: Phase) -> f64 {
+    pub fn of(&self, phase: UpdatePhase) -> f64 {
         self.phases[phase as usize]
     }
 
     /// Bottleneck of the learner: where it waits for less than half of its time, itself.
-    pub fn bottleneck(&self) -> Bottleneck {
+    pub fn bottleneck(&self) -> LearnerBottleneck {
         match self.data_wait {
-            ..0.5 => Bottleneck::Updates,
-            _ if self.of(Phase::Assemble) > 0.5 => Bottleneck::Assembly,
-            _ => Bottleneck::Data,
+            ..0.5 => LearnerBottleneck::Updates,
+            _ if self.of(UpdatePhase::Assemble) > 0.5 => LearnerBottleneck::Assembly,
+            _ => LearnerBottleneck::Data,
         }
     }
 }
 
-impl std::fmt::Display for Bottleneck {
+impl std::fmt::Display for LearnerBottleneck {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Bottleneck::Data => "data (actors or inference)",
-            Bottleneck::Assembly => "batch assembly",
-            Bottleneck::Updates => "updates",
+            LearnerBottleneck::Data => "data (actors or inference)",
+            LearnerBottleneck::Assembly => "batch assembly",
+            LearnerBottleneck::Updates => "updates",
         })
     }
 }
@@ -95,17 +96,17 @@ mod tests {
     #[test]
     fn a_learner_that_waits_is_held_up_by_whom_it_waits_for() {
         let mut profile = TimeProfile::default();
-        profile.spent(Phase::Forward, SECOND);
-        assert_eq!(profile.shares(SECOND * 2).bottleneck(), Bottleneck::Updates);
+        profile.spent(UpdatePhase::Forward, SECOND);
+        assert_eq!(profile.shares(SECOND * 2).bottleneck(), LearnerBottleneck::Updates);
         profile.waited(SECOND * 9);
-        assert_eq!(profile.shares(SECOND * 10).bottleneck(), Bottleneck::Data);
-        profile.spent(Phase::Assemble, SECOND * 8);
-        assert_eq!(profile.shares(SECOND * 10).bottleneck(), Bottleneck::Assembly);
-        assert_eq!(profile.shares(SECOND * 10).of(Phase::Forward), 0.1);
+        assert_eq!(profile.shares(SECOND * 10).bottleneck(), LearnerBottleneck::Data);
+        profile.spent(UpdatePhase::Assemble, SECOND * 8);
+        assert_eq!(profile.shares(SECOND * 10).bottleneck(), LearnerBottleneck::Assembly);
+        assert_eq!(profile.shares(SECOND * 10).of(UpdatePhase::Forward), 0.1);
     }
 
     #[test]
     fn no_time_at_all_has_no_shares() {
-        assert_eq!(TimeProfile::default().shares(Duration::ZERO), Shares::default());
+        assert_eq!(TimeProfile::default().shares(Duration::ZERO), TimeShares::default());
     }
 }

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use engram_learner::{LearnerArgs, LearnerConfig, LearnerError, Summary};
+use engram_learner::{LearnerArgs, LearnerConfig, LearnerError, RunSummary};
 use engram_mdp::Trajectory;
 use engram_proto::{PROTOCOL_VERSION, v1};
 use engram_service::progress::ProgressLine;
@@ -32,7 +32,7 @@ pub struct Run {
     pub channel: Channel,
     pub shutdown: Shutdown,
     pub progress: watch::Receiver<ProgressLine>,
-    pub learner: JoinHandle<Result<Summary, LearnerError>>,
+    pub learner: JoinHandle<Result<RunSummary, LearnerError>>,
 }
 
 impl Run {
@@ -59,7 +59,7 @@ impl Run {
     }
 
     /// Learns from one batch, and stops.
-    pub async fn learn_once(mut self) -> Summary {
+    pub async fn learn_once(mut self) -> RunSummary {
         let actor = Actor::register(&self.channel).await;
         actor.send(push(&pair(0))).await;
         self.updates(1).await;
@@ -72,7 +72,7 @@ impl Run {
     }
 
     /// Asks it to leave.
-    pub async fn stop(self) -> Summary {
+    pub async fn stop(self) -> RunSummary {
         self.shutdown.trigger();
         self.learner.await.unwrap().unwrap()
     }

@@ -16,7 +16,7 @@ use tch::Device;
 use crate::fixtures::{RUN, resolved, spec, stream};
 
 /// A learner from streams.
-pub type Learner = learner::Learner<pipeline::Streams>;
+pub type Learner = learner::Learner<pipeline::StreamsPipeline>;
 
 /// The experiment, with changes.
 pub fn learner_spec(changes: &[&str]) -> LearnerSpec {

@@ -1,6 +1,6 @@
 //! C51.
 
-use engram_learner::config::Selection;
+use engram_learner::config::SelectionNetwork;
 use engram_learner::losses::categorical::{
     CategoricalInput, Support, categorical_q_learning, categorical_targets,
 };
@@ -61,11 +61,11 @@ impl Case {
     }
 
     /// The target distribution, the cross-entropy to it, the difference of means, and the value.
-    fn paper(&self, selection: Selection, t: usize, b: usize) -> (Vec<f64>, [f64; 3]) {
+    fn paper(&self, selection: SelectionNetwork, t: usize, b: usize) -> (Vec<f64>, [f64; 3]) {
         let outcome = self.sequences.outcome(t, b, self.n);
         let choosing = match selection {
-            Selection::Online => &self.online,
-            Selection::Target => &self.target,
+            SelectionNetwork::Online => &self.online,
+            SelectionNetwork::Target => &self.target,
         };
         let actions = self.online.shape[2];
         let values: Vec<f64> = (0..actions)
@@ -92,7 +92,7 @@ fn losses_and_targets_equal_those_of_the_paper() {
         Case::random([4, 10, 2], other, 2, 2),
     ];
     for case in cases {
-        for selection in [Selection::Online, Selection::Target] {
+        for selection in [SelectionNetwork::Online, SelectionNetwork::Target] {
             for (kind, tolerance) in KINDS {
                 let columns = case.sequences.columns(kind);
                 let [online, target] = [&case.online, &case.target].map(|q| q.tensor(kind));
@@ -122,7 +122,7 @@ fn double_and_plain_choose_with_different_networks() {
     let case = Case::random([6, 20, 3], SUPPORT, 1, 0);
     let differs = case.sequences.cells().filter(|&(t, b)| {
         let [online, target] =
-            [Selection::Online, Selection::Target].map(|s| case.paper(s, t, b).1[0]);
+            [SelectionNetwork::Online, SelectionNetwork::Target].map(|s| case.paper(s, t, b).1[0]);
         case.sequences.acts(t, b) && online != target
     });
     assert!(differs.count() > 10);
@@ -137,7 +137,7 @@ fn the_gradient_is_that_of_the_online_logits_alone() {
     let loss = |online: &Tensor, target: &Tensor| {
         let decisions = columns.decisions(true);
         let input = CategoricalInput { online, target, decisions, returns: &returns };
-        categorical_q_learning(&input, case.support, Selection::Online).loss
+        categorical_q_learning(&input, case.support, SelectionNetwork::Online).loss
     };
     assert_gradient(&case.online, |online| loss(online, &fixed), "online logits");
     assert_constant(&case.target, |target| loss(&fixed, target), "the loss, of target logits");
@@ -206,7 +206,7 @@ fn logits_of_any_size_cost_a_finite_amount() {
         decisions: columns.decisions(false),
         returns: &columns.returns(1),
     };
-    let found = categorical_q_learning(&input, SUPPORT, Selection::Online);
+    let found = categorical_q_learning(&input, SUPPORT, SelectionNetwork::Online);
     found.loss.backward();
     assert!(numbers(&found.loss)[0].is_finite());
     assert!(numbers(&logits.grad()).iter().all(|slope| slope.is_finite()));

@@ -1,6 +1,6 @@
 //! Q-learning.
 
-use engram_learner::config::{ErrorLoss, Selection};
+use engram_learner::config::{ErrorLoss, SelectionNetwork};
 use engram_learner::losses::q_learning::{QLearningInput, QLearningOptions, q_learning, q_targets};
 use engram_learner::losses::value_rescaling::ValueRescaling;
 use tch::{Kind, Tensor};
@@ -12,12 +12,12 @@ use crate::{
 };
 
 const PLAIN: QLearningOptions = QLearningOptions {
-    selection: Selection::Target,
+    selection: SelectionNetwork::Target,
     error: ErrorLoss::Squared {},
     rescaling: None,
 };
 
-const DOUBLE: QLearningOptions = QLearningOptions { selection: Selection::Online, ..PLAIN };
+const DOUBLE: QLearningOptions = QLearningOptions { selection: SelectionNetwork::Online, ..PLAIN };
 
 /// Sequences and what two networks say of them.
 struct Case {
@@ -44,8 +44,8 @@ impl Case {
         let outcome = self.sequences.outcome(t, b, self.n);
         let next = [outcome.end, b];
         let choosing = match options.selection {
-            Selection::Online => &self.online,
-            Selection::Target => &self.target,
+            SelectionNetwork::Online => &self.online,
+            SelectionNetwork::Target => &self.target,
         };
         let value = self.target.row(&next)[argmax(choosing.row(&next))];
         match options.rescaling {

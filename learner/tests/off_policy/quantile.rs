@@ -1,6 +1,6 @@
 //! QR-DQN.
 
-use engram_learner::config::Selection;
+use engram_learner::config::SelectionNetwork;
 use engram_learner::losses::quantile::{
     QuantileInput, QuantileOptions, quantile_huber_loss, quantile_q_learning, quantile_targets,
 };
@@ -55,11 +55,11 @@ impl Case {
         }
     }
 
-    fn targets(&self, selection: Selection, t: usize, b: usize) -> Vec<f64> {
+    fn targets(&self, selection: SelectionNetwork, t: usize, b: usize) -> Vec<f64> {
         let outcome = self.sequences.outcome(t, b, self.n);
         let choosing = match selection {
-            Selection::Online => &self.online,
-            Selection::Target => &self.target,
+            SelectionNetwork::Online => &self.online,
+            SelectionNetwork::Target => &self.target,
         };
         let values: Vec<f64> =
             (0..self.online.shape[2]).map(|a| mean(choosing.row(&[outcome.end, b, a]))).collect();
@@ -84,7 +84,7 @@ fn losses_and_targets_equal_those_of_the_paper() {
         Case::random([3, 9, 2], 1, 2, 2),
     ];
     for case in cases {
-        for selection in [Selection::Online, Selection::Target] {
+        for selection in [SelectionNetwork::Online, SelectionNetwork::Target] {
             for threshold in [0.0, 0.5, 1.0] {
                 for (kind, tolerance) in KINDS {
                     let columns = case.sequences.columns(kind);
@@ -120,7 +120,7 @@ fn the_gradient_is_that_of_the_online_quantiles_alone() {
     let returns = columns.returns(2);
     let fixed = case.target.tensor(Kind::Double);
     for threshold in [0.0, 0.75] {
-        let options = QuantileOptions { selection: Selection::Online, threshold };
+        let options = QuantileOptions { selection: SelectionNetwork::Online, threshold };
         let loss = |online: &Tensor, target: &Tensor| {
             let decisions = columns.decisions(true);
             let input = QuantileInput { online, target, decisions, returns: &returns };

@@ -5,7 +5,7 @@ use engram_learner::algorithms::state_dict::{StateDict, StateError};
 use engram_learner::algorithms::{
     Algorithm, NonFinite, Objective, Phases, ReplayAlgorithm, ReplayBatch, UpdateStats,
 };
-use engram_learner::config::{OffPolicyConfig, OutOfRange, Selection};
+use engram_learner::config::{OffPolicyConfig, OutOfRange, SelectionNetwork};
 use engram_learner::losses::q_learning::{QLearningInput, QLearningOptions, q_learning};
 use engram_mdp::Seed;
 use engram_policy::exploration::Choice;
@@ -18,7 +18,7 @@ use tch::Tensor;
 #[serde(deny_unknown_fields)]
 pub struct OwnTarget {
     /// Network that says what action is the best; both are the same one.
-    pub selection: Selection,
+    pub selection: SelectionNetwork,
 }
 
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use engram_learner::config::replay::{InitialState, ReplayConfig, Sampling, Sequences, Storage};
-use engram_learner::replay::{Piece, Sample, TrajectoryShape};
+use engram_learner::replay::{Piece, ReplaySample, TrajectoryShape};
 use engram_learner::rpc::queue::Arrival;
 use engram_mdp::{
     ActionSpec, Actions, Decision, Dtype, Ending, EnvSpec, Frames, Generator, ObservationSpec,
@@ -305,7 +305,7 @@ impl Model {
     }
 
     /// Checks a sample against what was told.
-    pub fn check(&self, sample: &Sample) {
+    pub fn check(&self, sample: &ReplaySample) {
         let time = sample.unroll_length();
         let mut expected = vec![(Vec::new(), vec![0.0; STATE_WIDTH]); sample.rows.len()];
         let mut weights = vec![0.0; time * sample.rows.len()];

@@ -27,9 +27,9 @@ mod window;
 
 use tch::{Device, Kind, Tensor};
 
-use self::block::{Block, EPSILON};
+use self::block::{EPSILON, TransformerBlock};
 pub(super) use self::dropout::{Dropout, DropoutSeeds};
-pub(super) use self::style::{Pass, Style};
+pub(super) use self::style::{Pass, TransformerStyle};
 use self::window::Window;
 use super::normalize::Normalize;
 use crate::error::PolicyError;
@@ -78,17 +78,22 @@ fn heads_share(heads: i64, width: i64) -> Result<(), PolicyError> {
 /// Blocks and the norm after them.
 pub(super) struct Transformer {
     shape: Shape,
-    blocks: Vec<Block>,
+    blocks: Vec<TransformerBlock>,
     norm: Normalize,
     /// m_h: `[h, 1, 1]`.
     slopes: Option<Tensor>,
 }
 
 impl Transformer {
-    pub(super) fn new(shape: Shape, style: &Style, name: &str, p: &mut Parameters) -> Self {
+    pub(super) fn new(
+        shape: Shape,
+        style: &TransformerStyle,
+        name: &str,
+        p: &mut Parameters,
+    ) -> Self {
         let Shape { width, heads, blocks, .. } = shape;
-        let blocks: Vec<Block> = (0..blocks)
-            .map(|i| Block::new(width, heads, style, &format!("{name}.blocks.{i}"), p))
+        let blocks: Vec<TransformerBlock> = (0..blocks)
+            .map(|i| TransformerBlock::new(width, heads, style, &format!("{name}.blocks.{i}"), p))
             .collect();
         let norm = Normalize::new(style.norm, width, EPSILON, &format!("{name}.norm"), p);
         let slopes = style.alibi.then(|| {

@@ -14,7 +14,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::attention::{Pass, Shape, Style, Transformer, example_heads, numbers};
+use super::attention::{Pass, Shape, Transformer, TransformerStyle, example_heads, numbers};
 use super::normalize::Norm;
 use super::{LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
@@ -82,7 +82,8 @@ pub(crate) struct Cgpt {
 impl Cgpt {
     fn new(config: &CgptConfig, inputs: i64, name: &str, p: &mut Parameters) -> Self {
         let &CgptConfig { width, norm, bf16, .. } = config;
-        let style = Style { norm, init: Initialization::FAN_IN, gelu: "none", alibi: true };
+        let style =
+            TransformerStyle { norm, init: Initialization::FAN_IN, gelu: "none", alibi: true };
         Cgpt {
             width,
             bf16,

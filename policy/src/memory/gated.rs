@@ -17,14 +17,14 @@ use tch::{Device, Tensor};
 use super::Memory;
 use crate::initialization::Initialization;
 use crate::parameters::Parameters;
-use crate::resets::{Resets, Spread};
+use crate::resets::{Resets, SpreadSequences};
 use crate::state::CoreState;
 
 /// A gate's input that no learned weight outweighs, and whose sigmoid is 0 (or 1) in any float.
 pub(super) const SHUT: f64 = 1e4;
 
 /// One kind of cell with G gates; the second one keeps the state.
-pub(super) trait Cell: Send {
+pub(super) trait GatedCell: Send {
     /// Inputs that a clear step and a hold step add to each of the G gates.
     const CONTROL: &'static [[f64; 2]];
 
@@ -35,14 +35,14 @@ pub(super) trait Cell: Send {
     const STATES: usize;
 
     /// One step: `[B, D]` and the state to the next state.
-    fn step(weights: &Weights, x: &Tensor, before: &[Tensor]) -> Vec<Tensor>;
+    fn step(weights: &GatedWeights, x: &Tensor, before: &[Tensor]) -> Vec<Tensor>;
 
     /// `[T, B, D]` and the state to outputs `[T, B, H]` and the last state.
-    fn sequence(weights: &Weights, x: &Tensor, before: &[Tensor]) -> (Tensor, Vec<Tensor>);
+    fn sequence(weights: &GatedWeights, x: &Tensor, before: &[Tensor]) -> (Tensor, Vec<Tensor>);
 }
 
 /// Weights of one layer.
-pub(super) struct Weights {
+pub(super) struct GatedWeights {
     /// `[G H, D]`.
     pub(super) weight_ih: Tensor,
     /// `[G H, H]`.
@@ -53,7 +53,7 @@ pub(super) struct Weights {
     pub(super) bias_hh: Tensor,
 }
 
-impl Weights {
+impl GatedWeights {
     /// Weights for a kernel over sequences. cuDNN wants them in one piece of memory, in this order;
     /// it copies them into one at every call otherwise, with a warning.
     pub(super) fn for_sequences(&self) -> [Tensor; 4] {
@@ -76,14 +76,14 @@ pub(super) fn for_sequences(state: &Tensor) -> Tensor {
 
 /// Layers of cells of one kind, one on another.
 pub(super) struct Gated<C> {
-    layers: Vec<Weights>,
+    layers: Vec<GatedWeights>,
     hidden: i64,
     /// `[G H, 2]`: what clear and hold steps do to the gates.
     control: Tensor,
     cell: PhantomData<C>,
 }
 
-impl<C: Cell> Gated<C> {
+impl<C: GatedCell> Gated<C> {
     pub(super) fn new(
         [inputs, hidden, layers]: [i64; 3],
         forget_bias: f64,
@@ -95,7 +95,7 @@ impl<C: Cell> Gated<C> {
         let layer = |l| {
             let inputs = if l == 0 { inputs } else { hidden };
             let (part, height) = (|part: &str| format!("{name}.{part}_l{l}"), gates * hidden);
-            let weights = Weights {
+            let weights = GatedWeights {
                 weight_ih: p.weight(part("weight_ih"), &[height, inputs], init, hidden),
                 weight_hh: p.weight(part("weight_hh"), &[height, hidden], init, hidden),
                 bias_ih: p.bias(part("bias_ih"), height, init, hidden),
@@ -106,7 +106,7 @@ impl<C: Cell> Gated<C> {
             });
             weights
         };
-        let layers: Vec<Weights> = (0..layers).map(layer).collect();
+        let layers: Vec<GatedWeights> = (0..layers).map(layer).collect();
         let control = Tensor::from_slice(&C::CONTROL.concat()).view([gates, 1, 2]);
         let control = control.expand([gates, hidden, 2], false).reshape([gates * hidden, 2]);
         let like = &layers[0].weight_ih;
@@ -115,7 +115,10 @@ impl<C: Cell> Gated<C> {
     }
 
     /// Weights of a layer whose inputs have the columns of [`Self::columns`] behind them.
-    fn controlled(&self, Weights { weight_ih, weight_hh, bias_ih, bias_hh }: &Weights) -> Weights {
+    fn controlled(
+        &self,
+        GatedWeights { weight_ih, weight_hh, bias_ih, bias_hh }: &GatedWeights,
+    ) -> GatedWeights {
         let (weight_ih, bias_ih) = if C::BIAS_IS_HIDDEN {
             let columns = [weight_ih, &bias_ih.unsqueeze(1), &self.control];
             (Tensor::cat(&columns, 1), bias_ih.detach().zeros_like())
@@ -123,7 +126,7 @@ impl<C: Cell> Gated<C> {
             (Tensor::cat(&[weight_ih, &self.control], 1), bias_ih.shallow_clone())
         };
         let (weight_hh, bias_hh) = (weight_hh.shallow_clone(), bias_hh.shallow_clone());
-        Weights { weight_ih, weight_hh, bias_ih, bias_hh }
+        GatedWeights { weight_ih, weight_hh, bias_ih, bias_hh }
     }
 
     /// Columns of the control, and before them, if it brings the bias, one of ones at steps that
@@ -136,7 +139,12 @@ impl<C: Cell> Gated<C> {
         Tensor::cat(&[&open, control], 2)
     }
 
-    fn unroll_spread(&self, x: &Tensor, state: &CoreState, spread: &Spread) -> (Tensor, CoreState) {
+    fn unroll_spread(
+        &self,
+        x: &Tensor,
+        state: &CoreState,
+        spread: &SpreadSequences,
+    ) -> (Tensor, CoreState) {
         let (batch, inputs) = (state.batch(), x.size()[2]);
         let rows = Tensor::zeros([spread.time * batch, inputs], (x.kind(), x.device()));
         let rows = rows.index_copy(0, &spread.place, &x.reshape([-1, inputs]));
@@ -156,7 +164,7 @@ impl<C: Cell> Gated<C> {
     }
 }
 
-impl<C: Cell> Memory for Gated<C> {
+impl<C: GatedCell> Memory for Gated<C> {
     fn outputs(&self) -> i64 {
         self.hidden
     }

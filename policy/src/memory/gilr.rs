@@ -82,7 +82,7 @@ pub(super) struct Recurrence {
 }
 
 /// v and f, each `[.., N]`.
-struct Gates {
+struct GilrGates {
     v: Tensor,
     f: Tensor,
 }
@@ -104,15 +104,15 @@ impl Recurrence {
     }
 
     /// x `[.., D]`.
-    fn gates(&self, x: &Tensor) -> Gates {
+    fn gates(&self, x: &Tensor) -> GilrGates {
         let arguments = x.linear(&self.weight, Some(&self.bias));
         let [v, f] = arguments.split(self.hidden, -1).try_into().expect("v and f");
-        Gates { v: v.tanh(), f: f.sigmoid() }
+        GilrGates { v: v.tanh(), f: f.sigmoid() }
     }
 
     /// x `[B, D]` and h_{t-1} `[B, N]` to h_t.
     pub(super) fn step(&self, x: &Tensor, h: &Tensor) -> Tensor {
-        let Gates { v, f } = self.gates(x);
+        let GilrGates { v, f } = self.gates(x);
         v.lerp_tensor(h, &f)
     }
 
@@ -121,7 +121,7 @@ impl Recurrence {
         Self::scan(&self.gates(x), h, &resets.kept(h.kind(), h.device()))
     }
 
-    fn scan(Gates { v, f }: &Gates, h: &Tensor, kept: &Tensor) -> Tensor {
+    fn scan(GilrGates { v, f }: &GilrGates, h: &Tensor, kept: &Tensor) -> Tensor {
         scan(&(f * kept), &(v - f * v), h)
     }
 
@@ -129,7 +129,7 @@ impl Recurrence {
     /// sensitivities.
     fn sensitivity_update(
         x: &Tensor,
-        gates: &Gates,
+        gates: &GilrGates,
         h_0: &Tensor,
         h: &Tensor,
         resets: &Resets,
@@ -155,23 +155,23 @@ pub(crate) struct Gilr {
     hidden: i64,
     gradient: Gradient,
     recurrence: Recurrence,
-    output: Output,
+    output: OutputLayer,
 }
 
 /// Output layer behind the recurrences: O and b_o, and perhaps the feed-forward layer.
-pub(super) struct Output {
+pub(super) struct OutputLayer {
     weight: Tensor,
     bias: Tensor,
     feed_forward: Option<FeedForward>,
 }
 
-impl Output {
+impl OutputLayer {
     pub(super) fn new(hidden: i64, feed_forward: bool, name: &str, p: &mut Parameters) -> Self {
         let weight = p.glorot(format!("{name}.output.weight"), &[hidden, hidden], 2 * hidden);
         let bias = p.constant(format!("{name}.output.bias"), &[hidden], 0.0);
         let feed_forward = feed_forward
             .then(|| FeedForward::new(hidden, 1e-5, &format!("{name}.feed_forward"), p));
-        Output { weight, bias, feed_forward }
+        OutputLayer { weight, bias, feed_forward }
     }
 
     /// `[.., N]` to `[.., N]`.
@@ -189,7 +189,7 @@ impl Gilr {
         let &GilrConfig { hidden, forget_bias, feed_forward, gradient } = config;
         let recurrence =
             Recurrence::new(inputs, hidden, forget_bias, &format!("{name}.recurrence"), p);
-        let output = Output::new(hidden, feed_forward, name, p);
+        let output = OutputLayer::new(hidden, feed_forward, name, p);
         Gilr { inputs, hidden, gradient, recurrence, output }
     }
 

@@ -18,7 +18,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
-use super::gilr::{Output, Recurrence};
+use super::gilr::{OutputLayer, Recurrence};
 use super::scan::scan;
 use super::{LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
@@ -66,11 +66,11 @@ pub(crate) struct GilrLstm {
     weight: Tensor,
     /// b_f, b_i, b_g, b_z: `[4 N]`.
     bias: Tensor,
-    output: Output,
+    output: OutputLayer,
 }
 
 /// All `[.., N]`.
-struct Gates {
+struct GilrLstmGates {
     forget: Tensor,
     /// `(1 − f) ⊙ i ⊙ z`.
     added: Tensor,
@@ -87,19 +87,19 @@ impl GilrLstm {
         no_grad(|| {
             let _ = bias.narrow(0, 0, hidden).g_add_scalar_(forget_bias);
         });
-        let output = Output::new(hidden, feed_forward, name, p);
+        let output = OutputLayer::new(hidden, feed_forward, name, p);
         GilrLstm { hidden, recurrence, weight, bias, output }
     }
 
     /// h `[.., N]`.
-    fn gates(&self, h: &Tensor) -> Gates {
+    fn gates(&self, h: &Tensor) -> GilrLstmGates {
         let arguments = h.linear(&self.weight, Some(&self.bias));
         let open = arguments.narrow(-1, 0, 3 * self.hidden).sigmoid();
         let [forget, input, shown] =
             open.split(self.hidden, -1).try_into().expect("three gates of N cells");
         let z = arguments.narrow(-1, 3 * self.hidden, self.hidden).tanh();
         let added = (1.0 - &forget) * input * z;
-        Gates { forget, added, shown }
+        GilrLstmGates { forget, added, shown }
     }
 
     fn pair(state: &CoreState) -> [&Tensor; 2] {
@@ -127,7 +127,7 @@ impl Memory for GilrLstm {
         let state = state.begin(resets, 0);
         let [h, c] = Self::pair(&state);
         let h = self.recurrence.step(x, h);
-        let Gates { forget, added, shown } = self.gates(&h);
+        let GilrLstmGates { forget, added, shown } = self.gates(&h);
         let c = added.addcmul(&forget, c);
         (self.output.forward(&(&c * shown)), CoreState::new(state.batch(), vec![h, c]))
     }
@@ -135,7 +135,7 @@ impl Memory for GilrLstm {
     fn unroll(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
         let [h, c] = Self::pair(state);
         let h = self.recurrence.unroll(x, h, resets);
-        let Gates { forget, added, shown } = self.gates(&h);
+        let GilrLstmGates { forget, added, shown } = self.gates(&h);
         let c = scan(&(forget * resets.kept(c.kind(), c.device())), &added, c);
         let last = vec![h.get(-1), c.get(-1)];
         (self.output.forward(&(c * shown)), CoreState::new(state.batch(), last))

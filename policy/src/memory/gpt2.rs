@@ -20,7 +20,9 @@ use engram_mdp::Seed;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::attention::{DropoutSeeds, Pass, Shape, Style, Transformer, example_heads, numbers};
+use super::attention::{
+    DropoutSeeds, Pass, Shape, Transformer, TransformerStyle, example_heads, numbers,
+};
 use super::normalize::Norm;
 use super::{LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
@@ -124,7 +126,7 @@ impl Gpt2 {
     fn new(config: &Gpt2Config, inputs: i64, name: &str, p: &mut Parameters) -> Self {
         let &Gpt2Config { width, context_length, positions, dropout, .. } = config;
         let init = Initialization::Normal { std: INITIAL_STD, bias: 0.0 };
-        let style = Style { norm: Norm::Layer, init, gelu: "tanh", alibi: false };
+        let style = TransformerStyle { norm: Norm::Layer, init, gelu: "tanh", alibi: false };
         let input = Linear::new(p, &format!("{name}.input"), inputs, width, Initialization::FAN_IN);
         let transformer = Transformer::new(config.shape(), &style, name, p);
         let positions = match positions {

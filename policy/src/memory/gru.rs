@@ -21,7 +21,7 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::gated::{Cell, Gated, SHUT, Weights, for_sequences};
+use super::gated::{Gated, GatedCell, GatedWeights, SHUT, for_sequences};
 use super::{LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
@@ -69,18 +69,18 @@ impl LayerConfig for GruConfig {
 /// A cell whose state is h.
 struct Gru;
 
-impl Cell for Gru {
+impl GatedCell for Gru {
     /// Per gate r, z, n.
     const CONTROL: &'static [[f64; 2]] = &[[-SHUT, -SHUT], [-SHUT, -SHUT], [0.0, 0.0]];
     const BIAS_IS_HIDDEN: bool = true;
     const STATES: usize = 1;
 
-    fn step(weights: &Weights, x: &Tensor, before: &[Tensor]) -> Vec<Tensor> {
-        let Weights { weight_ih, weight_hh, bias_ih, bias_hh } = weights;
+    fn step(weights: &GatedWeights, x: &Tensor, before: &[Tensor]) -> Vec<Tensor> {
+        let GatedWeights { weight_ih, weight_hh, bias_ih, bias_hh } = weights;
         vec![x.gru_cell(&before[0], weight_ih, weight_hh, Some(bias_ih), Some(bias_hh))]
     }
 
-    fn sequence(weights: &Weights, x: &Tensor, before: &[Tensor]) -> (Tensor, Vec<Tensor>) {
+    fn sequence(weights: &GatedWeights, x: &Tensor, before: &[Tensor]) -> (Tensor, Vec<Tensor>) {
         let weights = weights.for_sequences();
         let (biases, layers, dropout, train) = (true, 1, 0.0, true);
         let (bidirectional, batch_first) = (false, false);

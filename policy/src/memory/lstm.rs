@@ -15,7 +15,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-use super::gated::{Cell, Gated, SHUT, Weights, for_sequences};
+use super::gated::{Gated, GatedCell, GatedWeights, SHUT, for_sequences};
 use super::{LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
@@ -66,24 +66,24 @@ const FUSED_STEP_BATCH: i64 = 24;
 /// A cell whose state is h and c.
 struct Lstm;
 
-impl Cell for Lstm {
+impl GatedCell for Lstm {
     /// Per gate i, f, g, o.
     const CONTROL: &'static [[f64; 2]] =
         &[[-SHUT, -SHUT], [-SHUT, SHUT], [0.0, 0.0], [-SHUT, -SHUT]];
     const BIAS_IS_HIDDEN: bool = false;
     const STATES: usize = 2;
 
-    fn step(weights: &Weights, x: &Tensor, before: &[Tensor]) -> Vec<Tensor> {
+    fn step(weights: &GatedWeights, x: &Tensor, before: &[Tensor]) -> Vec<Tensor> {
         if x.device() == Device::Cpu && x.size()[0] >= FUSED_STEP_BATCH {
             return Self::sequence(weights, &x.unsqueeze(0), before).1;
         }
-        let Weights { weight_ih, weight_hh, bias_ih, bias_hh } = weights;
+        let GatedWeights { weight_ih, weight_hh, bias_ih, bias_hh } = weights;
         let before = [&before[0], &before[1]];
         let (h, c) = x.lstm_cell(&before, weight_ih, weight_hh, Some(bias_ih), Some(bias_hh));
         vec![h, c]
     }
 
-    fn sequence(weights: &Weights, x: &Tensor, before: &[Tensor]) -> (Tensor, Vec<Tensor>) {
+    fn sequence(weights: &GatedWeights, x: &Tensor, before: &[Tensor]) -> (Tensor, Vec<Tensor>) {
         let weights = weights.for_sequences();
         let (biases, layers, dropout, train) = (true, 1, 0.0, true);
         let (bidirectional, batch_first) = (false, false);

@@ -64,16 +64,16 @@ impl LayerConfig for MambaConfig {
 pub(crate) struct Mamba {
     width: i64,
     input: Linear,
-    blocks: Vec<Block>,
-    output: Output,
+    blocks: Vec<MambaBlock>,
+    output: MambaOutput,
 }
 
-struct Block {
+struct MambaBlock {
     norm: Normalize,
     mixer: Mixer,
 }
 
-enum Output {
+enum MambaOutput {
     FeedForward(FeedForward),
     /// The norm and V, `[D, D]`.
     Linear(Normalize, Tensor),
@@ -83,19 +83,19 @@ impl Mamba {
     fn new(config: &MambaConfig, inputs: i64, name: &str, p: &mut Parameters) -> Self {
         let &MambaConfig { width, norm, feed_forward, .. } = config;
         let input = Linear::new(p, &format!("{name}.input"), inputs, width, Initialization::FAN_IN);
-        let block = |i| Block {
+        let block = |i| MambaBlock {
             norm: Normalize::new(norm, width, EPSILON, &format!("{name}.{i}.norm"), p),
             mixer: Mixer::new(config, &format!("{name}.{i}"), p),
         };
         let blocks = (0..config.blocks).map(block).collect();
         let output = if feed_forward {
             let name = format!("{name}.feed_forward");
-            Output::FeedForward(FeedForward::new(width, EPSILON, &name, p))
+            MambaOutput::FeedForward(FeedForward::new(width, EPSILON, &name, p))
         } else {
             let norm = Normalize::new(norm, width, EPSILON, &format!("{name}.norm"), p);
             let bound = 1.0 / (width as f64).sqrt();
             let weight = p.uniform(format!("{name}.output.weight"), &[width, width], bound);
-            Output::Linear(norm, weight)
+            MambaOutput::Linear(norm, weight)
         };
         Mamba { width, input, blocks, output }
     }
@@ -116,8 +116,10 @@ impl Mamba {
             after.extend(state);
         }
         let y = match &self.output {
-            Output::FeedForward(layer) => layer.forward(&stream),
-            Output::Linear(norm, weight) => norm.forward(&stream).linear::<&Tensor>(weight, None),
+            MambaOutput::FeedForward(layer) => layer.forward(&stream),
+            MambaOutput::Linear(norm, weight) => {
+                norm.forward(&stream).linear::<&Tensor>(weight, None)
+            }
         };
         (y, CoreState::new(state.batch(), after))
     }

@@ -11,11 +11,11 @@ use crate::parameters::Parameters;
 
 /// Turns pixels `[N, C, H, W]` into features `[N, D]`.
 pub(super) struct Cnn {
-    convolutions: Vec<Layer>,
+    convolutions: Vec<ConvolutionLayer>,
     linear: Linear,
 }
 
-struct Layer {
+struct ConvolutionLayer {
     weight: Tensor,
     bias: Tensor,
     stride: i64,
@@ -42,7 +42,7 @@ impl Cnn {
             }
             let fan_in = channels * kernel * kernel;
             let shape = [outputs, channels, kernel, kernel];
-            layers.push(Layer {
+            layers.push(ConvolutionLayer {
                 weight: p.weight(format!("torso.{i}.weight"), &shape, init, fan_in),
                 bias: p.bias(format!("torso.{i}.bias"), outputs, init, fan_in),
                 stride,

@@ -43,17 +43,17 @@ pub(super) struct Resnet {
 }
 
 struct Section {
-    convolution: Convolution,
-    blocks: Vec<Block>,
+    convolution: PaddedConvolution,
+    blocks: Vec<ResidualBlock>,
 }
 
-struct Block {
-    first: Convolution,
-    second: Convolution,
+struct ResidualBlock {
+    first: PaddedConvolution,
+    second: PaddedConvolution,
 }
 
 /// 3×3, with padding: the image keeps its sides.
-struct Convolution {
+struct PaddedConvolution {
     weight: Tensor,
     bias: Tensor,
 }
@@ -129,13 +129,13 @@ impl Section {
     ) -> Self {
         let mut convolution = |part: &str, inputs| {
             let (name, shape) = (format!("{name}.{part}"), [outputs, inputs, 3, 3]);
-            Convolution {
+            PaddedConvolution {
                 weight: p.weight(format!("{name}.weight"), &shape, init, inputs * 9),
                 bias: p.bias(format!("{name}.bias"), outputs, init, inputs * 9),
             }
         };
         let first = convolution("convolution", inputs);
-        let block = |i| Block {
+        let block = |i| ResidualBlock {
             first: convolution(&format!("block_{i}.first"), outputs),
             second: convolution(&format!("block_{i}.second"), outputs),
         };
@@ -143,14 +143,14 @@ impl Section {
     }
 }
 
-impl Block {
+impl ResidualBlock {
     fn forward(&self, x: &Tensor) -> Tensor {
         let inside = self.first.forward(&x.relu()).relu_();
         self.second.forward(&inside).g_add_(x)
     }
 }
 
-impl Convolution {
+impl PaddedConvolution {
     fn forward(&self, x: &Tensor) -> Tensor {
         x.conv2d(&self.weight, Some(&self.bias), [1, 1], [1, 1], [1, 1], 1)
     }

@@ -1,7 +1,7 @@
 //! Outputs of networks other than an actor-critic.
 
 use engram_mdp::Seed;
-use engram_policy::exploration::{Choice, Spread};
+use engram_policy::exploration::{Choice, EpsilonSpread};
 use engram_policy::memory::gru::GruConfig;
 use engram_policy::memory::none::NoneConfig;
 use engram_policy::{
@@ -126,7 +126,7 @@ fn outputs_and_exploration_travel_with_the_weights() {
     let exploration = Exploration {
         choice: Choice::Greedy,
         epsilon: 0.25,
-        spread: Some(Spread { actors: 4, exponent: 7.0 }),
+        spread: Some(EpsilonSpread { actors: 4, exponent: 7.0 }),
     };
     policy.set_exploration(exploration);
     let bytes = policy.save(3);

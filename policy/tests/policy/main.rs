@@ -31,7 +31,7 @@ use engram_policy::memory::none::NoneConfig;
 use engram_policy::memory::stack::StackConfig;
 use engram_policy::{
     Activation, CoreState, Distribution, Gradient, HeadConfig, HeadInit, Initialization, Inputs,
-    MemoryConfig, MemoryInput, Norm, Output, Policy, PolicyConfig, Positions, TorsoConfig,
+    MemoryConfig, MemoryInput, Norm, Policy, PolicyConfig, PolicyOutput, Positions, TorsoConfig,
 };
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
@@ -292,7 +292,7 @@ fn moment(inputs: &Inputs, t: i64) -> Inputs {
 }
 
 /// Everything an output says, `[.., n]`.
-fn numbers(output: &Output) -> Tensor {
+fn numbers(output: &PolicyOutput) -> Tensor {
     let policy = match &output.distribution {
         Distribution::Categorical { logits } => logits.shallow_clone(),
         Distribution::Greedy { values } => return values.shallow_clone(),

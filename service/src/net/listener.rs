@@ -61,7 +61,7 @@ struct Admission {
 }
 
 /// Connection that has been accepted.
-enum Arrival {
+enum AcceptedConnection {
     Here(Connection),
     /// Before its TLS handshake.
     Tls(TcpStream, ServerTls, Authentication),
@@ -112,7 +112,7 @@ impl Listener {
         Listener { socket, address, cut: CancellationToken::new() }
     }
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Arrival>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<AcceptedConnection>> {
         let connection = match &mut self.socket {
             Socket::Tcp(listener, admission) => {
                 let permit = ready!(admission.poll_permit(cx));
@@ -137,7 +137,7 @@ impl Listener {
                 Connection::new(stream, self.address.to_string())
             }
         };
-        Poll::Ready(Ok(Arrival::Here(connection)))
+        Poll::Ready(Ok(AcceptedConnection::Here(connection)))
     }
 }
 
@@ -159,11 +159,11 @@ impl Admission {
         }
     }
 
-    fn receive(&self, stream: TcpStream, address: String, permit: Permit) -> Arrival {
+    fn receive(&self, stream: TcpStream, address: String, permit: Permit) -> AcceptedConnection {
         let authentication = Authentication { permit, address, token: self.token.clone() };
         match &self.tls {
-            Some(tls) => Arrival::Tls(stream, tls.clone(), authentication),
-            None => Arrival::Here(Connection::accepted(stream, authentication)),
+            Some(tls) => AcceptedConnection::Tls(stream, tls.clone(), authentication),
+            None => AcceptedConnection::Here(Connection::accepted(stream, authentication)),
         }
     }
 }
@@ -209,10 +209,10 @@ impl Stream for Incoming {
                 self.pause = None;
             }
             match ready!(self.listener.poll_accept(cx)) {
-                Ok(Arrival::Here(connection)) => {
+                Ok(AcceptedConnection::Here(connection)) => {
                     return Poll::Ready(Some(Ok(connection.until(&self.listener.cut))));
                 }
-                Ok(Arrival::Tls(stream, tls, authentication)) => {
+                Ok(AcceptedConnection::Tls(stream, tls, authentication)) => {
                     self.handshakes.spawn(handshake(stream, tls, authentication));
                 }
                 Err(error) => {

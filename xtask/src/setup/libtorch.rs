@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::release::{Device, VERSION};
+use crate::release::{LibtorchVariant, VERSION};
 
 const MANIFEST: &str = "manifest";
 const HEADER: &str = "include/torch/csrc/api/include/torch/torch.h";
@@ -24,7 +24,7 @@ const VERSION_HEADERS: [&str; 2] =
 pub(crate) struct Libtorch {
     pub(crate) path: PathBuf,
     pub(crate) version: String,
-    pub(crate) device: Device,
+    pub(crate) device: LibtorchVariant,
 }
 
 /// Amount that is read to believe a libtorch.
@@ -54,18 +54,18 @@ pub(crate) fn inspect(path: &Path, depth: Depth) -> Result<Libtorch> {
         bail!("{} holds libtorch {version}, and tch 0.24 needs {VERSION} exactly", path.display());
     }
     let device = match path.join("lib").join(library("torch_cuda")).is_file() {
-        true => Device::Cuda,
-        false => Device::Cpu,
+        true => LibtorchVariant::Cuda,
+        false => LibtorchVariant::Cpu,
     };
     check_manifest(path, depth)?;
     Ok(Libtorch { path: path.to_path_buf(), version, device })
 }
 
 /// Completes an unpacked libtorch: its version file, and last the manifest that vouches for it.
-pub(crate) fn seal(path: &Path, device: Device) -> Result<()> {
+pub(crate) fn seal(path: &Path, device: LibtorchVariant) -> Result<()> {
     let build = match device {
-        Device::Cpu => "cpu",
-        Device::Cuda => "cu130",
+        LibtorchVariant::Cpu => "cpu",
+        LibtorchVariant::Cuda => "cu130",
     };
     fs::write(path.join("build-version"), format!("{VERSION}+{build}\n"))?;
     let mut files: Vec<_> = fs::read_dir(path.join("lib"))?.collect::<io::Result<_>>()?;
@@ -151,9 +151,9 @@ mod tests {
     fn a_libtorch_from_elsewhere_is_believed_for_its_files_and_its_version() {
         let folder = fixture::libtorch("2.11.0+cpu");
         let found = inspect(folder.path(), Depth::Full).unwrap();
-        assert_eq!((found.version.as_str(), found.device), ("2.11.0+cpu", Device::Cpu));
+        assert_eq!((found.version.as_str(), found.device), ("2.11.0+cpu", LibtorchVariant::Cpu));
         fixture::write(folder.path(), &format!("lib/{}", library("torch_cuda")), "x");
-        assert_eq!(inspect(folder.path(), Depth::Quick).unwrap().device, Device::Cuda);
+        assert_eq!(inspect(folder.path(), Depth::Quick).unwrap().device, LibtorchVariant::Cuda);
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn a_sealed_libtorch_notices_a_cut_file_at_once_and_a_changed_one_when_verified() {
         let folder = fixture::libtorch("unsealed");
-        seal(folder.path(), Device::Cpu).unwrap();
+        seal(folder.path(), LibtorchVariant::Cpu).unwrap();
         assert_eq!(inspect(folder.path(), Depth::Full).unwrap().version, "2.11.0+cpu");
 
         let name = format!("lib/{}", library("torch_cpu"));

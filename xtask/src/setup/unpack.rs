@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::host::{Host, last_lines};
-use crate::release::Device;
+use crate::release::LibtorchVariant;
 use crate::setup::disk::remove;
 
 const UNPACK: &str = include_str!("unpack.py");
@@ -24,7 +24,7 @@ pub(crate) enum Unpacked {
 /// Unpacks `files` into `folder`, which is emptied first.
 pub(crate) fn unpack(
     host: &Host,
-    device: Device,
+    device: LibtorchVariant,
     files: &[PathBuf],
     folder: &Path,
 ) -> Result<Unpacked> {
@@ -103,11 +103,11 @@ mod tests {
         let out = folder.path().join("out");
         let unpack = |device| unpack(&host, device, std::slice::from_ref(&wheel), &out).unwrap();
 
-        assert_eq!(unpack(Device::Cpu), Unpacked::Whole);
+        assert_eq!(unpack(LibtorchVariant::Cpu), Unpacked::Whole);
         assert_eq!(names(&out.join("lib")), ["libcudart.so.13", "libgomp.so.1", "libtorch_cpu.so"]);
         assert_eq!(names(&out.join("include")), ["c10"]);
 
-        assert_eq!(unpack(Device::Cuda), Unpacked::Whole);
+        assert_eq!(unpack(LibtorchVariant::Cuda), Unpacked::Whole);
         let all = ["libcublas.so.13", "libcudart.so.13", "libgomp.so.1", "libtorch.so"];
         assert_eq!(names(&out.join("lib"))[..4], all);
         assert_eq!(names(&out.join("lib"))[4..], ["libtorch_cpu.so", "libtorch_cuda.so"]);
@@ -120,7 +120,7 @@ mod tests {
         let whole = fs::read(&wheel).unwrap();
         fs::write(&wheel, &whole[..whole.len() / 2]).unwrap();
         let out = folder.path().join("out");
-        let end = unpack(&host, Device::Cpu, std::slice::from_ref(&wheel), &out).unwrap();
+        let end = unpack(&host, LibtorchVariant::Cpu, std::slice::from_ref(&wheel), &out).unwrap();
         assert_eq!(end, Unpacked::Damaged(wheel));
     }
 
@@ -130,7 +130,7 @@ mod tests {
         host.python =
             ["sh", "-c", "echo 'No space left on device' >&2; exit 28"].map(Into::into).into();
         let out = folder.path().join("out");
-        let message = unpack(&host, Device::Cpu, &[], &out).unwrap_err().to_string();
+        let message = unpack(&host, LibtorchVariant::Cpu, &[], &out).unwrap_err().to_string();
         assert!(
             message.contains("the disk is full") && message.contains("ENGRAM_CACHE"),
             "{message}"

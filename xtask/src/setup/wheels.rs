@@ -12,7 +12,7 @@ use std::process::Stdio;
 use anyhow::Context;
 
 use crate::host::{Host, last_lines, megabytes};
-use crate::release::{Device, VERSION, Wheel};
+use crate::release::{LibtorchVariant, VERSION, Wheel};
 use crate::setup::disk::remove;
 use crate::setup::libtorch;
 
@@ -49,12 +49,16 @@ impl From<anyhow::Error> for Failure {
 }
 
 /// All wheels for `device`, in `to`. What is there already is not fetched again.
-pub(crate) fn fetch(host: &Host, device: Device, to: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn fetch(
+    host: &Host,
+    device: LibtorchVariant,
+    to: &Path,
+) -> Result<Vec<PathBuf>, Failure> {
     for wheel in &host.wheels {
         fetch_one(host, wheel, to)?;
     }
     let mut files: Vec<PathBuf> = host.wheels.iter().map(|wheel| to.join(wheel.file)).collect();
-    if device == Device::Cuda {
+    if device == LibtorchVariant::Cuda {
         let torch = &files[0];
         let needs = cuda_requirements(&metadata(host, torch)?);
         if needs.is_empty() {

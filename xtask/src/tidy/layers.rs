@@ -5,23 +5,27 @@ use crate::tidy::tree::Tree;
 
 /// A crate, its level, and the crates of ours that it may import. Tests may use whatever lies
 /// strictly below.
-struct Layer {
+struct CrateLevel {
     name: &'static str,
     level: u8,
     imports: &'static [&'static str],
 }
 
-const LAYERS: [Layer; 11] = [
-    Layer { name: "mdp", level: 0, imports: &[] },
-    Layer { name: "service", level: 0, imports: &[] },
-    Layer { name: "proto", level: 1, imports: &["mdp"] },
-    Layer { name: "envs", level: 1, imports: &["mdp"] },
-    Layer { name: "policy", level: 1, imports: &["mdp"] },
-    Layer { name: "analysis", level: 1, imports: &["mdp", "service"] },
-    Layer { name: "actor", level: 2, imports: &["mdp", "envs", "proto", "service"] },
-    Layer { name: "inference-server", level: 2, imports: &["mdp", "proto", "policy", "service"] },
-    Layer { name: "learner", level: 2, imports: &["mdp", "proto", "policy", "service"] },
-    Layer {
+const LAYERS: [CrateLevel; 11] = [
+    CrateLevel { name: "mdp", level: 0, imports: &[] },
+    CrateLevel { name: "service", level: 0, imports: &[] },
+    CrateLevel { name: "proto", level: 1, imports: &["mdp"] },
+    CrateLevel { name: "envs", level: 1, imports: &["mdp"] },
+    CrateLevel { name: "policy", level: 1, imports: &["mdp"] },
+    CrateLevel { name: "analysis", level: 1, imports: &["mdp", "service"] },
+    CrateLevel { name: "actor", level: 2, imports: &["mdp", "envs", "proto", "service"] },
+    CrateLevel {
+        name: "inference-server",
+        level: 2,
+        imports: &["mdp", "proto", "policy", "service"],
+    },
+    CrateLevel { name: "learner", level: 2, imports: &["mdp", "proto", "policy", "service"] },
+    CrateLevel {
         name: "engram",
         level: 3,
         imports: &[
@@ -36,7 +40,7 @@ const LAYERS: [Layer; 11] = [
             "learner",
         ],
     },
-    Layer { name: "xtask", level: 0, imports: &[] },
+    CrateLevel { name: "xtask", level: 0, imports: &[] },
 ];
 
 /// Libraries that only some crates may use, and why.
@@ -87,7 +91,7 @@ fn check_manifest(path: &str, text: &str) -> Vec<Problem> {
     problems
 }
 
-fn complaint(layer: &Layer, section: &str, dependency: &str) -> Option<String> {
+fn complaint(layer: &CrateLevel, section: &str, dependency: &str) -> Option<String> {
     let name = layer.name;
     if section != "dev-dependencies" {
         let kept = KEPT_OUT

@@ -34,7 +34,7 @@ pub(crate) struct Graph {
 
 /// One file of a crate.
 #[derive(Debug, Default)]
-struct Source {
+struct SourceFile {
     file: String,
     module: Module,
     code: String,
@@ -80,7 +80,7 @@ impl Graph {
 }
 
 /// Files of one crate by module.
-struct Sources(BTreeMap<Module, Source>);
+struct Sources(BTreeMap<Module, SourceFile>);
 
 impl Sources {
     fn read(tree: &Tree, folder: &str) -> Sources {
@@ -97,7 +97,7 @@ impl Sources {
             tests.extend(test_modules.into_iter().map(|name| child(&module, &name)));
             sources.insert(
                 module.clone(),
-                Source { file: file.into(), module, code, ..Source::default() },
+                SourceFile { file: file.into(), module, code, ..SourceFile::default() },
             );
         }
         sources.retain(|module, _| !tests.iter().any(|test| module.starts_with(test)));
@@ -111,7 +111,7 @@ impl Sources {
     }
 
     /// File that defines the item at the end of a path; `None` for other crates and bare modules.
-    fn definition(&self, from: &Source, path: &[String], depth: usize) -> Option<&Source> {
+    fn definition(&self, from: &SourceFile, path: &[String], depth: usize) -> Option<&SourceFile> {
         let mut rest = path;
         let mut module = from.module.clone();
         let mut is_rooted = false;
@@ -158,7 +158,7 @@ impl Sources {
     }
 }
 
-impl Source {
+impl SourceFile {
     /// Paths that this file needs: all but re-exports of what it does not use itself.
     fn imports(&self) -> Vec<Module> {
         let uses = self.uses.iter().filter(|used| !used.is_reexport).map(|used| used.path.clone());

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
 use engram_policy::{
-    Activation, Carry, HeadConfig, HeadInit, Inputs, MemoryConfig, MemoryInput, Output, Policy,
-    PolicyConfig, TorsoConfig, UnrollContext, Unrolled,
+    Activation, Carry, HeadConfig, HeadInit, Inputs, MemoryConfig, MemoryInput, Policy,
+    PolicyConfig, PolicyOutput, TorsoConfig, UnrollContext, Unrolled,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -66,7 +66,7 @@ impl Workload {
     /// back to before `context`; what is carried on.
     pub(super) fn gradient(
         &self,
-        outputs: &[Output],
+        outputs: &[PolicyOutput],
         context: UnrollContext,
     ) -> (Vec<Tensor>, Carry) {
         let loss = outputs

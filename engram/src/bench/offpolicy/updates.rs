@@ -25,7 +25,7 @@ const EPISODES: usize = 256;
 pub(super) fn run(mazes: &[Experiment], compute: Compute, seconds: f64) -> Result<()> {
     let device = compute.device.ready()?;
     let mut cases = Vec::new();
-    for network in [Network::Lstm, Network::Gpt2] {
+    for network in [SequenceModelKind::Lstm, SequenceModelKind::Gpt2] {
         for maze in mazes {
             cases.push(Case::new(network, maze, device)?);
         }
@@ -95,16 +95,16 @@ fn median(mut times: Vec<Duration>) -> f64 {
 
 /// A sequence model of Memory-RL.
 #[derive(Clone, Copy, Debug)]
-enum Network {
+enum SequenceModelKind {
     Lstm,
     Gpt2,
 }
 
-impl Network {
+impl SequenceModelKind {
     fn name(self) -> &'static str {
         match self {
-            Network::Lstm => "lstm",
-            Network::Gpt2 => "gpt2",
+            SequenceModelKind::Lstm => "lstm",
+            SequenceModelKind::Gpt2 => "gpt2",
         }
     }
 
@@ -112,8 +112,8 @@ impl Network {
     fn config(self, experiment: &Experiment) -> PolicyConfig {
         let seq = experiment.seq.clone();
         match self {
-            Network::Lstm => seq,
-            Network::Gpt2 => {
+            SequenceModelKind::Lstm => seq,
+            SequenceModelKind::Gpt2 => {
                 let memory = MemoryConfig::Gpt2(Gpt2Config {
                     width: 128,
                     heads: 1,
@@ -139,7 +139,7 @@ impl Network {
 
 /// A network that learns from a replay of episodes.
 struct Case {
-    network: Network,
+    network: SequenceModelKind,
     /// T.
     decisions: usize,
     batch_size: usize,
@@ -168,7 +168,7 @@ impl Times {
 }
 
 impl Case {
-    fn new(network: Network, experiment: &Experiment, device: Device) -> Result<Self> {
+    fn new(network: SequenceModelKind, experiment: &Experiment, device: Device) -> Result<Self> {
         let config = experiment.replay_settings()?;
         let rl = config.shared();
         let (seed, spec) = (Seed::new(experiment.run.seed), experiment.env.spec());
@@ -222,7 +222,9 @@ mod tests {
     fn both_networks_learn_from_whole_episodes() {
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
         let maze = super::super::maze(&configs, 4).unwrap();
-        for (network, parameters) in [(Network::Lstm, 184_932), (Network::Gpt2, 307_396)] {
+        for (network, parameters) in
+            [(SequenceModelKind::Lstm, 184_932), (SequenceModelKind::Gpt2, 307_396)]
+        {
             let mut case = Case::new(network, &maze, Device::Cpu).unwrap();
             assert_eq!((case.decisions, case.batch_size), (5, 64));
             assert_eq!(case.policy.parameter_count(), parameters);

@@ -15,14 +15,14 @@ const BAD: Style = Style::new().fg(Color::Red);
 
 /// Recent values of some numbers.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Curves {
-    episode_return: Curve,
-    success: Curve,
-    rate: Curve,
+pub(super) struct Sparklines {
+    episode_return: Sparkline,
+    success: Sparkline,
+    rate: Sparkline,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Curve(Vec<f64>);
+struct Sparkline(Vec<f64>);
 
 /// Values of a curve, each a column.
 const CURVE: usize = 32;
@@ -45,7 +45,7 @@ fn row<const N: usize>(name: &str, rest: [(Style, String); N]) -> Line<'static> 
     std::iter::once(name).chain(rest).collect()
 }
 
-impl Curves {
+impl Sparklines {
     /// Adds a moment.
     pub(super) fn add(&mut self, status: &RunStatus) {
         self.episode_return.add(status.episode_return);
@@ -54,7 +54,7 @@ impl Curves {
     }
 }
 
-impl Curve {
+impl Sparkline {
     fn add(&mut self, value: Option<f64>) {
         self.0.extend(value);
         let excess = self.0.len().saturating_sub(CURVE);
@@ -74,7 +74,11 @@ impl Curve {
 }
 
 /// The screen of a run.
-pub(super) fn draw(status: &RunStatus, curves: &Curves, trouble: Option<&str>) -> Text<'static> {
+pub(super) fn draw(
+    status: &RunStatus,
+    curves: &Sparklines,
+    trouble: Option<&str>,
+) -> Text<'static> {
     let mut screen = Text::default();
     let (run, parts) = status.run.clone().unwrap_or(("no run".into(), String::new()));
     screen.push_line(Line::from_iter([
@@ -100,7 +104,7 @@ pub(super) fn draw(status: &RunStatus, curves: &Curves, trouble: Option<&str>) -
     screen
 }
 
-fn learning(screen: &mut Text<'_>, status: &RunStatus, curves: &Curves) {
+fn learning(screen: &mut Text<'_>, status: &RunStatus, curves: &Sparklines) {
     let (rates, taken) = (status.rates, status.env_steps.zip(status.budget));
     let share = taken.map_or(0.0, |(taken, budget)| (taken / budget.max(1.0)).min(1.0));
     let filled = (share * BAR as f64) as usize;
@@ -304,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_page_reads_like_a_story() {
-        let mut curves = Curves::default();
+        let mut curves = Sparklines::default();
         for value in [0.1, 0.4, 0.8] {
             curves.add(&RunStatus { episode_return: Some(value), ..RunStatus::default() });
         }
@@ -333,7 +337,7 @@ mod tests {
 
     #[test]
     fn nothing_known_is_still_a_page() {
-        let page = plain(&draw(&RunStatus::default(), &Curves::default(), Some("no answer")));
+        let page = plain(&draw(&RunStatus::default(), &Sparklines::default(), Some("no answer")));
         assert!(page.starts_with("no run\nno answer\n"), "{page}");
         assert!(page.contains("progress    ────"), "{page}");
     }
@@ -348,7 +352,7 @@ mod tests {
                 .to_vec(),
             ..status()
         };
-        let screen = draw(&late, &Curves::default(), None);
+        let screen = draw(&late, &Sparklines::default(), None);
         let spans = screen.iter().flatten();
         let red: Vec<&str> =
             spans.filter(|span| span.style == BAD).map(|span| span.content.trim()).collect();
@@ -366,8 +370,8 @@ mod tests {
 
     #[test]
     fn a_curve_without_a_height_is_flat() {
-        assert_eq!(Curve(vec![2.0, 2.0]).draw(), "▄▄");
-        let mut curve = Curve::default();
+        assert_eq!(Sparkline(vec![2.0, 2.0]).draw(), "▄▄");
+        let mut curve = Sparkline::default();
         (0..100).for_each(|i| curve.add(Some(f64::from(i))));
         assert_eq!(curve.draw().chars().count(), CURVE);
         assert!(curve.draw().starts_with('▁') && curve.draw().ends_with('█'));

@@ -11,47 +11,50 @@ use crate::watch::prometheus::Prometheus;
 use crate::watch::samples::{Page, Snapshot};
 
 /// Source of snapshots.
-pub(super) enum Source {
-    Pages(Vec<Target>),
+pub(super) enum SnapshotSource {
+    Pages(Vec<PageTarget>),
     Prometheus(Prometheus),
 }
 
 /// A page of metrics.
-pub(super) struct Target {
+pub(super) struct PageTarget {
     address: Address,
     /// The same without credentials. On this machine pages are open, unless they are on all addresses:
     /// which of both it is, its first answer tells.
     open: Option<Address>,
 }
 
-impl Source {
+impl SnapshotSource {
     /// Pages at these addresses, read with these credentials.
-    pub(super) fn pages(addresses: &[Address], credentials: &ClientCredentials) -> Result<Source> {
+    pub(super) fn pages(
+        addresses: &[Address],
+        credentials: &ClientCredentials,
+    ) -> Result<SnapshotSource> {
         let target = |address: &Address| {
             let open = (address.is_local() && credentials.tls.is_some()).then(|| address.clone());
-            Ok(Target { address: credentials.at(address)?, open })
+            Ok(PageTarget { address: credentials.at(address)?, open })
         };
-        Ok(Source::Pages(addresses.iter().map(target).collect::<Result<_>>()?))
+        Ok(SnapshotSource::Pages(addresses.iter().map(target).collect::<Result<_>>()?))
     }
 
     /// A Prometheus that scrapes them.
-    pub(super) fn prometheus(address: &Address) -> Source {
-        Source::Prometheus(Prometheus { address: address.clone() })
+    pub(super) fn prometheus(address: &Address) -> SnapshotSource {
+        SnapshotSource::Prometheus(Prometheus { address: address.clone() })
     }
 
     /// Seconds over which rates are taken.
     pub(super) fn window(&self) -> f64 {
         match self {
-            Source::Pages(_) => 10.0,
+            SnapshotSource::Pages(_) => 10.0,
             // Several scrapes.
-            Source::Prometheus(_) => 30.0,
+            SnapshotSource::Prometheus(_) => 30.0,
         }
     }
 
     /// A snapshot to compare the first one with: of the past, or of `every` before it.
     pub(super) async fn earlier(&mut self, every: Duration) -> Result<Snapshot> {
         match self {
-            Source::Prometheus(prometheus) => {
+            SnapshotSource::Prometheus(prometheus) => {
                 let past = prometheus.snapshot(seconds_now() - 30.0).await?;
                 if !past.pages.is_empty() {
                     return Ok(past);
@@ -59,7 +62,7 @@ impl Source {
                 // It has not been watching for long.
                 prometheus.snapshot(seconds_now() - 10.0).await
             }
-            Source::Pages(_) => {
+            SnapshotSource::Pages(_) => {
                 let snapshot = self.now().await?;
                 tokio::time::sleep(every).await;
                 Ok(snapshot)
@@ -71,8 +74,8 @@ impl Source {
     /// is an error.
     pub(super) async fn now(&mut self) -> Result<Snapshot> {
         match self {
-            Source::Prometheus(prometheus) => prometheus.snapshot(seconds_now()).await,
-            Source::Pages(targets) => {
+            SnapshotSource::Prometheus(prometheus) => prometheus.snapshot(seconds_now()).await,
+            SnapshotSource::Pages(targets) => {
                 // All at once: one that is silent holds up no other.
                 let mut reading = JoinSet::new();
                 for (place, mut target) in targets.drain(..).enumerate() {
@@ -95,7 +98,7 @@ impl Source {
     }
 }
 
-impl Target {
+impl PageTarget {
     async fn read(&mut self) -> Result<Page> {
         let mut body = http_get(&self.address, "page of metrics", "/metrics").await;
         if let (Err(_), Some(open)) = (&body, self.open.take()) {

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::style::{Pass, Style};
+use super::style::{Pass, TransformerStyle};
 use super::window::Window;
 use crate::memory::normalize::Normalize;
 use crate::mlp::Linear;
@@ -12,7 +12,7 @@ use crate::parameters::Parameters;
 pub(super) const EPSILON: f64 = 1e-5;
 
 /// Attention, then a feed-forward layer, both added to the residual stream.
-pub(super) struct Block {
+pub(super) struct TransformerBlock {
     heads: i64,
     gelu: &'static str,
     attention_norm: Normalize,
@@ -27,17 +27,17 @@ pub(super) struct Block {
     down: Linear,
 }
 
-impl Block {
+impl TransformerBlock {
     pub(super) fn new(
         width: i64,
         heads: i64,
-        style: &Style,
+        style: &TransformerStyle,
         name: &str,
         p: &mut Parameters,
     ) -> Self {
         let part = |part: &str| format!("{name}.{part}");
         let (norm, init) = (style.norm, style.init);
-        Block {
+        TransformerBlock {
             heads,
             gelu: style.gelu,
             attention_norm: Normalize::new(norm, width, EPSILON, &part("attention_norm"), p),

@@ -7,7 +7,7 @@ use crate::initialization::Initialization;
 use crate::memory::normalize::Norm;
 
 /// Choices in which transformers differ.
-pub(in crate::memory) struct Style {
+pub(in crate::memory) struct TransformerStyle {
     pub(in crate::memory) norm: Norm,
     /// Initial values of its linear layers.
     pub(in crate::memory) init: Initialization,

@@ -72,7 +72,7 @@ pub(super) struct Mixer {
 }
 
 /// Selection by x, for moments `[..]`.
-struct Selected {
+struct ScanParameters {
     /// Δ: `[.., 2 D]`.
     delta: Tensor,
     /// B: `[.., N]`.
@@ -125,7 +125,7 @@ impl Mixer {
         let [x, z] = self.halves(u);
         let (x, conv) = self.conv.step(&x, conv);
         let x = x.silu();
-        let Selected { delta, write, read } = self.select(&x);
+        let ScanParameters { delta, write, read } = self.select(&x);
         let decay = (delta.unsqueeze(1) * self.decay()).exp2_();
         let written = write.unsqueeze(2) * (delta * &x).unsqueeze(1);
         let h = written.addcmul(&decay, h); // [B, N, 2 D]
@@ -160,14 +160,14 @@ impl Mixer {
     }
 
     /// x `[.., 2 D]` to what it selects.
-    fn select(&self, x: &Tensor) -> Selected {
+    fn select(&self, x: &Tensor) -> ScanParameters {
         let (state, rank) = (self.log_decay.size()[0], self.delta_weight.size()[1]);
         let all = x.linear::<&Tensor>(&self.select, None);
         let parts: [Tensor; 3] =
             all.split_with_sizes([rank, state, state], -1).try_into().expect("δ, B and C");
         let [delta, write, read] = parts;
         let delta = delta.linear(&self.delta_weight, Some(&self.delta_bias)).softplus();
-        Selected { delta, write, read }
+        ScanParameters { delta, write, read }
     }
 
     /// hᵀ C, x and z, each `[.., 2 D]`, to `[.., D]`.
@@ -181,7 +181,7 @@ impl Mixer {
     fn state_space(
         &self,
         x: &Tensor,
-        selected: &Selected,
+        selected: &ScanParameters,
         before: &Tensor,
         resets: &Resets,
     ) -> (Tensor, Tensor) {

@@ -130,7 +130,7 @@ struct Moments<'a, T> {
 }
 
 /// Output of one thread: that of some environments, R in a row.
-struct Share<'a, T> {
+struct ThreadShare<'a, T> {
     /// The first one's number.
     first: usize,
     /// `a_{t+1} ⊙ … ⊙ a_T` so far: `[R, N]`.
@@ -199,13 +199,13 @@ fn shares<'a, T>(
     effects: impl ExactSizeIterator<Item = &'a mut [T]>,
     through_cells: &'a mut [T],
     later: &'a mut [T],
-) -> Vec<Share<'a, T>> {
+) -> Vec<ThreadShare<'a, T>> {
     let hidden = later.len() / batch;
     let useful = effects.len() * later.len() / NUMBERS_PER_THREAD;
     let threads = threads.min(useful).clamp(1, batch);
     let rows = batch.div_ceil(threads);
     let of_cells = later.chunks_mut(rows * hidden).zip(through_cells.chunks_mut(2 * rows * hidden));
-    let share = |(i, (later, through_cells))| Share {
+    let share = |(i, (later, through_cells))| ThreadShare {
         first: i * rows,
         later,
         through_cells,
@@ -219,7 +219,7 @@ fn shares<'a, T>(
     shares
 }
 
-impl<T: Number> Share<'_, T> {
+impl<T: Number> ThreadShare<'_, T> {
     fn backward(self, moments: &Moments<'_, T>) {
         let n = moments.hidden;
         for (t, effects) in self.effects.into_iter().enumerate().rev() {
