@@ -110,7 +110,7 @@ impl<'a> Comparison<'a> {
         (self.measure == Measure::Success).then_some((0.0, 1.0))
     }
 
-    /// Reference lines of these groups: the scores on which all of their worlds agree.
+    /// Reference lines of these groups: the scores on which all of their environments agree.
     pub(crate) fn reference_lines(&self, groups: &[&Group<'_>]) -> Vec<ReferenceLine> {
         let agreed = |value: &dyn Fn(ReferenceScores) -> Option<f64>| {
             let mut values = groups.iter().map(|group| value(group.references()));
@@ -233,7 +233,7 @@ fn source(runs: &[Run], asked: Option<EpisodeSource>) -> Result<EpisodeSource> {
     }
 }
 
-/// Solved episodes where all worlds can tell.
+/// Solved episodes where all environments can tell.
 fn measure(runs: &[Run], source: EpisodeSource, asked: Option<Measure>) -> Result<Measure> {
     let curves = || runs.iter().filter_map(|run| Some((run, run.curve(source)?)));
     let without: Vec<String> = curves()
@@ -242,7 +242,8 @@ fn measure(runs: &[Run], source: EpisodeSource, asked: Option<Measure>) -> Resul
         .collect();
     match asked {
         Some(Measure::Success) if !without.is_empty() => bail!(
-            "the worlds of {} do not tell whether an episode was solved; use --measure return",
+            "the environments of {} do not tell whether an episode was solved; use --measure \
+             return",
             few(&without)
         ),
         Some(measure) => Ok(measure),
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_worlds_allow_is_drawn_where_they_agree() {
+    fn what_environments_allow_is_drawn_where_they_agree() {
         let mut runs = grid();
         let lines = |runs: &[Run], measure| {
             let question = Question { measure: Some(measure), ..Question::default() };

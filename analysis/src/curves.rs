@@ -15,7 +15,7 @@ pub struct Curve {
     pub label: String,
     /// `(env steps, mean return of the episodes that ended since the last row)`.
     pub returns: Vec<(f64, f64)>,
-    /// `(env steps, share of them that were solved)`; empty where the world cannot tell.
+    /// `(env steps, share of them that were solved)`; empty where the environment cannot tell.
     pub success: Vec<(f64, f64)>,
     /// Env steps that the run has taken.
     pub env_steps: f64,

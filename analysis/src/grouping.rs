@@ -1,8 +1,8 @@
 //! Grouping: the settings by which runs are told apart, as hue, panel or x axis.
 //!
-//! Without being told, the settings of the world make panels (the only numeric one makes the x axis
-//! of the aggregate plot), and everything else that differs makes hues. A setting that follows from
-//! those already chosen, as a budget from a delay, is not named.
+//! Without being told, the settings of the environment make panels (the only numeric one makes the
+//! x axis of the aggregate plot), and everything else that differs makes hues. A setting that
+//! follows from those already chosen, as a budget from a delay, is not named.
 
 use anyhow::{Result, bail};
 use engram_service::config::{SettingClass, nearest};
@@ -10,8 +10,8 @@ use engram_service::config::{SettingClass, nearest};
 use crate::question::Question;
 use crate::runs::Run;
 
-/// Setting that names the world.
-const WORLD: &str = "env.name";
+/// Setting that names the environment.
+const ENVIRONMENT: &str = "env.name";
 
 /// Settings that make hues, panels and the x axis.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) struct Grouping {
     pub(crate) hue: Vec<String>,
     /// Runs that differ in these are in different panels.
     pub(crate) panel: Vec<String>,
-    /// The x axis of the aggregate plot: one key, or one for each kind of world.
+    /// The x axis of the aggregate plot: one key, or one for each kind of environment.
     pub(crate) x: Vec<String>,
     /// Settings that differ although nobody asked for them: their runs are taken together.
     pub(crate) pooled: Vec<String>,
@@ -37,20 +37,22 @@ impl Grouping {
         let asked = question.hue.iter().chain(&question.panel).chain(&question.x);
         let mut chosen: Vec<String> = asked.cloned().collect();
         let is_env = |key: &&String| key.starts_with("env.");
-        let worlds: Vec<String> = open.iter().filter(is_env).cloned().collect();
-        // Whatever else is asked, worlds that are not the same do not share axes.
+        let environments: Vec<String> = open.iter().filter(is_env).cloned().collect();
+        // Whatever else is asked, environments that are not the same do not share axes.
         grouping.panel = question.panel.clone();
-        if worlds.iter().any(|key| key == WORLD) && !chosen.iter().any(|key| key == WORLD) {
-            grouping.panel.insert(0, WORLD.into());
-            chosen.push(WORLD.into());
+        if environments.iter().any(|key| key == ENVIRONMENT)
+            && !chosen.iter().any(|key| key == ENVIRONMENT)
+        {
+            grouping.panel.insert(0, ENVIRONMENT.into());
+            chosen.push(ENVIRONMENT.into());
         }
         grouping.x = match &question.x {
             Some(x) => vec![x.clone()],
-            None => numbers_of_worlds(runs, &worlds, &chosen),
+            None => numbers_of_environments(runs, &environments, &chosen),
         };
         chosen.extend(grouping.x.iter().cloned());
         if question.panel.is_empty() {
-            grouping.panel.extend(independent(runs, &mut chosen, &worlds));
+            grouping.panel.extend(independent(runs, &mut chosen, &environments));
         }
         open.retain(|key| !key.starts_with("env.") || !question.panel.is_empty());
         let rest = independent(runs, &mut chosen, &open);
@@ -64,8 +66,8 @@ impl Grouping {
         Ok(grouping)
     }
 
-    /// Falls back to the only number among other settings, where none of the world's can be the x
-    /// axis.
+    /// Falls back to the only number among other settings, where none of the environment's can be
+    /// the x axis.
     fn x_of_the_rest(&mut self, runs: &[Run]) {
         if !self.x.is_empty() {
             return;
@@ -127,7 +129,7 @@ fn tells_runs_apart(key: &str) -> bool {
     matches!(key, "seq" | "rl") || SettingClass::of(key).tells_runs_apart()
 }
 
-/// Settings that are not the same in all runs: the world's first, then the names of parts.
+/// Settings that are not the same in all runs: the environment's first, then the names of parts.
 fn differing(runs: &[Run]) -> Vec<String> {
     let mut keys: Vec<&String> = Vec::new();
     for (key, _) in runs.iter().flat_map(|run| &run.settings) {
@@ -171,8 +173,8 @@ fn is_numeric<'a>(mut runs: impl Iterator<Item = &'a Run>, key: &str) -> bool {
     runs.all(|run| run.setting(key).is_some_and(|value| value.parse::<f64>().is_ok()))
 }
 
-/// For each kind of world its only independent number, if there is exactly one.
-fn numbers_of_worlds(runs: &[Run], worlds: &[String], taken: &[String]) -> Vec<String> {
+/// For each kind of environment its only independent number, if there is exactly one.
+fn numbers_of_environments(runs: &[Run], environments: &[String], taken: &[String]) -> Vec<String> {
     let mut names: Vec<Option<&str>> = runs.iter().map(|run| run.setting("env.name")).collect();
     names.sort_unstable();
     names.dedup();
@@ -181,7 +183,7 @@ fn numbers_of_worlds(runs: &[Run], worlds: &[String], taken: &[String]) -> Vec<S
         let group: Vec<Run> =
             runs.iter().filter(|run| run.setting("env.name") == name).cloned().collect();
         let varies = |key: &str| group.iter().any(|r| r.setting(key) != group[0].setting(key));
-        let numbers: Vec<String> = worlds
+        let numbers: Vec<String> = environments
             .iter()
             .filter(|key| is_numeric(group.iter(), key) && varies(key) && !taken.contains(key))
             .cloned()
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_number_of_the_world_the_only_other_number_is_the_x_axis() {
+    fn without_a_number_of_the_environment_the_only_other_number_is_the_x_axis() {
         let of = |unroll: &str, seq: &str| {
             run("r", &[("seq", seq), ("run.unroll_length", unroll), ("run.seed", unroll)], 1.0)
         };
@@ -265,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_world_has_its_own_length() {
+    fn every_kind_of_environment_has_its_own_length() {
         let of = |name: &str, key: &str, value: &str| {
             run("r", &[("env.name", name), (key, value), ("seq", "lstm")], 1.0)
         };

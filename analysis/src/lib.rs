@@ -81,7 +81,7 @@ pub fn compare(
     Ok(ComparisonFiles { table, files })
 }
 
-/// Title where none is given: the worlds' names.
+/// Title where none is given: the environments' names.
 fn title(runs: &[Run]) -> String {
     let mut names: Vec<&str> = runs.iter().filter_map(|run| run.setting("env.name")).collect();
     names.sort_unstable();

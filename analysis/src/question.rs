@@ -8,17 +8,17 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, default)]
 pub struct Question {
     /// Settings that are compared within a panel, as in seq or run.unroll_length [default: what
-    /// differs beside the world's settings]
+    /// differs beside the environment's settings]
     #[arg(long, value_name = "KEY,KEY..", value_delimiter = ',')]
     pub hue: Vec<String>,
-    /// Settings that make panels [default: those of the world that differ]
+    /// Settings that make panels [default: those of the environment that differ]
     #[arg(long, value_name = "KEY,KEY..", value_delimiter = ',')]
     pub panel: Vec<String>,
-    /// The x axis of the aggregate plot [default: the only number of the world that differs, or the
-    /// only other one]
+    /// The x axis of the aggregate plot [default: the only number of the environment that differs,
+    /// or the only other one]
     #[arg(long, value_name = "KEY")]
     pub x: Option<String>,
-    /// Score of an episode [default: success where all worlds can tell]
+    /// Score of an episode [default: success where all environments can tell]
     #[arg(long, value_enum)]
     pub measure: Option<Measure>,
     /// Episodes of training or greedy ones in between [default: evaluation where all runs have it]
@@ -30,7 +30,7 @@ pub struct Question {
     /// Average each curve over so many rows [default: 1]
     #[arg(long, value_name = "N")]
     pub smooth: Option<usize>,
-    /// Title above the charts [default: the world's name]
+    /// Title above the charts [default: the environment's name]
     #[arg(long, value_name = "TEXT")]
     pub title: Option<String>,
 }

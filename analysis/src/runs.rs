@@ -32,11 +32,11 @@ pub(crate) struct Run {
     pub(crate) after: Option<Curve>,
     /// Env steps that it was to take.
     pub(crate) budget: Option<f64>,
-    /// Scores that its world is known to allow.
+    /// Scores that its environment is known to allow.
     pub(crate) references: ReferenceScores,
 }
 
-/// Scores that are known of a world without any training; none by default.
+/// Scores that are known of an environment without any training; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ReferenceScores {
     /// The return of an optimal policy.
@@ -45,7 +45,7 @@ pub struct ReferenceScores {
     pub memoryless: Option<f64>,
 }
 
-/// Reference scores of a world, from the `[env]` section of a run's configuration.
+/// Reference scores of an environment, from the `[env]` section of a run's configuration.
 pub type ReferenceScoresOf<'a> = &'a dyn Fn(&Table) -> ReferenceScores;
 
 impl Run {
@@ -106,8 +106,8 @@ impl Run {
     }
 }
 
-/// Finds all runs in the given folders: each is a run, or holds runs. In the order of their names within
-/// each folder.
+/// Finds all runs in the given folders: each is a run, or holds runs. In the order of their names
+/// within each folder.
 pub(crate) fn find(paths: &[PathBuf], scores_of: ReferenceScoresOf<'_>) -> Result<Vec<Run>> {
     let mut runs: Vec<PathBuf> = Vec::new();
     for path in paths {

@@ -32,9 +32,9 @@ pub(crate) struct BenchArgs {
     /// Subject of the measurement
     #[arg(value_enum, default_value = "system")]
     what: What,
-    /// The experiment whose world, network and algorithm are used [default: recall-30-wide, or
-    /// recall-dqn for offpolicy; without memory for scaling and recovery]; for solve, several may
-    /// be named, separated by commas
+    /// The experiment whose environment, network and algorithm are used [default: recall-30-wide,
+    /// or recall-dqn for offpolicy; without memory for scaling and recovery]; for solve, several
+    /// may be named, separated by commas
     #[arg(long, value_name = "NAME")]
     experiment: Option<String>,
     /// Set one key, as in run.envs_per_actor=128; may be given many times

@@ -16,7 +16,7 @@ pub(crate) struct Experiment {
     pub(crate) resolved: Resolved,
     /// The run's own settings.
     pub(crate) run: RunConfig,
-    /// The world.
+    /// The environment.
     pub(crate) env: EnvConfig,
     /// The algorithm.
     pub(crate) rl: RlConfig,
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn every_experiment_loads_and_its_network_fits_its_world() {
+    fn every_experiment_loads_and_its_network_fits_its_environment() {
         let experiments = names("experiments");
         assert!(experiments.contains(&"main".to_string()));
         for name in experiments {

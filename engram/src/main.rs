@@ -64,7 +64,7 @@ enum EngramCommand {
     Eval(eval::EvalArgs),
     /// Draw runs: learning curves, results over lengths, inter-quartile means; and a table
     Plot(plot::PlotArgs),
-    /// Draw a world being played, by a run or at random: what is there, what the agent sees
+    /// Draw an environment being played, by a run or at random: what is there, what the agent sees
     Render(render::RenderArgs),
     /// Train sequence models on tasks of memory alone, without any environment
     Diagnose(Box<diagnose::DiagnoseArgs>),

@@ -1,6 +1,6 @@
-//! `engram render`: images of a world being played, for people.
+//! `engram render`: images of an environment being played, for people.
 //!
-//! Here a world is chosen; [`player`] plays it, by a run's newest checkpoint or at random;
+//! Here an environment is chosen; [`player`] plays it, by a run's newest checkpoint or at random;
 //! [`scene`] composes one moment, what is there beside what the agent sees; [`animation`] writes
 //! moments to files.
 
@@ -25,9 +25,10 @@ use scene::Scene;
 /// Flags of `engram render`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RenderArgs {
-    /// Name of an experiment or of a world, or a .toml file of either [default: the run's world]
-    #[arg(value_name = "WORLD", required_unless_present = "run")]
-    world: Option<String>,
+    /// Name of an experiment or of an environment, or a .toml file of either [default: the run's
+    /// environment]
+    #[arg(value_name = "ENVIRONMENT", required_unless_present = "run")]
+    environment: Option<String>,
     /// File to write: an animated GIF of all moments, or a PNG image of one, by its ending
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -38,7 +39,7 @@ pub(crate) struct RenderArgs {
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..))]
     episodes: u32,
-    /// The seed of the world and of random decisions
+    /// The seed of the environment and of random decisions
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// The moment that a .png shows; frames are counted from 0
@@ -48,7 +49,7 @@ pub(crate) struct RenderArgs {
     #[arg(long, value_name = "N", default_value_t = 8,
           value_parser = clap::value_parser!(u16).range(1..=50))]
     speed: u16,
-    /// Set one key of the world, as in env.delay=40
+    /// Set one key of the environment, as in env.delay=40
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Folder of experiments and parts
@@ -72,30 +73,32 @@ impl RenderArgs {
         }
     }
 
-    /// The world that was named, or else the run's.
+    /// The environment that was named, or else the run's.
     fn env(&self) -> Result<EnvConfig> {
-        match (&self.world, &self.run) {
-            (Some(world), _) => self.named(world),
+        match (&self.environment, &self.run) {
+            (Some(environment), _) => self.named(environment),
             (None, Some(run)) => Ok(Experiment::of_run(run, &self.set)?.env),
-            (None, None) => unreachable!("clap asks for a world or a run"),
+            (None, None) => unreachable!("clap asks for an environment or a run"),
         }
     }
 
-    /// An experiment's world, or one of `configs/env`.
-    fn named(&self, world: &str) -> Result<EnvConfig> {
+    /// An experiment's environment, or one of `configs/env`.
+    fn named(&self, environment: &str) -> Result<EnvConfig> {
         let experiments = names(&self.configs, EXPERIMENTS)?;
-        let is_file = world.ends_with(".toml");
-        if experiments.iter().any(|name| name == world) || (is_file && !is_world(world)?) {
+        let is_file = environment.ends_with(".toml");
+        if experiments.iter().any(|name| name == environment)
+            || (is_file && !is_environment(environment)?)
+        {
             let (env, rl, seq) = (None, None, None);
             let (configs, set) = (self.configs.clone(), self.set.clone());
             let selection =
-                ExperimentSelection { experiment: world.into(), env, rl, seq, set, configs };
+                ExperimentSelection { experiment: environment.into(), env, rl, seq, set, configs };
             return Ok(Experiment::new(resolve(&selection)?)?.env);
         }
-        match part::<toml::Table>(&self.configs, "env", world, &self.set) {
+        match part::<toml::Table>(&self.configs, "env", environment, &self.set) {
             Ok((_, table)) => Ok(EnvConfig::from_table(table)?),
             Err(ConfigError::UnknownName { known, .. }) => bail!(
-                "`{world}` is neither an experiment ({}) nor a world ({})",
+                "`{environment}` is neither an experiment ({}) nor an environment ({})",
                 experiments.join(", "),
                 known.join(", ")
             ),
@@ -105,7 +108,7 @@ impl RenderArgs {
 }
 
 /// True for the file of an environment alone; an experiment has no such key.
-fn is_world(path: &str) -> Result<bool> {
+fn is_environment(path: &str) -> Result<bool> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
     let table = text.parse::<toml::Table>().with_context(|| format!("{path} does not parse"))?;
     Ok(table.contains_key("name"))
@@ -154,7 +157,7 @@ fn draw_one(args: &RenderArgs, mut scenes: Scenes<'_>) -> Result<String> {
 
 /// The moments of some episodes.
 struct Scenes<'a> {
-    world: VectorEnv,
+    environment: VectorEnv,
     player: Player,
     scene: Scene,
     episodes_left: u32,
@@ -169,9 +172,16 @@ impl<'a> Scenes<'a> {
         player: Player,
         shutdown: &'a Shutdown,
     ) -> Result<Self> {
-        let world = VectorEnv::new(env, 0..1, Seed::new(args.seed));
-        let scene = Scene::new(world.spec())?;
-        Ok(Scenes { world, player, scene, episodes_left: args.episodes, begun: false, shutdown })
+        let environment = VectorEnv::new(env, 0..1, Seed::new(args.seed));
+        let scene = Scene::new(environment.spec())?;
+        Ok(Scenes {
+            environment,
+            player,
+            scene,
+            episodes_left: args.episodes,
+            begun: false,
+            shutdown,
+        })
     }
 
     /// The next moment, until the last episode has ended.
@@ -181,11 +191,11 @@ impl<'a> Scenes<'a> {
         }
         let mut success = None;
         if self.begun {
-            let actions = self.player.act(self.world.frames(), self.world.spec());
-            success = self.world.step(&actions).first().and_then(|episode| episode.success);
+            let actions = self.player.act(self.environment.frames(), self.environment.spec());
+            success = self.environment.step(&actions).first().and_then(|episode| episode.success);
         }
         self.begun = true;
-        self.scene.show(&self.world, success);
+        self.scene.show(&self.environment, success);
         self.episodes_left -= u32::from(self.scene.is_last());
         Some(&self.scene)
     }
@@ -197,9 +207,9 @@ mod tests {
 
     use super::*;
 
-    fn args(world: &str, out: &Path) -> RenderArgs {
+    fn args(environment: &str, out: &Path) -> RenderArgs {
         RenderArgs {
-            world: Some(world.into()),
+            environment: Some(environment.into()),
             out: out.into(),
             run: None,
             episodes: 2,
@@ -212,15 +222,15 @@ mod tests {
     }
 
     #[test]
-    fn a_world_is_found_by_its_name_or_by_an_experiments() {
-        let named = |world: &str, set: &[&str]| {
-            let mut args = args(world, Path::new("x.gif"));
+    fn an_environment_is_found_by_its_name_or_by_an_experiments() {
+        let named = |environment: &str, set: &[&str]| {
+            let mut args = args(environment, Path::new("x.gif"));
             args.set = set.iter().map(ToString::to_string).collect();
             args.env().map_err(|error| format!("{error:#}"))
         };
         let length = |env: EnvConfig| env.table()["corridor_length"].as_integer().unwrap();
         assert_eq!(length(named("tmaze-passive", &[]).unwrap()), 10, "the experiment's");
-        assert_eq!(length(named("tmaze-active", &[]).unwrap()), 20, "the world's");
+        assert_eq!(length(named("tmaze-active", &[]).unwrap()), 20, "the environment's");
         let file = args("", Path::new("")).configs.join("env/tmaze-passive.toml");
         assert_eq!(length(named(file.to_str().unwrap(), &[]).unwrap()), 50, "the file's");
         assert_eq!(length(named("tmaze-active", &["env.corridor_length=7"]).unwrap()), 7);
@@ -230,12 +240,12 @@ mod tests {
     }
 
     #[test]
-    fn every_world_can_be_drawn() {
+    fn every_environment_can_be_drawn() {
         let folder = tempfile::tempdir().unwrap();
-        let out = folder.path().join("world.gif");
+        let out = folder.path().join("environment.gif");
         let configs = args("", &out).configs;
-        for world in names(&configs, "env").unwrap() {
-            let args = RenderArgs { episodes: 1, ..args(&world, &out) };
+        for environment in names(&configs, "env").unwrap() {
+            let args = RenderArgs { episodes: 1, ..args(&environment, &out) };
             let env = args.env().unwrap();
             let player = Player::random(Seed::new(1));
             let shutdown = Shutdown::new();
@@ -245,14 +255,15 @@ mod tests {
                 pictures.push(scene.picture().clone());
             }
             pictures.dedup();
-            assert!(pictures.len() > 1, "{world} shows nothing happening");
+            assert!(pictures.len() > 1, "{environment} shows nothing happening");
         }
     }
 
     #[test]
     fn episodes_become_an_animation_and_a_moment_a_picture() {
         let folder = tempfile::tempdir().unwrap();
-        let (gif, png) = (folder.path().join("world.gif"), folder.path().join("world.png"));
+        let (gif, png) =
+            (folder.path().join("environment.gif"), folder.path().join("environment.png"));
         run(&args("catch", &gif), &Shutdown::new()).unwrap();
         let mut decoder =
             gif::DecodeOptions::new().read_info(std::fs::File::open(&gif).unwrap()).unwrap();

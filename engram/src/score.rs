@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_world_that_cannot_tell_success_has_none() {
+    fn an_environment_that_cannot_tell_success_has_none() {
         let score = Score::new(&played(&[(3.0, None, ENDED)]), None).unwrap();
         assert_eq!(score.to_string(), "1 greedy episodes: return 3.000 ± 0.000, length 10.0");
         assert!(Score::new(&played(&[]), None).is_err());

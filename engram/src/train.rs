@@ -80,8 +80,8 @@ pub(crate) fn run(args: &TrainArgs, shutdown: &Shutdown) -> Result<()> {
         let read =
             |(folder, label): (&PathBuf, String)| Ok(Curve { label, ..Curve::read(folder)? });
         let curves = folders.iter().zip(models).map(read).collect::<Result<Vec<_>>>()?;
-        let world = experiment.env.spec().name;
-        let title = format!("{world}, unrolls of {}", experiment.run.unroll_length);
+        let environment = experiment.env.spec().name;
+        let title = format!("{environment}, unrolls of {}", experiment.run.unroll_length);
         let [chart, _] = draw(&curves, &title, &folders[0].join("plots/learning-curve"))?;
         println!("\nplot       {}", chart.display());
     }

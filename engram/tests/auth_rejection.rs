@@ -1,6 +1,6 @@
-//! Clients that do not belong: without a token, with a wrong one, in plaintext, of another world. Each
-//! is refused by both servers, which are real programs, and the run that goes on meanwhile does not
-//! notice. The tests of each server have those that send too much, or nonsense.
+//! Clients that do not belong: without a token, with a wrong one, in plaintext, of another
+//! environment. Each is refused by both servers, which are real programs, and the run that goes on
+//! meanwhile does not notice. The tests of each server have those that send too much, or nonsense.
 
 mod support;
 
@@ -158,7 +158,7 @@ fn every_stranger_is_refused_by_both_servers_and_the_run_learns() {
     for own in [trains_at("catch", &run.servers), plays_at("catch", &run.servers)] {
         is_refused("actor", &own, &credentials, &["recall(choices=2)", "catch"]);
     }
-    run.goes_on("actors of another world");
+    run.goes_on("actors of another environment");
 
     for (page, before) in pages.iter().zip(before) {
         let refused = refused_total(page) - before;

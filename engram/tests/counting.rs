@@ -1,5 +1,5 @@
-//! The counting world through the real services: no frame is lost, doubled or out of place, and
-//! every unroll starts from the recurrent state that acting had there.
+//! The counting environment through the real services: no frame is lost, doubled or out of place,
+//! and every unroll starts from the recurrent state that acting had there.
 //!
 //! Actors, an inference server and a learner run as in any run. Between actors and learner stands
 //! a recording proxy, which remembers what it passes on. The learner's steps are too small to
@@ -171,7 +171,7 @@ async fn what_the_learner_did_not_acknowledge_is_sent_again_and_learned_from_onc
     let policy = system.policy();
     let left = system.end().await;
     check_learner(&left, &policy, &summaries);
-    assert_eq!(summaries[0].interruptions, 0, "the worlds only waited");
+    assert_eq!(summaries[0].interruptions, 0, "the environments only waited");
     // Every message holds the trajectories of a group.
     let unheard = MAX_UNACKNOWLEDGED * ENVS as usize / 2;
     assert!(left.recording.repeats >= unheard, "{} repeats", left.recording.repeats);
@@ -243,7 +243,7 @@ fn check_stream(stream: &[Trajectory], policy: &Policy) -> usize {
         check_frames(trajectory);
     }
     let uninterrupted: Vec<_> = stream.chunk_by(continues).collect();
-    assert_eq!(shown(&stream[0])[0][0], 0.0, "a stream begins with the world");
+    assert_eq!(shown(&stream[0])[0][0], 0.0, "a stream begins with the environment");
     for pair in uninterrupted.windows(2) {
         let (before, after) = (shown(&pair[0][pair[0].len() - 1]), shown(&pair[1][0]));
         let lost = after[0][0] - before[UNROLL_LENGTH][0] - 1.0;

@@ -76,7 +76,7 @@ fn actors(
         actor,
         generation: generation_now(),
         run_id: None,
-        env: EnvConfig::from_table(resolved.table("env").clone()).expect("a world"),
+        env: EnvConfig::from_table(resolved.table("env").clone()).expect("an environment"),
         envs: ENVS,
         seed: Seed::new(run.seed),
         inference: vec![name.resolved_by(resolver.clone())],

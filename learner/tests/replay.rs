@@ -26,7 +26,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     /// Holes, interruptions, generations, forgetting, resuming: every row of every sample is what
-    /// the world showed.
+    /// the environment showed.
     #[test]
     fn a_sample_is_what_was_seen(
         config in configs(),

@@ -92,7 +92,7 @@ fn torn_and_missing_segments_are_left_out_and_counted() {
 }
 
 #[test]
-fn files_of_another_world_are_left_out() {
+fn files_of_another_environment_are_left_out() {
     let mut run = Run::new(config(), shape(false), (5, 12), Seed::new(1));
     run.fill(20);
     let saved = run.save();

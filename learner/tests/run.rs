@@ -102,7 +102,7 @@ async fn versions_that_a_killed_learner_has_used_are_not_used_again() {
 }
 
 #[tokio::test]
-async fn a_resumed_run_refuses_actors_of_another_world() {
+async fn a_resumed_run_refuses_actors_of_another_environment() {
     let (_runs, folder) = run_folder();
     Run::start(Some(folder.clone()), &[]).learn_once().await;
 
@@ -118,7 +118,7 @@ async fn a_resumed_run_refuses_actors_of_another_world() {
     run.stop().await;
 }
 
-/// The second of two worlds, offered while the learner looked at the first, was once never
+/// The second of two environments, offered while the learner looked at the first, was once never
 /// answered: nobody listened any more, and nobody had hung up.
 #[tokio::test]
 async fn actors_that_come_in_the_same_instant_are_all_admitted() {
@@ -133,7 +133,7 @@ async fn actors_that_come_in_the_same_instant_are_all_admitted() {
 }
 
 #[tokio::test]
-async fn a_world_that_the_policy_cannot_see_is_refused_and_the_next_one_taken() {
+async fn an_environment_that_the_policy_cannot_see_is_refused_and_the_next_one_taken() {
     let run = Run::start(
         None,
         &[

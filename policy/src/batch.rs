@@ -27,8 +27,8 @@ pub struct Batch {
     pub rewards: Tensor,
     /// f32 `[T, B]`: 0 where frame t is Last and its action means nothing, else 1.
     pub weights: Tensor,
-    /// f32 `[T, B]`: 1 where frame t + 1 is Last because the world ended the episode, else 0: the
-    /// value of what follows is zero there.
+    /// f32 `[T, B]`: 1 where frame t + 1 is Last because the environment ended the episode, else 0:
+    /// the value of what follows is zero there.
     pub terminated: Tensor,
     /// The acting policies' state before frame 0, flat, f32 `[B, S]`; S is 0 where the memory
     /// exports none. See `Policy::core_state`.

@@ -37,7 +37,7 @@ pub enum MemoryInput {
     /// The action that led here: one-hot when discrete, as it is when continuous, zeros at First
     /// frames.
     PreviousAction,
-    /// The reward that came with it, as the world gave it; zero at First frames.
+    /// The reward that came with it, as the environment gave it; zero at First frames.
     PreviousReward,
     /// That reward within ±1, as Espeholt et al. 2018 feed it, <https://arxiv.org/abs/1802.01561>.
     ClippedPreviousReward,
@@ -146,7 +146,7 @@ impl PolicyConfig {
         self.inputs.contains(&input)
     }
 
-    /// Checks everything that needs no world to be known.
+    /// Checks everything that needs no environment to be known.
     pub fn validate(&self) -> Result<(), PolicyError> {
         let repeated = self.inputs.iter().enumerate().any(|(i, x)| self.inputs[..i].contains(x));
         if repeated || !self.sees(MemoryInput::Observation) {

@@ -16,7 +16,7 @@ pub enum PolicyError {
         /// Values that are allowed.
         expected: String,
     },
-    /// The world announces something that no policy can work with.
+    /// The environment announces something that no policy can work with.
     #[error(transparent)]
     Spec(#[from] SpecError),
     /// Bytes are no safetensors.
@@ -25,19 +25,19 @@ pub enum PolicyError {
     /// A safetensors file without a policy's description.
     #[error("these weights do not describe themselves as a policy's: {0}")]
     Metadata(String),
-    /// Weights of a policy for another world.
-    #[error("these weights are for another world\n  expected {expected}\n     found {found}")]
+    /// Weights of a policy for another environment.
+    #[error("these weights are for another environment\n  expected {expected}\n     found {found}")]
     OtherSpec {
-        /// The policy's own world.
+        /// The policy's own environment.
         expected: Box<EnvSpec>,
-        /// The world that the weights are for.
+        /// The environment that the weights are for.
         found: Box<EnvSpec>,
     },
-    /// An algorithm for numbered actions in a world without them.
+    /// An algorithm for numbered actions in an environment without them.
     #[error(
-        "this algorithm values each action by itself, so it needs discrete actions; the world has \
-         continuous ones of {dimensions} dimensions: choose an algorithm for continuous actions, \
-         such as V-trace"
+        "this algorithm values each action by itself, so it needs discrete actions; the \
+         environment has continuous ones of {dimensions} dimensions: choose an algorithm for \
+         continuous actions, such as V-trace"
     )]
     ContinuousActions {
         /// Dimensions of an action.

@@ -86,7 +86,7 @@ pub enum Values {
 }
 
 impl Outputs {
-    /// Refuses heads that a world's actions cannot have, and numbers out of range.
+    /// Refuses heads that an environment's actions cannot have, and numbers out of range.
     pub(crate) fn check(&self, action: ActionSpec) -> Result<(), PolicyError> {
         let (Outputs::ActionValues { critics, returns }
         | Outputs::ActorAndActionValues { critics, returns }) = self

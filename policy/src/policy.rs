@@ -128,7 +128,7 @@ impl Policy {
     }
 
     /// Takes over weights that [`save`](Self::save) wrote and returns their version. When they
-    /// are of another world or network, or torn, the policy stays as it was.
+    /// are of another environment or network, or torn, the policy stays as it was.
     pub fn load(&mut self, bytes: &[u8]) -> Result<u64, PolicyError> {
         let About { config, outputs, exploration, spec, version } = weights::about(bytes)?;
         if spec != self.spec {
@@ -171,7 +171,7 @@ impl Policy {
         &self.config
     }
 
-    /// The world it acts in.
+    /// The environment it acts in.
     pub fn spec(&self) -> &EnvSpec {
         &self.spec
     }

@@ -87,7 +87,7 @@ impl Torso {
     }
 }
 
-/// `[C, H, W]` of a world that shows images.
+/// `[C, H, W]` of an environment that shows images.
 fn image(torso: &str, observation: &ObservationSpec) -> Result<[i64; 3], PolicyError> {
     match observation.shape.as_slice() {
         &[channels, height, width] => Ok([channels as i64, height as i64, width as i64]),
@@ -95,8 +95,8 @@ fn image(torso: &str, observation: &ObservationSpec) -> Result<[i64; 3], PolicyE
             key: "torso.name",
             found: format!("{torso:?}"),
             expected: format!(
-                "another torso, \"mlp\" for one, because the world shows {observation} and not \
-                 images [channels, height, width]"
+                "another torso, \"mlp\" for one, because the environment shows {observation} \
+                 and not images [channels, height, width]"
             ),
         }),
     }
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_world_without_images_is_refused_by_convolutions() {
+    fn an_environment_without_images_is_refused_by_convolutions() {
         let refuse = |config: &TorsoConfig, shape: &[usize]| {
             Torso::new(config, &images(shape), &mut parameters()).err().unwrap().to_string()
         };

@@ -1,6 +1,6 @@
 //! Weights that describe themselves: safetensors whose metadata has one entry, [`KEY`], a JSON
-//! object of the policy's configuration and outputs, how to explore with it, the world's spec and
-//! the weights' version.
+//! object of the policy's configuration and outputs, how to explore with it, the environment's spec
+//! and the weights' version.
 //!
 //! The same bytes go over the wire, into checkpoints, and open in Python:
 //!

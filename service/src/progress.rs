@@ -25,7 +25,7 @@ pub struct ProgressLine {
     pub steps_per_second: f64,
     /// The mean return of recent episodes, once one has ended.
     pub mean_return: Option<f32>,
-    /// The share of recent episodes that solved their task, where the world can tell.
+    /// The share of recent episodes that solved their task, where the environment can tell.
     pub success: Option<f32>,
     /// Optimizer steps taken.
     pub updates: u64,

@@ -71,7 +71,7 @@ struct KillCost {
     /// Until whoever was killed is there again: a server says that it serves, an actor has
     /// registered with the learner.
     serving: f64,
-    /// Until worlds are stepped again by all actors.
+    /// Until environments are stepped again by all actors.
     acting: f64,
     /// Until the learner has made an update of what came after that.
     learning: f64,
@@ -229,8 +229,8 @@ impl Trial {
         Ok(())
     }
 
-    /// From then until every actor steps its worlds, the learner learns from that, and weights of
-    /// it are there.
+    /// From then until every actor steps its environments, the learner learns from that, and
+    /// weights of it are there.
     fn go_on(&mut self) -> Result<(Duration, Duration, Duration)> {
         let all = |fleet: &Fleet| -> Vec<f64> {
             (0..ACTORS).map(|actor| fleet.metric(Role::Actor(actor), ACTED)).collect()

@@ -14,7 +14,7 @@ use crate::compute::Compute;
 use crate::experiment::Experiment;
 
 /// Keys that are set in the experiment, before those of the command line: an actor shall not be a
-/// machine's worth of worlds.
+/// machine's worth of environments.
 pub(super) const SET: [&str; 1] = ["run.envs_per_actor=64"];
 
 /// Seconds that everything runs before it is measured.

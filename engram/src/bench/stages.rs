@@ -1,4 +1,5 @@
-//! The work itself, one stage at a time, without any network: worlds, forward passes, updates.
+//! The work itself, one stage at a time, without any network: environments, forward passes,
+//! updates.
 //!
 //! Their sum is the floor of a run. CPU time is the process's, so that what libtorch's own threads
 //! do is counted as well.
@@ -54,7 +55,7 @@ fn decisions(frames: &Frames) -> u64 {
     frames.step_types.iter().filter(|step_type| !step_type.is_last()).count() as u64
 }
 
-/// Stepping the worlds of one group, with actions drawn at random beforehand.
+/// Stepping the environments of one group, with actions drawn at random beforehand.
 pub(crate) fn stepping(experiment: &Experiment, rows: u32, seconds: f64) -> Result<StageCost> {
     let seed = Seed::new(experiment.run.seed);
     let mut group = VectorEnv::new(&experiment.env, 0..rows, seed);
@@ -118,7 +119,7 @@ pub(crate) fn trajectories(experiment: &Experiment, rows: u32) -> Result<Vec<Tra
     Ok(Rollout::new(experiment, rows)?.trajectories(experiment.run.unroll_length))
 }
 
-/// A policy on a group of worlds, with nothing between them.
+/// A policy on a group of environments, with nothing between them.
 struct Rollout {
     group: VectorEnv,
     policy: Policy,

@@ -53,7 +53,7 @@ pub(super) fn run(
     let row = |name: &str, cost: StageCost| {
         println!("{name:<36} {:>16.0} {:>14.2}", cost.rate(), cost.micros());
     };
-    row(&format!("stepping {group} worlds"), stepping);
+    row(&format!("stepping {group} environments"), stepping);
     row(&format!("forward passes, {rows} rows"), forward);
     row("updates on stored trajectories", updating);
     println!("{:<36} {:>16.0} {:>14.2}", "sum of the three", 1e6 / sum, sum);

@@ -51,7 +51,7 @@ pub(crate) trait Task: Debug + Send + Sync {
         1.0 / self.classes() as f64
     }
 
-    /// The world of a policy whose actions are the classes.
+    /// The environment of a policy whose actions are the classes.
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             name: self.name(),

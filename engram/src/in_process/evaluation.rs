@@ -10,8 +10,8 @@ use super::services::{Sockets, join, start_inference};
 use crate::compute::Compute;
 use crate::experiment::Experiment;
 
-/// Plays `episodes` greedy episodes with weights from `weights`, in worlds that come from `seed`,
-/// and returns them.
+/// Plays `episodes` greedy episodes with weights from `weights`, in environments that come from
+/// `seed`, and returns them.
 pub(crate) fn play(
     experiment: &Experiment,
     seed: Seed,

@@ -1,4 +1,5 @@
-//! Evaluations during training: greedy episodes every so many env steps, in worlds of their own.
+//! Evaluations during training: greedy episodes every so many env steps, in environments of their
+//! own.
 //!
 //! Each takes the newest weights that the learner has published and plays with these to its end,
 //! however far training gets meanwhile. Its score is a row of the run's `evaluations.csv`.

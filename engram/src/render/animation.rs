@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn an_animation_is_read_back_frame_by_frame() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("deep/world.gif");
+        let path = folder.path().join("deep/environment.gif");
         let pictures = [
             picture(&[([3.0, 5.0], INK)]),
             picture(&[([9.0, 6.0], ACTOR), ([30.0, 20.0], GOAL)]),
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn a_png_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("world.png");
+        let path = folder.path().join("environment.png");
         let picture = picture(&[([3.0, 5.0], GOAL)]);
         write_png(&path, &picture).unwrap();
         let mut reader = png::Decoder::new(File::open(&path).unwrap()).read_info().unwrap();

@@ -23,7 +23,7 @@ impl Player {
         Player::Random(seed.derive("policy", 0).generator())
     }
 
-    /// The newest checkpoint of `run`, which was trained in a world like `spec`.
+    /// The newest checkpoint of `run`, which was trained in an environment like `spec`.
     pub(super) fn greedy(run: &Path, spec: &EnvSpec) -> Result<Player> {
         let policy = Policy::from_weights(&eval::newest_weights(run)?, Device::Cpu)?;
         if policy.spec() != spec {
@@ -70,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    /// A fresh policy with a memory, in a world of `text`.
+    /// A fresh policy with a memory, in an environment of `text`.
     fn fresh(text: &str) -> (VectorEnv, Policy) {
         let env = EnvConfig::from_table(text.parse().unwrap()).unwrap();
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
@@ -81,25 +81,25 @@ mod tests {
 
     #[test]
     fn a_greedy_player_remembers_within_an_episode_and_takes_the_likeliest_decision() {
-        let (mut world, policy) =
+        let (mut environment, policy) =
             fresh("name = 'counting'\nepisode_length = 4\nending = 'terminated'");
-        let spec = world.spec().clone();
+        let spec = environment.spec().clone();
         let mut state = policy.initial_state(1);
         let mut expected = Vec::new();
         let mut frames = Vec::new();
         for t in 0..12 {
-            let inputs = Inputs::from_frames(world.frames(), &spec, Device::Cpu);
+            let inputs = Inputs::from_frames(environment.frames(), &spec, Device::Cpu);
             let (output, after) = policy.step(&inputs, &state);
             state = after;
             expected.push(i32::try_from(output.distribution.mode().int64_value(&[0])).unwrap());
-            frames.push(world.frames().clone());
-            world.step(&Actions::Discrete(vec![t % 4]));
+            frames.push(environment.frames().clone());
+            environment.step(&Actions::Discrete(vec![t % 4]));
         }
         let beginning = policy.initial_state(1);
         let mut player = Player::Greedy(Box::new(policy), beginning);
         let acted = frames.iter().map(|frames| match player.act(frames, &spec) {
             Actions::Discrete(actions) => actions[0],
-            Actions::Continuous(_) => unreachable!("the world's actions are discrete"),
+            Actions::Continuous(_) => unreachable!("the environment's actions are discrete"),
         });
         assert_eq!(acted.collect::<Vec<_>>(), expected);
         let Player::Greedy(_, remembered) = &player else { unreachable!("it is greedy") };
@@ -109,12 +109,13 @@ mod tests {
 
     #[test]
     fn continuous_decisions_are_within_their_range() {
-        let (world, policy) = fresh("name = 'pendulum'\nmax_steps = 9\nobserve = 'full'");
+        let (environment, policy) = fresh("name = 'pendulum'\nmax_steps = 9\nobserve = 'full'");
         let state = policy.initial_state(1);
         let players = [Player::random(Seed::new(1)), Player::Greedy(Box::new(policy), state)];
         for mut player in players {
-            let Actions::Continuous(action) = player.act(world.frames(), world.spec()) else {
-                unreachable!("the world's actions are continuous")
+            let Actions::Continuous(action) = player.act(environment.frames(), environment.spec())
+            else {
+                unreachable!("the environment's actions are continuous")
             };
             assert!(action.len() == 1 && action[0].abs() <= 1.0 && action[0] != 0.0, "{action:?}");
         }
@@ -123,8 +124,8 @@ mod tests {
     #[test]
     fn a_run_without_a_checkpoint_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let (world, _) = fresh("name = 'pendulum'\nmax_steps = 9\nobserve = 'full'");
-        let error = Player::greedy(folder.path(), world.spec()).err().unwrap().to_string();
+        let (environment, _) = fresh("name = 'pendulum'\nmax_steps = 9\nobserve = 'full'");
+        let error = Player::greedy(folder.path(), environment.spec()).err().unwrap().to_string();
         assert!(error.contains("holds no complete checkpoint yet"), "{error}");
     }
 }

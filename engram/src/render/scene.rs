@@ -1,10 +1,10 @@
-//! One moment of a world for people: what is there beside what the agent sees, and how it fares.
+//! One moment of an environment, for people: what is there, what the agent sees, and how it fares.
 //!
 //! ```text
 //! ┌──────────────────────────────────────────┐
 //! │ what is there              what it sees  │   titles
 //! │ ┌──────────────────────┐   ┌───────────┐ │
-//! │ │ the world's picture  │   │observation│ │
+//! │ │ the picture of it    │   │observation│ │
 //! │ └──────────────────────┘   └───────────┘ │
 //! │ step 12   reward +1   return 3   solved  │
 //! └──────────────────────────────────────────┘
@@ -25,10 +25,10 @@ const HEIGHT: usize = 330;
 const MARGIN: usize = 16;
 /// Top of pictures, below their titles.
 const TOP: usize = 58;
-/// The world's picture.
-const WORLD: (usize, usize) = (374, 228);
+/// The environment's picture.
+const ENVIRONMENT: (usize, usize) = (374, 228);
 /// Left edge of the observation.
-const SIGHT_LEFT: usize = MARGIN + WORLD.0 + 24;
+const SIGHT_LEFT: usize = MARGIN + ENVIRONMENT.0 + 24;
 /// The observation's side.
 const SIGHT_SIDE: usize = WIDTH - MARGIN - SIGHT_LEFT;
 /// More numbers than these are shown as cells without bars.
@@ -38,7 +38,7 @@ const MOST_BARS: usize = 16;
 pub(super) struct Scene {
     spec: EnvSpec,
     picture: Canvas,
-    world: Canvas,
+    environment: Canvas,
     step_type: StepType,
     /// Decisions of this episode.
     steps: u32,
@@ -46,13 +46,13 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// An empty scene of a world like `spec`.
+    /// An empty scene of an environment like `spec`.
     pub(super) fn new(spec: &EnvSpec) -> Result<Scene> {
         register_fonts()?;
         Ok(Scene {
             spec: spec.clone(),
             picture: Canvas::new(WIDTH, HEIGHT),
-            world: Canvas::new(WORLD.0, WORLD.1),
+            environment: Canvas::new(ENVIRONMENT.0, ENVIRONMENT.1),
             step_type: StepType::First,
             steps: 0,
             episode_return: 0.0,
@@ -80,9 +80,9 @@ impl Scene {
             self.episode_return += f64::from(reward);
         }
         self.picture.clear();
-        self.world.clear();
-        group.render(0, &mut self.world);
-        self.picture.paste(&self.world, MARGIN, TOP);
+        self.environment.clear();
+        group.render(0, &mut self.environment);
+        self.picture.paste(&self.environment, MARGIN, TOP);
         self.draw_observation(&frames.observations);
         let status = self.status(reward, success);
         self.write(&status);
@@ -111,7 +111,7 @@ impl Scene {
     }
 
     fn write(&mut self, status: &[String; 4]) {
-        let caption = self.world.caption().to_string();
+        let caption = self.environment.caption().to_string();
         let name = self.spec.name.clone();
         let words: [(&str, (usize, usize), u32, Color); 3] = [
             (&name, (MARGIN, 12), 19, INK),
@@ -155,7 +155,7 @@ impl Scene {
     }
 
     fn draw_grid(&mut self, rows: usize, columns: usize, color: impl Fn(usize) -> Color) {
-        let room = WORLD.1 as f32 - 20.0;
+        let room = ENVIRONMENT.1 as f32 - 20.0;
         let side = (SIGHT_SIDE as f32 / columns as f32).min(room / rows as f32);
         let (left, top) = (SIGHT_LEFT as f32, TOP as f32);
         for cell in 0..rows * columns {
@@ -169,7 +169,7 @@ impl Scene {
 
     /// A few numbers, one below another.
     fn draw_bars(&mut self, numbers: &[f32]) {
-        let row = ((WORLD.1 - 20) / numbers.len()).min(24);
+        let row = ((ENVIRONMENT.1 - 20) / numbers.len()).min(24);
         let bar = 100.0;
         let middle = SIGHT_LEFT as f32 + bar / 2.0;
         let size = [SIGHT_SIDE as f32 + 4.0, (row * numbers.len()) as f32 + 4.0];
@@ -228,14 +228,16 @@ mod tests {
 
     #[test]
     fn what_the_agent_sees_is_shown_as_it_is() {
-        let mut world = group(
+        let mut environment = group(
             "name = 'visual-match'\nexplore_frames = 2\ndelay = 2\nreward_frames = 2\n\
              apple_reward = 1.0\nfinal_reward = 5.0\ncolors = 'shared'",
         );
-        let mut scene = Scene::new(world.spec()).unwrap();
+        let mut scene = Scene::new(environment.spec()).unwrap();
         for _ in 0..6 {
-            scene.show(&world, None);
-            let Observations::U8(image) = &world.frames().observations else { unreachable!() };
+            scene.show(&environment, None);
+            let Observations::U8(image) = &environment.frames().observations else {
+                unreachable!()
+            };
             let side = SIGHT_SIDE / 5;
             for cell in 0..25 {
                 let (row, column) = (cell / 5, cell % 5);
@@ -243,19 +245,19 @@ mod tests {
                 let expected = [image[cell], image[25 + cell], image[50 + cell]];
                 assert_eq!(at(&scene, middle.0, middle.1), expected, "cell {row}, {column}");
             }
-            world.step(&Actions::Discrete(vec![0]));
+            environment.step(&Actions::Discrete(vec![0]));
         }
     }
 
     #[test]
     fn steps_and_rewards_are_counted_from_each_beginning() {
-        let mut world = group("name = 'truncation'\nepisode_length = 2");
-        let mut scene = Scene::new(world.spec()).unwrap();
+        let mut environment = group("name = 'truncation'\nepisode_length = 2");
+        let mut scene = Scene::new(environment.spec()).unwrap();
         let mut counted = Vec::new();
         for _ in 0..5 {
-            scene.show(&world, None);
+            scene.show(&environment, None);
             counted.push((scene.steps, scene.episode_return, scene.is_last()));
-            world.step(&Actions::Discrete(vec![0]));
+            environment.step(&Actions::Discrete(vec![0]));
         }
         let (first, mid, last) = ((0, 0.0, false), (1, 1.0, false), (2, 2.0, true));
         assert_eq!(counted, [first, mid, last, first, mid]);
@@ -263,8 +265,8 @@ mod tests {
 
     #[test]
     fn the_line_below_says_how_the_agent_fares() {
-        let world = group("name = 'truncation'\nepisode_length = 2");
-        let mut scene = Scene::new(world.spec()).unwrap();
+        let environment = group("name = 'truncation'\nepisode_length = 2");
+        let mut scene = Scene::new(environment.spec()).unwrap();
         (scene.steps, scene.episode_return) = (12, 7.5);
         let status = scene.status(0.5, None);
         assert_eq!(status, ["step 12", "reward +0.5", "return so far 7.5", ""]);
@@ -281,10 +283,10 @@ mod tests {
             "name = 'recall'\ndelay = 2\nchoices = 60",
             "name = 'hopper'\nmax_steps = 10\nreset_noise = 0.1\nobserve = 'full'",
         ] {
-            let world = group(text);
-            let mut scene = Scene::new(world.spec()).unwrap();
+            let environment = group(text);
+            let mut scene = Scene::new(environment.spec()).unwrap();
             let empty = scene.picture().clone();
-            scene.show(&world, None);
+            scene.show(&environment, None);
             let differing = |columns: std::ops::Range<usize>| {
                 let all =
                     columns.flat_map(|column| (TOP..HEIGHT - 40).map(move |row| (column, row)));
@@ -294,7 +296,7 @@ mod tests {
                 })
                 .count()
             };
-            assert!(differing(MARGIN..MARGIN + WORLD.0) > 300, "{text}: what is there");
+            assert!(differing(MARGIN..MARGIN + ENVIRONMENT.0) > 300, "{text}: what is there");
             assert!(differing(SIGHT_LEFT..WIDTH - MARGIN) > 300, "{text}: what is seen");
         }
     }

@@ -8,7 +8,7 @@ use super::samples::{Between, Page, Snapshot};
 /// Status of a run. Values that no process shows are `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct RunStatus {
-    /// Its name, and its world, algorithm and sequence model.
+    /// Its name, and its environment, algorithm and sequence model.
     pub(crate) run: Option<(String, String)>,
     pub(crate) env_steps: Option<f64>,
     pub(crate) budget: Option<f64>,

@@ -73,7 +73,7 @@ impl System {
 
 /// Queries of the dashboard that a healthy run on-policy has no answer to, and why.
 const SILENT: [(&str, &str); 2] = [
-    ("sum(rate(engram_env_frames_total[20s]))", "the world does not repeat actions"),
+    ("sum(rate(engram_env_frames_total[20s]))", "the environment does not repeat actions"),
     (
         "max by (alertname) (ALERTS{alertname=~\"Engram.+\", alertstate=\"firing\"})",
         "nothing is wrong",

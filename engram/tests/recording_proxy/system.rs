@@ -109,7 +109,7 @@ impl<T> Drop for ServiceThread<T> {
 }
 
 impl System {
-    /// A system of `main` in the counting world with an LSTM, and with these settings.
+    /// A system of `main` in the counting environment with an LSTM, and with these settings.
     pub(crate) fn start(settings: &[&str]) -> Self {
         let resolved = resolve(&ExperimentSelection {
             experiment: "recall-20".into(),
@@ -208,7 +208,7 @@ impl System {
         ServiceThread::start("actor", |leave| engram_actor::run(config, leave))
     }
 
-    /// The world.
+    /// The environment.
     pub(crate) fn spec(&self) -> EnvSpec {
         self.env.spec()
     }

@@ -72,9 +72,9 @@ async fn broken_weights_are_refused_and_those_in_use_stay() {
     let subscription = learner.subscription().await;
     subscription.publish(&weights(1, 3), 3, 1 << 20).await;
     let mut stream = server.client(&registration(0, 0..2)).await.expect("registered");
-    let other_world = policy(&continuous(), 1).save(4).into();
+    let other_environment = policy(&continuous(), 1).save(4).into();
     let torn = weights(2, 5).slice(..1000);
-    for broken in [Bytes::from_static(b"no weights at all"), other_world, torn] {
+    for broken in [Bytes::from_static(b"no weights at all"), other_environment, torn] {
         subscription.publish(&broken, 4, 1 << 20).await;
     }
     let act = stream.ask(&frames(0..2, 0, &spec()), false).await.expect("an answer");

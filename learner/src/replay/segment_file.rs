@@ -111,7 +111,8 @@ fn write_columns(path: &Path, segment: &Segment, shape: &TrajectoryShape) -> io:
     let episodes: Vec<u64> = segment.episodes.iter().flat_map(numbers).collect();
     let described = describe(segment, bytemuck::cast_slice(&episodes), shape);
     let (mut header, mut end) = (Map::new(), 0);
-    let about = json!({ "first_episode": segment.first.to_string(), "world": shape.spec.name });
+    let about =
+        json!({ "first_episode": segment.first.to_string(), "environment": shape.spec.name });
     header.insert("__metadata__".into(), about);
     for (name, dtype, shape, bytes) in &described {
         let start = end;

@@ -105,7 +105,7 @@ impl Context {
         // contract, or when the learner is leaving.
         let _ = self.proposals.send(proposal).await;
         match refused.await {
-            Ok(error) => Err(Refusal::World(error)),
+            Ok(error) => Err(Refusal::Environment(error)),
             Err(_) => self.contract.borrow().clone().ok_or(Refusal::Closing),
         }
     }

@@ -17,7 +17,7 @@ pub(crate) enum Refusal {
     #[error("{0}")]
     Run(WireError),
     #[error("no policy can be made for this environment: {0}")]
-    World(PolicyError),
+    Environment(PolicyError),
     #[error(
         "an actor that evaluates plays the policy's most likely actions, from which the learner \
          must not learn: only actors that train push trajectories"
@@ -45,7 +45,7 @@ impl From<Refusal> for Status {
             Refusal::Wire(error) | Refusal::Run(error) => error.into(),
             Refusal::Stream(StreamError::TooMany { .. }) => Status::resource_exhausted(message),
             Refusal::Stream(StreamError::OlderGeneration { .. })
-            | Refusal::World(_)
+            | Refusal::Environment(_)
             | Refusal::Evaluating => Status::failed_precondition(message),
             Refusal::Stream(StreamError::Unregistered(_))
             | Refusal::EnvIndex { .. }

@@ -29,7 +29,7 @@ pub enum LearnerError {
     Policy(PolicyError),
     /// An environment does not fit the policy.
     #[error(transparent)]
-    World(PolicyError),
+    Environment(PolicyError),
     /// There is no such part to freeze.
     #[error("rl.freeze: {0}")]
     Freeze(PolicyError),

@@ -56,7 +56,7 @@ impl<P: Pipeline> Learner<P> {
     ) -> Result<Self, LearnerError> {
         let Checkpoint { state, weights, optimizer, .. } = resumed.checkpoint;
         let mut policy = match new_policy(config, &learner_spec, &state.spec) {
-            Err(LearnerError::World(error)) => return Err(resumed.misfit(error.to_string())),
+            Err(LearnerError::Environment(error)) => return Err(resumed.misfit(error.to_string())),
             made => made?,
         };
         policy.load(weights).map_err(|error| resumed.misfit(error.to_string()))?;
@@ -200,7 +200,7 @@ fn new_policy<C: AlgorithmConfig + ?Sized>(
     let (outputs, device) = (config.outputs(), learner_spec.device);
     let mut policy =
         Policy::with_outputs(&outputs, Kind::Float, &learner_spec.policy, spec, seed, device)
-            .map_err(LearnerError::World)?;
+            .map_err(LearnerError::Environment)?;
     let frozen = config.freeze();
     policy.freeze(frozen).map_err(LearnerError::Freeze)?;
     if policy.trainable().is_empty() {

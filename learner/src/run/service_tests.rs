@@ -23,23 +23,23 @@ use crate::rpc::ranks::Ranks;
 use crate::run::channels::LearnerChannels;
 
 /// Context that run until the test ends, and the learner's ends.
-struct World {
+struct LearnerFixture {
     channel: Channel,
     channels: LearnerChannels,
     stage: watch::Sender<Stage>,
 }
 
-impl World {
+impl LearnerFixture {
     /// One whose contract is settled.
     fn start() -> Self {
-        let world = World::without_contract();
-        world.channels.contract.send_replace(Some(contract()));
-        world
+        let fixture = LearnerFixture::without_contract();
+        fixture.channels.contract.send_replace(Some(contract()));
+        fixture
     }
 
     /// One that waits for the first actor's environment.
     fn without_contract() -> Self {
-        World::new(Ranks::new(1), &["run.queue_trajectories=4"])
+        LearnerFixture::new(Ranks::new(1), &["run.queue_trajectories=4"])
     }
 
     /// One of a run with these settings that waits for the first actor's environment.
@@ -55,7 +55,7 @@ impl World {
         let channel = net::connect(listener.address(), "learner");
         let router = net::server_builder().add_routes(crate::rpc::service::routes(&context));
         tokio::spawn(net::serve(router, listener, Shutdown::new()));
-        World { channel, channels, stage }
+        LearnerFixture { channel, channels, stage }
     }
 
     /// Trajectories that wait in the queue.
@@ -89,41 +89,41 @@ fn sequences(arrived: &[Arrival]) -> Vec<(u32, u64)> {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_pushed_arrives_as_it_was_and_is_acknowledged_by_message() {
-    let mut world = World::start();
-    let mut actor = Actor::register(&world.channel).await;
+    let mut fixture = LearnerFixture::start();
+    let mut actor = Actor::register(&fixture.channel).await;
     actor.send(push(&[trajectory(0, 0), trajectory(1, 0)])).await;
     actor.send(push(&[trajectory(0, 1)])).await;
     assert_eq!(actor.hear().await.unwrap(), Some(acknowledged(1)));
     assert_eq!(actor.hear().await.unwrap(), Some(acknowledged(2)));
-    let arrived = world.arrived().await;
+    let arrived = fixture.arrived().await;
     let trajectories: Vec<_> = arrived.into_iter().map(|arrival| arrival.trajectory).collect();
     assert_eq!(trajectories, [trajectory(0, 0), trajectory(1, 0), trajectory(0, 1)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_repeat_is_acknowledged_and_ignored_also_on_another_connection() {
-    let mut world = World::start();
-    let mut actor = Actor::register(&world.channel).await;
+    let mut fixture = LearnerFixture::start();
+    let mut actor = Actor::register(&fixture.channel).await;
     for messages in 1..=2 {
         actor.send(push(&[trajectory(0, 0)])).await;
         assert_eq!(actor.hear().await.unwrap(), Some(acknowledged(messages)));
     }
     drop(actor);
-    let mut again = Actor::register(&world.channel).await;
+    let mut again = Actor::register(&fixture.channel).await;
     again.send(push(&[trajectory(0, 0), trajectory(0, 1)])).await;
     assert_eq!(again.hear().await.unwrap(), Some(acknowledged(1)));
-    assert_eq!(sequences(&world.arrived().await), [(0, 0), (0, 1)]);
+    assert_eq!(sequences(&fixture.arrived().await), [(0, 0), (0, 1)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_gap_is_taken_as_it_is_and_arrivals_say_where_they_belong() {
-    let mut world = World::start();
-    let actor = Actor::register(&world.channel).await;
+    let mut fixture = LearnerFixture::start();
+    let actor = Actor::register(&fixture.channel).await;
     actor.send(push(&[trajectory(0, 0), trajectory(0, 1), trajectory(0, 4)])).await;
     actor.send(push(&[trajectory(0, 5)])).await;
     let mut arrived = Vec::new();
     while arrived.len() < 4 {
-        world.channels.arrivals.take(&mut arrived, 4).await;
+        fixture.channels.arrivals.take(&mut arrived, 4).await;
     }
     assert_eq!(sequences(&arrived), [(0, 0), (0, 1), (0, 4), (0, 5)]);
     assert!(arrived.iter().all(|arrival| arrival.generation == 1));
@@ -131,8 +131,8 @@ async fn a_gap_is_taken_as_it_is_and_arrivals_say_where_they_belong() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_makes_the_actor_wait() {
-    let mut world = World::start();
-    let mut actor = Actor::register(&world.channel).await;
+    let mut fixture = LearnerFixture::start();
+    let mut actor = Actor::register(&fixture.channel).await;
     for sequence in 0..5 {
         actor.send(push(&[trajectory(0, sequence)])).await;
     }
@@ -142,25 +142,25 @@ async fn a_full_queue_makes_the_actor_wait() {
     let fifth = timeout(Duration::from_secs(3600), actor.hear()).await;
     assert!(fifth.is_err(), "acknowledged before there was room: {fifth:?}");
     let mut arrived = Vec::new();
-    world.channels.arrivals.take(&mut arrived, 1).await;
+    fixture.channels.arrivals.take(&mut arrived, 1).await;
     assert_eq!(actor.hear().await.unwrap(), Some(acknowledged(5)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_message_cut_short_by_its_actors_death_is_taken_up_where_it_broke_off() {
-    let mut world = World::start();
+    let mut fixture = LearnerFixture::start();
     let message: Vec<_> = (0..6).map(|sequence| trajectory(0, sequence)).collect();
-    let actor = Actor::register(&world.channel).await;
+    let actor = Actor::register(&fixture.channel).await;
     actor.send(push(&message)).await;
     let mut arrived = Vec::new();
     while arrived.len() < 2 {
-        world.channels.arrivals.take(&mut arrived, 1).await;
+        fixture.channels.arrivals.take(&mut arrived, 1).await;
     }
     drop(actor);
-    let again = Actor::register(&world.channel).await;
+    let again = Actor::register(&fixture.channel).await;
     again.send(push(&message)).await;
     while arrived.len() < 6 {
-        world.channels.arrivals.take(&mut arrived, 1).await;
+        fixture.channels.arrivals.take(&mut arrived, 1).await;
     }
     let all: Vec<_> = (0..6).map(|sequence| (0, sequence)).collect();
     assert_eq!(sequences(&arrived), all);
@@ -168,11 +168,11 @@ async fn a_message_cut_short_by_its_actors_death_is_taken_up_where_it_broke_off(
 
 #[tokio::test(start_paused = true)]
 async fn who_does_not_belong_here_is_refused_with_what_was_expected() {
-    let world = World::start();
+    let fixture = LearnerFixture::start();
     let registering = async |change: fn(&mut v1::Registration)| {
         let mut message = registration();
         change(&mut message);
-        let status = world.refusal(register(message), None).await;
+        let status = fixture.refusal(register(message), None).await;
         (status.code(), status.message().to_owned())
     };
     let precondition = Code::FailedPrecondition;
@@ -188,7 +188,7 @@ async fn who_does_not_belong_here_is_refused_with_what_was_expected() {
     assert!(code == precondition && message.contains("only actors that train"), "{message}");
     let (code, message) = registering(|r| r.env_count = 0).await;
     assert!(code == Code::InvalidArgument && message.contains("environments"), "{message}");
-    let _newer = Actor::register(&world.channel).await;
+    let _newer = Actor::register(&fixture.channel).await;
     let (code, message) = registering(|r| r.generation = 0).await;
     assert!(code == precondition && message.contains("its own number"), "{message}");
 }
@@ -197,33 +197,33 @@ async fn who_does_not_belong_here_is_refused_with_what_was_expected() {
 /// or the run went on.
 #[tokio::test(start_paused = true)]
 async fn every_incarnation_of_an_actor_gets_a_seed_of_its_own_also_when_the_run_goes_on() {
-    let hear = async |world: &World, actor, generation| {
-        let mut client = Actor::connect(&world.channel).await;
+    let hear = async |fixture: &LearnerFixture, actor, generation| {
+        let mut client = Actor::connect(&fixture.channel).await;
         let registration = v1::Registration { actor, generation, ..registration() };
         client.send(register(registration)).await;
         client.hear().await.unwrap().unwrap()
     };
-    let world = World::start();
-    assert_eq!(hear(&world, 7, 100).await, registered_as(7, 0));
-    assert_eq!(hear(&world, 8, 100).await, registered_as(8, 0));
-    assert_eq!(hear(&world, 7, 200).await, registered_as(7, 1));
-    assert_eq!(hear(&world, 7, 200).await, registered_as(7, 1), "the same one comes back");
-    let saved = serde_json::to_string(&*world.channels.stats.stream_positions()).unwrap();
+    let fixture = LearnerFixture::start();
+    assert_eq!(hear(&fixture, 7, 100).await, registered_as(7, 0));
+    assert_eq!(hear(&fixture, 8, 100).await, registered_as(8, 0));
+    assert_eq!(hear(&fixture, 7, 200).await, registered_as(7, 1));
+    assert_eq!(hear(&fixture, 7, 200).await, registered_as(7, 1), "the same one comes back");
+    let saved = serde_json::to_string(&*fixture.channels.stats.stream_positions()).unwrap();
     // A run that begins agrees with any other, and one that goes on repeats nothing.
-    let world = World::start();
-    assert_eq!(hear(&world, 7, 300).await, registered_as(7, 0));
-    *world.channels.stats.stream_positions() = serde_json::from_str(&saved).unwrap();
-    assert_eq!(hear(&world, 7, 300).await, registered_as(7, 2));
-    assert_eq!(hear(&world, 8, 100).await, registered_as(8, 0), "it has waited for the learner");
+    let fixture = LearnerFixture::start();
+    assert_eq!(hear(&fixture, 7, 300).await, registered_as(7, 0));
+    *fixture.channels.stats.stream_positions() = serde_json::from_str(&saved).unwrap();
+    assert_eq!(hear(&fixture, 7, 300).await, registered_as(7, 2));
+    assert_eq!(hear(&fixture, 8, 100).await, registered_as(8, 0), "it has waited for the learner");
 }
 
 #[tokio::test(start_paused = true)]
 async fn actors_of_any_numbers_are_told_different_ranks() {
-    let world = World::new(Ranks::new(3), &["run.queue_trajectories=4"]);
-    world.channels.contract.send_replace(Some(contract()));
+    let fixture = LearnerFixture::new(Ranks::new(3), &["run.queue_trajectories=4"]);
+    fixture.channels.contract.send_replace(Some(contract()));
     let mut present = Vec::new();
     for (actor, expected) in [(1 << 31, 0), (1, 1), (4_000_000_000, 2), (77, 0)] {
-        let mut client = Actor::connect(&world.channel).await;
+        let mut client = Actor::connect(&fixture.channel).await;
         client.send(register(v1::Registration { actor, ..registration() })).await;
         let answer = client.hear().await.unwrap();
         let Some(v1::push_response::Body::Registered(registered)) = answer else {
@@ -236,8 +236,8 @@ async fn actors_of_any_numbers_are_told_different_ranks() {
 
 #[tokio::test(start_paused = true)]
 async fn nonsense_ends_its_own_stream_and_no_other() {
-    let mut world = World::start();
-    let mut bystander = Actor::connect(&world.channel).await;
+    let mut fixture = LearnerFixture::start();
+    let mut bystander = Actor::connect(&fixture.channel).await;
     let mut other = registration();
     other.actor = 8;
     bystander.send(register(other)).await;
@@ -259,14 +259,14 @@ async fn nonsense_ends_its_own_stream_and_no_other() {
         (v1::PushRequest { body: None }, "no `body`"),
     ];
     for (round, (request, reason)) in cases.into_iter().enumerate() {
-        let status = world.refusal(register(registration()), Some(request)).await;
+        let status = fixture.refusal(register(registration()), Some(request)).await;
         assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
         assert!(status.message().contains(reason), "{reason}: {}", status.message());
         bystander.send(push(&[trajectory(0, round as u64)])).await;
         assert_eq!(bystander.hear().await.unwrap(), Some(acknowledged(round as u64 + 1)));
-        assert_eq!(sequences(&world.arrived().await), [(0, round as u64)]);
+        assert_eq!(sequences(&fixture.arrived().await), [(0, round as u64)]);
     }
-    let status = world.refusal(push(&[trajectory(0, 0)]), None).await;
+    let status = fixture.refusal(push(&[trajectory(0, 0)]), None).await;
     assert!(status.message().contains("no registration first"), "{status:?}");
 }
 
@@ -291,27 +291,27 @@ async fn push_junk(channel: &Channel, junk: Junk) -> Status {
 
 #[tokio::test(start_paused = true)]
 async fn bytes_that_are_no_message_are_refused_as_the_senders_fault() {
-    let world = World::start();
-    let status = push_junk(&world.channel, Junk { trajectories: vec![0xff; 9] }).await;
+    let fixture = LearnerFixture::start();
+    let status = push_junk(&fixture.channel, Junk { trajectories: vec![0xff; 9] }).await;
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().contains("cannot be read"), "{}", status.message());
-    Actor::register(&world.channel).await;
+    Actor::register(&fixture.channel).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_message_beyond_the_limit_is_refused_as_the_senders_fault() {
-    let world = World::start();
+    let fixture = LearnerFixture::start();
     let junk = Junk { trajectories: vec![0; MAX_MESSAGE_BYTES + 1] };
-    let status = push_junk(&world.channel, junk).await;
+    let status = push_junk(&fixture.channel, junk).await;
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().contains("too large"), "{}", status.message());
-    Actor::register(&world.channel).await;
+    Actor::register(&fixture.channel).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_actor_that_says_nothing_is_not_waited_for_forever() {
-    let world = World::start();
-    let mut silent = Actor::connect(&world.channel).await;
+    let fixture = LearnerFixture::start();
+    let mut silent = Actor::connect(&fixture.channel).await;
     let status = silent.hear().await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert!(status.message().contains("no registration came"), "{}", status.message());
@@ -320,10 +320,11 @@ async fn an_actor_that_says_nothing_is_not_waited_for_forever() {
 #[tokio::test(start_paused = true)]
 async fn unrolls_begin_while_the_lag_that_is_configured_allows_it() {
     // Two batches of two trajectories.
-    let world = World::new(Ranks::new(1), &["run.queue_trajectories=4", "run.policy_lag=1"]);
-    world.channels.contract.send_replace(Some(contract()));
-    world.channels.publisher.publish(Weights { policy_version: 5, bytes: vec![7].into() });
-    let mut actor = Actor::register(&world.channel).await;
+    let fixture =
+        LearnerFixture::new(Ranks::new(1), &["run.queue_trajectories=4", "run.policy_lag=1"]);
+    fixture.channels.contract.send_replace(Some(contract()));
+    fixture.channels.publisher.publish(Weights { policy_version: 5, bytes: vec![7].into() });
+    let mut actor = Actor::register(&fixture.channel).await;
     for first_env_index in [0, 1, 0, 1, 0] {
         actor.send(begin_unroll(first_env_index, 1)).await;
     }
@@ -334,10 +335,10 @@ async fn unrolls_begin_while_the_lag_that_is_configured_allows_it() {
     assert_eq!(heard, [0, 1, 0, 1].map(|first_env_index| granted(first_env_index, 5)));
     actor.send(push(&[trajectory(0, 0), trajectory(1, 0)])).await;
     assert_eq!(actor.hear().await.unwrap(), Some(acknowledged(1)));
-    world.channels.grants.batched(2);
+    fixture.channels.grants.batched(2);
     assert!(timeout(Duration::from_secs(1), actor.hear()).await.is_err(), "not yet learned from");
-    world.channels.publisher.publish(Weights { policy_version: 6, bytes: vec![7].into() });
-    world.channels.grants.learned(2);
+    fixture.channels.publisher.publish(Weights { policy_version: 6, bytes: vec![7].into() });
+    fixture.channels.grants.learned(2);
     assert_eq!(actor.hear().await.unwrap(), Some(granted(0, 6)));
 
     actor.send(begin_unroll(1, 9)).await;
@@ -347,64 +348,64 @@ async fn unrolls_begin_while_the_lag_that_is_configured_allows_it() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_actors_world_is_offered_to_the_learner_which_may_refuse_it() {
-    let mut world = World::without_contract();
-    let mut first = Actor::connect(&world.channel).await;
+    let mut fixture = LearnerFixture::without_contract();
+    let mut first = Actor::connect(&fixture.channel).await;
     first.send(register(registration())).await;
-    let proposal = world.channels.proposals.recv().await.unwrap();
+    let proposal = fixture.channels.proposals.recv().await.unwrap();
     assert_eq!(proposal.spec, spec());
     proposal.refusal.send(engram_policy::PolicyError::EmptyBatch).unwrap();
     let status = first.hear().await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     assert!(status.message().contains("no policy can be made"), "{}", status.message());
 
-    let mut second = Actor::connect(&world.channel).await;
+    let mut second = Actor::connect(&fixture.channel).await;
     second.send(register(registration())).await;
-    let proposal = world.channels.proposals.recv().await.unwrap();
-    world.channels.contract.send_replace(Some(contract()));
+    let proposal = fixture.channels.proposals.recv().await.unwrap();
+    fixture.channels.contract.send_replace(Some(contract()));
     drop(proposal);
     assert_eq!(second.hear().await.unwrap(), Some(registered()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn actors_hear_why_the_learner_ends() {
-    let world = World::start();
-    let mut actor = Actor::register(&world.channel).await;
-    world.stage.send_replace(Stage::Finished);
+    let fixture = LearnerFixture::start();
+    let mut actor = Actor::register(&fixture.channel).await;
+    fixture.stage.send_replace(Stage::Finished);
     let finished = v1::push_response::Body::Finished(v1::Finished {});
     assert_eq!(actor.hear().await.unwrap(), Some(finished));
     assert_eq!(actor.hear().await.unwrap(), None);
 
-    let world = World::start();
-    let mut actor = Actor::register(&world.channel).await;
-    world.stage.send_replace(Stage::Closing);
+    let fixture = LearnerFixture::start();
+    let mut actor = Actor::register(&fixture.channel).await;
+    fixture.stage.send_replace(Stage::Closing);
     assert_eq!(actor.hear().await.unwrap_err().code(), Code::Unavailable);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_gets_the_newest_weights_at_once_and_then_every_newer_one() {
-    let world = World::start();
+    let fixture = LearnerFixture::start();
     let weights = |policy_version| Weights { policy_version, bytes: vec![7; 100].into() };
-    world.channels.publisher.publish(weights(1));
-    world.channels.publisher.publish(weights(2));
-    let mut client = v1::weights_client::WeightsClient::new(world.channel.clone());
+    fixture.channels.publisher.publish(weights(1));
+    fixture.channels.publisher.publish(weights(2));
+    let mut client = v1::weights_client::WeightsClient::new(fixture.channel.clone());
     let request = v1::SubscribeRequest { protocol_version: PROTOCOL_VERSION, run_id: RUN.into() };
     let mut chunks = client.subscribe(request).await.unwrap().into_inner();
     let first = chunks.message().await.unwrap().unwrap();
     assert_eq!((first.policy_version, first.total_bytes, first.offset), (2, 100, 0));
     assert_eq!(first.data.len(), 100);
-    world.channels.publisher.publish(weights(3));
+    fixture.channels.publisher.publish(weights(3));
     assert_eq!(chunks.message().await.unwrap().unwrap().policy_version, 3);
     // Whoever reads on hears of the last version, and then that there will be no more.
-    world.channels.publisher.publish(weights(4));
-    world.stage.send_replace(Stage::Finished);
+    fixture.channels.publisher.publish(weights(4));
+    fixture.stage.send_replace(Stage::Finished);
     assert_eq!(chunks.message().await.unwrap().unwrap().policy_version, 4);
     assert_eq!(chunks.message().await.unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_of_another_run_or_protocol_is_refused() {
-    let world = World::start();
-    let mut client = v1::weights_client::WeightsClient::new(world.channel.clone());
+    let fixture = LearnerFixture::start();
+    let mut client = v1::weights_client::WeightsClient::new(fixture.channel.clone());
     for (protocol_version, run_id) in [(PROTOCOL_VERSION, "other"), (99, RUN)] {
         let request = v1::SubscribeRequest { protocol_version, run_id: run_id.into() };
         let status = client.subscribe(request).await.unwrap_err();
@@ -414,8 +415,8 @@ async fn a_subscriber_of_another_run_or_protocol_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_report_counts_once_however_often_it_is_sent() {
-    let world = World::start();
-    let mut client = v1::experience_client::ExperienceClient::new(world.channel.clone());
+    let fixture = LearnerFixture::start();
+    let mut client = v1::experience_client::ExperienceClient::new(fixture.channel.clone());
     let episode = v1::Episode {
         env_index: 0,
         env_steps: 9,
@@ -433,7 +434,7 @@ async fn a_report_counts_once_however_often_it_is_sent() {
     for _ in 0..2 {
         client.report(report.clone()).await.unwrap();
     }
-    assert_eq!(world.channels.stats.episodes().total(), 1);
+    assert_eq!(fixture.channels.stats.episodes().total(), 1);
     let mut bad = report.clone();
     bad.episodes[0].episode_return = f32::NAN;
     let status = client.report(bad).await.unwrap_err();
@@ -444,8 +445,8 @@ async fn a_report_counts_once_however_often_it_is_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn the_resolved_experiment_is_there_for_peers_of_the_run() {
-    let world = World::without_contract();
-    let mut client = ConfigurationClient::new(world.channel.clone());
+    let fixture = LearnerFixture::without_contract();
+    let mut client = ConfigurationClient::new(fixture.channel.clone());
     let request = |run_id: &str| v1::ResolveRequest {
         protocol_version: PROTOCOL_VERSION,
         run_id: run_id.into(),

@@ -126,7 +126,7 @@ impl<P: Pipeline> Startup<'_, P> {
                     channels.contract.send_replace(Some(contract(&learner)));
                     return Ok(Some(Opened { learner, resumed: None }));
                 }
-                Err(LearnerError::World(error)) => {
+                Err(LearnerError::Environment(error)) => {
                     tracing::warn!(%error, "an actor's environment was refused");
                     // The actor may have left meanwhile.
                     let _ = proposal.refusal.send(error);

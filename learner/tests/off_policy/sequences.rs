@@ -16,9 +16,9 @@ pub(crate) const GAMMA: f64 = 0.93;
 pub(crate) enum Frame {
     /// Something was done here.
     Acts,
-    /// The episode ended, and the world with it.
+    /// The episode ended, and the environment with it.
     Terminated,
-    /// The episode ended, but the world went on.
+    /// The episode ended, but the environment went on.
     Truncated,
     /// End of what is known of the row: the frame is real, and so is its value.
     Cut,
@@ -97,7 +97,7 @@ impl Sequences {
     }
 
     /// Return of the decision at t: rewards until the first frame within `n` at which nothing
-    /// was done, and the value there unless the world has ended.
+    /// was done, and the value there unless the environment has ended.
     pub(crate) fn outcome(&self, t: usize, b: usize, n: usize) -> Outcome {
         let furthest = (t + n).min(self.length());
         let end = (t + 1..furthest).find(|&frame| !self.acts(frame, b)).unwrap_or(furthest);

@@ -211,7 +211,7 @@ impl Stream {
         complete
     }
 
-    /// The actor resets the world; the sequence goes on.
+    /// The actor resets the environment; the sequence goes on.
     pub fn interrupt(&mut self) {
         self.builder.interrupt();
         self.episodes.clear();

@@ -1,7 +1,7 @@
-//! A world, an actor and a learner's batch in one thread, without services.
+//! An environment, an actor and a learner's batch in one thread, without services.
 //!
-//! The world is recall: a cue at the first frame, blank frames, a question, and a reward if the
-//! answer equals the cue.
+//! The environment is recall: a cue at the first frame, blank frames, a question, and a reward if
+//! the answer equals the cue.
 
 #![allow(
     dead_code,

@@ -47,8 +47,8 @@ impl Policy {
         beside
     }
 
-    /// Takes over the weights below `parts` from another policy's, whose world and configuration
-    /// may differ: a name, or what stands before one of its dots, such as `torso` or
+    /// Takes over the weights below `parts` from another policy's, whose environment and
+    /// configuration may differ: a name, or what stands before one of its dots, such as `torso` or
     /// `memory.output_gate`. Where a tensor below them is not on both sides, or of another shape,
     /// the policy stays as it was.
     pub fn init_from(&mut self, bytes: &[u8], parts: &[String]) -> Result<Loaded, PolicyError> {

@@ -73,7 +73,9 @@ impl Resnet {
                 return Err(PolicyError::Config {
                     key: "torso.channels",
                     found: format!("{} sections", channels.len()),
-                    expected: format!("at most {i}, which leave one pixel of the world's image"),
+                    expected: format!(
+                        "at most {i}, which leave one pixel of the environment's image"
+                    ),
                 });
             }
             sections.push(Section::new(&format!("torso.{i}"), depth, outputs, init, p));

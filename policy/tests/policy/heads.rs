@@ -105,8 +105,9 @@ fn a_replica_says_the_same_and_learns_nothing() {
 fn continuous_actions_cannot_be_valued_one_by_one() {
     let config = config(MemoryConfig::None(NoneConfig {}));
     let outputs = Outputs::ActionValues { critics: 1, returns: Returns::Expected {} };
-    let (world, seed) = (spec(CONTINUOUS), Seed::new(1));
-    let made = Policy::with_outputs(&outputs, Kind::Float, &config, &world, seed, Device::Cpu);
+    let (environment, seed) = (spec(CONTINUOUS), Seed::new(1));
+    let made =
+        Policy::with_outputs(&outputs, Kind::Float, &config, &environment, seed, Device::Cpu);
     let Err(error @ PolicyError::ContinuousActions { dimensions: 2 }) = made.map(|_| ()) else {
         panic!("continuous actions were taken")
     };
@@ -119,8 +120,9 @@ fn outputs_and_exploration_travel_with_the_weights() {
     let outputs =
         Outputs::ActionValues { critics: 1, returns: Returns::Quantiles { quantiles: 3 } };
     let fresh = |outputs: &Outputs, seed| {
-        let (world, seed) = (spec(DISCRETE), Seed::new(seed));
-        Policy::with_outputs(outputs, Kind::Float, &config, &world, seed, Device::Cpu).unwrap()
+        let (environment, seed) = (spec(DISCRETE), Seed::new(seed));
+        Policy::with_outputs(outputs, Kind::Float, &config, &environment, seed, Device::Cpu)
+            .unwrap()
     };
     let mut policy = fresh(&outputs, 1);
     let exploration = Exploration {

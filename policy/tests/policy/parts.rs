@@ -36,7 +36,7 @@ fn changed(before: &[u8], after: &[u8]) -> Vec<String> {
 
 #[test]
 fn named_parts_come_from_another_policy_and_all_else_stays() {
-    // Another world, another way to compute gradients: equal below `torso` and `memory`.
+    // Another environment, another way to compute gradients: equal below `torso` and `memory`.
     let other = elstm(Gradient::Tbptt);
     let donor = EnvSpec { name: "donor".into(), ..spec(DISCRETE) };
     let donor = fresh(&other, &donor, 2);

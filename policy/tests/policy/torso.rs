@@ -27,7 +27,7 @@ fn config(channels: &[i64], features: i64, memory: MemoryConfig) -> PolicyConfig
     }
 }
 
-fn world(shape: [usize; 3], actions: usize) -> EnvSpec {
+fn environment(shape: [usize; 3], actions: usize) -> EnvSpec {
     EnvSpec {
         name: "images".into(),
         observation: ObservationSpec { dtype: Dtype::U8, shape: shape.to_vec() },
@@ -38,8 +38,9 @@ fn world(shape: [usize; 3], actions: usize) -> EnvSpec {
 
 /// A policy without memory whose logits are the torso's 5 features and the clipped reward.
 fn transparent(image: [usize; 3]) -> Policy {
-    let (config, world) = (config(&[3, 4], 5, MemoryConfig::None(NoneConfig {})), world(image, 6));
-    let policy = Policy::of_kind(Kind::Double, &config, &world, Seed::new(0), CPU).unwrap();
+    let (config, environment) =
+        (config(&[3, 4], 5, MemoryConfig::None(NoneConfig {})), environment(image, 6));
+    let policy = Policy::of_kind(Kind::Double, &config, &environment, Seed::new(0), CPU).unwrap();
     tch::no_grad(|| {
         for (k, (name, mut weight)) in policy.trainable().into_iter().enumerate() {
             let values = match name.as_str() {
@@ -145,7 +146,7 @@ fn the_clipped_reward_is_fed_within_one() {
 fn the_agents_of_the_rtrl_paper_have_their_number_of_weights() {
     let count = |image, actions, memory| {
         let config = config(&[16, 32, 32], 256, memory);
-        let policy = Policy::new(&config, &world(image, actions), Seed::new(1), CPU);
+        let policy = Policy::new(&config, &environment(image, actions), Seed::new(1), CPU);
         policy.unwrap().parameter_count()
     };
     let counts = |image, hidden, actions| {
@@ -168,7 +169,7 @@ fn the_agents_of_the_rtrl_paper_have_their_number_of_weights() {
 fn more_sections_than_the_image_can_be_halved_are_refused() {
     let build = |sections, image| {
         let config = config(&vec![2; sections], 3, MemoryConfig::None(NoneConfig {}));
-        Policy::new(&config, &world(image, 2), Seed::new(1), CPU)
+        Policy::new(&config, &environment(image, 2), Seed::new(1), CPU)
     };
     assert!(build(3, [1, 8, 5]).is_ok());
     let message = build(4, [1, 8, 5]).err().unwrap().to_string();

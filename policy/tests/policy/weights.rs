@@ -70,7 +70,7 @@ fn the_metadata_tells_any_reader_what_the_weights_are() {
 }
 
 #[test]
-fn weights_of_another_world_are_refused_with_both_worlds_in_the_message() {
+fn weights_of_another_environment_are_refused_with_both_in_the_message() {
     let mut policy = fresh(&lstm(), &spec(DISCRETE), 1);
     let before = policy.save(0);
     let error = policy.load(&fresh(&lstm(), &spec(CONTINUOUS), 1).save(5)).unwrap_err();

@@ -53,7 +53,7 @@ const KEPT_OUT: [(&str, &[&str], &str); 3] = [
     (
         "tonic",
         &["proto", "service", "actor", "inference-server", "learner", "engram"],
-        "worlds and networks know no gRPC",
+        "environments and networks know no gRPC",
     ),
     (
         "engram-envs",
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn libtorch_grpc_and_worlds_stay_where_they_belong() {
+    fn libtorch_grpc_and_environments_stay_where_they_belong() {
         let found = messages("actor/Cargo.toml", "[dependencies]\ntch.workspace = true");
         assert_eq!(found.len(), 1);
         assert!(found[0].contains("never by the actor"), "{found:?}");

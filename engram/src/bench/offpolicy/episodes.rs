@@ -12,8 +12,9 @@ use crate::experiment::Experiment;
 /// Channels, height and width of images of 40 kB.
 const IMAGE: [usize; 3] = [4, 100, 100];
 
-/// `count` episodes with random actions, each from a stream of its own, in worlds whose unrolls
-/// hold one episode each. Their first frame is First, and so is their last one, of the next.
+/// `count` episodes with random actions, each from a stream of its own, in environments whose
+/// unrolls hold one episode each. Their first frame is First, and so is their last one, of the
+/// next.
 pub(super) fn random(experiment: &Experiment, count: usize) -> Result<Vec<Arrival>> {
     let seed = Seed::new(experiment.run.seed);
     let mut group = VectorEnv::new(&experiment.env, 0..u32::try_from(count)?, seed);
@@ -36,13 +37,13 @@ pub(super) fn random(experiment: &Experiment, count: usize) -> Result<Vec<Arriva
     Ok(episodes)
 }
 
-/// A world like that of `spec`, but for its observations: images of 40 kB.
+/// An environment like that of `spec`, but for its observations: images of 40 kB.
 pub(super) fn showing_images(spec: &EnvSpec) -> EnvSpec {
     let observation = ObservationSpec { dtype: Dtype::U8, shape: IMAGE.to_vec() };
     EnvSpec { observation, ..spec.clone() }
 }
 
-/// The same episodes in that world.
+/// The same episodes in that environment.
 pub(super) fn with_images(episodes: &[Arrival]) -> Vec<Arrival> {
     let bytes: usize = IMAGE.iter().product();
     let with_images = |(number, episode): (usize, &Arrival)| {
