@@ -29,7 +29,7 @@ fn a_run_in_containers_scales_survives_crashes_learns_and_leaves_in_peace() {
     let Some(engine) = engine_or_skip("a run in containers") else { return };
     let _alone = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
     let files = ["compose.yaml", "compose.override.yaml"];
-    let project = Project::new(&engine, "open", &files);
+    let project = Project::new(&engine, "insecure", &files);
     project.run(&["--profile", "*", "build", "learner", "inference-server", "actor", "tools"]);
 
     for role in ["learner", "inference-server", "actor", "tools"] {
@@ -161,10 +161,13 @@ fn swarm_takes_the_same_files_as_compose() {
         command.args(files.iter().flat_map(|file| ["-c", file]));
         output(&mut command).unwrap_or_else(|why| panic!("{files:?}: {why}"))
     };
-    let open = stack(&["compose.yaml"]);
+    let insecure = stack(&["compose.yaml"]);
     let own = format!("image: engram/actor:{}\n", env!("CARGO_PKG_VERSION"));
-    assert!(open.contains(&own), "{open}");
-    assert!(open.contains("replicas: 2") && open.contains("ENGRAM_INSECURE: \"true\""), "{open}");
+    assert!(insecure.contains(&own), "{insecure}");
+    assert!(
+        insecure.contains("replicas: 2") && insecure.contains("ENGRAM_INSECURE: \"true\""),
+        "{insecure}"
+    );
     let secure = stack(&["compose.yaml", "compose.secure.yaml"]);
     assert!(!secure.contains("ENGRAM_INSECURE: \"true\""), "{secure}");
     assert!(secure.contains("prometheus.secure.yml") && secure.contains("certs/token"), "{secure}");

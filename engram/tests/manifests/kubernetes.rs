@@ -9,7 +9,7 @@ use crate::cluster::problems;
 use crate::deploy;
 use crate::tools::{Tools, system, tools};
 
-const OVERLAYS: [&str; 3] = ["open", "secure", "gpu"];
+const OVERLAYS: [&str; 3] = ["insecure", "secure", "gpu"];
 
 /// Files that are no part of a set of manifests, but another program's configuration.
 const ELSEWHERE: [&str; 2] = ["prometheus.yml", "components/autoscale/adapter.yaml"];
@@ -44,10 +44,10 @@ fn every_overlay_is_valid_and_fits_the_programs() {
 }
 
 #[test]
-fn an_overlay_is_open_or_secure_and_only_the_one_for_accelerators_asks_for_one() {
+fn an_overlay_is_insecure_or_secure_and_only_the_one_for_accelerators_asks_for_one() {
     let Some(tools) = tools() else { return };
     for (name, insecure, gpus, scalers) in
-        [("open", true, 0, 0), ("secure", false, 0, 0), ("gpu", false, 2, 1)]
+        [("insecure", true, 0, 0), ("secure", false, 0, 0), ("gpu", false, 2, 1)]
     {
         let (manifests, _) = overlay(tools, name);
         let count = |text: &str| manifests.matches(text).count();

@@ -77,7 +77,7 @@ fn variables(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_unit_is_valid_with_and_without_what_may_be_added() {
-    for drop_ins in [&[][..], &["open.conf"], &["gpu.conf"], &["open.conf", "gpu.conf"]] {
+    for drop_ins in [&[][..], &["insecure.conf"], &["gpu.conf"], &["insecure.conf", "gpu.conf"]] {
         let Some(mut analyze) = system("systemd-analyze", "systemd") else { return };
         let root = host(drop_ins);
         let units = UNITS.map(|(unit, instance)| format!("{unit}@{instance}.service"));
@@ -146,7 +146,7 @@ fn units_set_what_their_programs_read_and_listen_where_these_usually_do() {
         }
     }
     let somebody = |variable: &str| programs().values().any(|program| program.reads(variable));
-    for file in ["open.conf", "gpu.conf", "engram.env"] {
+    for file in ["insecure.conf", "gpu.conf", "engram.env"] {
         for variable in variables(&read(file)) {
             assert!(somebody(&variable), "{file}: nobody reads {variable}");
         }
