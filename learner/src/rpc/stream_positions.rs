@@ -1,4 +1,4 @@
-//! Each stream of trajectories is taken in sequence order, exactly once.
+//! Each stream of trajectories is taken in sequence order, and no trajectory twice.
 //!
 //! A stream is one environment of one actor, in one generation of that actor. What comes a second
 //! time is recognized; what is missing is noticed, because state carried from one unroll to the

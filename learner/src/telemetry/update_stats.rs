@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Stats of an update.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpdateStats {
-    /// Named numbers, those of the algorithm's `COLUMNS`, in their order.
+    /// Named numbers, those of the algorithm's `columns`, in their order.
     pub numbers: Vec<(&'static str, f64)>,
     /// Time by phase.
     pub phases: Phases,
