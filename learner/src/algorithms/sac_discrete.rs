@@ -22,31 +22,30 @@
 
 mod config;
 
+mod networks;
+
 mod temperature;
 
 use std::time::Instant;
 
 use engram_mdp::Seed;
 use engram_policy::exploration::Choice;
-use engram_policy::{Distribution, Outputs, Policy, Returns};
+use engram_policy::{Distribution, Outputs, Policy};
 use tch::{Tensor, no_grad};
 
 pub use self::config::{Encoder, SacDiscreteConfig, Temperature};
+use self::networks::Networks;
 use self::temperature::Alpha;
 use super::algorithm::{Algorithm, NonFinite, Objective, ReplayAlgorithm, to_host};
 use super::optimizer::{Optimizer, clip_factor, global_norm};
 use super::replay_batch::ReplayBatch;
-use super::state_dict::{StateDict, StateError, below, copies, find, restore, under};
-use super::target_network::update_target;
+use super::state_dict::{StateDict, StateError, find};
 use crate::config::{OffPolicyConfig, OutOfRange};
 use crate::losses::masked_mean;
 use crate::losses::sac_discrete::{
     ActionProbabilities, ActorLoss, CriticLoss, actor_loss, critic_loss, soft_targets,
 };
 use crate::telemetry::update_stats::{Phases, UpdateStats};
-
-/// Below this name lie the critics' heads.
-const CRITICS: &str = "action_values.";
 
 /// The algorithm, between two updates.
 pub struct SacDiscrete {
@@ -55,21 +54,6 @@ pub struct SacDiscrete {
     networks: Networks,
     temperature: Alpha,
     updates: u64,
-}
-
-/// The networks beside the acting one, and who moves which weights.
-enum Networks {
-    Shared {
-        optimizer: Optimizer,
-        /// Of which the critics' heads alone are used, on the memory of the network that learns.
-        target: Box<Policy>,
-    },
-    Separate {
-        actor: Optimizer,
-        critic: Box<Policy>,
-        critics: Optimizer,
-        target: Box<Policy>,
-    },
 }
 
 /// Both losses on one batch.
@@ -124,25 +108,9 @@ impl SacDiscrete {
 
     /// One that has made no update yet; a critic of its own starts from `seed`.
     pub fn new(config: &OffPolicyConfig<SacDiscreteConfig>, policy: &Policy, seed: Seed) -> Self {
-        let (rule, objective) = (&config.optimizer, &config.objective);
-        let networks = match objective.encoder {
-            Encoder::Shared { .. } => Networks::Shared {
-                optimizer: Optimizer::new(rule, &policy.trainable()),
-                target: Box::new(policy.replica()),
-            },
-            Encoder::Separate {} => {
-                let outputs = Outputs::ActionValues { critics: 2, returns: Returns::Expected {} };
-                let critic = policy.beside(&outputs, seed);
-                Networks::Separate {
-                    actor: Optimizer::new(rule, &policy.trainable()),
-                    critics: Optimizer::new(rule, &critic.trainable()),
-                    target: Box::new(critic.replica()),
-                    critic: Box::new(critic),
-                }
-            }
-        };
-        let temperature = Alpha::new(objective.temperature, policy);
-        let (settings, objective) = (config.shared(), objective.clone());
+        let networks = Networks::new(config, policy, seed);
+        let temperature = Alpha::new(config.objective.temperature, policy);
+        let (settings, objective) = (config.shared(), config.objective.clone());
         SacDiscrete { settings, objective, networks, temperature, updates: 0 }
     }
 
@@ -243,20 +211,6 @@ impl SacDiscrete {
         let (mask, importance) = (batch.mask(), batch.importance());
         actor_loss(policy, judges.each_ref(), &alpha, mask, importance)
     }
-
-    /// The target network follows.
-    fn follow(&self, policy: &Policy) {
-        let rule = self.settings.target;
-        match &self.networks {
-            Networks::Shared { target, .. } => {
-                let (target, online) = (heads_of(target), heads_of(policy));
-                update_target(&target, &online, rule, self.updates);
-            }
-            Networks::Separate { critic, target, .. } => {
-                update_target(target.weights(), critic.weights(), rule, self.updates);
-            }
-        }
-    }
 }
 
 impl Algorithm for SacDiscrete {
@@ -268,45 +222,18 @@ impl Algorithm for SacDiscrete {
     }
 
     fn state(&self) -> StateDict {
-        let mut state = match &self.networks {
-            Networks::Shared { optimizer, target } => {
-                let mut state = under("optimizer", optimizer.state());
-                state.extend(under("target", copies(&heads_of(target))));
-                state
-            }
-            Networks::Separate { actor, critic, critics, target } => {
-                let mut state = under("optimizer", actor.state());
-                state.extend(under("critic", copies(critic.weights())));
-                state.extend(under("critic_optimizer", critics.state()));
-                state.extend(under("target", copies(target.weights())));
-                state
-            }
-        };
+        let mut state = self.networks.state();
         self.temperature.save(&mut state);
         state.push(("updates".into(), Tensor::from_slice(&[self.updates as i64])));
         state
     }
 
     fn networks(&mut self) -> Vec<&mut Policy> {
-        match &mut self.networks {
-            Networks::Shared { target, .. } => vec![&mut **target],
-            Networks::Separate { critic, target, .. } => vec![&mut **critic, &mut **target],
-        }
+        self.networks.all()
     }
 
     fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), StateError> {
-        match &mut self.networks {
-            Networks::Shared { optimizer, target } => {
-                restore(&heads_of(target), "target", state)?;
-                optimizer.load_state(&below("optimizer", state))?;
-            }
-            Networks::Separate { actor, critic, critics, target } => {
-                restore(critic.weights(), "critic", state)?;
-                restore(target.weights(), "target", state)?;
-                critics.load_state(&below("critic_optimizer", state))?;
-                actor.load_state(&below("optimizer", state))?;
-            }
-        }
+        self.networks.load_state(state)?;
         self.temperature.load(state)?;
         self.updates = find(state, "updates", &[1])?.int64_value(&[0]) as u64;
         Ok(())
@@ -327,7 +254,7 @@ impl ReplayAlgorithm for SacDiscrete {
         let alpha = self.temperature.value();
         self.temperature.update(&losses.actor.entropy);
         self.updates += 1;
-        self.follow(policy);
+        self.networks.follow(policy, self.settings.target, self.updates);
         let phases = Phases {
             forward: forward_ended - started,
             backward: backward_ended - forward_ended,
@@ -398,12 +325,6 @@ fn probabilities(distribution: &Distribution) -> ActionProbabilities {
         panic!("a policy over numbered actions")
     };
     ActionProbabilities::from_logits(logits)
-}
-
-/// The weights of the critics' heads.
-fn heads_of(network: &Policy) -> Vec<(String, Tensor)> {
-    let heads = network.weights().iter().filter(|(name, _)| name.starts_with(CRITICS));
-    heads.map(|(name, weight)| (name.clone(), weight.shallow_clone())).collect()
 }
 
 impl std::fmt::Debug for SacDiscrete {
