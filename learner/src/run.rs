@@ -12,8 +12,6 @@ pub mod learner;
 
 pub mod learner_config;
 
-pub mod learner_spec;
-
 pub mod pipeline;
 
 mod startup;

@@ -12,14 +12,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use engram_learner::LearnerError;
 use engram_learner::algorithms::RlConfig;
 use engram_learner::batches::batch::BATCHES_AHEAD;
 use engram_learner::batches::replay_worker::{ReplaySetup, ReplayWorker, SharedReplay};
 use engram_learner::replay::TrajectoryShape;
 use engram_learner::rpc::queue::{Arrival, bounded};
 use engram_learner::rpc::stream_positions::StreamPositions;
-use engram_learner::run::learner_spec::LearnerSpec;
 use engram_learner::run::pipeline::Resumed;
 use engram_learner::storage::checkpoint::{
     Checkpoint, CheckpointError, CheckpointStore, FORMAT, Mark,
@@ -29,6 +27,7 @@ use engram_learner::storage::checkpoint_writer::{
 };
 use engram_learner::telemetry::episodes::Episodes;
 use engram_learner::telemetry::metrics::Metrics;
+use engram_learner::{LearnerConfig, LearnerError};
 use engram_mdp::Seed;
 use engram_service::Shutdown;
 use fixtures::{episode, resolved, resolved_with, spec, stream, trajectory};
@@ -37,20 +36,20 @@ use tch::Device;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-fn learner_spec() -> LearnerSpec {
-    learners::learner_spec(&[])
+fn learner_config() -> LearnerConfig {
+    learners::config(&[])
 }
 
-fn begin(learner_spec: LearnerSpec) -> Learner {
-    Learner::new(&*algorithm(&[]), learner_spec, &spec(), None).unwrap()
+fn begin(learner_config: LearnerConfig) -> Learner {
+    Learner::new(&*algorithm(&[]), learner_config, &spec(), None).unwrap()
 }
 
 fn resume(
-    learner_spec: LearnerSpec,
+    learner_config: LearnerConfig,
     path: &Path,
     checkpoint: &Checkpoint,
 ) -> Result<Learner, LearnerError> {
-    Learner::resume(&*algorithm(&[]), learner_spec, Resumed { path, checkpoint })
+    Learner::resume(&*algorithm(&[]), learner_config, Resumed { path, checkpoint })
 }
 
 /// Learns from the batches of a fixed list.
@@ -77,7 +76,7 @@ fn save(learner: &mut Learner) -> Checkpoint {
 
 /// A checkpoint after so many updates.
 fn after(updates: u64) -> Checkpoint {
-    let mut learner = begin(learner_spec());
+    let mut learner = begin(learner_config());
     learn(&mut learner, 0..updates);
     save(&mut learner)
 }
@@ -86,13 +85,13 @@ fn after(updates: u64) -> Checkpoint {
 fn a_resumed_learner_goes_on_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     let store = CheckpointStore::new(folder.path().into(), 1);
-    let mut uninterrupted = begin(learner_spec());
+    let mut uninterrupted = begin(learner_config());
     learn(&mut uninterrupted, 0..3);
     store.write(&save(&mut uninterrupted)).unwrap();
     learn(&mut uninterrupted, 3..6);
 
     let (path, checkpoint) = store.newest().unwrap().unwrap();
-    let mut resumed = resume(learner_spec(), &path, &checkpoint).unwrap();
+    let mut resumed = resume(learner_config(), &path, &checkpoint).unwrap();
     learn(&mut resumed, 3..6);
     assert_eq!(resumed.counters(), uninterrupted.counters());
     assert_eq!(resumed.counters().env_steps, 48);
@@ -111,8 +110,8 @@ const CARRYING: [&str; 3] = [
        dropout = 0.1"#,
 ];
 
-fn carrying(memory: &str) -> LearnerSpec {
-    learners::learner_spec(&[&format!("seq.memory={{ {} }}", memory.replace('\n', " "))])
+fn carrying(memory: &str) -> LearnerConfig {
+    learners::config(&[&format!("seq.memory={{ {} }}", memory.replace('\n', " "))])
 }
 
 #[test]
@@ -168,7 +167,7 @@ fn everything_in_a_checkpoint_is_read_back_generators_too() {
     assert!(!path.join("carry_table.safetensors").exists(), "an LSTM carries nothing");
     assert!(path.ends_with("000000000001"), "named by updates: {}", path.display());
     assert_eq!(store.newest().unwrap(), Some((path.clone(), checkpoint.clone())));
-    resume(learner_spec(), &path, &checkpoint).unwrap();
+    resume(learner_config(), &path, &checkpoint).unwrap();
 }
 
 #[test]
@@ -350,9 +349,9 @@ fn another_experiment_is_refused_with_both_values_and_a_longer_one_is_not() {
 
 #[test]
 fn weights_of_another_network_are_refused() {
-    let other = LearnerSpec {
+    let other = LearnerConfig {
         policy: resolved(&["seq.memory.hidden=9"]).section("seq").unwrap(),
-        ..learner_spec()
+        ..learner_config()
     };
     let refused = resume(other, Path::new("here"), &after(1)).unwrap_err();
     assert!(refused.to_string().contains("does not fit this build"), "{refused}");

@@ -10,21 +10,19 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use engram_learner::LearnerConfig;
 use engram_learner::algorithms::{LearnsFromReplay, ReplayBatch, RlConfig};
 use engram_learner::batches::batcher::StreamsBatch;
 use engram_learner::batches::replay_worker::SampledBatch;
 use engram_learner::batches::selector::TrajectoryKey;
-use engram_learner::config::flags::ByteSize;
 use engram_learner::config::replay::{InitialState, Sampling};
 use engram_learner::replay::{Replay, TrajectoryShape};
 use engram_learner::run::learner::Learner;
-use engram_learner::run::learner_spec::LearnerSpec;
 use engram_learner::run::pipeline::{Pipeline, ReplayPipeline, StreamsPipeline};
-use engram_learner::telemetry::metrics::Metrics;
 use engram_mdp::{Dtype, EnvSpec, Generator, ObservationSpec, Observations, Seed, Trajectory};
 use engram_policy::{Batch, MemoryConfig, Policy, PolicyConfig, TorsoConfig};
 use engram_service::Resolved;
-use fixtures::{UNROLL_LENGTH, episode, resolved_with, spec, trajectory};
+use fixtures::{episode, resolved_with, spec, trajectory};
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
 
@@ -89,19 +87,11 @@ impl Pair {
     }
 
     fn learner<P: Pipeline>(&self, config: &P::Config, device: Device) -> Learner<P> {
-        let learner_spec = LearnerSpec {
-            run_id: fixtures::RUN.into(),
-            config: self.resolved.to_toml(),
-            policy: self.model.clone(),
-            seed: Seed::new(1),
-            budget: 1_000,
-            device,
-            stream_memory: ByteSize::STREAM_MEMORY,
-            unroll_length: UNROLL_LENGTH,
-            replay_folder: Some(self.folder.path().into()),
-            metrics: Metrics::new(),
-        };
-        Learner::new(config, learner_spec, &self.spec, None).unwrap()
+        let (resolved, run) = (self.resolved.clone(), fixtures::RUN.into());
+        let folder = Some(self.folder.path().into());
+        let mut own = LearnerConfig::new(resolved, run, folder, device, 1).unwrap();
+        own.run.env_steps = 1_000;
+        Learner::new(config, own, &self.spec, None).unwrap()
     }
 
     /// `trajectory` in the pair's environment: each of its frames shows what follows from a seed,

@@ -8,21 +8,19 @@ mod fixtures;
 
 use std::collections::BTreeSet;
 
+use engram_learner::LearnerConfig;
 use engram_learner::algorithms::{LearnsFromReplay, ReplayBatch, RlConfig};
 use engram_learner::batches::batcher::StreamsBatch;
 use engram_learner::batches::replay_worker::SampledBatch;
 use engram_learner::batches::selector::TrajectoryKey;
-use engram_learner::config::flags::ByteSize;
 use engram_learner::replay::{Replay, TrajectoryShape};
 use engram_learner::run::learner::Learner;
-use engram_learner::run::learner_spec::LearnerSpec;
 use engram_learner::run::pipeline::{Pipeline, ReplayPipeline, StreamsPipeline};
 use engram_learner::storage::warm_start::WarmStart;
-use engram_learner::telemetry::metrics::Metrics;
 use engram_mdp::{Seed, Trajectory};
 use engram_policy::{Batch, Policy};
 use engram_service::Resolved;
-use fixtures::{UNROLL_LENGTH, episode, resolved_with, spec, stream};
+use fixtures::{episode, resolved_with, spec, stream};
 use tch::{Device, Tensor};
 
 const VTRACE: &str = include_str!("../../configs/rl/vtrace.toml");
@@ -47,19 +45,11 @@ const MEMORY: &str = "seq.memory={ name = \"gpt2\", width = 8, heads = 2, blocks
 /// Parts of the state that belong to an optimizer: its moments.
 const MOMENTS: [&str; 3] = ["mean", "square", "velocity"];
 
-fn learner_spec(resolved: &Resolved, seed: u64) -> LearnerSpec {
-    LearnerSpec {
-        run_id: fixtures::RUN.into(),
-        config: resolved.to_toml(),
-        policy: resolved.section("seq").unwrap(),
-        seed: Seed::new(seed),
-        budget: 1_000,
-        device: Device::Cpu,
-        stream_memory: ByteSize::STREAM_MEMORY,
-        unroll_length: UNROLL_LENGTH,
-        replay_folder: None,
-        metrics: Metrics::new(),
-    }
+fn learner_config(resolved: &Resolved, seed: u64) -> LearnerConfig {
+    let (resolved, run) = (resolved.clone(), fixtures::RUN.into());
+    let mut config = LearnerConfig::new(resolved, run, None, Device::Cpu, 1).unwrap();
+    config.run.seed = seed;
+    config
 }
 
 fn trajectories() -> Vec<Trajectory> {
@@ -102,8 +92,8 @@ impl<P: Pipeline> Examined<P> {
     /// A run that begins with torso and memory of another one, the torso frozen.
     fn begin(resolved: &Resolved, config: &P::Config) -> Self {
         let begin = |seed, warm_start: Option<&WarmStart>| {
-            let learner_spec = learner_spec(resolved, seed);
-            Learner::<P>::new(config, learner_spec, &spec(), warm_start).unwrap()
+            let learner_config = learner_config(resolved, seed);
+            Learner::<P>::new(config, learner_config, &spec(), warm_start).unwrap()
         };
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("weights.safetensors");

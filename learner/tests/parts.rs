@@ -12,14 +12,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use engram_learner::LearnerError;
 use engram_learner::rpc::stream_positions::StreamPositions;
-use engram_learner::run::learner_spec::LearnerSpec;
 use engram_learner::run::pipeline::Resumed;
 use engram_learner::storage::checkpoint::CheckpointStore;
 use engram_learner::storage::warm_start::{WarmStart, WarmStartError};
 use engram_learner::telemetry::episodes::Episodes;
-use engram_mdp::Seed;
+use engram_learner::{LearnerConfig, LearnerError};
 use fixtures::{spec, trajectory};
 use learners::{Learner, algorithm};
 use safetensors::SafeTensors;
@@ -27,9 +25,10 @@ use safetensors::SafeTensors;
 const TORSO: &str = "seq.torso={ name = \"mlp\", hidden = [5], activation = \"tanh\", init = { name = \"fan_in\" } }";
 
 /// A torso with weights, and changes beside it.
-fn learner_spec(seed: u64, changes: &[&str]) -> LearnerSpec {
-    let of_config = learners::learner_spec(&[&[TORSO], changes].concat());
-    LearnerSpec { seed: Seed::new(seed), ..of_config }
+fn learner_config(seed: u64, changes: &[&str]) -> LearnerConfig {
+    let mut config = learners::config(&[&[TORSO], changes].concat());
+    config.run.seed = seed;
+    config
 }
 
 fn begin(
@@ -37,8 +36,8 @@ fn begin(
     changes: &[&str],
     warm_start: Option<&WarmStart>,
 ) -> Result<Learner, LearnerError> {
-    let (algorithm, learner_spec) = (algorithm(changes), learner_spec(seed, changes));
-    Learner::new(&*algorithm, learner_spec, &spec(), warm_start)
+    let (algorithm, learner_config) = (algorithm(changes), learner_config(seed, changes));
+    Learner::new(&*algorithm, learner_config, &spec(), warm_start)
 }
 
 fn learner(seed: u64, changes: &[&str]) -> Learner {
@@ -90,8 +89,8 @@ fn frozen_parts_stay_as_they_are_also_after_a_checkpoint() {
         let names = remembered.names();
         assert!(names.iter().all(|name| !name.contains(frozen[0])), "{names:?}");
         let here = Resumed { path: Path::new("here"), checkpoint: &checkpoint };
-        let (algorithm, learner_spec) = (algorithm(&[freeze]), learner_spec(1, &[freeze]));
-        let mut resumed = Learner::resume(&*algorithm, learner_spec, here).unwrap();
+        let (algorithm, learner_config) = (algorithm(&[freeze]), learner_config(1, &[freeze]));
+        let mut resumed = Learner::resume(&*algorithm, learner_config, here).unwrap();
         learn(&mut resumed, 1);
         learn(&mut after, 1);
         assert_eq!(weights(&resumed), weights(&after));

@@ -14,7 +14,7 @@ use crate::replay::ReplaySnapshot;
 use crate::rpc::publisher::Weights;
 use crate::rpc::stream_positions::StreamPositions;
 use crate::run::error::LearnerError;
-use crate::run::learner_spec::LearnerSpec;
+use crate::run::learner_config::LearnerConfig;
 use crate::run::pipeline::{Pipeline, Resumed};
 use crate::storage::checkpoint::{Checkpoint, CheckpointState, Mark};
 use crate::storage::tensors;
@@ -24,7 +24,7 @@ use crate::telemetry::episodes::Episodes;
 
 /// A policy that learns, by the pipeline `P`.
 pub struct Learner<P> {
-    learner_spec: LearnerSpec,
+    config: LearnerConfig,
     policy: Policy,
     pipeline: P,
     counters: Counters,
@@ -34,37 +34,37 @@ impl<P: Pipeline> Learner<P> {
     /// One that has learned nothing yet, for an environment. Parts of another run's weights are
     /// there before the algorithm begins, which may have networks like the policy.
     pub fn new(
-        config: &P::Config,
-        learner_spec: LearnerSpec,
+        algorithm: &P::Config,
+        config: LearnerConfig,
         spec: &EnvSpec,
         warm_start: Option<&WarmStart>,
     ) -> Result<Self, LearnerError> {
-        let mut policy = new_policy(config, &learner_spec, spec)?;
+        let mut policy = new_policy(algorithm, &config, spec)?;
         if let Some(warm_start) = warm_start {
             let Loaded { tensors, numbers } = warm_start.apply(&mut policy)?;
             tracing::info!(%warm_start, tensors, numbers, "weights of another run");
         }
-        let pipeline = P::open(config, &learner_spec, &policy, None)?;
-        Ok(Learner { learner_spec, policy, pipeline, counters: Counters::default() })
+        let pipeline = P::open(algorithm, &config, &policy, None)?;
+        Ok(Learner { config, policy, pipeline, counters: Counters::default() })
     }
 
     /// One that goes on where a checkpoint was made.
     pub fn resume(
-        config: &P::Config,
-        learner_spec: LearnerSpec,
+        algorithm: &P::Config,
+        config: LearnerConfig,
         resumed: Resumed<'_>,
     ) -> Result<Self, LearnerError> {
         let Checkpoint { state, weights, optimizer, .. } = resumed.checkpoint;
-        let mut policy = match new_policy(config, &learner_spec, &state.spec) {
+        let mut policy = match new_policy(algorithm, &config, &state.spec) {
             Err(LearnerError::Environment(error)) => return Err(resumed.misfit(error.to_string())),
             made => made?,
         };
         policy.load(weights).map_err(|error| resumed.misfit(error.to_string()))?;
-        let mut pipeline = P::open(config, &learner_spec, &policy, Some(resumed))?;
+        let mut pipeline = P::open(algorithm, &config, &policy, Some(resumed))?;
         let remembered = tensors::from_bytes(optimizer).map_err(|why| resumed.misfit(why))?;
         let loaded = pipeline.algorithm_mut().load_state(&remembered);
         loaded.map_err(|error| resumed.misfit(error.to_string()))?;
-        Ok(Learner { learner_spec, policy, pipeline, counters: state.counters })
+        Ok(Learner { config, policy, pipeline, counters: state.counters })
     }
 
     /// Makes one update, for which so many env steps have arrived. If a number was not finite,
@@ -72,7 +72,7 @@ impl<P: Pipeline> Learner<P> {
     /// env steps count either way.
     pub fn update(&mut self, batch: &P::Batch, env_steps: u64) -> Result<UpdateStats, NonFinite> {
         self.set_dropout();
-        let progress = self.counters.env_steps as f64 / self.learner_spec.budget as f64;
+        let progress = self.counters.env_steps as f64 / self.config.run.env_steps as f64;
         let updated = self.pipeline.update(&self.policy, batch, progress);
         self.counters.env_steps += env_steps;
         match updated {
@@ -85,7 +85,7 @@ impl<P: Pipeline> Learner<P> {
     /// Draws anew, in every network, what the next update drops.
     fn set_dropout(&mut self) {
         let Counters { updates, non_finite_updates, .. } = self.counters;
-        let seed = self.learner_spec.seed.derive("dropout", updates + non_finite_updates);
+        let seed = self.config.seed().derive("dropout", updates + non_finite_updates);
         self.policy.set_dropout(Some(seed));
         let networks = self.pipeline.algorithm_mut().networks();
         for (network, number) in networks.into_iter().zip(0..) {
@@ -130,8 +130,8 @@ impl<P: Pipeline> Learner<P> {
         episodes: Episodes,
     ) -> (Checkpoint, Option<ReplaySnapshot>) {
         let state = CheckpointState {
-            run_id: self.learner_spec.run_id.clone(),
-            config: self.learner_spec.config.clone(),
+            run_id: self.config.run_id.clone(),
+            config: self.config.resolved.to_toml(),
             spec: self.spec().clone(),
             counters: self.counters,
             generators: BTreeMap::new(),
@@ -166,7 +166,7 @@ impl<P: Pipeline> Learner<P> {
 
     /// True if the run has had its env steps.
     pub fn is_finished(&self) -> bool {
-        self.counters.env_steps >= self.learner_spec.budget
+        self.counters.env_steps >= self.config.run.env_steps
     }
 
     /// The environment.
@@ -192,16 +192,16 @@ impl<P: Pipeline> Learner<P> {
 
 /// The policy of a run that begins.
 fn new_policy<C: AlgorithmConfig + ?Sized>(
-    config: &C,
-    learner_spec: &LearnerSpec,
+    algorithm: &C,
+    config: &LearnerConfig,
     spec: &EnvSpec,
 ) -> Result<Policy, LearnerError> {
-    let seed = learner_spec.seed.derive("policy", 0);
-    let (outputs, device) = (config.outputs(), learner_spec.device);
+    let seed = config.seed().derive("policy", 0);
+    let (outputs, device) = (algorithm.outputs(), config.device);
     let mut policy =
-        Policy::with_outputs(&outputs, Kind::Float, &learner_spec.policy, spec, seed, device)
+        Policy::with_outputs(&outputs, Kind::Float, &config.policy, spec, seed, device)
             .map_err(LearnerError::Environment)?;
-    let frozen = config.freeze();
+    let frozen = algorithm.freeze();
     policy.freeze(frozen).map_err(LearnerError::Freeze)?;
     if policy.trainable().is_empty() {
         return Err(LearnerError::NothingLearns { frozen: frozen.to_vec() });

@@ -12,11 +12,9 @@ use crate::config::OffPolicyConfig;
 use crate::config::flags::LearnerArgs;
 use crate::replay::rate_limiter::RateLimiter;
 use crate::run::error::LearnerError;
-use crate::run::learner_spec::LearnerSpec;
 use crate::storage::checkpoint::CheckpointStore;
-use crate::storage::run_folder::{RunFolder, replay_folder};
+use crate::storage::run_folder::RunFolder;
 use crate::storage::warm_start::{WarmStart, WarmStartError};
-use crate::telemetry::metrics::Metrics;
 
 /// Configuration of a learner: what to learn, and where.
 #[derive(Clone, Debug)]
@@ -70,20 +68,9 @@ impl LearnerConfig {
         Ok(())
     }
 
-    /// Everything that a learner is made of, beside its algorithm and its environment.
-    pub fn learner_spec(&self, metrics: Metrics) -> LearnerSpec {
-        LearnerSpec {
-            run_id: self.run_id.clone(),
-            config: self.resolved.to_toml(),
-            policy: self.policy.clone(),
-            seed: Seed::new(self.run.seed),
-            budget: self.run.env_steps,
-            device: self.device,
-            stream_memory: self.flags.stream_memory,
-            unroll_length: self.run.unroll_length,
-            replay_folder: self.folder.as_deref().map(replay_folder),
-            metrics,
-        }
+    /// The experiment's seed.
+    pub(crate) fn seed(&self) -> Seed {
+        Seed::new(self.run.seed)
     }
 
     /// Weights that a new run begins with, where any were asked for.

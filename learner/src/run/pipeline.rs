@@ -40,8 +40,9 @@ use crate::rpc::publisher::Newest;
 use crate::rpc::queue::Arrivals;
 use crate::rpc::unroll_grants::UnrollGrants;
 use crate::run::error::LearnerError;
-use crate::run::learner_spec::LearnerSpec;
+use crate::run::learner_config::LearnerConfig;
 use crate::storage::checkpoint::{Checkpoint, CheckpointError};
+use crate::storage::run_folder::replay_folder;
 use crate::storage::tensors;
 use crate::telemetry::metrics::Metrics;
 
@@ -56,8 +57,8 @@ pub trait Pipeline: Sized {
     /// The pipeline of a run that begins, or that goes on from a checkpoint, whose weights `policy`
     /// has then.
     fn open(
-        config: &Self::Config,
-        spec: &LearnerSpec,
+        algorithm: &Self::Config,
+        config: &LearnerConfig,
         policy: &Policy,
         resumed: Option<Resumed<'_>>,
     ) -> Result<Self, LearnerError>;
@@ -77,7 +78,7 @@ pub trait Pipeline: Sized {
     ) -> Result<UpdateStats, NonFinite>;
 
     /// Shows in metrics what it keeps between updates.
-    fn report(&mut self);
+    fn report(&mut self, metrics: &Metrics);
 
     /// Exploration of actors with the next weights, where the weights say it.
     fn exploration(&self) -> Option<Exploration>;
@@ -154,7 +155,6 @@ pub struct StreamsPipeline {
     batch_size: usize,
     minibatches: usize,
     seed: Seed,
-    metrics: Metrics,
 }
 
 /// Learning from a replay: sequences out of all that was kept.
@@ -179,13 +179,13 @@ impl Pipeline for StreamsPipeline {
     type Batch = StreamsBatch;
 
     fn open(
-        config: &Self::Config,
-        spec: &LearnerSpec,
+        algorithm: &Self::Config,
+        config: &LearnerConfig,
         policy: &Policy,
         resumed: Option<Resumed<'_>>,
     ) -> Result<Self, LearnerError> {
-        let batch_size = config.batch_size();
-        let mut carry_table = CarryTable::new(policy, spec.stream_memory, batch_size)?;
+        let (batch_size, memory) = (algorithm.batch_size(), config.flags.stream_memory);
+        let mut carry_table = CarryTable::new(policy, memory, batch_size)?;
         if let Some(resumed) = resumed {
             let Checkpoint { state, carry_table: carries, .. } = resumed.checkpoint;
             if !state.carry_table.is_empty() {
@@ -194,9 +194,9 @@ impl Pipeline for StreamsPipeline {
                 loaded.map_err(|why| resumed.misfit(why))?;
             }
         }
-        let (algorithm, metrics) = (config.start(policy), spec.metrics.clone());
-        let (minibatches, seed) = (config.minibatches(), spec.seed.derive("minibatches", 0));
-        Ok(StreamsPipeline { algorithm, carry_table, batch_size, minibatches, seed, metrics })
+        let seed = config.seed().derive("minibatches", 0);
+        let (minibatches, algorithm) = (algorithm.minibatches(), algorithm.start(policy));
+        Ok(StreamsPipeline { algorithm, carry_table, batch_size, minibatches, seed })
     }
 
     fn algorithm(&self) -> &dyn Algorithm {
@@ -224,9 +224,9 @@ impl Pipeline for StreamsPipeline {
         Ok(stats)
     }
 
-    fn report(&mut self) {
+    fn report(&mut self, metrics: &Metrics) {
         if self.carry_table.carries() {
-            self.metrics.carry_table(&self.carry_table.stats());
+            metrics.carry_table(&self.carry_table.stats());
         }
     }
 
@@ -272,21 +272,21 @@ impl Pipeline for ReplayPipeline {
     type Batch = SampledBatch;
 
     fn open(
-        config: &Self::Config,
-        spec: &LearnerSpec,
+        algorithm: &Self::Config,
+        config: &LearnerConfig,
         policy: &Policy,
         resumed: Option<Resumed<'_>>,
     ) -> Result<Self, LearnerError> {
-        let algorithm = config.start(policy, spec.seed.derive("critic", 0));
-        let config = config.shared();
+        let shared = algorithm.shared();
+        let algorithm = algorithm.start(policy, config.seed().derive("critic", 0));
         let state_width = policy.exported_state_width().unwrap_or(0);
         let setup = ReplaySetup {
-            replay: config.replay.clone(),
-            rate_limiter: config.rate_limiter,
-            unroll_length: spec.unroll_length,
+            replay: shared.replay.clone(),
+            rate_limiter: shared.rate_limiter,
+            unroll_length: config.run.unroll_length,
             shape: TrajectoryShape { spec: policy.spec().clone(), state_width },
-            folder: spec.replay_folder.clone(),
-            seed: spec.seed,
+            folder: config.folder.as_deref().map(replay_folder),
+            seed: config.seed(),
         };
         let saved = resumed.and_then(|Resumed { checkpoint: Checkpoint { state, .. }, .. }| {
             let (replay, counted) = (state.replay.as_ref()?, state.rate_limiter?);
@@ -298,7 +298,7 @@ impl Pipeline for ReplayPipeline {
         };
         let learned = resumed.map_or(0, |resumed| resumed.checkpoint.state.counters.env_steps);
         let unlearned_env_steps = replay.counted().inserted().saturating_sub(learned);
-        Ok(ReplayPipeline { algorithm, replay, unlearned_env_steps, config })
+        Ok(ReplayPipeline { algorithm, replay, unlearned_env_steps, config: shared })
     }
 
     fn algorithm(&self) -> &dyn Algorithm {
@@ -327,7 +327,7 @@ impl Pipeline for ReplayPipeline {
     }
 
     // The replay worker shows the replay as it fills it.
-    fn report(&mut self) {}
+    fn report(&mut self, _metrics: &Metrics) {}
 
     fn exploration(&self) -> Option<Exploration> {
         let since_warm_up = self.replay.since_warm_up();

@@ -94,9 +94,8 @@ impl<P: Pipeline> Startup<'_, P> {
         let config = self.config;
         let Some((path, checkpoint)) = config.store(folder).newest()? else { return Ok(None) };
         checkpoint.state.check_config(&path, &config.resolved)?;
-        let spec = config.learner_spec(channels.metrics.clone());
         let resumed = Resumed { path: &path, checkpoint: &checkpoint };
-        let learner = Learner::resume(self.algorithm, spec, resumed)?;
+        let learner = Learner::resume(self.algorithm, config.clone(), resumed)?;
         *channels.stats.stream_positions() = checkpoint.state.stream_positions;
         *channels.stats.episodes() = checkpoint.state.episodes;
         channels.contract.send_replace(Some(contract(&learner)));
@@ -119,8 +118,8 @@ impl<P: Pipeline> Startup<'_, P> {
                 }
             });
             let Some(proposal) = proposed else { return Ok(None) };
-            let spec = self.config.learner_spec(channels.metrics.clone());
-            match Learner::new(self.algorithm, spec, &proposal.spec, warm_start) {
+            let config = self.config.clone();
+            match Learner::new(self.algorithm, config, &proposal.spec, warm_start) {
                 Ok(learner) => {
                     tracing::info!(environment = %learner.spec(), "the run begins");
                     channels.contract.send_replace(Some(contract(&learner)));

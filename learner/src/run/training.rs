@@ -219,7 +219,7 @@ impl<P: Pipeline> Training<P> {
         state.total.stale += stale;
         state.interval.time_profile().spent(UpdatePhase::Assemble, *assembly_time);
         let updated = self.learner.update(content, *env_steps);
-        self.learner.pipeline_mut().report();
+        self.learner.pipeline_mut().report(&self.metrics);
         match updated {
             Ok(stats) => {
                 let phases = stats.phases;

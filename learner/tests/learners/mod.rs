@@ -6,9 +6,7 @@ use engram_learner::LearnerConfig;
 use engram_learner::algorithms::{LearnsFromStreams, RlConfig};
 use engram_learner::batches::batcher::StreamsBatch;
 use engram_learner::batches::selector::TrajectoryKey;
-use engram_learner::run::learner_spec::LearnerSpec;
 use engram_learner::run::{learner, pipeline};
-use engram_learner::telemetry::metrics::Metrics;
 use engram_mdp::Trajectory;
 use engram_policy::Batch;
 use tch::Device;
@@ -19,9 +17,8 @@ use crate::fixtures::{RUN, resolved, spec, stream};
 pub type Learner = learner::Learner<pipeline::StreamsPipeline>;
 
 /// The experiment, with changes.
-pub fn learner_spec(changes: &[&str]) -> LearnerSpec {
-    let config = LearnerConfig::new(resolved(changes), RUN.into(), None, Device::Cpu, 1).unwrap();
-    config.learner_spec(Metrics::new())
+pub fn config(changes: &[&str]) -> LearnerConfig {
+    LearnerConfig::new(resolved(changes), RUN.into(), None, Device::Cpu, 1).unwrap()
 }
 
 /// Its algorithm.
