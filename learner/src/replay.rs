@@ -28,7 +28,7 @@
 //!   a stream's never do; they weigh nothing.
 //! - *Packed*, several sequences share a row, a First frame after a Last one. A packed sample has
 //!   as many decisions to learn from and fewer rows; of episodes whose lengths are uniform from 1
-//!   to T, a batch of 64 wastes a few percent instead of half ([`ReplaySample::waste`]).
+//!   to T, a batch of 64 wastes a few percent instead of half.
 //!
 //! From top to bottom: an `episode_builder` makes episodes of trajectories, an `episode_store`
 //! keeps them in segments and draws sequences, by a `start_index` and `priorities` (a `sum_tree`).

@@ -5,7 +5,7 @@
 //! places in the batch's tensor, by way of a tensor of their own that still is in the processor's
 //! cache when it is read.
 
-use engram_mdp::{Actions, Dtype, Ending, EnvSpec, Observations, StepType, Trajectory};
+use engram_mdp::{Actions, Dtype, EnvSpec, Observations, Trajectory};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::PolicyError;
@@ -68,9 +68,7 @@ impl Batch {
             behavior_log_probs: column(|x, t| x.log_probs[t]),
             rewards: column(|x, t| x.rewards()[t]),
             weights: column(|x, t| f32::from(!x.frames.step_types[t].is_last())),
-            terminated: column(|x, t| {
-                f32::from(x.frames.step_types[t + 1] == StepType::Last(Ending::Terminated))
-            }),
+            terminated: column(|x, t| 1.0 - x.frames.step_types[t + 1].discount(1.0)),
             core_state: Tensor::from_slice(&states)
                 .view([decisions[1], width as i64])
                 .to_device(device),
@@ -140,8 +138,8 @@ fn observations(trajectories: &[Trajectory], time: usize, spec: &EnvSpec) -> Ten
 
 #[cfg(test)]
 mod tests {
-    use engram_mdp::{ActionSpec, Decision, Dtype, Frames, ObservationSpec};
-    use engram_mdp::{StreamId, TrajectoryBuilder};
+    use engram_mdp::{ActionSpec, Decision, Ending, Frames, ObservationSpec};
+    use engram_mdp::{StepType, StreamId, TrajectoryBuilder};
 
     use super::*;
 

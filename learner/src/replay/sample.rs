@@ -49,18 +49,6 @@ impl ReplaySample {
         self.rows[0].unroll_length()
     }
 
-    /// Decisions that are learned from.
-    pub fn env_steps(&self) -> usize {
-        self.pieces.iter().map(|piece| piece.length).sum()
-    }
-
-    /// Share of the T · B decisions that is not learned from: padding, Last frames between
-    /// sequences, and burn-in.
-    pub fn waste(&self) -> f64 {
-        let all = self.unroll_length() * self.rows.len();
-        1.0 - self.env_steps() as f64 / all as f64
-    }
-
     /// Weight of each decision in a loss, time-major `[T, B]`: the importance weight of its
     /// sequence, zero where nothing is learned from it. Unlike `Batch::weights` it is zero during
     /// the burn-in, too.

@@ -36,7 +36,6 @@ pub struct Identity {
 #[derive(Clone)]
 pub struct ServerTls {
     config: Arc<ServerConfig>,
-    mutual: bool,
 }
 
 /// TLS of a client.
@@ -72,19 +71,14 @@ impl ServerTls {
         let config = builder.with_single_cert(chain, key);
         let mut config = config.map_err(|error| mismatch(identity, &error))?;
         config.alpn_protocols = vec![HTTP_2.to_vec()];
-        Ok(ServerTls { config: Arc::new(config), mutual: client_ca.is_some() })
+        Ok(ServerTls { config: Arc::new(config) })
     }
 
     /// The same for a page, which is read over HTTP/1.1.
     pub(super) fn for_http1(&self) -> Self {
         let mut config = ServerConfig::clone(&self.config);
         config.alpn_protocols = vec![HTTP_1.to_vec()];
-        ServerTls { config: Arc::new(config), mutual: self.mutual }
-    }
-
-    /// True if clients must show a certificate too.
-    pub fn is_mutual(&self) -> bool {
-        self.mutual
+        ServerTls { config: Arc::new(config) }
     }
 
     /// Shakes hands with a client. An error says what the client did wrong.
@@ -323,7 +317,7 @@ fn certificate(why: &CertificateError, ca: &str) -> String {
 
 impl std::fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerTls").field("mutual", &self.mutual).finish_non_exhaustive()
+        f.debug_struct("ServerTls").finish_non_exhaustive()
     }
 }
 
