@@ -15,6 +15,7 @@ mod progress_view;
 mod scheduler;
 mod spec;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -41,6 +42,10 @@ pub(crate) fn run(args: &SweepArgs, shutdown: &Shutdown) -> Result<()> {
         spec.seeds.len(),
         folder.display()
     );
+    let warnings: BTreeSet<_> = tasks.iter().filter_map(|task| task.left_out.as_ref()).collect();
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let mut view = ProgressView::new(&tasks);
     let outcome = scheduler::run(&tasks, &slots, &mut view, shutdown);
     view.finish();

@@ -109,6 +109,9 @@ fn train(
     let run_id = name.unwrap_or_else(|| experiment.run_name(config));
     let folder = args.runs.join(&run_id);
     println!("{}", introduction(&experiment, &run_id));
+    if let Some(warning) = experiment.resolved.left_out() {
+        tracing::warn!("{warning}");
+    }
 
     let (sender, receiver) = watch::channel(ProgressLine::default());
     let bar = std::thread::spawn({

@@ -73,6 +73,9 @@ async fn serve() -> anyhow::Result<()> {
         print_config(&resolved.to_toml());
         return Ok(());
     }
+    if let Some(warning) = resolved.left_out() {
+        tracing::warn!("{warning}");
+    }
     let name = arguments.run_name.clone().unwrap_or_else(|| resolved.experiment().to_owned());
     let folder = Some(arguments.runs.join(&name));
     let (device, threads) = (arguments.device.ready()?, arguments.threads);

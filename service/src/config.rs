@@ -17,8 +17,9 @@
 //! ```
 //!
 //! Later ones win: parts, then the experiment's overrides, then `--set`. An override of a part
-//! that the command line has replaced was written for another part, so it is left out. The result
-//! is a [`Resolved`] configuration: complete, printable, and itself a file that can be run again.
+//! that the command line has replaced was written for another part, so it is left out, and
+//! [`Resolved::left_out`] names it. The result is a [`Resolved`] configuration: complete,
+//! printable, and itself a file that can be run again.
 //!
 //! No key is ever invented: parts are complete, so setting a key that they lack is a mistake, and
 //! the error names the nearest one.
@@ -257,7 +258,7 @@ fn compose(
     let mut resolved = Resolved::new(source.name, run, chosen);
     for assignment in Assignment::all_in(&overrides) {
         if replaced.iter().any(|kind| assignment.is_in(kind)) {
-            tracing::info!(key = assignment.key, "an override of a replaced part is left out");
+            resolved.leave_out(&assignment);
             continue;
         }
         resolved.assign(assignment, &format!("[overrides] of {}", file.display()))?;

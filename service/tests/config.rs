@@ -29,6 +29,7 @@ fn configs() -> TempDir {
         ("env/catch.toml", "kind = \"catch\"\nrows = 10\n"),
         ("rl/vtrace.toml", "algorithm = \"vtrace\"\nlearning_rate = 1e-3\nentropy_cost = 0\n"),
         ("seq/lstm.toml", "torso = [64]\n\n[memory]\nkind = \"lstm\"\nhidden_size = 128\n"),
+        ("seq/gru.toml", "torso = [64]\n\n[memory]\nkind = \"gru\"\nhidden_size = 128\n"),
         ("seq/none.toml", "torso = [64]\n\n[memory]\nkind = \"none\"\n"),
         (
             "experiments/recall.toml",
@@ -91,6 +92,26 @@ fn a_replaced_part_comes_without_the_overrides_of_the_other() {
     assert!(resolved.table("seq")["memory"].get("hidden_size").is_none());
 }
 
+/// A sweep over sequence models once compared one that saw observations alone, as the experiment
+/// said, with others that saw more: overrides of a replaced part were dropped in silence.
+#[test]
+fn overrides_of_a_replaced_part_are_named_with_their_values() {
+    let configs = configs();
+    let left_out = |seq: Option<&str>, set: &[&str]| {
+        let seq = seq.map(Into::into);
+        config::resolve(&ExperimentSelection { seq, ..select(&configs, set) }).unwrap().left_out()
+    };
+    let begin = "overrides of `recall` are left out, because their part was replaced: \
+                 seq.memory.hidden_size=96 (";
+    let warning = left_out(Some("gru"), &[]).unwrap();
+    assert_eq!(warning, format!("{begin}pass them by --set to keep them)"));
+    let warning = left_out(Some("none"), &[]).unwrap();
+    assert_eq!(warning, format!("{begin}the new part has no such key)"));
+    assert_eq!(left_out(Some("gru"), &["seq.memory.hidden_size=96"]), None, "it was said again");
+    assert_eq!(left_out(Some("lstm"), &[]), None, "the same part again");
+    assert_eq!(left_out(None, &[]), None);
+}
+
 #[test]
 fn a_part_is_read_by_itself_with_what_is_set_in_it() {
     let configs = configs();
@@ -151,7 +172,7 @@ fn an_unknown_name_lists_the_nearest_and_all_known() {
     let seq = ExperimentSelection { seq: Some("ltsm".into()), ..select(&configs, &[]) };
     let error = refuse(&seq);
     assert!(error.contains("no seq is called `ltsm`"), "{error}");
-    assert!(error.ends_with("did you mean `lstm`? Known: lstm, none"), "{error}");
+    assert!(error.ends_with("did you mean `lstm`? Known: gru, lstm, none"), "{error}");
 }
 
 #[test]

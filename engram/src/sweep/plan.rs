@@ -24,6 +24,8 @@ pub(crate) struct SweepTask {
     pub(crate) args: Vec<String>,
     /// Env steps that it takes.
     pub(crate) budget: u64,
+    /// Warning that names the experiment's overrides which do not apply to it.
+    pub(crate) left_out: Option<String>,
     /// Greedy episodes after its training.
     evaluate: u32,
 }
@@ -92,6 +94,7 @@ impl SweepTask {
             name,
             args: std::iter::once("train".to_owned()).chain(args).collect(),
             budget: experiment.run.env_steps,
+            left_out: experiment.resolved.left_out(),
             evaluate: spec.evaluate,
         };
         task.check_folder(&experiment.resolved)?;
@@ -186,6 +189,9 @@ mod tests {
             let tasks = plan(&spec, Path::new("runs/s"), &[])
                 .unwrap_or_else(|error| panic!("{file}: {error:#}"));
             assert!(tasks.len() > spec.seeds.len(), "{file}");
+            // A sweep whose runs differ in more than it varies compares nothing.
+            let left_out = tasks.iter().find_map(|task| task.left_out.as_ref());
+            assert!(left_out.is_none_or(|keys| !keys.contains("--set")), "{file}: {left_out:?}");
             let set: Vec<String> = tasks.iter().flat_map(|task| task.args.clone()).collect();
             let question = &spec.question;
             for key in question.hue.iter().chain(&question.panel).chain(&question.x) {

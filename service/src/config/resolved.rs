@@ -31,6 +31,8 @@ pub struct Resolved {
     experiment: String,
     parts: Parts,
     sections: Table,
+    /// Overrides for parts that were replaced: keys, and values as written.
+    left_out: Vec<(String, String)>,
 }
 
 /// The keys of a resolved file.
@@ -92,9 +94,34 @@ impl Resolved {
         Ok(run)
     }
 
+    /// Warning that names the experiment's overrides which do not apply, because their part was
+    /// replaced; `None` if all apply.
+    pub fn left_out(&self) -> Option<String> {
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            self.left_out.iter().partition(|(key, _)| table::may_set(&self.sections, key));
+        let list = |keys: Vec<&(String, String)>, note: &str| {
+            let keys: Vec<_> = keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            (!keys.is_empty()).then(|| format!("{} ({note})", keys.join(", ")))
+        };
+        let lists = [
+            list(known, "pass them by --set to keep them"),
+            list(unknown, "the new part has no such key"),
+        ];
+        let lists: Vec<_> = lists.into_iter().flatten().collect();
+        let experiment = &self.experiment;
+        (!lists.is_empty()).then(|| {
+            format!(
+                "overrides of `{experiment}` are left out, because their part was replaced: {}",
+                lists.join("; ")
+            )
+        })
+    }
+
     /// Sets one key: `section.key=value`, as `--set` does.
     pub fn set(&mut self, text: &str) -> Result<(), ConfigError> {
-        self.assign(Assignment::parse(text)?, "--set")
+        let assignment = Assignment::parse(text)?;
+        self.left_out.retain(|(key, _)| *key != assignment.key);
+        self.assign(assignment, "--set")
     }
 
     pub(super) fn new(experiment: String, run: Table, parts: Vec<(String, Table)>) -> Self {
@@ -105,11 +132,17 @@ impl Resolved {
         for (kind, (_, part)) in PARTS.into_iter().zip([&env, &rl, &seq]) {
             sections.insert(kind.into(), part.clone().into());
         }
-        Resolved { experiment, parts: Parts { env: env.0, rl: rl.0, seq: seq.0 }, sections }
+        let parts = Parts { env: env.0, rl: rl.0, seq: seq.0 };
+        Resolved { experiment, parts, sections, left_out: Vec::new() }
     }
 
     pub(super) fn assign(&mut self, what: Assignment, place: &str) -> Result<(), ConfigError> {
         what.apply(&mut self.sections, place)
+    }
+
+    /// Leaves out an override, whose part was replaced.
+    pub(super) fn leave_out(&mut self, what: &Assignment) {
+        self.left_out.push((what.key.clone(), table::written(&what.value)));
     }
 
     pub(super) fn replace(&mut self, kind: &'static str, name: String, part: Table) {
@@ -149,7 +182,7 @@ impl Resolved {
         for section in ["run", "env", "rl", "seq"] {
             sections.insert(section.into(), into_table(section, take(section)?)?.into());
         }
-        Ok(Resolved { experiment, parts, sections })
+        Ok(Resolved { experiment, parts, sections, left_out: Vec::new() })
     }
 }
 

@@ -105,6 +105,11 @@ impl Assignment {
     }
 }
 
+/// True if a key of these sections may be set: it is there, or may be left out.
+pub(super) fn may_set(sections: &Table, key: &str) -> bool {
+    OPTIONAL.contains(&key) || values(sections).iter().any(|(path, _)| path == key)
+}
+
 /// Parses TOML; an error names the line.
 pub(super) fn parse(text: &str, file: &Path) -> Result<Table, ConfigError> {
     toml::from_str(text).map_err(|error: toml::de::Error| {
