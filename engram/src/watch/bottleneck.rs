@@ -15,6 +15,8 @@ pub(crate) enum Bottleneck {
     Learner,
     /// The rate limiter: the number of updates per env step.
     RateLimiter,
+    /// Actors wait for the learner: for the right to begin an unroll, most often.
+    WaitForLearner,
 }
 
 impl Bottleneck {
@@ -41,6 +43,10 @@ impl Bottleneck {
                 "intended: actors wait for updates; lower \
                  rl.rate_limiter.updates_per_env_step, or make updates faster (see learner)"
             }
+            Bottleneck::WaitForLearner => {
+                "actors may not play yet (run.policy_lag): raise rl.batch_size with \
+                 rl.minibatches, or run.policy_lag, or take fewer environments"
+            }
         }
     }
 }
@@ -53,6 +59,7 @@ impl fmt::Display for Bottleneck {
             Bottleneck::Inference => "inference",
             Bottleneck::Learner => "learner",
             Bottleneck::RateLimiter => "rate limiter",
+            Bottleneck::WaitForLearner => "wait for the learner",
         })
     }
 }
@@ -65,8 +72,8 @@ mod tests {
     fn the_guide_has_the_same_words() {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/troubleshooting.md");
         let page = std::fs::read_to_string(page).unwrap();
-        use Bottleneck::{Actors, Inference, Learner, Nothing, RateLimiter};
-        for bottleneck in [Nothing, Actors, Inference, Learner, RateLimiter] {
+        use Bottleneck::{Actors, Inference, Learner, Nothing, RateLimiter, WaitForLearner};
+        for bottleneck in [Nothing, Actors, Inference, Learner, RateLimiter, WaitForLearner] {
             let row = format!("| {bottleneck} | {} |\n", bottleneck.settings());
             assert!(page.contains(&row), "{row}");
         }

@@ -52,6 +52,8 @@ pub(crate) struct BusyShares {
     pub(crate) actors: Option<f64>,
     /// Share of time for which the rate limiter holds actors back.
     pub(crate) held: Option<f64>,
+    /// Share of the time of groups for which they wait for the learner.
+    pub(crate) waiting: Option<f64>,
 }
 
 /// Batches, and how long requests take: the median and 99 of 100, in seconds.
@@ -173,23 +175,33 @@ impl BusyShares {
         let servers = between.now.processes("engram_inference_streams") as f64;
         let actors = between.now.sum("engram_actors").unwrap_or(0.0);
         let forward = between.rate("engram_inference_forward_seconds_sum", None);
+        let groups = between.now.sum("engram_inference_streams").unwrap_or(0.0);
+        let wait = "engram_actor_wait_seconds_sum";
         let limiter = "engram_rate_limiter_wait_seconds_total";
         BusyShares {
             learner: share(phases, learners),
             inference: share(forward, servers),
             actors: share(between.rate("engram_actor_busy_seconds_total", None), actors),
             held: between.rate(limiter, Some(("side", "insertions"))),
+            waiting: share(between.rate(wait, Some(("on", "learner"))), groups),
         }
     }
 
-    /// A learner at work for less than half of its time waits: for whoever has less rest.
+    /// A learner at work for less than half of its time waits: for whoever has less rest, unless
+    /// actors wait for it meanwhile, and longer than these work.
     fn bottleneck(&self) -> Option<Bottleneck> {
         Some(match (self.learner?, self.inference, self.actors) {
             (..0.005, _, _) => Bottleneck::Nothing,
             _ if self.held.is_some_and(|share| share > 0.5) => Bottleneck::RateLimiter,
             (0.5.., _, _) => Bottleneck::Learner,
-            (_, inference, actors) if inference? >= actors? => Bottleneck::Inference,
-            _ => Bottleneck::Actors,
+            (_, inference, actors) => {
+                let (inference, actors) = (inference?, actors?);
+                match self.waiting {
+                    Some(share) if share > inference.max(actors) => Bottleneck::WaitForLearner,
+                    _ if inference >= actors => Bottleneck::Inference,
+                    _ => Bottleneck::Actors,
+                }
+            }
         })
     }
 }
@@ -290,6 +302,11 @@ mod tests {
 
     /// Work per ten seconds: of the learner, of one of two model threads, of all four actors.
     fn limited(learner: f64, inference: f64, actors: f64, held: f64) -> RunStatus {
+        waiting(learner, inference, actors, held, 0.0)
+    }
+
+    /// The same with the time that all eight groups wait for the learner.
+    fn waiting(learner: f64, inference: f64, actors: f64, held: f64, wait: f64) -> RunStatus {
         let pages = |share: f64| {
             let learner = format!(
                 "engram_actors 4\n\
@@ -305,7 +322,14 @@ mod tests {
                 share * inference
             );
             let idle = "engram_inference_streams 4\nengram_inference_forward_seconds_sum 0\n";
-            let actor = format!("engram_actor_busy_seconds_total {}\n", share * actors);
+            let actor = format!(
+                "engram_actor_busy_seconds_total {}\n\
+                 engram_actor_wait_seconds_sum{{on=\"learner\"}} {}\n\
+                 engram_actor_wait_seconds_sum{{on=\"inference\"}} {}\n",
+                share * actors,
+                share * wait,
+                share * 80.0,
+            );
             [("l", &*learner), ("i", &server), ("j", idle), ("a", &actor)]
                 .map(|(from, text)| Page::parse(from, text).unwrap())
                 .to_vec()
@@ -326,6 +350,18 @@ mod tests {
         assert_eq!(limited(8.0, 18.0, 36.0, 0.0).bottleneck, Some(Bottleneck::Learner));
         assert_eq!(limited(8.0, 2.0, 2.0, 9.0).bottleneck, Some(Bottleneck::RateLimiter));
         assert_eq!(limited(0.0, 0.0, 0.0, 0.0).bottleneck, Some(Bottleneck::Nothing));
+    }
+
+    /// In turns, with a policy lag of 0, actors wait while the learner learns: that was once called
+    /// slowness of the actors, and the advice was to add some.
+    #[test]
+    fn groups_that_wait_for_the_learner_longer_than_others_work_are_named() {
+        let status = waiting(4.0, 2.0, 12.0, 0.0, 32.0);
+        assert_eq!(status.work.waiting, Some(0.4));
+        assert_eq!(status.bottleneck, Some(Bottleneck::WaitForLearner));
+        assert_eq!(waiting(4.0, 2.0, 20.0, 0.0, 32.0).bottleneck, Some(Bottleneck::Actors));
+        assert_eq!(waiting(4.0, 12.0, 2.0, 0.0, 32.0).bottleneck, Some(Bottleneck::Inference));
+        assert_eq!(waiting(6.0, 2.0, 12.0, 0.0, 32.0).bottleneck, Some(Bottleneck::Learner));
     }
 
     #[test]

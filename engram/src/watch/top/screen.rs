@@ -153,7 +153,7 @@ fn flow(screen: &mut Text<'_>, status: &RunStatus) {
     let look = if status.bottleneck == Some(Bottleneck::Nothing) { BAD } else { BOLD };
     screen.push_line(row(
         "limited by",
-        [(look, format!("{limit:<15}")), (PLAIN, at_work(&status.work))],
+        [(look, format!("{limit:<14} ")), (PLAIN, at_work(&status.work))],
     ));
     if let Some(bottleneck) = status.bottleneck {
         screen.push_line(row("settings", [(PLAIN, bottleneck.settings().into())]));
@@ -245,13 +245,13 @@ fn at_work(work: &BusyShares) -> String {
         None => "–".into(),
     };
     let [learner, inference, actors] = [work.learner, work.inference, work.actors].map(percent);
-    let held = match work.held {
-        Some(share) if share > 0.005 => {
-            format!(", held by the rate limiter {}", percent(Some(share)))
-        }
+    let note = |name: &str, share: Option<f64>| match share {
+        Some(share) if share > 0.005 => format!(", {name} {}", percent(Some(share))),
         _ => String::new(),
     };
-    format!("at work: learner {learner}, inference {inference}, actors {actors}{held}")
+    let held = note("held by the rate limiter", work.held);
+    let waiting = note("waiting for the learner", work.waiting);
+    format!("at work: learner {learner}, inference {inference}, actors {actors}{held}{waiting}")
 }
 
 fn process_row(process: &ProcessStatus) -> String {
