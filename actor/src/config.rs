@@ -69,7 +69,7 @@ pub struct Timeouts {
     /// the receipt of a report. Acknowledgements of trajectories have no such limit, for a busy
     /// learner makes its actors wait; there the connection's keepalive tells.
     pub answer: Duration,
-    /// Interval between reports of finished episodes.
+    /// Interval between reports of finished episodes. The first ones come sooner.
     pub report: Duration,
     /// Limit on the last report, when the actor leaves.
     pub farewell: Duration,

@@ -26,6 +26,10 @@ const WAITING: usize = 65_536;
 /// Episodes that are worth a report before its time has come, and the most that one holds.
 const BATCH: usize = 4_096;
 
+/// First pause before a report, as a share of the interval between reports. Pauses double: a run
+/// that is shorter than the interval is reported too.
+const FIRST_PAUSE: u32 = 64;
+
 /// Buffer of episodes that no report has held yet.
 #[derive(Debug, Default)]
 pub(crate) struct EpisodeBuffer {
@@ -105,12 +109,14 @@ impl EpisodeReporter {
         pending: &mut Option<v1::ReportRequest>,
     ) -> Result<(), ActorError> {
         let mut client = self.client();
+        let mut pause = self.timeouts.report / FIRST_PAUSE;
         loop {
             if !self.buffer.has_batch() {
                 let enough = self.buffer.enough.notified();
-                let _ = tokio::time::timeout(self.timeouts.report, enough).await;
+                let _ = tokio::time::timeout(pause, enough).await;
             }
             let Some(request) = self.next(sequence, pending) else { continue };
+            pause = (2 * pause).min(self.timeouts.report);
             match self.send(&mut client, request).await {
                 Ok(()) => {
                     *pending = None;

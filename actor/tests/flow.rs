@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use engram_actor::{ActorConfig, ActorMode, ExitReason, run};
 use engram_mdp::{Ending, Finish, StreamId};
 use engram_service::Shutdown;
@@ -11,6 +13,7 @@ use support::checks::{check_stream, numbers};
 use support::inference::{FakeInference, Fault};
 use support::learner::{FakeLearner, Mood};
 use support::{config, counting};
+use tokio::time::Instant;
 
 const UNROLL_LENGTH: usize = 5;
 
@@ -85,6 +88,24 @@ async fn every_episode_is_reported_once() {
         }
         assert!(first > 0.0);
     }
+}
+
+/// A run that was over before the first report once had no episodes.
+#[tokio::test(start_paused = true)]
+async fn the_first_episodes_are_reported_long_before_the_interval_of_reports_is_over() {
+    let policy = FakeInference::new(1, Fault::None);
+    let learner = FakeLearner::new(UNROLL_LENGTH as u32, Mood::Eager);
+    // Two unrolls of each group: then nothing happens any more but that time goes on.
+    learner.grants.send_replace(Some(4));
+    let mut config = config(&counting(3), vec![policy.spawn()], learner.spawn(), UNROLL_LENGTH);
+    config.timeouts.report = Duration::from_secs(3600);
+    let start = Instant::now();
+    let actor = tokio::spawn(run(config, Shutdown::new()));
+    learner.until(|held| !held.episodes.is_empty()).await;
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    learner.mood(Mood::Finished);
+    let summary = actor.await.unwrap().unwrap();
+    assert_eq!(learner.held().episodes.len() as u64, summary.episodes_ended);
 }
 
 #[tokio::test(start_paused = true)]
