@@ -28,16 +28,14 @@ pub struct Connection {
 /// Beginning of a connection, until it is authenticated.
 struct Opening {
     deadline: Pin<Box<Sleep>>,
-    heard: usize,
+    /// True once anything has been read.
+    heard: bool,
 }
 
 /// Reason for which a client's newest connection broke, where its server gave one. HTTP/2 has no
 /// place for it in the errors of calls.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CloseReason(Arc<Mutex<Option<String>>>);
-
-/// Bytes of the first words: HTTP/2's preface.
-const FIRST_WORDS: usize = 24;
 
 /// The first byte of TLS' records, as far as they can come first: an alert, a greeting.
 const TLS_ALERT: u8 = 0x15;
@@ -70,7 +68,7 @@ impl Connection {
     {
         let mut connection = Connection::new(io, authentication.address.clone());
         let deadline = Box::pin(tokio::time::sleep(authentication.permit.deadline()));
-        connection.opening = Some(Opening { deadline, heard: 0 });
+        connection.opening = Some(Opening { deadline, heard: false });
         connection.peer.authentication = Some(Arc::new(authentication));
         connection
     }
@@ -106,22 +104,14 @@ impl Connection {
         let first = if self.began { None } else { read.first() };
         self.began = true;
         let Some(opening) = &mut self.opening else { return Ok(()) };
-        opening.heard += read.len();
+        opening.heard |= !read.is_empty();
         let why = match first {
             Some(&TLS_HANDSHAKE) => {
                 "it speaks TLS, this server does not: start it with --tls-cert and --tls-key"
             }
             // The methods of HTTP/1 and the preface of HTTP/2 begin with a capital.
             Some(byte) if !byte.is_ascii_uppercase() => "it does not speak HTTP",
-            _ => {
-                if let Some(authentication) = &self.peer.authentication
-                    && authentication.token.is_none()
-                    && opening.heard >= FIRST_WORDS
-                {
-                    authentication.permit.authenticated();
-                }
-                return Ok(());
-            }
+            _ => return Ok(()),
         };
         if let Some(authentication) = &self.peer.authentication {
             authentication.failed("handshake", why);
@@ -138,8 +128,11 @@ impl Connection {
         if authentication.permit.is_authenticated() {
             self.opening = None;
         } else if opening.deadline.as_mut().poll(cx).is_ready() {
-            let why =
-                if opening.heard == 0 { "it said nothing" } else { "it did not authenticate" };
+            let why = match (opening.heard, &authentication.token) {
+                (false, _) => "it said nothing",
+                (true, Some(_)) => "it did not authenticate",
+                (true, None) => "it made no call",
+            };
             authentication.failed("timeout", why);
             return Err(io::ErrorKind::TimedOut.into());
         }

@@ -15,7 +15,7 @@ use tokio_util::sync::PollSemaphore;
 /// Limits on the unauthenticated connections of one listening TCP address.
 ///
 /// A connection is authenticated by its first call with the right token; where no token is asked
-/// for, by its handshake and the first words of HTTP.
+/// for, by its first call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// Unauthenticated connections at once. Each costs a file descriptor, of which a process often

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use engram_service::ClientCredentials;
 use engram_service::net::{ConnectionLimits, ServerSecurity};
-use tokio::io::AsyncReadExt;
+use engram_service::{ClientCredentials, Exposure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tracing::Level;
 
-use crate::support::{Client, Lab, Log, Server, ask, token};
+use crate::support::{Client, Lab, Log, SOON, Server, ask, token};
 
 /// Few permits, which nobody loses in the time of a test.
 const FEW: ConnectionLimits =
@@ -76,6 +76,32 @@ async fn a_flood_without_end_delays_newcomers_and_nobody_else() {
     ask(&mut server.client(&lab.credentials())).await.unwrap();
     let text = log.text();
     assert!(text.lines().count() < 20, "a flood does not flood the log:\n{text}");
+}
+
+/// Without a token a connection once counted as authenticated after 24 bytes that could be HTTP's:
+/// any number of them could stay for ever, each with a file descriptor.
+#[tokio::test]
+async fn without_a_token_the_first_words_of_http_authenticate_nobody_and_a_call_does() {
+    let (log, _guard) = Log::keep(Level::INFO);
+    let insecure = ServerSecurity::none(Exposure::Local);
+    let server = Server::start(&ServerSecurity { limits: BRIEF, ..insecure }).await;
+    let nothing = ClientCredentials { tls: None, token: None, insecure: true };
+    let mut served = server.client(&nothing);
+    ask(&mut served).await.unwrap();
+    let mut greeters = JoinSet::new();
+    for _ in 0..4 {
+        let mut stream = stranger(&server).await;
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        greeters.spawn(async move {
+            let mut said = Vec::new();
+            let _ = stream.read_to_end(&mut said).await;
+        });
+    }
+    // They are closed, and whoever makes calls stays.
+    let closed = tokio::time::timeout(SOON, greeters.join_all()).await;
+    assert!(closed.is_ok(), "{}", log.text());
+    log.wait_for("a connection failed: it made no call").await;
+    ask(&mut served).await.unwrap();
 }
 
 #[tokio::test]
