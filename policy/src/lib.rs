@@ -9,13 +9,14 @@
 //!
 //! In reading order: [`config`] is the `[seq]` part of an experiment; [`policy`] is the whole
 //! network, and [`unroll_context`] how its gradients reach back before an unroll; [`inputs`] is
-//! what it is fed, and `resets` where episodes begin in it; `torso`, [`memory`] (one file per
-//! layer) and [`heads`] are its parts, [`distribution`] what comes out, [`exploration`] how it is
-//! acted upon, [`state`] what is remembered between steps, [`carry`] what learners keep between
-//! unrolls, and [`slots`] a table of either. [`batch`] turns trajectories into tensors, `weights`
-//! a policy into bytes that describe themselves, and `parts` names some of them. [`device`] finds
-//! the accelerator, `parameters` holds the trainable tensors, `random` makes the numbers that they
-//! start from, and `range` bounds settings. `python/engram_policy.py` is all of it in PyTorch.
+//! what it is fed, and `resets` where episodes begin in it; `encoder` (with its `torso`),
+//! [`memory`] (one file per layer) and [`heads`] are its parts, [`distribution`] what comes out,
+//! [`exploration`] how it is acted upon, [`state`] what is remembered between steps, [`carry`] what
+//! learners keep between unrolls, and [`slots`] a table of either. [`batch`] turns trajectories
+//! into tensors, `weights` a policy into bytes that describe themselves, and `parts` names some of
+//! them. [`device`] finds the accelerator, `parameters` holds the trainable tensors, `random` makes
+//! the numbers that they start from, and `range` bounds settings. `python/engram_policy.py` is all
+//! of it in PyTorch.
 //!
 //! Shapes are time-major: T time, B batch, O observation, D features, H hidden, A action. Wrong
 //! shapes are bugs and panic; wrong files and configurations are [`PolicyError`]s.
@@ -35,6 +36,7 @@ pub mod unroll_context;
 pub mod inputs;
 mod resets;
 
+mod encoder;
 pub mod heads;
 pub mod memory;
 mod torso;
