@@ -1,12 +1,13 @@
 //! Encoder: from raw frames to what the memory is fed.
 //!
-//! The torso's features, the one-hot last action and the last reward stand side by side, as far as
-//! `inputs` of the configuration names them.
+//! The torso's features, the one-hot last action and the last reward, each behind its embedder
+//! where it has one, stand side by side, as far as `inputs` of the configuration names them.
 
 use engram_mdp::{ActionSpec, EnvSpec};
 use tch::{Device, Kind, Tensor};
 
 use crate::config::{MemoryInput, PolicyConfig};
+use crate::embedders::Embedders;
 use crate::error::PolicyError;
 use crate::inputs::Inputs;
 use crate::parameters::Parameters;
@@ -15,6 +16,7 @@ use crate::torso::Torso;
 /// Turns frames `[..]` into features `[N, D]`, N rows in all.
 pub(crate) struct Encoder {
     torso: Torso,
+    embedders: Embedders,
     seen: Vec<MemoryInput>,
     spec: EnvSpec,
     kind: Kind,
@@ -29,15 +31,21 @@ impl Encoder {
         p: &mut Parameters,
     ) -> Result<Self, PolicyError> {
         let torso = Torso::new(&config.torso, &spec.observation, p)?;
-        Ok(Encoder { torso, seen: config.inputs.clone(), spec: spec.clone(), kind, device })
+        let (features, action) = (torso.outputs(), spec.action.width() as i64);
+        let embedders = Embedders::new(config.embed.as_ref(), features, action, p);
+        let (seen, spec) = (config.inputs.clone(), spec.clone());
+        Ok(Encoder { torso, embedders, seen, spec, kind, device })
     }
 
     /// D: numbers that the memory is fed at a frame.
     pub(crate) fn outputs(&self) -> i64 {
-        let width = |input: &MemoryInput| match input {
-            MemoryInput::Observation => self.torso.outputs(),
-            MemoryInput::PreviousAction => self.spec.action.width() as i64,
-            MemoryInput::PreviousReward | MemoryInput::ClippedPreviousReward => 1,
+        let width = |&input: &MemoryInput| {
+            let numbers = match input {
+                MemoryInput::Observation => self.torso.outputs(),
+                MemoryInput::PreviousAction => self.spec.action.width() as i64,
+                MemoryInput::PreviousReward | MemoryInput::ClippedPreviousReward => 1,
+            };
+            self.embedders.outputs(input, numbers)
         };
         self.seen.iter().map(width).sum()
     }
@@ -54,25 +62,28 @@ impl Encoder {
             "observations have the spec's shape"
         );
         let observation = inputs.observation.reshape(&shape);
-        let mut parts = vec![self.torso.forward(&observation, self.kind)];
-        if self.sees(MemoryInput::PreviousAction) {
-            parts.push(self.previous_action(inputs, rows));
-        }
-        if self.sees(MemoryInput::PreviousReward) {
-            parts.push(inputs.previous_reward.reshape([rows, 1]).to_kind(self.kind));
-        }
-        if self.sees(MemoryInput::ClippedPreviousReward) {
-            let clipped = inputs.previous_reward.clamp(-1.0, 1.0);
-            parts.push(clipped.reshape([rows, 1]).to_kind(self.kind));
-        }
+        let reward = || inputs.previous_reward.reshape([rows, 1]);
+        let of = |input: MemoryInput| {
+            let x = match input {
+                MemoryInput::Observation => self.torso.forward(&observation, self.kind),
+                MemoryInput::PreviousAction => self.previous_action(inputs, rows),
+                MemoryInput::PreviousReward => reward().to_kind(self.kind),
+                MemoryInput::ClippedPreviousReward => reward().clamp(-1.0, 1.0).to_kind(self.kind),
+            };
+            self.embedders.forward(input, x)
+        };
+        let order = [
+            MemoryInput::Observation,
+            MemoryInput::PreviousAction,
+            MemoryInput::PreviousReward,
+            MemoryInput::ClippedPreviousReward,
+        ];
+        let seen = order.into_iter().filter(|input| self.seen.contains(input));
+        let mut parts: Vec<Tensor> = seen.map(of).collect();
         match parts.len() {
             1 => parts.remove(0),
             _ => Tensor::cat(&parts, 1),
         }
-    }
-
-    fn sees(&self, input: MemoryInput) -> bool {
-        self.seen.contains(&input)
     }
 
     /// The actions before N frames, `[N, A]`: one-hot when discrete; zeros at First frames.

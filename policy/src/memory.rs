@@ -117,20 +117,19 @@ impl MemoryConfig {
         self.layer().examples(width)
     }
 
-    /// Note on what `gradient = "rtrl"` leaves truncated; `None` where nothing asks for it.
-    pub fn truncation(&self) -> Option<String> {
+    /// Note on what `gradient = "rtrl"` leaves truncated, all that lies `below` the memory among it;
+    /// `None` where nothing asks for it.
+    pub(crate) fn truncation(&self, below: &str) -> Option<String> {
         if self.gradient() == Gradient::Tbptt {
             return None;
         }
-        let below = match self {
-            MemoryConfig::Stack(stack) if stack.layers.len() > 1 => {
-                "the torso and other memory layers"
-            }
-            _ => "the torso",
+        let layers = match self {
+            MemoryConfig::Stack(stack) if stack.layers.len() > 1 => " and other memory layers",
+            _ => "",
         };
         Some(format!(
             "RTRL gives the recurrent layer's own weights their exact gradient; what lies below it, \
-             {below}, learns from within each unroll only"
+             {below}{layers}, learns from within each unroll only"
         ))
     }
 }
@@ -230,10 +229,11 @@ mod tests {
 
     #[test]
     fn what_rtrl_truncates_is_said() {
-        assert_eq!(elstm(Gradient::Tbptt).truncation(), None);
-        assert!(elstm(Gradient::Rtrl).truncation().unwrap().contains("the torso, learns"));
+        let below = "the torso";
+        assert_eq!(elstm(Gradient::Tbptt).truncation(below), None);
+        assert!(elstm(Gradient::Rtrl).truncation(below).unwrap().contains("the torso, learns"));
         let layers = vec![elstm(Gradient::Tbptt), elstm(Gradient::Rtrl)];
         let stacked = MemoryConfig::Stack(StackConfig { layers });
-        assert!(stacked.truncation().unwrap().contains("other memory layers"));
+        assert!(stacked.truncation(below).unwrap().contains("other memory layers"));
     }
 }

@@ -142,7 +142,7 @@ impl<P: Pipeline> Startup<'_, P> {
         Opened { learner, resumed }: Opened<P>,
     ) -> Result<Summary, LearnerError> {
         let config = self.config;
-        if let Some(truncation) = config.policy.memory.truncation() {
+        if let Some(truncation) = config.policy.truncation() {
             tracing::info!("{truncation}");
         }
         let LearnerChannels { arrivals, proposals, contract: _contract, .. } = channels;

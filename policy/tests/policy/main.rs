@@ -6,6 +6,7 @@
 mod attention;
 mod configs;
 mod devices;
+mod embedders;
 mod goldens;
 mod gradients;
 mod heads;
@@ -200,6 +201,7 @@ fn config(memory: MemoryConfig) -> PolicyConfig {
             activation: Activation::Tanh,
             init: Initialization::FAN_IN,
         },
+        embed: None,
         memory,
         head: HeadConfig { hidden: vec![], activation: Activation::Relu, init: HeadInit::FAN_IN },
     }

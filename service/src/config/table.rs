@@ -31,6 +31,10 @@ pub const OPTIONAL: &[&str] = &[
     "rl.replay.packed",
     "rl.objective.returns",
     "rl.objective.value_rescaling",
+    "seq.embed",
+    "seq.embed.observation",
+    "seq.embed.previous_action",
+    "seq.embed.previous_reward",
 ];
 
 impl Assignment {
