@@ -379,7 +379,9 @@ class Cgpt(Attention):
 
 class Gpt2(Attention):
     def step(self, x, state):
-        x = self.w.linear("input", x) + self.positions(state[-1])
+        if self.config.get("input", "linear") == "linear":
+            x = self.w.linear("input", x)
+        x = x + self.positions(state[-1])
         return self.blocks(x, state, self.zeros(self.config["heads"]), "tanh")
 
     def positions(self, number):

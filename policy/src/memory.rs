@@ -97,8 +97,9 @@ impl MemoryConfig {
         self.layer().validate()
     }
 
-    /// The layer, which is fed `inputs` features; its parameters' names begin with `name`.
-    pub(crate) fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
+    /// The layer, which is fed `inputs` features; its parameters' names begin with `name`. An error
+    /// if it cannot be fed so many.
+    pub(crate) fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
         self.layer().build(inputs, name, p)
     }
 
@@ -134,13 +135,17 @@ impl MemoryConfig {
     }
 }
 
+/// A layer that was built.
+pub(crate) type Built = Result<Box<dyn Memory>, PolicyError>;
+
 /// Settings of one kind of layer.
 pub(crate) trait LayerConfig {
     /// Checks everything that needs no environment to be known.
     fn validate(&self) -> Result<(), PolicyError>;
 
-    /// The layer, which is fed `inputs` features; its parameters' names begin with `name`.
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory>;
+    /// The layer, which is fed `inputs` features; its parameters' names begin with `name`. An error
+    /// if it cannot be fed so many.
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built;
 
     /// Small layers of this kind, `width` wide, that cover its settings.
     fn examples(&self, width: i64) -> Vec<MemoryConfig>;

@@ -97,7 +97,7 @@ impl Policy {
         outputs.check(spec.action)?;
         let mut parameters = Parameters::new(seed, kind, device);
         let encoder = Encoder::new(config, &spec, (kind, device), &mut parameters)?;
-        let memory = config.memory.build(encoder.outputs(), "memory", &mut parameters);
+        let memory = config.memory.build(encoder.outputs(), "memory", &mut parameters)?;
         let head = &config.head;
         let heads = Heads::new(outputs, head, memory.outputs(), spec.action, &mut parameters);
         let named = parameters.into_named();

@@ -35,6 +35,7 @@ pub const OPTIONAL: &[&str] = &[
     "seq.embed.observation",
     "seq.embed.previous_action",
     "seq.embed.previous_reward",
+    "seq.memory.input",
 ];
 
 impl Assignment {

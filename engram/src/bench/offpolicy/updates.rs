@@ -6,7 +6,7 @@ use anyhow::Result;
 use engram_learner::algorithms::{Phases, ReplayAlgorithm, ReplayBatch};
 use engram_learner::replay::{Replay, TrajectoryShape};
 use engram_mdp::{EnvSpec, Generator, Seed};
-use engram_policy::memory::gpt2::Gpt2Config;
+use engram_policy::memory::gpt2::{Gpt2Config, InputLayer};
 use engram_policy::{
     Batch, Initialization, MemoryConfig, Policy, PolicyConfig, Positions, TorsoConfig,
 };
@@ -115,6 +115,7 @@ impl Network {
             Network::Lstm => seq,
             Network::Gpt2 => {
                 let memory = MemoryConfig::Gpt2(Gpt2Config {
+                    input: InputLayer::Linear,
                     width: 128,
                     heads: 1,
                     blocks: 1,
