@@ -275,6 +275,7 @@ async fn a_batch_that_is_drawn_ahead_does_not_count_in_a_checkpoint() {
         arrivals,
         replay: replay.clone(),
         unlearned_env_steps: 7,
+        env_steps_left: 1_000,
         unroll_length: fixtures::UNROLL_LENGTH as u64,
         batch_size: 2,
         burn_in: 0,

@@ -108,6 +108,40 @@ async fn a_warm_up_goes_on_where_it_was_and_its_env_steps_count() {
     assert!(stopped.env_steps >= 15, "{stopped:?}");
 }
 
+/// A run once ended with the first update after its last env step, whatever was owed by then.
+#[tokio::test]
+async fn the_last_env_steps_have_their_updates_before_a_run_ends() {
+    let (_runs, folder) = run_folder();
+    let run = start(Some(folder.clone()), &["run.env_steps=24"]);
+    let actor = Actor::register(&run.channel).await;
+    for sequence in 0..6 {
+        actor.send(push(&[episode(0, sequence), episode(1, sequence)])).await;
+    }
+    let ended = run.learner.await.unwrap().unwrap();
+    // Of 24 env steps the first episode's 3 are the warm-up; what came after them is left alone.
+    assert_eq!((ended.env_steps, ended.updates, ended.ended), (24, 10, Ended::Finished));
+    assert_eq!(replay_of(&folder).1, 8, "episodes");
+}
+
+/// Killed among its last updates, a run once began anew as if it had had them.
+#[tokio::test]
+async fn the_last_updates_are_made_after_a_restart_too() {
+    let (_runs, folder) = run_folder();
+    let many = "rl.rate_limiter.updates_per_env_step=40.0";
+    let mut run = start(Some(folder.clone()), &[many]);
+    let actor = Actor::register(&run.channel).await;
+    for sequence in 0..4 {
+        actor.send(push(&[episode(0, sequence), episode(1, sequence)])).await;
+    }
+    run.progress.wait_for(|line| line.env_steps == 24).await.unwrap();
+    // Long before all updates are made, if this machine is not too busy.
+    let stopped = run.stop().await;
+    assert_eq!((stopped.env_steps, stopped.ended), (24, Ended::Stopped), "{stopped:?}");
+    let finish = start(Some(folder), &[many, "run.env_steps=24"]);
+    let ended = finish.learner.await.unwrap().unwrap();
+    assert_eq!((ended.updates, ended.ended), (21 * 40, Ended::Finished));
+}
+
 #[tokio::test]
 async fn what_a_replay_cannot_do_is_said_before_anything_starts() {
     let refused = async |change| {

@@ -131,6 +131,13 @@ impl SharedReplay {
         limiter.has_started().then(|| limiter.counted().env_steps)
     }
 
+    /// True if there are updates to be made for the env steps that were inserted, or one is under
+    /// way.
+    pub fn owes_updates(&self) -> bool {
+        let shared = self.lock();
+        shared.ahead > 0 || shared.limiter.may_update()
+    }
+
     /// Changes the priorities of sequences that were learned from.
     pub fn prioritize(&self, priorities: &[Priority]) {
         self.lock().replay.update_priorities(priorities);
@@ -158,6 +165,8 @@ pub struct ReplayWorker {
     pub replay: SharedReplay,
     /// Env steps in it that no batch was charged with before the run was resumed.
     pub unlearned_env_steps: u64,
+    /// Env steps of the run's budget that no batch was charged with so far.
+    pub env_steps_left: u64,
     /// The most env steps of a trajectory.
     pub unroll_length: u64,
     /// Sequences per batch.
@@ -192,6 +201,9 @@ struct New {
 impl ReplayWorker {
     /// Works until the learner takes no more batches or `stop` is triggered. A batch that cannot
     /// be made is a bug, for its trajectories were checked when they came.
+    ///
+    /// Once the run has had its env steps nothing more is inserted, and the updates that these owe
+    /// are the last ones.
     pub fn run(
         mut self,
         runtime: &Handle,
@@ -203,6 +215,7 @@ impl ReplayWorker {
             let held_back = !self.fill(&mut new);
             let started = Instant::now();
             if self.replay.lock().limiter.may_update() {
+                self.env_steps_left = self.env_steps_left.saturating_sub(new.env_steps);
                 let assembled = self.draw(std::mem::take(&mut new))?;
                 if batches.blocking_send(assembled).is_err() {
                     return Ok(());
@@ -212,6 +225,11 @@ impl ReplayWorker {
                 }
                 continue;
             }
+            if self.env_steps_left == 0 {
+                runtime.block_on(stop.triggered());
+                return Ok(());
+            }
+            // Even with the budget in hand: it counts once an update has been charged with it.
             let mut arrived = Vec::with_capacity(1);
             let taken = runtime.block_on(async {
                 tokio::select! {
@@ -235,6 +253,9 @@ impl ReplayWorker {
         let mut all = true;
         loop {
             self.metrics.queue_depth(self.arrivals.depth());
+            if new.env_steps >= self.env_steps_left {
+                break;
+            }
             if !self.replay.lock().limiter.may_insert(self.unroll_length) {
                 all = self.arrivals.depth() == 0;
                 break;
