@@ -19,6 +19,7 @@ use engram_learner::batches::replay_worker::{ReplaySetup, ReplayWorker, SharedRe
 use engram_learner::replay::TrajectoryShape;
 use engram_learner::rpc::queue::{Arrival, bounded};
 use engram_learner::rpc::stream_positions::Streams;
+use engram_learner::rpc::unroll_grants::UnrollGrants;
 use engram_learner::run::learner_spec::LearnerSpec;
 use engram_learner::run::pipeline::Resumed;
 use engram_learner::storage::checkpoint::{
@@ -281,6 +282,7 @@ async fn a_batch_that_is_drawn_ahead_does_not_count_in_a_checkpoint() {
         burn_in: 0,
         spec: spec(),
         device: Device::Cpu,
+        grants: UnrollGrants::unlimited(),
         metrics: Metrics::new(),
     };
     for sequence in 0..3 {

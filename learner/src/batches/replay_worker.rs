@@ -29,6 +29,7 @@ use crate::replay::{
     Priority, Replay, ReplayError, ReplaySnapshot, ReplayState, Sample, TrajectoryShape,
 };
 use crate::rpc::queue::{Arrival, Arrivals};
+use crate::rpc::unroll_grants::UnrollGrants;
 use crate::telemetry::metrics::{Dropped, HeldBack, Metrics, Phase};
 
 /// The replay and what decides over it, shared by the replay worker and the learner's thread.
@@ -177,6 +178,8 @@ pub struct ReplayWorker {
     pub spec: EnvSpec,
     /// Device of the tensors.
     pub device: Device,
+    /// Rights to begin unrolls.
+    pub grants: UnrollGrants,
     /// Metrics that show it.
     pub metrics: Metrics,
 }
@@ -277,10 +280,15 @@ impl ReplayWorker {
             Err(error) => {
                 self.metrics.dropped(Dropped::Unreplayable, 1);
                 tracing::warn!("{error}");
-                0
+                Vec::new()
             }
         };
-        shared.limiter.inserted(env_steps, episodes);
+        shared.limiter.inserted(env_steps, &episodes);
+        // In turns, who acts waits until the updates that this owes are made and published.
+        match shared.limiter.may_update() {
+            true => self.grants.batched(1),
+            false => self.grants.dropped(1),
+        }
         self.metrics.replay(&shared.replay.size());
         new.env_steps += env_steps;
         new.policy_versions.push(arrival.trajectory.oldest_version());
@@ -288,18 +296,20 @@ impl ReplayWorker {
 
     fn draw(&self, new: New) -> Result<LearnerBatch<SampledBatch>, PolicyError> {
         let started = Instant::now();
-        let sample = {
+        let (sample, last_minibatch) = {
             let mut shared = self.replay.lock();
             let Shared { replay, limiter, generator, ahead } = &mut *shared;
             limiter.updated();
             *ahead += 1;
-            match replay.sample(self.batch_size, generator) {
+            let last_minibatch = !(limiter.is_in_turns() && limiter.may_update());
+            let sample = match replay.sample(self.batch_size, generator) {
                 Ok(sample) => sample,
                 Err(ReplayError::Empty { .. }) => {
                     panic!("learning starts after the first complete episode")
                 }
                 Err(error) => panic!("a replay that was checked is sampled: {error}"),
-            }
+            };
+            (sample, last_minibatch)
         };
         let batch = Batch::from_trajectories(&sample.rows, &self.spec, self.device)?;
         let batch = ReplayBatch::new(batch, &sample, self.burn_in);
@@ -307,7 +317,7 @@ impl ReplayWorker {
         self.metrics.phase(Phase::Assemble, assembly_time);
         let New { env_steps, policy_versions } = new;
         let content = SampledBatch { batch, sample };
-        let (last_minibatch, stale) = (true, 0);
+        let stale = 0;
         Ok(LearnerBatch {
             content,
             policy_versions,

@@ -363,7 +363,7 @@ impl Pipeline for Replay {
     }
 
     fn start(&self, source: BatchSource) -> BatchThread<SampledBatch> {
-        let BatchSource { arrivals, spec, device, metrics, runtime, .. } = source;
+        let BatchSource { arrivals, spec, device, grants, metrics, runtime, .. } = source;
         let worker = ReplayWorker {
             arrivals,
             replay: self.replay.clone(),
@@ -374,6 +374,7 @@ impl Pipeline for Replay {
             burn_in: self.config.replay.burn_in(),
             spec,
             device,
+            grants,
             metrics,
         };
         BatchThread::spawn("replay-worker", runtime, move |runtime, stop, batches| {

@@ -25,6 +25,8 @@ pub const OPTIONAL: &[&str] = &[
     "rl.max_grad_norm",
     "rl.freeze",
     "rl.exploration.spread",
+    "rl.rate_limiter.slack_env_steps",
+    "rl.rate_limiter.turns",
     "rl.replay.storage",
     "rl.replay.sampling",
     "rl.replay.initial_state",
