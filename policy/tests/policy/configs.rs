@@ -104,6 +104,39 @@ fn memory_rls_networks_have_as_many_parameters_as_the_originals() {
     }
 }
 
+/// Counted from its sources, IDSIA/rtrl-elstm b56cade.
+#[test]
+fn r2acs_networks_have_as_many_parameters_as_the_originals() {
+    for (name, shape, actions, count) in [
+        ("resnet-elstm-rtrl", [3, 64, 64], 15, 890_448),
+        ("resnet-elstm-rtrl", [4, 84, 84], 6, 1_355_223),
+        ("resnet-elstm-512-rtrl", [3, 72, 96], 9, 1_647_178),
+    ] {
+        let found = parameters(name, image(shape), actions, &Outputs::ActorCritic {});
+        assert_eq!(found, count, "{name} with {shape:?}");
+    }
+}
+
+/// Counted from its sources, FanmingL/Recurrent-Offpolicy-RL 2f0c012: what stands between the layers
+/// of its context encoder, and the first of these.
+#[test]
+fn resels_memories_have_as_many_parameters_as_the_originals() {
+    let memory = |name: &str| {
+        let mut config = configs().remove(name).unwrap();
+        let observation = ObservationSpec { dtype: Dtype::F32, shape: vec![9] };
+        let action = ActionSpec::Continuous { dimensions: 3 };
+        let spec = EnvSpec { name: "toy".into(), observation, action, action_repeat: 1 };
+        config.head.hidden.clear();
+        let policy = Policy::new(&config, &spec, Seed::new(1), Device::Cpu).unwrap();
+        let parts = policy.weights().iter().filter(|(name, _)| name.starts_with("memory."));
+        parts.map(|(_, weight)| weight.numel()).sum::<usize>()
+    };
+    assert_eq!(memory("resel-mamba"), (2 * 128 + 1) * 256 + 645_888);
+    let block = 4 * (512 * 512 + 512) + 2 * 512 * 2048 + 2048 + 512 + 4 * 512;
+    assert_eq!(memory("resel-gpt"), (3 * 128 + 1) * 512 + 4 * block + 2 * 512 + 513 * 512);
+    assert_eq!(memory("resel-gru"), 3 * 256 * (2 * 128 + 256 + 2));
+}
+
 #[test]
 fn memory_rls_networks_start_as_the_originals_do() {
     let spec = |observation| {
