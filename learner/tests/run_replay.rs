@@ -150,6 +150,7 @@ const TURNS: &str = "rl.rate_limiter={ updates_per_env_step = 0.5, \
 async fn in_turns_an_unroll_begins_once_the_episodes_before_it_have_their_updates() {
     let run = start(None, &[TURNS, "rl.publish_updates=1", "run.env_steps=18"]);
     let mut actor = Actor::register(&run.channel).await;
+    run.weights().await.message().await.unwrap().expect("the weights to begin with");
     let mut play = async |sequence, weights| {
         actor.send(begin_unroll(0, 2)).await;
         assert_eq!(actor.hear().await.unwrap(), Some(granted(0, weights)), "{sequence}");
