@@ -153,7 +153,7 @@ fn introduction(experiment: &Experiment, run_id: &str) -> String {
         run.envs_per_actor,
         run.seed,
     );
-    if let Some(truncation) = experiment.seq.memory.truncation() {
+    if let Some(truncation) = experiment.seq.truncation() {
         text = format!("{text}\n{truncation}");
     }
     text

@@ -5,7 +5,7 @@
 
 Double Q-learning (van Hasselt et al. 2016, https://arxiv.org/abs/1509.06461) on batches of 64
 whole episodes of T = 51 and 251 decisions, with the networks of the bench: an LSTM of 128 cells
-and a GPT-2 of one block, 128 wide. An update is as Memory-RL makes it (Ni et al. 2023,
+and a GPT-2 of one block, 128 wide, behind embedders of the observation and the previous action. An update is as Memory-RL makes it (Ni et al. 2023,
 https://arxiv.org/abs/2307.03864): two forward passes without gradients, of the target network for
 the next values and of the online one for the choice of the next action, one with gradients, Adam,
 Polyak averaging. Batches are ready beforehand. GPT-2 comes twice, its attention in plain products,
@@ -47,11 +47,11 @@ DISCOUNT, LEARNING_RATE, TAU = 0.99, 3e-4, 0.005
 class Lstm(nn.Module):
     """Frames in time-major order, from a state of zeros."""
 
-    features = 32
+    embedders = 32, 16
 
-    def __init__(self, inputs):
+    def __init__(self):
         super().__init__()
-        self.layer = nn.LSTM(inputs, 128)
+        self.layer = nn.LSTM(sum(self.embedders), 128)
 
     def forward(self, x):
         return self.layer(x)[0]
@@ -60,12 +60,11 @@ class Lstm(nn.Module):
 class Gpt2(nn.Module):
     """One block with one head, norms before layers, and sine positions."""
 
-    features = 64
+    embedders = 64, 64
 
-    def __init__(self, inputs, fused, width=128):
+    def __init__(self, fused, width=128):
         super().__init__()
         self.fused = fused
-        self.embedding = nn.Linear(inputs, width)
         self.attention_norm = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
@@ -78,7 +77,7 @@ class Gpt2(nn.Module):
         self.register_buffer("positions", torch.stack([angles.sin(), angles.cos()], 2).flatten(1))
 
     def forward(self, x):
-        x = self.embedding(x).transpose(0, 1)
+        x = x.transpose(0, 1)
         x = x + self.positions[: x.shape[1]]
         x = x + self.output(self.attend(*self.qkv(self.attention_norm(x)).chunk(3, -1)))
         x = x + self.down(F.gelu(self.up(self.feed_forward_norm(x)), approximate="tanh"))
@@ -98,15 +97,17 @@ class ActionValues(nn.Module):
 
     def __init__(self, memory, *options):
         super().__init__()
-        self.torso = nn.Linear(OBSERVATION, memory.features)
-        self.memory = memory(memory.features + ACTIONS, *options)
+        observation, action = memory.embedders
+        self.observation = nn.Linear(OBSERVATION, observation)
+        self.previous_action = nn.Linear(ACTIONS, action)
+        self.memory = memory(*options)
         self.head = nn.Sequential(
             nn.Linear(128, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, ACTIONS)
         )
 
     def forward(self, observations, previous_actions):
-        x = torch.cat([F.relu(self.torso(observations)), previous_actions], 2)
-        return self.head(self.memory(x))
+        x = [self.observation(observations), self.previous_action(previous_actions)]
+        return self.head(self.memory(F.relu(torch.cat(x, 2))))
 
 
 class Learner:

@@ -88,12 +88,12 @@ pub use sample::{Piece, Priority, ReplaySample};
 pub use snapshot::{LostSegments, ReplaySnapshot, ReplayState, SegmentState, prune_segments};
 
 /// Outcome of one trajectory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inserted {
     /// Its env steps, whatever became of them.
     pub env_steps: u64,
-    /// Episodes that it completed.
-    pub episodes: u64,
+    /// Env steps of each episode that it completed.
+    pub episodes: Vec<u64>,
     /// Env steps dropped on its account, its own or those of an episode that it cut off.
     pub dropped_env_steps: u64,
     /// Episodes forgotten for those that it completed.
@@ -166,11 +166,12 @@ impl Replay {
             return Err(ReplayError::StateWidth { stream, expected, found });
         }
         let (max_env_steps, max_bytes) = (config.max_env_steps, config.max_bytes);
-        let (before, mut refused) = (self.store.totals(), None);
+        let (before, mut episodes, mut refused) = (self.store.totals(), Vec::new(), None);
         let mut insertion = self.builder.insert(generation, trajectory);
         while let Some(built) = insertion.next() {
             match built {
                 Built::Complete(episode) => {
+                    episodes.push(episode.frames.rows() as u64 - 1);
                     let changes = self.store.add(&episode);
                     settle(&mut self.store, self.folder.as_ref(), &changes);
                 }
@@ -193,7 +194,7 @@ impl Replay {
         let now = self.store.totals();
         Ok(Inserted {
             env_steps: trajectory.env_steps() as u64,
-            episodes: now.episodes - before.episodes,
+            episodes,
             dropped_env_steps: now.dropped_env_steps - before.dropped_env_steps,
             forgotten_episodes: now.forgotten_episodes - before.forgotten_episodes,
         })

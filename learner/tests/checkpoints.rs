@@ -18,6 +18,7 @@ use engram_learner::batches::replay_worker::{ReplaySetup, ReplayWorker, SharedRe
 use engram_learner::replay::TrajectoryShape;
 use engram_learner::rpc::queue::{Arrival, bounded};
 use engram_learner::rpc::stream_positions::StreamPositions;
+use engram_learner::rpc::unroll_grants::UnrollGrants;
 use engram_learner::run::pipeline::Resumed;
 use engram_learner::storage::checkpoint::{
     Checkpoint, CheckpointError, CheckpointStore, FORMAT, Mark,
@@ -274,11 +275,13 @@ async fn a_batch_that_is_drawn_ahead_does_not_count_in_a_checkpoint() {
         arrivals,
         replay: replay.clone(),
         unlearned_env_steps: 7,
+        env_steps_left: 1_000,
         unroll_length: fixtures::UNROLL_LENGTH as u64,
         batch_size: 2,
         burn_in: 0,
         spec: spec(),
         device: Device::Cpu,
+        grants: UnrollGrants::unlimited(),
         metrics: Metrics::new(),
     };
     for sequence in 0..3 {

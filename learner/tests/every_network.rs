@@ -38,6 +38,12 @@ const CASES: [(&str, &str, &str); 4] = [
 const TORSO: &str = "seq.torso={ name = \"mlp\", hidden = [5], activation = \"tanh\", \
                      init = { name = \"fan_in\" } }";
 
+const EMBED: &str = "seq.embed={ observation = 6, previous_action = 3, activation = \"relu\", \
+                     init = { name = \"fan_in\" } }";
+
+/// Parts that come from another run and do not learn.
+const FROZEN: [&str; 2] = ["torso", "embed"];
+
 /// Dropout, and no state that travels.
 const MEMORY: &str = "seq.memory={ name = \"gpt2\", width = 8, heads = 2, blocks = 1, \
                       context_length = 9, positions = \"sine\", dropout = 0.5 }";
@@ -89,7 +95,7 @@ struct Examined<P> {
 }
 
 impl<P: Pipeline> Examined<P> {
-    /// A run that begins with torso and memory of another one, the torso frozen.
+    /// A run that begins with torso, embedders and memory of another one, the memory not frozen.
     fn begin(resolved: &Resolved, config: &P::Config) -> Self {
         let begin = |seed, warm_start: Option<&WarmStart>| {
             let learner_config = learner_config(resolved, seed);
@@ -99,7 +105,8 @@ impl<P: Pipeline> Examined<P> {
         let file = folder.path().join("weights.safetensors");
         let bytes = begin(2, None).weights().bytes;
         std::fs::write(&file, &bytes).unwrap();
-        let warm_start = WarmStart::read(&file, &["torso".into(), "memory".into()]).unwrap();
+        let parts = ["torso", "embed", "memory"].map(String::from);
+        let warm_start = WarmStart::read(&file, &parts).unwrap();
         let donor = Policy::from_weights(&bytes, Device::Cpu).unwrap();
         Examined { learner: begin(1, Some(&warm_start)), donor }
     }
@@ -123,12 +130,14 @@ impl<P: Pipeline> Examined<P> {
     }
 
     /// Frozen weights are nowhere else than at the donor, and no optimizer knows them.
-    fn torso_is_the_donors_and_frozen(&mut self, when: &str) {
-        let torso = self.all_below("torso");
-        assert!(!torso.is_empty());
-        for (name, weight, expected) in torso {
-            assert!(!is_moment(&name), "{when}: {name} is frozen");
-            assert_eq!(weight, expected, "{when}: {name}");
+    fn frozen_parts_are_the_donors(&mut self, when: &str) {
+        for part in FROZEN {
+            let below = self.all_below(part);
+            assert!(!below.is_empty());
+            for (name, weight, expected) in below {
+                assert!(!is_moment(&name), "{when}: {name} is frozen");
+                assert_eq!(weight, expected, "{when}: {name}");
+            }
         }
     }
 
@@ -165,13 +174,13 @@ fn is_moment(name: &str) -> bool {
 
 fn examine<P: Pipeline>(resolved: &Resolved, config: &P::Config, content: &P::Batch) {
     let mut examined = Examined::<P>::begin(resolved, config);
-    examined.torso_is_the_donors_and_frozen("at first");
+    examined.frozen_parts_are_the_donors("at first");
     assert!(examined.memory_is_the_donors(), "a memory of its own");
     let mark = examined.learner.mark();
     // As with a replay, from which more is learned than arrives.
     examined.learner.update(content, 0).unwrap();
     assert_ne!(examined.learner.mark(), mark, "an update without env steps is to be saved");
-    examined.torso_is_the_donors_and_frozen("after an update");
+    examined.frozen_parts_are_the_donors("after an update");
     assert!(!examined.memory_is_the_donors(), "nothing was learned");
     examined.dropout_is_everywhere(&batch(&trajectories()).inputs);
 }
@@ -181,7 +190,8 @@ fn another_runs_weights_frozen_parts_and_dropout_reach_every_network() {
     let cases: BTreeSet<&str> = CASES.iter().map(|(name, ..)| *name).collect();
     assert_eq!(cases, RlConfig::algorithms().collect(), "algorithms that are not looked at");
     for (_, rl, change) in CASES {
-        let resolved = resolved_with(rl, &[change, TORSO, MEMORY, "rl.freeze=[\"torso\"]"]);
+        let resolved =
+            resolved_with(rl, &[change, TORSO, EMBED, MEMORY, "rl.freeze=[\"torso\", \"embed\"]"]);
         match resolved.section("rl").unwrap() {
             RlConfig::Streams(config) => {
                 examine::<StreamsPipeline>(&resolved, &*config, &from_streams());

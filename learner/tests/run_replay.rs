@@ -11,6 +11,7 @@ mod harness;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use engram_learner::algorithms::RlConfig;
 use engram_learner::replay::SegmentState;
 use engram_learner::storage::checkpoint::CheckpointStore;
 use engram_learner::{Ended, LearnerArgs};
@@ -108,6 +109,65 @@ async fn a_warm_up_goes_on_where_it_was_and_its_env_steps_count() {
     assert!(stopped.env_steps >= 15, "{stopped:?}");
 }
 
+/// A run once ended with the first update after its last env step, whatever was owed by then.
+#[tokio::test]
+async fn the_last_env_steps_have_their_updates_before_a_run_ends() {
+    let (_runs, folder) = run_folder();
+    let run = start(Some(folder.clone()), &["run.env_steps=24"]);
+    let actor = Actor::register(&run.channel).await;
+    for sequence in 0..6 {
+        actor.send(push(&[episode(0, sequence), episode(1, sequence)])).await;
+    }
+    let ended = run.learner.await.unwrap().unwrap();
+    // Of 24 env steps the first episode's 3 are the warm-up; what came after them is left alone.
+    assert_eq!((ended.env_steps, ended.updates, ended.ended), (24, 10, Ended::Finished));
+    assert_eq!(replay_of(&folder).1, 8, "episodes");
+}
+
+/// Killed among its last updates, a run once began anew as if it had had them.
+#[tokio::test]
+async fn the_last_updates_are_made_after_a_restart_too() {
+    let (_runs, folder) = run_folder();
+    let many = "rl.rate_limiter.updates_per_env_step=40.0";
+    let mut run = start(Some(folder.clone()), &[many]);
+    let actor = Actor::register(&run.channel).await;
+    for sequence in 0..4 {
+        actor.send(push(&[episode(0, sequence), episode(1, sequence)])).await;
+    }
+    run.progress.wait_for(|line| line.env_steps == 24).await.unwrap();
+    // Long before all updates are made, if this machine is not too busy.
+    let stopped = run.stop().await;
+    assert_eq!((stopped.env_steps, stopped.ended), (24, Ended::Stopped), "{stopped:?}");
+    let finish = start(Some(folder), &[many, "run.env_steps=24"]);
+    let ended = finish.learner.await.unwrap().unwrap();
+    assert_eq!((ended.updates, ended.ended), (21 * 40, Ended::Finished));
+}
+
+const TURNS: &str = "rl.rate_limiter={ updates_per_env_step = 0.5, \
+                     learning_starts = { episodes = 4 }, turns = \"episodes\" }";
+
+#[tokio::test]
+async fn in_turns_an_unroll_begins_once_the_episodes_before_it_have_their_updates() {
+    let run = start(None, &[TURNS, "rl.publish_updates=1", "run.env_steps=18"]);
+    let mut actor = Actor::register(&run.channel).await;
+    run.weights().await.message().await.unwrap().expect("the weights to begin with");
+    let mut play = async |sequence, weights| {
+        actor.send(begin_unroll(0, 2)).await;
+        assert_eq!(actor.hear().await.unwrap(), Some(granted(0, weights)), "{sequence}");
+        actor.send(push(&[episode(0, sequence), episode(1, sequence)])).await;
+        assert_eq!(actor.hear().await.unwrap(), Some(acknowledged(sequence + 1)));
+    };
+    // The warm-up is four episodes, and nobody waits for updates meanwhile.
+    play(0, 1).await;
+    play(1, 1).await;
+    // It owes 12 / 2 updates, which end in weights of one version.
+    play(2, 2).await;
+    // Each episode from then on owes 3 / 2, rounded up, and its own version; then the run ends.
+    let ended = run.learner.await.unwrap().unwrap();
+    let found = (ended.env_steps, ended.updates, ended.policy_version, ended.ended);
+    assert_eq!(found, (18, 6 + 2 + 2, 4, Ended::Finished));
+}
+
 #[tokio::test]
 async fn what_a_replay_cannot_do_is_said_before_anything_starts() {
     let refused = async |change| {
@@ -118,6 +178,12 @@ async fn what_a_replay_cannot_do_is_said_before_anything_starts() {
     assert!(small.contains("a batch of 2 sequences has 2"), "{small}");
     let slack = refused("rl.rate_limiter.slack_env_steps=5").await;
     assert!(slack.contains("rate_limiter.slack_env_steps") && slack.contains("6"), "{slack}");
+    let settings = resolved_with(
+        include_str!("../../configs/rl/dqn.toml"),
+        &["rl.rate_limiter.turns=\"episodes\""],
+    );
+    let both = settings.section::<RlConfig>("rl").unwrap_err().to_string();
+    assert!(both.contains("slack_env_steps is 4000 beside turns"), "{both}");
     let rtrl =
         "seq.memory={ name = \"elstm\", hidden = 16, forget_bias = 1.0, gradient = \"rtrl\" }";
     let gradient = refused(rtrl).await;

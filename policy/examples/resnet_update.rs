@@ -66,6 +66,7 @@ fn policy() -> Policy {
             features: 256,
             init: Initialization::FAN_IN,
         },
+        embed: None,
         memory: MemoryConfig::Lstm(LstmConfig {
             hidden: CELLS,
             layers: 1,

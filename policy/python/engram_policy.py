@@ -21,6 +21,9 @@ import torch
 import torch.nn.functional as F
 
 
+ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "elu": F.elu, "identity": lambda x: x}
+
+
 def load(path):
     """The policy in a weights file, and what the file says about it in `policy.about`."""
     from safetensors import safe_open
@@ -77,18 +80,26 @@ class Policy:
         return self.heads(y), state
 
     def features(self, observation, previous_action, previous_reward, first):
-        seen, parts, kept = self.config["inputs"], [self.torso(observation)], ~first
-        action, reward = previous_action, previous_reward.to(self.like)
-        if "previous_action" in seen and "discrete" in self.spec["action"]:
-            hot = F.one_hot(action, self.spec["action"]["discrete"]["count"])
-            parts.append(hot.to(self.like) * kept.unsqueeze(1))
-        elif "previous_action" in seen:
-            parts.append(action.to(self.like))
+        seen, kept = self.config["inputs"], ~first
+        parts = [self.embed("observation", self.torso(observation))]
+        action, reward = previous_action, previous_reward.to(self.like).unsqueeze(1)
+        if "discrete" in self.spec["action"]:
+            action = F.one_hot(action, self.spec["action"]["discrete"]["count"])
+            action = action.to(self.like) * kept.unsqueeze(1)
+        if "previous_action" in seen:
+            parts.append(self.embed("previous_action", action.to(self.like)))
         if "previous_reward" in seen:
-            parts.append(reward.unsqueeze(1))
+            parts.append(self.embed("previous_reward", reward))
         if "clipped_previous_reward" in seen:
-            parts.append(reward.clamp(-1, 1).unsqueeze(1))
+            parts.append(self.embed("previous_reward", reward.clamp(-1, 1)))
         return torch.cat(parts, 1)
+
+    def embed(self, name, x):
+        """An input behind its embedder, where it has one."""
+        embed = self.config.get("embed") or {}
+        if name not in embed:
+            return x
+        return ACTIVATIONS[embed["activation"]](self.weights.linear(f"embed.{name}", x))
 
     def torso(self, observation):
         config, w = self.config["torso"], self.weights.below("torso")
@@ -148,7 +159,7 @@ def reset(tensor, first):
 
 def mlp(w, x, layers, activation):
     for i in range(layers):
-        x = getattr(torch, activation)(w.linear(str(i), x))
+        x = ACTIVATIONS[activation](w.linear(str(i), x))
     return x
 
 
@@ -368,7 +379,9 @@ class Cgpt(Attention):
 
 class Gpt2(Attention):
     def step(self, x, state):
-        x = self.w.linear("input", x) + self.positions(state[-1])
+        if self.config.get("input", "linear") == "linear":
+            x = self.w.linear("input", x)
+        x = x + self.positions(state[-1])
         return self.blocks(x, state, self.zeros(self.config["heads"]), "tanh")
 
     def positions(self, number):

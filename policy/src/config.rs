@@ -22,6 +22,9 @@ pub struct PolicyConfig {
     pub inputs: Vec<MemoryInput>,
     /// Turns an observation into features.
     pub torso: TorsoConfig,
+    /// Layers of their own for the memory's inputs; if not given they go in as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embed: Option<EmbedConfig>,
     /// Remembers.
     pub memory: MemoryConfig,
     /// Turns what is remembered into actions and values.
@@ -81,6 +84,25 @@ pub enum TorsoConfig {
         /// Start of all layers.
         init: Initialization,
     },
+}
+
+/// Layers between the memory's inputs and the memory. An input that is not named goes in as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbedConfig {
+    /// The width of the layer behind the torso.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observation: Option<i64>,
+    /// The width of the previous action's layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_action: Option<i64>,
+    /// The width of the previous reward's layer, clipped or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_reward: Option<i64>,
+    /// Activation behind each of them.
+    pub activation: Activation,
+    /// Start of them.
+    pub init: Initialization,
 }
 
 /// One convolution, without padding.
@@ -146,6 +168,14 @@ impl PolicyConfig {
         self.inputs.contains(&input)
     }
 
+    /// Note on what `memory.gradient = "rtrl"` leaves truncated; `None` where nothing asks for it.
+    pub fn truncation(&self) -> Option<String> {
+        self.memory.truncation(match self.embed {
+            None => "the torso",
+            Some(_) => "the torso and the embedders",
+        })
+    }
+
     /// Checks everything that needs no environment to be known.
     pub fn validate(&self) -> Result<(), PolicyError> {
         let repeated = self.inputs.iter().enumerate().any(|(i, x)| self.inputs[..i].contains(x));
@@ -167,6 +197,7 @@ impl PolicyConfig {
             });
         }
         self.torso.validate()?;
+        self.embed.as_ref().map_or(Ok(()), |embed| embed.validate(&self.inputs))?;
         self.memory.validate()?;
         self.head.init.validate()?;
         self.head.hidden.iter().try_for_each(|&width| in_range("head.hidden", width, MAX_WIDTH))
@@ -211,6 +242,47 @@ impl TorsoConfig {
     }
 }
 
+impl EmbedConfig {
+    /// Checks it for a memory that is fed `inputs`.
+    fn validate(&self, inputs: &[MemoryInput]) -> Result<(), PolicyError> {
+        self.init.validate("embed.init")?;
+        let EmbedConfig { observation, previous_action, previous_reward, .. } = *self;
+        let [action, reward] = [
+            &[MemoryInput::PreviousAction][..],
+            &[MemoryInput::PreviousReward, MemoryInput::ClippedPreviousReward],
+        ]
+        .map(|fed| fed.iter().any(|input| inputs.contains(input)));
+        let layers = [
+            ("embed.observation", observation, true, ""),
+            ("embed.previous_action", previous_action, action, "\"previous_action\""),
+            (
+                "embed.previous_reward",
+                previous_reward,
+                reward,
+                "\"previous_reward\" or \"clipped_previous_reward\"",
+            ),
+        ];
+        for (key, width, is_fed, input) in layers {
+            let Some(width) = width else { continue };
+            in_range(key, width, MAX_WIDTH)?;
+            if !is_fed {
+                let expected = format!("left out, or {input} be one of `inputs`");
+                return Err(PolicyError::Config { key, found: width.to_string(), expected });
+            }
+        }
+        if layers.iter().all(|(_, width, ..)| width.is_none()) {
+            return Err(PolicyError::Config {
+                key: "embed",
+                found: "without any width".into(),
+                expected: "left out, or have one of observation, previous_action and \
+                           previous_reward"
+                    .into(),
+            });
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +313,41 @@ mod tests {
         assert!(torso.unwrap_err().to_string().contains("hidden"));
         let memory: Result<MemoryConfig, _> = toml::from_str("name = \"none\"\nhidden = 3");
         assert!(memory.unwrap_err().to_string().contains("hidden"));
+    }
+
+    const EMBED: &str = "embed = { previous_action = 4, activation = \"relu\", \
+                         init = { name = \"fan_in\" } }";
+
+    #[test]
+    fn an_embedder_needs_a_width_and_an_input_to_embed() {
+        let refuse = |change: fn(&mut EmbedConfig)| {
+            let mut config = elstm("tbptt", EMBED).unwrap();
+            assert!(config.validate().is_ok());
+            change(config.embed.as_mut().unwrap());
+            config.validate().unwrap_err().to_string()
+        };
+        let message = refuse(|embed| embed.previous_reward = Some(3));
+        assert!(
+            message.contains("`embed.previous_reward` of the sequence model is 3"),
+            "{message}"
+        );
+        assert!(message.contains("\"clipped_previous_reward\" be one of `inputs`"), "{message}");
+        let message = refuse(|embed| embed.previous_action = Some(0));
+        assert!(
+            message.contains("`embed.previous_action`") && message.contains("65536"),
+            "{message}"
+        );
+        let message = refuse(|embed| embed.previous_action = None);
+        assert!(message.contains("`embed`") && message.contains("left out"), "{message}");
+        let message = elstm("tbptt", &EMBED.replace("previous_action", "action")).unwrap_err();
+        assert!(message.to_string().contains("`previous_action`"), "{message}");
+    }
+
+    #[test]
+    fn what_rtrl_truncates_names_the_embedders() {
+        let said = |extra| elstm("rtrl", extra).unwrap().truncation().unwrap();
+        assert!(said("").contains("the torso, learns"), "{}", said(""));
+        assert!(said(EMBED).contains("the torso and the embedders, learn"), "{}", said(EMBED));
     }
 
     #[test]

@@ -1,21 +1,22 @@
 //! Networks: from what an agent sees to what it does.
 //!
 //! ```text
-//! observation ──▶ torso ──┐
-//! previous action ────────┼──▶ memory ──▶ heads ──▶ distribution of actions, value
-//! previous reward ────────┘      ▲ │
-//!                       core state └─┘
+//! observation ──▶ torso ──▶ embedder ─┐
+//! previous action ────────▶ embedder ─┼─▶ memory ──▶ heads ──▶ distribution of actions, value
+//! previous reward ────────▶ embedder ─┘    ▲ │
+//!                                core state └─┘
 //! ```
 //!
 //! In reading order: [`config`] is the `[seq]` part of an experiment; [`policy`] is the whole
 //! network, and [`unroll_context`] how its gradients reach back before an unroll; [`inputs`] is
-//! what it is fed, and `resets` where episodes begin in it; `torso`, [`memory`] (one file per
-//! layer) and [`heads`] are its parts, [`distribution`] what comes out, [`exploration`] how it is
-//! acted upon, [`state`] what is remembered between steps, [`carry`] what learners keep between
-//! unrolls, and [`slots`] a table of either. [`batch`] turns trajectories into tensors, `weights`
-//! a policy into bytes that describe themselves, and `parts` names some of them. [`device`] finds
-//! the accelerator, `parameters` holds the trainable tensors, `random` makes the numbers that they
-//! start from, and `range` bounds settings. `python/engram_policy.py` is all of it in PyTorch.
+//! what it is fed, and `resets` where episodes begin in it; the `encoder` (a `torso`, and
+//! `embedders` of all inputs), [`memory`] (one file per layer) and [`heads`] are its parts,
+//! [`distribution`] what comes out, [`exploration`] how it is acted upon, [`state`] what is
+//! remembered between steps, [`carry`] what learners keep between unrolls, and [`slots`] a table of
+//! either. [`batch`] turns trajectories into tensors, `weights` a policy into bytes that describe
+//! themselves, and `parts` names some of them. [`device`] finds the accelerator, `parameters` holds
+//! the trainable tensors, `random` makes the numbers that they start from, and `range` bounds
+//! settings. `python/engram_policy.py` is all of it in PyTorch.
 //!
 //! Shapes are time-major: T time, B batch, O observation, D features, H hidden, A action. Wrong
 //! shapes are bugs and panic; wrong files and configurations are [`PolicyError`]s.
@@ -35,8 +36,11 @@ pub mod unroll_context;
 pub mod inputs;
 mod resets;
 
+mod encoder;
 pub mod heads;
 pub mod memory;
+
+mod embedders;
 mod torso;
 
 pub mod carry;
@@ -60,7 +64,8 @@ mod range;
 pub use batch::Batch;
 pub use carry::Carry;
 pub use config::{
-    Activation, Convolution, HeadConfig, HeadInit, MemoryInput, PolicyConfig, TorsoConfig,
+    Activation, Convolution, EmbedConfig, HeadConfig, HeadInit, MemoryInput, PolicyConfig,
+    TorsoConfig,
 };
 pub use device::{Device, DeviceError};
 pub use distribution::Distribution;

@@ -97,8 +97,9 @@ impl MemoryConfig {
         self.layer().validate()
     }
 
-    /// The layer, which is fed `inputs` features; its parameters' names begin with `name`.
-    pub(crate) fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
+    /// The layer, which is fed `inputs` features; its parameters' names begin with `name`. An error
+    /// if it cannot be fed so many.
+    pub(crate) fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
         self.layer().build(inputs, name, p)
     }
 
@@ -117,31 +118,34 @@ impl MemoryConfig {
         self.layer().examples(width)
     }
 
-    /// Note on what `gradient = "rtrl"` leaves truncated; `None` where nothing asks for it.
-    pub fn truncation(&self) -> Option<String> {
+    /// Note on what `gradient = "rtrl"` leaves truncated, all that lies `below` the memory among it;
+    /// `None` where nothing asks for it.
+    pub(crate) fn truncation(&self, below: &str) -> Option<String> {
         if self.gradient() == Gradient::Tbptt {
             return None;
         }
-        let below = match self {
-            MemoryConfig::Stack(stack) if stack.layers.len() > 1 => {
-                "the torso and other memory layers"
-            }
-            _ => "the torso",
+        let layers = match self {
+            MemoryConfig::Stack(stack) if stack.layers.len() > 1 => " and other memory layers",
+            _ => "",
         };
         Some(format!(
             "RTRL gives the recurrent layer's own weights their exact gradient; what lies below it, \
-             {below}, learns from within each unroll only"
+             {below}{layers}, learns from within each unroll only"
         ))
     }
 }
+
+/// A layer that was built.
+pub(crate) type Built = Result<Box<dyn Memory>, PolicyError>;
 
 /// Settings of one kind of layer.
 pub(crate) trait LayerConfig {
     /// Checks everything that needs no environment to be known.
     fn validate(&self) -> Result<(), PolicyError>;
 
-    /// The layer, which is fed `inputs` features; its parameters' names begin with `name`.
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory>;
+    /// The layer, which is fed `inputs` features; its parameters' names begin with `name`. An error
+    /// if it cannot be fed so many.
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built;
 
     /// Small layers of this kind, `width` wide, that cover its settings.
     fn examples(&self, width: i64) -> Vec<MemoryConfig>;
@@ -230,10 +234,11 @@ mod tests {
 
     #[test]
     fn what_rtrl_truncates_is_said() {
-        assert_eq!(elstm(Gradient::Tbptt).truncation(), None);
-        assert!(elstm(Gradient::Rtrl).truncation().unwrap().contains("the torso, learns"));
+        let below = "the torso";
+        assert_eq!(elstm(Gradient::Tbptt).truncation(below), None);
+        assert!(elstm(Gradient::Rtrl).truncation(below).unwrap().contains("the torso, learns"));
         let layers = vec![elstm(Gradient::Tbptt), elstm(Gradient::Rtrl)];
         let stacked = MemoryConfig::Stack(StackConfig { layers });
-        assert!(stacked.truncation().unwrap().contains("other memory layers"));
+        assert!(stacked.truncation(below).unwrap().contains("other memory layers"));
     }
 }

@@ -14,6 +14,23 @@ pub enum Activation {
     Relu,
     /// Hyperbolic tangent.
     Tanh,
+    /// x where it is positive, else exp(x) − 1: Clevert et al. 2015,
+    /// <https://arxiv.org/abs/1511.07289>.
+    Elu,
+    /// x itself.
+    Identity,
+}
+
+impl Activation {
+    /// Of `x`, which nothing else looks at, in its place.
+    pub(crate) fn of(self, mut x: Tensor) -> Tensor {
+        match self {
+            Activation::Relu => x.relu_(),
+            Activation::Tanh => x.tanh_(),
+            Activation::Elu => x.elu_(),
+            Activation::Identity => x,
+        }
+    }
 }
 
 /// `y = x Wᵀ + b`.
@@ -78,12 +95,7 @@ impl Mlp {
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         let mut x = x.shallow_clone();
         for layer in &self.layers {
-            // In place: nothing else looks at the linear layer's output.
-            let mut y = layer.forward(&x);
-            x = match self.activation {
-                Activation::Relu => y.relu_(),
-                Activation::Tanh => y.tanh_(),
-            };
+            x = self.activation.of(layer.forward(&x));
         }
         x
     }

@@ -1,13 +1,14 @@
-//! A whole policy: torso, memory and heads, with their weights.
+//! A whole policy: encoder, memory and heads, with their weights.
 
 mod transfer;
 
-use engram_mdp::{ActionSpec, EnvSpec, Seed};
+use engram_mdp::{EnvSpec, Seed};
 use tch::{Device, Kind, Tensor};
 
 use crate::carry::Carry;
-use crate::config::{MemoryInput, PolicyConfig};
+use crate::config::PolicyConfig;
 use crate::distribution::Distribution;
+use crate::encoder::Encoder;
 use crate::error::PolicyError;
 use crate::exploration::Exploration;
 use crate::heads::{ActionValues, Heads, Outputs, Values};
@@ -15,7 +16,6 @@ use crate::inputs::Inputs;
 use crate::memory::Memory;
 use crate::parameters::Parameters;
 use crate::state::{Batched, CoreState};
-use crate::torso::Torso;
 use crate::unroll_context::UnrollContext;
 use crate::weights::{self, About};
 
@@ -27,7 +27,7 @@ pub struct Policy {
     spec: EnvSpec,
     kind: Kind,
     device: Device,
-    torso: Torso,
+    encoder: Encoder,
     memory: Box<dyn Memory>,
     heads: Heads,
     named: Vec<(String, Tensor)>,
@@ -96,9 +96,8 @@ impl Policy {
         let spec = spec.clone().checked()?;
         outputs.check(spec.action)?;
         let mut parameters = Parameters::new(seed, kind, device);
-        let torso = Torso::new(&config.torso, &spec.observation, &mut parameters)?;
-        let inputs = memory_inputs(config, &spec, torso.outputs());
-        let memory = config.memory.build(inputs, "memory", &mut parameters);
+        let encoder = Encoder::new(config, &spec, (kind, device), &mut parameters)?;
+        let memory = config.memory.build(encoder.outputs(), "memory", &mut parameters)?;
         let head = &config.head;
         let heads = Heads::new(outputs, head, memory.outputs(), spec.action, &mut parameters);
         let named = parameters.into_named();
@@ -109,7 +108,7 @@ impl Policy {
             spec,
             kind,
             device,
-            torso,
+            encoder,
             memory,
             heads,
             named,
@@ -236,7 +235,7 @@ impl Policy {
         let leading = inputs.leading();
         assert_eq!(leading, [state.batch()], "step takes frames [B] and a state of B environments");
         tch::no_grad(|| {
-            let x = self.memory_input(inputs);
+            let x = self.encoder.forward(inputs);
             let (y, state) = self.memory.step(&x, state, inputs.resets());
             (self.output(&y), state)
         })
@@ -257,7 +256,7 @@ impl Policy {
             panic!("unroll takes frames [T, B], not {leading:?}");
         };
         assert_eq!(batch, state.batch(), "the frames and the state are of as many environments");
-        let x = self.memory_input(inputs).view([time, batch, -1]);
+        let x = self.encoder.forward(inputs).view([time, batch, -1]);
         self.memory.unroll(&x, state, inputs.resets())
     }
 
@@ -304,7 +303,7 @@ impl Policy {
         let (carried, sensitivities) = carry.into_parts();
         let state = if self.memory.exports_state() { travelled } else { carried };
         let state = if sensitivities.is_empty() { state } else { state.leaves() };
-        let (x, resets) = (self.memory_input(inputs).view([frames, batch, -1]), inputs.resets());
+        let (x, resets) = (self.encoder.forward(inputs).view([frames, batch, -1]), inputs.resets());
         let (y, last, updates) = match carries {
             true => self.memory.unroll_streams(&x, &state, resets),
             false => (self.memory.unroll(&x, &state, resets).0, CoreState::nothing(batch), vec![]),
@@ -338,62 +337,8 @@ impl Policy {
         self.memory.set_dropout(seed);
     }
 
-    /// Frames `[..]` to `[N, D]`, N rows in all: features, one-hot action, reward.
-    fn memory_input(&self, inputs: &Inputs) -> Tensor {
-        let leading = inputs.leading();
-        let rows: i64 = leading.iter().product();
-        let shape = self.spec.observation.shape.iter().map(|&side| side as i64);
-        let shape: Vec<i64> = std::iter::once(rows).chain(shape).collect();
-        assert_eq!(
-            inputs.observation.size()[leading.len()..],
-            shape[1..],
-            "observations have the spec's shape"
-        );
-        let observation = inputs.observation.reshape(&shape);
-        let mut parts = vec![self.torso.forward(&observation, self.kind)];
-        if self.config.sees(MemoryInput::PreviousAction) {
-            parts.push(self.previous_action(inputs, rows));
-        }
-        if self.config.sees(MemoryInput::PreviousReward) {
-            parts.push(inputs.previous_reward.reshape([rows, 1]).to_kind(self.kind));
-        }
-        if self.config.sees(MemoryInput::ClippedPreviousReward) {
-            let clipped = inputs.previous_reward.clamp(-1.0, 1.0);
-            parts.push(clipped.reshape([rows, 1]).to_kind(self.kind));
-        }
-        match parts.len() {
-            1 => parts.remove(0),
-            _ => Tensor::cat(&parts, 1),
-        }
-    }
-
-    /// The actions before N frames, `[N, A]`: one-hot when discrete; zeros at First frames.
-    fn previous_action(&self, inputs: &Inputs, rows: i64) -> Tensor {
-        match self.spec.action {
-            ActionSpec::Discrete { count } => {
-                let index = inputs.previous_action.reshape([rows, 1]);
-                let hot = inputs.is_first.reshape([rows, 1]).logical_not().to_kind(self.kind);
-                let zeros = Tensor::zeros([rows, count as i64], (self.kind, self.device));
-                zeros.scatter(1, &index, &hot)
-            }
-            ActionSpec::Continuous { dimensions } => {
-                let vector = inputs.previous_action.reshape([rows, dimensions as i64]);
-                vector.to_kind(self.kind)
-            }
-        }
-    }
-
     fn output(&self, y: &Tensor) -> PolicyOutput {
         let (distribution, values) = self.heads.forward(y);
         PolicyOutput { distribution, values }
     }
-}
-
-/// D: what the memory is fed, beside `features` of the torso.
-fn memory_inputs(config: &PolicyConfig, spec: &EnvSpec, features: i64) -> i64 {
-    let action = spec.action.width() as i64;
-    features
-        + if config.sees(MemoryInput::PreviousAction) { action } else { 0 }
-        + i64::from(config.sees(MemoryInput::PreviousReward))
-        + i64::from(config.sees(MemoryInput::ClippedPreviousReward))
 }

@@ -30,7 +30,7 @@ pub(super) fn run(
     let page = Page::parse("this process", &metrics::snapshot())?;
     let mean = |name: &str| page.sum(&format!("{name}_sum")) / page.sum(&format!("{name}_count"));
     let (batch, lag) = (mean("engram_inference_batch_size"), mean("engram_policy_lag"));
-    let group = experiment.run.envs_per_actor / 2;
+    let group = experiment.run.envs_per_group();
     let rows = if batch.is_finite() { batch.round() as u32 } else { group };
 
     let stepping = stages::stepping(experiment, group, seconds)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use engram_policy::memory::none::NoneConfig;
-use engram_policy::{MemoryConfig, PolicyConfig};
+use engram_policy::{Gradient, MemoryConfig, PolicyConfig};
 use engram_service::config::{ConfigError, part};
 
 /// A sequence model and the name that it goes by.
@@ -55,7 +55,7 @@ impl SequenceModel {
     pub(crate) fn gradient(&self, whole: bool) -> &'static str {
         match &self.config.memory {
             MemoryConfig::None(NoneConfig {}) => "–",
-            memory if memory.truncation().is_some() => "rtrl",
+            memory if memory.gradient() == Gradient::Rtrl => "rtrl",
             _ if whole => "bptt",
             _ => "tbptt",
         }
@@ -64,7 +64,6 @@ impl SequenceModel {
 
 #[cfg(test)]
 mod tests {
-    use engram_policy::Gradient;
     use engram_policy::memory::elstm::ElstmConfig;
 
     use super::*;

@@ -12,8 +12,8 @@ pub struct LearnerBatch<C> {
     pub content: C,
     /// Versions of the oldest weights in each trajectory that has arrived.
     pub policy_versions: Vec<u64>,
-    /// True for the last of the updates that learn from trajectories which were selected together:
-    /// the weights are published after it.
+    /// True for the last of the updates that learn from trajectories which were selected together,
+    /// or that a replay owes in turns: the weights are published after it.
     pub last_minibatch: bool,
     /// Agent decisions in those.
     pub env_steps: u64,

@@ -29,6 +29,7 @@ use crate::replay::{
     Priority, Replay, ReplayError, ReplaySample, ReplaySnapshot, ReplayState, TrajectoryShape,
 };
 use crate::rpc::queue::{Arrival, Arrivals};
+use crate::rpc::unroll_grants::UnrollGrants;
 use crate::telemetry::metrics::{Dropped, HeldBack, Metrics, UpdatePhase};
 
 /// The replay and what decides over it, shared by the replay worker and the learner's thread.
@@ -131,6 +132,13 @@ impl SharedReplay {
         limiter.has_started().then(|| limiter.counted().env_steps)
     }
 
+    /// True if there are updates to be made for the env steps that were inserted, or one is under
+    /// way.
+    pub fn owes_updates(&self) -> bool {
+        let shared = self.lock();
+        shared.ahead > 0 || shared.limiter.may_update()
+    }
+
     /// Changes the priorities of sequences that were learned from.
     pub fn prioritize(&self, priorities: &[Priority]) {
         self.lock().replay.update_priorities(priorities);
@@ -158,6 +166,8 @@ pub struct ReplayWorker {
     pub replay: SharedReplay,
     /// Env steps in it that no batch was charged with before the run was resumed.
     pub unlearned_env_steps: u64,
+    /// Env steps of the run's budget that no batch was charged with so far.
+    pub env_steps_left: u64,
     /// The most env steps of a trajectory.
     pub unroll_length: u64,
     /// Sequences per batch.
@@ -168,6 +178,8 @@ pub struct ReplayWorker {
     pub spec: EnvSpec,
     /// Device of the tensors.
     pub device: Device,
+    /// Rights to begin unrolls.
+    pub grants: UnrollGrants,
     /// Metrics that show it.
     pub metrics: Metrics,
 }
@@ -192,6 +204,9 @@ struct New {
 impl ReplayWorker {
     /// Works until the learner takes no more batches or `stop` is triggered. A batch that cannot
     /// be made is a bug, for its trajectories were checked when they came.
+    ///
+    /// Once the run has had its env steps nothing more is inserted, and the updates that these owe
+    /// are the last ones.
     pub fn run(
         mut self,
         runtime: &Handle,
@@ -203,6 +218,7 @@ impl ReplayWorker {
             let held_back = !self.fill(&mut new);
             let started = Instant::now();
             if self.replay.lock().limiter.may_update() {
+                self.env_steps_left = self.env_steps_left.saturating_sub(new.env_steps);
                 let assembled = self.draw(std::mem::take(&mut new))?;
                 if batches.blocking_send(assembled).is_err() {
                     return Ok(());
@@ -212,6 +228,11 @@ impl ReplayWorker {
                 }
                 continue;
             }
+            if self.env_steps_left == 0 {
+                runtime.block_on(stop.triggered());
+                return Ok(());
+            }
+            // Even with the budget in hand: it counts once an update has been charged with it.
             let mut arrived = Vec::with_capacity(1);
             let taken = runtime.block_on(async {
                 tokio::select! {
@@ -235,6 +256,9 @@ impl ReplayWorker {
         let mut all = true;
         loop {
             self.metrics.queue_depth(self.arrivals.depth());
+            if new.env_steps >= self.env_steps_left {
+                break;
+            }
             if !self.replay.lock().limiter.may_insert(self.unroll_length) {
                 all = self.arrivals.depth() == 0;
                 break;
@@ -256,10 +280,15 @@ impl ReplayWorker {
             Err(error) => {
                 self.metrics.dropped(Dropped::Unreplayable, 1);
                 tracing::warn!("{error}");
-                0
+                Vec::new()
             }
         };
-        shared.limiter.inserted(env_steps, episodes);
+        shared.limiter.inserted(env_steps, &episodes);
+        // In turns, who acts waits until the updates that this owes are made and published.
+        match shared.limiter.may_update() {
+            true => self.grants.batched(1),
+            false => self.grants.dropped(1),
+        }
         self.metrics.replay(&shared.replay.size());
         new.env_steps += env_steps;
         new.policy_versions.push(arrival.trajectory.oldest_version());
@@ -267,18 +296,20 @@ impl ReplayWorker {
 
     fn draw(&self, new: New) -> Result<LearnerBatch<SampledBatch>, PolicyError> {
         let started = Instant::now();
-        let sample = {
+        let (sample, last_minibatch) = {
             let mut shared = self.replay.lock();
             let Shared { replay, limiter, generator, ahead } = &mut *shared;
             limiter.updated();
             *ahead += 1;
-            match replay.sample(self.batch_size, generator) {
+            let last_minibatch = !(limiter.is_in_turns() && limiter.may_update());
+            let sample = match replay.sample(self.batch_size, generator) {
                 Ok(sample) => sample,
                 Err(ReplayError::Empty { .. }) => {
                     panic!("learning starts after the first complete episode")
                 }
                 Err(error) => panic!("a replay that was checked is sampled: {error}"),
-            }
+            };
+            (sample, last_minibatch)
         };
         let batch = Batch::from_trajectories(&sample.rows, &self.spec, self.device)?;
         let batch = ReplayBatch::new(batch, &sample, self.burn_in);
@@ -286,7 +317,7 @@ impl ReplayWorker {
         self.metrics.phase(UpdatePhase::Assemble, assembly_time);
         let New { env_steps, policy_versions } = new;
         let content = SampledBatch { batch, sample };
-        let (last_minibatch, stale) = (true, 0);
+        let stale = 0;
         Ok(LearnerBatch {
             content,
             policy_versions,

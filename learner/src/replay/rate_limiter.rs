@@ -16,11 +16,15 @@
 //! Both sides wait only where `E − (U + 1) / ρ < 0` and `E + n − U / ρ > slack`, that is where
 //! `slack < n + 1 / ρ`: a slack of one trajectory (n) and one update is enough, and less is
 //! refused.
+//!
+//! In turns, as in Memory-RL (Ni et al. 2023, <https://arxiv.org/abs/2307.03864>), updates are owed
+//! by complete episodes: ⌈ρ n⌉ by one of n env steps, ⌊ρ n⌋ by all of the warm-up together. Then
+//! nothing is inserted while an update is owed, and an update waits until one is.
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::OutOfRange;
-use crate::config::rate_limiter::{LearningStarts, RateLimiterConfig};
+use crate::config::rate_limiter::{LearningStarts, Pace, RateLimiterConfig};
 
 /// Counts of a rate limiter; a checkpoint holds them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,12 @@ pub struct RateLimiterCounts {
     pub env_steps: u64,
     /// U, updates since.
     pub updates: u64,
+    /// Env steps of the warm-up's complete episodes.
+    #[serde(default)]
+    pub warm_up_complete_env_steps: u64,
+    /// Updates that episodes have owed so far, where they are made in turns.
+    #[serde(default)]
+    pub owed_updates: u64,
 }
 
 impl RateLimiterCounts {
@@ -65,8 +75,10 @@ impl RateLimiter {
     ) -> Result<Self, OutOfRange> {
         config.validate()?;
         let least = RateLimiter::smallest_slack(config.updates_per_env_step, unroll_length);
-        if config.slack_env_steps < least {
-            let found = format!("{}, and the smallest is {least}", config.slack_env_steps);
+        if let Pace::Slack { env_steps } = config.pace
+            && env_steps < least
+        {
+            let found = format!("{env_steps}, and the smallest is {least}");
             let range = "at least run.unroll_length + 1 / updates_per_env_step, or both sides \
                          would wait for each other";
             return Err(OutOfRange { key: "rate_limiter.slack_env_steps", found, range });
@@ -92,23 +104,45 @@ impl RateLimiter {
 
     /// True if one more update is owed.
     pub fn may_update(&self) -> bool {
-        self.has_started() && self.after(0, 1) >= 0.0
+        self.has_started()
+            && match self.config.pace {
+                Pace::Slack { .. } => self.after(0, 1) >= 0.0,
+                Pace::Turns => self.counted.updates < self.counted.owed_updates,
+            }
     }
 
-    /// True if so many env steps more, those of one trajectory, stay within the slack.
+    /// True if so many env steps more, those of one trajectory, stay within the slack; in turns, if
+    /// no update is owed.
     pub fn may_insert(&self, env_steps: u64) -> bool {
-        !self.has_started() || self.after(env_steps, 0) <= self.config.slack_env_steps as f64
+        !self.has_started()
+            || match self.config.pace {
+                Pace::Slack { env_steps: slack } => self.after(env_steps, 0) <= slack as f64,
+                Pace::Turns => !self.may_update(),
+            }
     }
 
-    /// Env steps were inserted, and with them complete episodes. The trajectory that ends the
-    /// warm-up still belongs to it.
-    pub fn inserted(&mut self, env_steps: u64, episodes: u64) {
+    /// Env steps were inserted, and with them episodes completed, each of so many env steps. The
+    /// trajectory that ends the warm-up still belongs to it.
+    pub fn inserted(&mut self, env_steps: u64, episodes: &[u64]) {
+        let ratio = self.config.updates_per_env_step;
         if self.has_started() {
+            let owed = episodes.iter().map(|&n| (ratio * n as f64).ceil() as u64);
+            self.counted.owed_updates += owed.sum::<u64>();
             self.counted.env_steps += env_steps;
-        } else {
-            self.counted.warm_up_env_steps += env_steps;
-            self.counted.warm_up_episodes += episodes;
+            return;
         }
+        self.counted.warm_up_env_steps += env_steps;
+        self.counted.warm_up_episodes += episodes.len() as u64;
+        self.counted.warm_up_complete_env_steps += episodes.iter().sum::<u64>();
+        if self.has_started() {
+            let complete = self.counted.warm_up_complete_env_steps;
+            self.counted.owed_updates = (ratio * complete as f64).floor() as u64;
+        }
+    }
+
+    /// True if acting and learning take turns.
+    pub fn is_in_turns(&self) -> bool {
+        self.config.pace == Pace::Turns
     }
 
     /// An update was made, or skipped because its numbers were not finite.
@@ -142,30 +176,78 @@ mod tests {
     use super::*;
 
     fn config(ratio: f64, learning_starts: LearningStarts, slack: u64) -> RateLimiterConfig {
-        RateLimiterConfig { updates_per_env_step: ratio, learning_starts, slack_env_steps: slack }
+        let pace = Pace::Slack { env_steps: slack };
+        RateLimiterConfig { updates_per_env_step: ratio, learning_starts, pace }
+    }
+
+    fn in_turns(ratio: f64, learning_starts: LearningStarts) -> RateLimiter {
+        let config =
+            RateLimiterConfig { updates_per_env_step: ratio, learning_starts, pace: Pace::Turns };
+        RateLimiter::new(config, 7).unwrap()
+    }
+
+    /// Makes all updates that are owed, and returns how many these are.
+    fn catch_up(limiter: &mut RateLimiter) -> u64 {
+        let before = limiter.counted().updates;
+        while limiter.may_update() {
+            assert!(!limiter.may_insert(1), "it is the learner's turn");
+            limiter.updated();
+        }
+        assert!(limiter.may_insert(1), "it is the actors' turn");
+        limiter.counted().updates - before
+    }
+
+    /// The numbers of Memory-RL's passive T-Maze: corridor 50, episodes of 51 env steps.
+    #[test]
+    fn in_turns_every_episode_has_its_updates_before_the_next_one() {
+        let mut limiter = in_turns(0.25, LearningStarts::Episodes(10));
+        for _ in 0..9 {
+            limiter.inserted(51, &[51]);
+            assert!(!limiter.may_update() && limiter.may_insert(51), "the warm-up goes on");
+        }
+        limiter.inserted(51, &[51]);
+        assert_eq!(catch_up(&mut limiter), 127, "510 / 4, and the rest is left out");
+        for _ in 0..3 {
+            limiter.inserted(51, &[51]);
+            assert_eq!(catch_up(&mut limiter), 13, "51 / 4, rounded up");
+        }
+    }
+
+    #[test]
+    fn in_turns_a_part_of_an_episode_owes_nothing_and_several_owe_each_their_own() {
+        let mut limiter = in_turns(0.5, LearningStarts::EnvSteps(6));
+        limiter.inserted(7, &[]);
+        assert!(!limiter.has_started(), "no episode is complete");
+        limiter.inserted(7, &[9]);
+        assert_eq!(catch_up(&mut limiter), 4, "half of the 9 that are complete");
+        limiter.inserted(7, &[]);
+        assert_eq!(catch_up(&mut limiter), 0);
+        limiter.inserted(7, &[3, 5, 1]);
+        assert_eq!(catch_up(&mut limiter), 2 + 3 + 1);
+        assert_eq!(limiter.counted().inserted(), 28);
     }
 
     #[test]
     fn the_warm_up_ends_with_its_env_steps_and_one_episode() {
         let mut limiter =
             RateLimiter::new(config(1.0, LearningStarts::EnvSteps(10), 6), 5).unwrap();
-        limiter.inserted(5, 0);
+        limiter.inserted(5, &[]);
         assert!(!limiter.may_update() && limiter.may_insert(1_000));
-        limiter.inserted(5, 0);
+        limiter.inserted(5, &[]);
         assert!(!limiter.has_started(), "no episode is complete");
-        limiter.inserted(5, 1);
+        limiter.inserted(5, &[5]);
         assert!(limiter.has_started());
         assert!(!limiter.may_update(), "what was inserted during the warm-up is not counted");
-        limiter.inserted(5, 0);
+        limiter.inserted(5, &[]);
         assert!(limiter.may_update() && !limiter.may_insert(5));
     }
 
     #[test]
     fn the_warm_up_may_be_counted_in_episodes() {
         let mut limiter = RateLimiter::new(config(0.5, LearningStarts::Episodes(2), 7), 5).unwrap();
-        limiter.inserted(5, 1);
+        limiter.inserted(5, &[5]);
         assert!(!limiter.has_started());
-        limiter.inserted(5, 1);
+        limiter.inserted(5, &[5]);
         assert!(limiter.has_started());
         limiter.begin_anew();
         assert!(!limiter.has_started() && limiter.may_insert(1_000));
@@ -192,7 +274,7 @@ mod tests {
                 warm_up_env_steps: 1,
                 warm_up_episodes: 1,
                 env_steps: 3,
-                updates: 0,
+                ..RateLimiterCounts::default()
             },
         };
         assert!(!limiter.may_update() && !limiter.may_insert(20));
@@ -219,7 +301,8 @@ mod tests {
                 prop_assert!(limiter.may_update() || limiter.may_insert(unroll_length as u64));
                 let env_steps = (share * unroll_length as f64).round() as u64;
                 if inserts && limiter.may_insert(env_steps) {
-                    limiter.inserted(env_steps, u64::from(ends));
+                    let complete = if ends { vec![env_steps] } else { vec![] };
+                    limiter.inserted(env_steps, &complete);
                 } else if !inserts && limiter.may_update() {
                     limiter.updated();
                 }
@@ -237,11 +320,11 @@ mod tests {
         fn a_long_run_has_the_ratio(ratio in 0.05..3.0_f64, learner_first in any::<bool>()) {
             let config = config(ratio, LearningStarts::EnvSteps(1), 200);
             let mut limiter = RateLimiter::new(config, 20).unwrap();
-            limiter.inserted(20, 1);
+            limiter.inserted(20, &[20]);
             for _ in 0..20_000 {
                 match (limiter.may_update(), limiter.may_insert(20)) {
                     (true, may_insert) if learner_first || !may_insert => limiter.updated(),
-                    _ => limiter.inserted(20, 0),
+                    _ => limiter.inserted(20, &[]),
                 }
             }
             let RateLimiterCounts { env_steps, updates, .. } = limiter.counted();

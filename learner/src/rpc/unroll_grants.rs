@@ -59,6 +59,12 @@ impl UnrollGrants {
         UnrollGrants::of(batch_size.saturating_mul(batches))
     }
 
+    /// Grants for a replay that acting and learning take turns at: a group begins when nothing is
+    /// under way.
+    pub fn one_group_at_a_time() -> Self {
+        UnrollGrants::of(1)
+    }
+
     /// Grants that every request gets at once.
     pub fn unlimited() -> Self {
         UnrollGrants::of(usize::MAX)

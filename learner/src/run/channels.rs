@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::algorithms::RlConfig;
+use crate::config::rate_limiter::Pace;
 use crate::rpc::context::{Context, EnvironmentContract, SpecProposal, Stage};
 use crate::rpc::publisher::{self, Newest, Publisher};
 use crate::rpc::queue::{self, Arrivals};
@@ -56,7 +57,10 @@ pub(crate) fn connect(
             }
             UnrollGrants::bounded(batch_size, config.run.policy_lag)
         }
-        RlConfig::Replay(_) => UnrollGrants::unlimited(),
+        RlConfig::Replay(config) => match config.shared().rate_limiter.pace {
+            Pace::Slack { .. } => UnrollGrants::unlimited(),
+            Pace::Turns => UnrollGrants::one_group_at_a_time(),
+        },
     };
     let (publisher, newest) = publisher::publisher();
     let context = Context {

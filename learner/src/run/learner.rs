@@ -164,9 +164,9 @@ impl<P: Pipeline> Learner<P> {
         self.counters.seconds += seconds;
     }
 
-    /// True if the run has had its env steps.
+    /// True if the run has had its env steps, and all updates that these owe.
     pub fn is_finished(&self) -> bool {
-        self.counters.env_steps >= self.config.run.env_steps
+        self.counters.env_steps >= self.config.run.env_steps && !self.pipeline.owes_updates()
     }
 
     /// The environment.

@@ -89,6 +89,9 @@ pub trait Pipeline: Sized {
     /// Counts of a replay's rate limiter.
     fn rate_limiter(&self) -> Option<RateLimiterCounts>;
 
+    /// True if updates are still to be made for the env steps that it has taken.
+    fn owes_updates(&self) -> bool;
+
     /// Adds what this pipeline keeps between updates to a checkpoint; a replay is written beside
     /// it.
     fn save(&mut self, checkpoint: &mut Checkpoint) -> Option<ReplaySnapshot>;
@@ -128,6 +131,8 @@ pub struct BatchSource {
     pub max_policy_lag: u64,
     /// Decisions per trajectory.
     pub unroll_length: usize,
+    /// Env steps that the run has still to learn from.
+    pub env_steps_left: u64,
     /// Device of the tensors.
     pub device: Device,
     /// Metrics of batches.
@@ -242,6 +247,11 @@ impl Pipeline for StreamsPipeline {
         None
     }
 
+    // Env steps count with the update that learns from them.
+    fn owes_updates(&self) -> bool {
+        false
+    }
+
     fn save(&mut self, checkpoint: &mut Checkpoint) -> Option<ReplaySnapshot> {
         let (streams, carries) = self.carry_table.save();
         if !streams.is_empty() {
@@ -342,6 +352,10 @@ impl Pipeline for ReplayPipeline {
         Some(self.replay.counted())
     }
 
+    fn owes_updates(&self) -> bool {
+        self.replay.owes_updates()
+    }
+
     fn save(&mut self, checkpoint: &mut Checkpoint) -> Option<ReplaySnapshot> {
         let (counted, snapshot) = self.replay.save(&mut checkpoint.state.generators);
         checkpoint.state.rate_limiter = Some(counted);
@@ -349,16 +363,18 @@ impl Pipeline for ReplayPipeline {
     }
 
     fn start(&self, source: BatchSource) -> BatchThread<SampledBatch> {
-        let BatchSource { arrivals, spec, unroll_length, device, metrics, runtime, .. } = source;
+        let BatchSource { arrivals, spec, device, grants, metrics, runtime, .. } = source;
         let worker = ReplayWorker {
             arrivals,
             replay: self.replay.clone(),
             unlearned_env_steps: self.unlearned_env_steps,
-            unroll_length: unroll_length as u64,
+            env_steps_left: source.env_steps_left,
+            unroll_length: source.unroll_length as u64,
             batch_size: self.config.batch_size,
             burn_in: self.config.replay.burn_in(),
             spec,
             device,
+            grants,
             metrics,
         };
         BatchThread::spawn("replay-worker", runtime, move |runtime, stop, batches| {

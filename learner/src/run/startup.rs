@@ -143,7 +143,7 @@ impl<P: Pipeline> Startup<'_, P> {
         Opened { learner, resumed }: Opened<P>,
     ) -> Result<RunSummary, LearnerError> {
         let config = self.config;
-        if let Some(truncation) = config.policy.memory.truncation() {
+        if let Some(truncation) = config.policy.truncation() {
             tracing::info!("{truncation}");
         }
         let LearnerChannels { arrivals, proposals, contract: _contract, .. } = channels;
@@ -155,6 +155,7 @@ impl<P: Pipeline> Startup<'_, P> {
             Some(folder) => Some(self.open_disk(folder, &learner, resumed, &channels.metrics)?),
             None => None,
         };
+        let learned = learner.counters().env_steps;
         let BatchThread { batches, stop, thread } = learner.pipeline().start(BatchSource {
             arrivals,
             spec: learner.spec().clone(),
@@ -162,6 +163,7 @@ impl<P: Pipeline> Startup<'_, P> {
             grants: channels.grants.clone(),
             max_policy_lag: config.run.max_policy_lag,
             unroll_length: config.run.unroll_length,
+            env_steps_left: config.run.env_steps.saturating_sub(learned),
             device: config.device,
             metrics: channels.metrics.clone(),
             runtime: channels.runtime.clone(),

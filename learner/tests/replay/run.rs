@@ -114,7 +114,8 @@ impl Run {
         let inserted = self.replay.insert(arrival.generation, &arrival.trajectory).unwrap();
         let complete = self.streams[stream].arrived();
         assert_eq!(inserted.env_steps, arrival.trajectory.env_steps() as u64);
-        assert_eq!(inserted.episodes, complete.len() as u64);
+        let lengths: Vec<u64> = complete.iter().map(|told| told.decisions() as u64).collect();
+        assert_eq!(inserted.episodes, lengths);
         complete.into_iter().for_each(|told| self.model.push(told));
     }
 

@@ -204,6 +204,7 @@ pub fn network(torso: i64, memory: MemoryConfig) -> PolicyConfig {
             activation: Activation::Tanh,
             init: Initialization::FAN_IN,
         },
+        embed: None,
         memory,
         head: HeadConfig { hidden: vec![], activation: Activation::Tanh, init: HeadInit::FAN_IN },
     }

@@ -16,7 +16,7 @@ use tch::{Kind, Tensor};
 
 use super::attention::{Pass, Shape, Transformer, TransformerStyle, example_heads, numbers};
 use super::normalize::Norm;
-use super::{LayerConfig, Memory, MemoryConfig};
+use super::{Built, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::mlp::Linear;
@@ -55,8 +55,8 @@ impl LayerConfig for CgptConfig {
         self.shape().validate()
     }
 
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
-        Box::new(Cgpt::new(self, inputs, name, p))
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
+        Ok(Box::new(Cgpt::new(self, inputs, name, p)))
     }
 
     fn examples(&self, width: i64) -> Vec<MemoryConfig> {

@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
 use super::rtrl::{self, Gradient, gated_backward::GatedUnroll};
-use super::{LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient};
+use super::{
+    Built, LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient,
+};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::mlp::Linear;
@@ -48,8 +50,8 @@ impl LayerConfig for ElstmConfig {
         forget_bias_in_range(self.forget_bias)
     }
 
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
-        Box::new(Elstm::new(self, inputs, name, p))
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
+        Ok(Box::new(Elstm::new(self, inputs, name, p)))
     }
 
     fn gradient(&self) -> Gradient {

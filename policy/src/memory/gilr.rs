@@ -24,7 +24,9 @@ use tch::{Tensor, no_grad};
 use super::feed_forward::FeedForward;
 use super::rtrl::{self, Gradient, gated_backward::GatedUnroll};
 use super::scan::scan;
-use super::{LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient};
+use super::{
+    Built, LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient,
+};
 use crate::error::PolicyError;
 use crate::parameters::Parameters;
 use crate::range::{MAX_WIDTH, forget_bias_in_range, in_range};
@@ -51,8 +53,8 @@ impl LayerConfig for GilrConfig {
         forget_bias_in_range(self.forget_bias)
     }
 
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
-        Box::new(Gilr::new(self, inputs, name, p))
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
+        Ok(Box::new(Gilr::new(self, inputs, name, p)))
     }
 
     fn gradient(&self) -> Gradient {

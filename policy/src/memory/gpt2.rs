@@ -7,7 +7,8 @@
 //!
 //! Sine positions are sin(n / 10⁴^(2i/W)) at dimension 2i and its cosine at 2i + 1; they know no
 //! longest episode. Learned ones are a vector for each n below the context's length; from there on
-//! a frame has the last of them. Numbers go on from unroll to unroll.
+//! a frame has the last of them. Numbers go on from unroll to unroll. E may be left out where the
+//! features are as wide as the stream.
 //!
 //! The blocks, and what is carried, are in `attention`; their GELU is the tanh approximation. Their
 //! weights and learned positions start normal with standard deviation 0.02, their biases at zero;
@@ -24,7 +25,7 @@ use super::attention::{
     DropoutSeeds, Pass, Shape, Transformer, TransformerStyle, example_heads, numbers,
 };
 use super::normalize::Norm;
-use super::{LayerConfig, Memory, MemoryConfig};
+use super::{Built, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::mlp::Linear;
@@ -41,6 +42,9 @@ const BASE: f64 = 1e4;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gpt2Config {
+    /// Layer between the features and the residual stream; a linear one if not given.
+    #[serde(default, skip_serializing_if = "InputLayer::is_linear")]
+    pub input: InputLayer,
     /// The width of the residual stream.
     pub width: i64,
     /// Attention heads, which share the width.
@@ -54,6 +58,48 @@ pub struct Gpt2Config {
     /// The share of numbers that training sets to zero at the input, in attention, after it,
     /// and after each feed-forward layer.
     pub dropout: f64,
+}
+
+/// Layer between the features and a transformer's residual stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputLayer {
+    /// A linear layer from whatever width to the stream's.
+    #[default]
+    Linear,
+    /// None: the features are the stream, and as wide.
+    None,
+}
+
+impl InputLayer {
+    fn is_linear(&self) -> bool {
+        *self == InputLayer::Linear
+    }
+
+    /// E from `inputs` features to `width`, or nothing.
+    fn build(
+        self,
+        inputs: i64,
+        width: i64,
+        name: &str,
+        p: &mut Parameters,
+    ) -> Result<Option<Linear>, PolicyError> {
+        match self {
+            InputLayer::Linear => {
+                let name = format!("{name}.input");
+                Ok(Some(Linear::new(p, &name, inputs, width, Initialization::FAN_IN)))
+            }
+            InputLayer::None if inputs == width => Ok(None),
+            InputLayer::None => Err(PolicyError::Config {
+                key: "memory.input",
+                found: format!("\"none\" with {inputs} features"),
+                expected: format!(
+                    "\"linear\", or the torso and the embedders as wide together as \
+                     memory.width, {width}"
+                ),
+            }),
+        }
+    }
 }
 
 /// Encoding of a frame's place in its episode, for attention.
@@ -80,15 +126,22 @@ impl LayerConfig for Gpt2Config {
         dropout_in_range(self.dropout)
     }
 
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
-        Box::new(Gpt2::new(self, inputs, name, p))
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
+        Ok(Box::new(Gpt2::new(self, inputs, name, p)?))
     }
 
     fn examples(&self, width: i64) -> Vec<MemoryConfig> {
         let layer = |context_length, positions| {
             let (heads, blocks, dropout) = (example_heads(width), 1, 0.2);
-            let config = Gpt2Config { width, heads, blocks, context_length, positions, dropout };
-            MemoryConfig::Gpt2(config)
+            MemoryConfig::Gpt2(Gpt2Config {
+                input: InputLayer::Linear,
+                width,
+                heads,
+                blocks,
+                context_length,
+                positions,
+                dropout,
+            })
         };
         vec![layer(4, Positions::Sine), layer(3, Positions::Learned)]
     }
@@ -109,7 +162,7 @@ pub(crate) struct Gpt2 {
     share: f64,
     dropout: Option<DropoutSeeds>,
     /// E: `[W, D]`.
-    input: Linear,
+    input: Option<Linear>,
     transformer: Transformer,
     positions: Table,
 }
@@ -123,11 +176,16 @@ enum Table {
 }
 
 impl Gpt2 {
-    fn new(config: &Gpt2Config, inputs: i64, name: &str, p: &mut Parameters) -> Self {
+    fn new(
+        config: &Gpt2Config,
+        inputs: i64,
+        name: &str,
+        p: &mut Parameters,
+    ) -> Result<Self, PolicyError> {
         let &Gpt2Config { width, context_length, positions, dropout, .. } = config;
         let init = Initialization::Normal { std: INITIAL_STD, bias: 0.0 };
         let style = TransformerStyle { norm: Norm::Layer, init, gelu: "tanh", alibi: false };
-        let input = Linear::new(p, &format!("{name}.input"), inputs, width, Initialization::FAN_IN);
+        let input = config.input.build(inputs, width, name, p)?;
         let transformer = Transformer::new(config.shape(), &style, name, p);
         let positions = match positions {
             Positions::Sine => {
@@ -139,7 +197,7 @@ impl Gpt2 {
                 Table::Learned(p.normal(name, &shape, 0.0, INITIAL_STD))
             }
         };
-        Gpt2 { width, share: dropout, dropout: None, input, transformer, positions }
+        Ok(Gpt2 { width, share: dropout, dropout: None, input, transformer, positions })
     }
 
     /// x `[T, B, D]` to `[T, B, W]`.
@@ -151,7 +209,11 @@ impl Gpt2 {
         mut pass: Pass,
     ) -> (Tensor, CoreState) {
         let numbers = numbers(state, resets);
-        let x = self.input.forward(x) + self.positions.at(&numbers, self.width);
+        let positions = self.positions.at(&numbers, self.width);
+        let x = match &self.input {
+            Some(input) => input.forward(x) + positions,
+            None => x + positions,
+        };
         let x = pass.drop_from(x);
         self.transformer.run(&x, state, &numbers, resets, &mut pass)
     }

@@ -32,7 +32,9 @@ use tch::{Kind, Tensor, no_grad};
 use super::feed_forward::FeedForward;
 use super::rtrl::{self, Gradient};
 use super::scan::scan;
-use super::{LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient};
+use super::{
+    Built, LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient,
+};
 use crate::error::PolicyError;
 use crate::parameters::Parameters;
 use crate::range::{MAX_WIDTH, in_range};
@@ -59,8 +61,8 @@ impl LayerConfig for LruConfig {
         radius_in_range(self.radius)
     }
 
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
-        Box::new(Lru::new(self, inputs, name, p))
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
+        Ok(Box::new(Lru::new(self, inputs, name, p)))
     }
 
     fn gradient(&self) -> Gradient {

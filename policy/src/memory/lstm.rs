@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
 use super::gated::{Gated, GatedCell, GatedWeights, SHUT, for_sequences};
-use super::{LayerConfig, Memory, MemoryConfig};
+use super::{Built, LayerConfig, MemoryConfig};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::parameters::Parameters;
@@ -44,9 +44,9 @@ impl LayerConfig for LstmConfig {
         self.init.validate("memory.init")
     }
 
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
         let &LstmConfig { hidden, layers, forget_bias, init } = self;
-        Box::new(Gated::<Lstm>::new([inputs, hidden, layers], forget_bias, init, name, p))
+        Ok(Box::new(Gated::<Lstm>::new([inputs, hidden, layers], forget_bias, init, name, p)))
     }
 
     fn examples(&self, width: i64) -> Vec<MemoryConfig> {

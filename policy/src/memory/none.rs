@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{LayerConfig, Memory, MemoryConfig};
+use super::{Built, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
@@ -19,8 +19,8 @@ impl LayerConfig for NoneConfig {
         Ok(())
     }
 
-    fn build(&self, inputs: i64, _: &str, _: &mut Parameters) -> Box<dyn Memory> {
-        Box::new(None::new(inputs))
+    fn build(&self, inputs: i64, _: &str, _: &mut Parameters) -> Built {
+        Ok(Box::new(None::new(inputs)))
     }
 
     fn examples(&self, _width: i64) -> Vec<MemoryConfig> {

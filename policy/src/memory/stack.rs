@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::rtrl::Gradient;
-use super::{LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient};
+use super::{
+    Built, LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient,
+};
 use crate::error::PolicyError;
 use crate::parameters::Parameters;
 use crate::range::in_range;
@@ -47,8 +49,8 @@ impl LayerConfig for StackConfig {
         Ok(())
     }
 
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Box<dyn Memory> {
-        Box::new(Stack::new(self, inputs, name, p))
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
+        Ok(Box::new(Stack::new(self, inputs, name, p)?))
     }
 
     fn gradient(&self) -> Gradient {
@@ -72,14 +74,19 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    fn new(config: &StackConfig, mut inputs: i64, name: &str, p: &mut Parameters) -> Self {
+    fn new(
+        config: &StackConfig,
+        mut inputs: i64,
+        name: &str,
+        p: &mut Parameters,
+    ) -> Result<Self, PolicyError> {
         let mut layers = Vec::with_capacity(config.layers.len());
         for (i, config) in config.layers.iter().enumerate() {
-            let layer = config.build(inputs, &format!("{name}.{i}"), p);
+            let layer = config.build(inputs, &format!("{name}.{i}"), p)?;
             inputs = layer.outputs();
             layers.push(layer);
         }
-        Stack { layers }
+        Ok(Stack { layers })
     }
 
     /// Each layer's tensors among those of a state, or of what goes with one.

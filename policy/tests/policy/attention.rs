@@ -3,13 +3,20 @@
 use engram_mdp::Seed;
 use engram_policy::memory::cgpt::CgptConfig;
 use engram_policy::memory::conv1d::Conv1dConfig;
-use engram_policy::memory::gpt2::Gpt2Config;
-use engram_policy::{Distribution, Inputs, MemoryConfig, Norm, Policy, Positions};
-use tch::{Kind, Tensor};
+use engram_policy::memory::gpt2::{Gpt2Config, InputLayer};
+use engram_policy::memory::lstm::LstmConfig;
+use engram_policy::memory::stack::StackConfig;
+use engram_policy::{
+    Distribution, Initialization, Inputs, MemoryConfig, Norm, Policy, PolicyConfig, Positions,
+};
+use tch::{Device, Kind, Tensor};
 
 use super::goldens::{DOUBLE, check, golden, transparent, wave};
 use super::memories::{states_differ, walk};
-use super::{DISCRETE, cgpt, difference, frames_with, gpt2, moment, moments, numbers, policy};
+use super::{
+    DISCRETE, cgpt, config, difference, frames, frames_with, gpt2, moment, moments, numbers,
+    policy, spec,
+};
 
 const GOLDENS: &str = include_str!("../goldens/attention.json");
 
@@ -55,6 +62,7 @@ fn cgpt_computes_its_equations() {
 fn gpt2_computes_its_equations() {
     let gpt2 = |positions| {
         MemoryConfig::Gpt2(Gpt2Config {
+            input: InputLayer::Linear,
             width: 4,
             heads: 2,
             blocks: 2,
@@ -65,6 +73,58 @@ fn gpt2_computes_its_equations() {
     };
     check_attention("gpt2_sine", gpt2(Positions::Sine));
     check_attention("gpt2_learned", gpt2(Positions::Learned));
+}
+
+/// The tests' network has 10 features: 5 of the torso, 4 actions, the reward.
+fn gpt2_behind(input: InputLayer, width: i64) -> PolicyConfig {
+    let mut memory = gpt2(width, 4, Positions::Sine);
+    let MemoryConfig::Gpt2(gpt2) = &mut memory else { unreachable!() };
+    gpt2.input = input;
+    config(memory)
+}
+
+#[test]
+fn without_an_input_layer_the_features_are_the_stream() {
+    let [with, without] = [InputLayer::Linear, InputLayer::None].map(|input| {
+        let config = gpt2_behind(input, 10);
+        Policy::of_kind(Kind::Double, &config, &spec(DISCRETE), Seed::new(1), Device::Cpu).unwrap()
+    });
+    assert_eq!(with.parameter_count() - without.parameter_count(), 10 * 10 + 10);
+    tch::no_grad(|| {
+        for (name, weight) in with.weights() {
+            let mut weight = weight.shallow_clone();
+            match (name.as_str(), without.weights().iter().find(|(other, _)| other == name)) {
+                ("memory.input.weight", None) => weight.copy_(&Tensor::eye(10, DOUBLE)),
+                ("memory.input.bias", None) => drop(weight.zero_()),
+                (_, Some((_, other))) => weight.copy_(other),
+                (name, None) => panic!("{name} is missing"),
+            }
+        }
+    });
+    let inputs = frames(&mut Seed::new(2).generator(), 9, 3, DISCRETE);
+    let said = [&with, &without].map(|policy| walk(policy, &inputs, &policy.initial_state(3)).0);
+    assert!(difference(&said[0], &said[1]) < 1e-12);
+    let unrolled = numbers(&without.unroll(&inputs, &without.initial_state(3)).0);
+    assert!(difference(&said[1], &unrolled) < 1e-9);
+}
+
+#[test]
+fn without_an_input_layer_features_of_another_width_are_refused_with_both() {
+    let lstm = MemoryConfig::Lstm(LstmConfig {
+        hidden: 7,
+        layers: 1,
+        forget_bias: 0.0,
+        init: Initialization::FAN_IN,
+    });
+    let alone = gpt2_behind(InputLayer::None, 12);
+    let stacked = StackConfig { layers: vec![lstm, alone.memory.clone()] };
+    for (config, features) in [(alone, 10), (config(MemoryConfig::Stack(stacked)), 7)] {
+        let made = Policy::new(&config, &spec(DISCRETE), Seed::new(1), Device::Cpu);
+        let message = made.err().unwrap().to_string();
+        let said =
+            format!("`memory.input` of the sequence model is \"none\" with {features} features");
+        assert!(message.contains(&said) && message.contains("memory.width, 12"), "{message}");
+    }
 }
 
 #[test]

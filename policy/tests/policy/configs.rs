@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use engram_mdp::{ActionSpec, Actions, Dtype, EnvSpec, Frames, ObservationSpec, Seed};
-use engram_policy::{Batched, Inputs, MemoryConfig, Policy, PolicyConfig, TorsoConfig};
-use tch::Device;
+use engram_policy::{
+    Batched, Inputs, MemoryConfig, Outputs, Policy, PolicyConfig, Returns, TorsoConfig,
+};
+use tch::{Device, Kind, Tensor};
 
-use super::DISCRETE;
+use super::{DISCRETE, difference};
 
 /// All sequence models of `configs/seq`, by name.
 pub(super) fn configs() -> BTreeMap<String, PolicyConfig> {
@@ -58,6 +60,139 @@ fn every_sequence_model_in_configs_loads_and_acts() {
         assert_eq!((output.value().size(), state.batch()), (vec![7], 7));
     }
     assert!(configs.len() > 12 && configs.contains_key("lstm"), "{:?}", configs.keys());
+}
+
+fn parameters(
+    name: &str,
+    observation: ObservationSpec,
+    actions: usize,
+    outputs: &Outputs,
+) -> usize {
+    let config = configs().remove(name).unwrap_or_else(|| panic!("configs/seq has no {name}"));
+    let action = ActionSpec::Discrete { count: actions };
+    let spec = EnvSpec { name: "toy".into(), observation, action, action_repeat: 1 };
+    let policy =
+        Policy::with_outputs(outputs, Kind::Float, &config, &spec, Seed::new(1), Device::Cpu);
+    policy.unwrap().parameter_count()
+}
+
+fn image(shape: [usize; 3]) -> ObservationSpec {
+    ObservationSpec { dtype: Dtype::U8, shape: shape.to_vec() }
+}
+
+/// Counted from its sources, twni2016/Memory-RL c9b8b39: the network that learns, without targets.
+#[test]
+fn memory_rls_networks_have_as_many_parameters_as_the_originals() {
+    let returns = Returns::Expected {};
+    let q_learning = Outputs::ActionValues { critics: 1, returns };
+    let maze = || ObservationSpec { dtype: Dtype::F32, shape: vec![2] };
+    for (name, count) in [
+        ("memory-rl-lstm", 191_156),
+        ("memory-rl-gpt", 298_884),
+        ("memory-rl-gpt-2-layers", 497_156),
+    ] {
+        assert_eq!(parameters(name, maze(), 4, &q_learning), count, "{name}");
+    }
+    let sac = Outputs::ActorAndActionValues { critics: 2, returns };
+    for (name, count) in [
+        ("memory-rl-cnn-lstm", 432_424),
+        ("memory-rl-cnn-lstm-2-layers", 564_520),
+        ("memory-rl-cnn-gpt", 414_660),
+        ("memory-rl-cnn-gpt-2-layers", 535_960),
+    ] {
+        assert_eq!(parameters(name, image([3, 5, 5]), 4, &sac), count, "{name}");
+    }
+}
+
+/// Counted from its sources, IDSIA/rtrl-elstm b56cade.
+#[test]
+fn r2acs_networks_have_as_many_parameters_as_the_originals() {
+    for (name, shape, actions, count) in [
+        ("resnet-elstm-rtrl", [3, 64, 64], 15, 890_448),
+        ("resnet-elstm-rtrl", [4, 84, 84], 6, 1_355_223),
+        ("resnet-elstm-512-rtrl", [3, 72, 96], 9, 1_647_178),
+    ] {
+        let found = parameters(name, image(shape), actions, &Outputs::ActorCritic {});
+        assert_eq!(found, count, "{name} with {shape:?}");
+    }
+}
+
+/// Counted from its sources, FanmingL/Recurrent-Offpolicy-RL 2f0c012: what stands between the layers
+/// of its context encoder, and the first of these.
+#[test]
+fn resels_memories_have_as_many_parameters_as_the_originals() {
+    let memory = |name: &str| {
+        let mut config = configs().remove(name).unwrap();
+        let observation = ObservationSpec { dtype: Dtype::F32, shape: vec![9] };
+        let action = ActionSpec::Continuous { dimensions: 3 };
+        let spec = EnvSpec { name: "toy".into(), observation, action, action_repeat: 1 };
+        config.head.hidden.clear();
+        let policy = Policy::new(&config, &spec, Seed::new(1), Device::Cpu).unwrap();
+        let parts = policy.weights().iter().filter(|(name, _)| name.starts_with("memory."));
+        parts.map(|(_, weight)| weight.numel()).sum::<usize>()
+    };
+    assert_eq!(memory("resel-mamba"), (2 * 128 + 1) * 256 + 645_888);
+    let block = 4 * (512 * 512 + 512) + 2 * 512 * 2048 + 2048 + 512 + 4 * 512;
+    assert_eq!(memory("resel-gpt"), (3 * 128 + 1) * 512 + 4 * block + 2 * 512 + 513 * 512);
+    assert_eq!(memory("resel-gru"), 3 * 256 * (2 * 128 + 256 + 2));
+}
+
+#[test]
+fn memory_rls_networks_start_as_the_originals_do() {
+    let spec = |observation| {
+        let action = ActionSpec::Discrete { count: 4 };
+        EnvSpec { name: "toy".into(), observation, action, action_repeat: 1 }
+    };
+    let sac = Outputs::ActorAndActionValues { critics: 2, returns: Returns::Expected {} };
+    let start = |name: &str, observation| {
+        let config = configs().remove(name).unwrap();
+        let (spec, seed) = (spec(observation), Seed::new(1));
+        Policy::with_outputs(&sac, Kind::Float, &config, &spec, seed, Device::Cpu).unwrap()
+    };
+    let maze = ObservationSpec { dtype: Dtype::F32, shape: vec![2] };
+    for (name, observation) in [
+        ("memory-rl-lstm", maze.clone()),
+        ("memory-rl-cnn-lstm-2-layers", image([3, 5, 5])),
+        ("memory-rl-gpt", maze),
+        ("memory-rl-cnn-gpt-2-layers", image([3, 5, 5])),
+    ] {
+        for (weight, tensor) in start(name, observation).weights() {
+            let (weight, tensor) = (weight.as_str(), tensor.detach().to_kind(Kind::Double));
+            let largest = tensor.abs().max().double_value(&[]);
+            let label = format!("{name} {weight}: {largest}");
+            let recurrent = weight.starts_with("memory.weight_");
+            let head = ["policy.", "action_values."].iter().any(|part| weight.starts_with(part));
+            let last = weight.contains(".2.") && head;
+            match weight {
+                // Orthonormal columns: there are four gates for each cell or input.
+                _ if recurrent => {
+                    let eye = Tensor::eye(tensor.size()[1], (Kind::Double, Device::Cpu));
+                    assert!(difference(&tensor.tr().matmul(&tensor), &eye) < 1e-5, "{label}");
+                }
+                _ if last => {
+                    let bound = if weight.starts_with("policy.") { 1e-3 } else { 3e-3 };
+                    let few = weight.ends_with(".bias");
+                    assert!(largest <= bound && (few || largest > 0.9 * bound), "{label}");
+                }
+                _ if head && weight.ends_with(".bias") => {
+                    assert!((tensor - 0.1).abs().max().double_value(&[]) < 1e-8, "{label}");
+                }
+                _ if head => {
+                    let bound = 1.0 / 256f64.sqrt();
+                    assert!(largest <= bound && largest > 0.99 * bound, "{label}");
+                }
+                _ if weight.starts_with("memory.") && weight.ends_with("bias") => {
+                    assert!(largest == 0.0, "{label}");
+                }
+                _ if weight.starts_with("memory.bias_") => assert!(largest == 0.0, "{label}"),
+                _ if weight.starts_with("memory.blocks.") && !weight.contains("norm") => {
+                    let spread = tensor.std(true).double_value(&[]);
+                    assert!((spread - 0.02).abs() < 1e-3, "{label}, {spread}");
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 #[test]

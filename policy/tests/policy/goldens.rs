@@ -32,6 +32,7 @@ pub(super) fn transparent(memory: MemoryConfig) -> Policy {
     let config = PolicyConfig {
         inputs: vec![MemoryInput::Observation],
         torso: TorsoConfig::Identity {},
+        embed: None,
         memory,
         head: HeadConfig { hidden: vec![], activation: Activation::Relu, init: HeadInit::FAN_IN },
     };

@@ -6,6 +6,7 @@
 mod attention;
 mod configs;
 mod devices;
+mod embedders;
 mod goldens;
 mod gradients;
 mod heads;
@@ -22,7 +23,7 @@ use engram_policy::memory::conv1d::Conv1dConfig;
 use engram_policy::memory::elstm::ElstmConfig;
 use engram_policy::memory::gilr::GilrConfig;
 use engram_policy::memory::gilr_lstm::GilrLstmConfig;
-use engram_policy::memory::gpt2::Gpt2Config;
+use engram_policy::memory::gpt2::{Gpt2Config, InputLayer};
 use engram_policy::memory::gru::GruConfig;
 use engram_policy::memory::lru::LruConfig;
 use engram_policy::memory::lstm::LstmConfig;
@@ -153,8 +154,15 @@ fn cgpt(width: i64, context_length: i64, norm: Norm) -> MemoryConfig {
 }
 
 fn gpt2(width: i64, context_length: i64, positions: Positions) -> MemoryConfig {
-    let (heads, dropout) = (heads(width), 0.2);
-    MemoryConfig::Gpt2(Gpt2Config { width, heads, blocks: 1, context_length, positions, dropout })
+    MemoryConfig::Gpt2(Gpt2Config {
+        input: InputLayer::Linear,
+        width,
+        heads: heads(width),
+        blocks: 1,
+        context_length,
+        positions,
+        dropout: 0.2,
+    })
 }
 
 fn mamba(width: i64, conv: i64, norm: Norm, feed_forward: bool) -> MemoryConfig {
@@ -200,6 +208,7 @@ fn config(memory: MemoryConfig) -> PolicyConfig {
             activation: Activation::Tanh,
             init: Initialization::FAN_IN,
         },
+        embed: None,
         memory,
         head: HeadConfig { hidden: vec![], activation: Activation::Relu, init: HeadInit::FAN_IN },
     }

@@ -19,6 +19,7 @@ fn policy(memory: MemoryConfig) -> Policy {
     let config = PolicyConfig {
         inputs: vec![MemoryInput::Observation, MemoryInput::PreviousReward],
         torso: TorsoConfig::Identity {},
+        embed: None,
         memory,
         head: HeadConfig { hidden: vec![], activation: Activation::Relu, init: HeadInit::FAN_IN },
     };

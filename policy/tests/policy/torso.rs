@@ -22,6 +22,7 @@ fn config(channels: &[i64], features: i64, memory: MemoryConfig) -> PolicyConfig
             features,
             init: Initialization::FAN_IN,
         },
+        embed: None,
         memory,
         head: HeadConfig { hidden: vec![], activation: Activation::Relu, init: HeadInit::FAN_IN },
     }

@@ -21,8 +21,8 @@ pub struct RunConfig {
     /// Actors that one process starts, each on a thread of its own. Where actors are processes or
     /// containers, as many run as somebody starts.
     pub actors: u32,
-    /// Environments of each actor. Even: they form two groups, one of which steps while the other
-    /// waits for its actions.
+    /// Environments of each actor: 1, or an even number that forms two groups, one of which steps
+    /// while the other waits for its actions.
     pub envs_per_actor: u32,
     /// The first episode of every environment is cut off after a random number of env steps, at
     /// most so many; zero: it is not. Where all episodes last equally long, environments would
@@ -66,24 +66,24 @@ impl RunConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         within("env_steps", self.env_steps, 1..=u64::MAX >> 1, "a run without env steps is none")?;
         within("actors", self.actors, 1..=4096, "actors that one process starts")?;
-        within("envs_per_actor", self.envs_per_actor, 2..=16_384, "environments of each actor")?;
-        if !self.envs_per_actor.is_multiple_of(2) {
+        within("envs_per_actor", self.envs_per_actor, 1..=16_384, "environments of each actor")?;
+        if self.envs_per_actor > 1 && !self.envs_per_actor.is_multiple_of(2) {
             return Err(range(
                 "envs_per_actor",
                 self.envs_per_actor,
-                "even",
+                "1 or even",
                 "two groups of the same size take turns",
             ));
         }
         within("stagger_steps", self.stagger_steps, 0..=1_000_000, "steps of the first episodes")?;
         within("unroll_length", self.unroll_length, 1..=65_536, "decisions per trajectory")?;
-        let group = (self.envs_per_actor / 2) as usize;
+        let group = self.envs_per_group() as usize;
         if !(group..=65_536).contains(&self.max_batch_size) {
             return Err(range(
                 "max_batch_size",
                 self.max_batch_size,
                 &format!("{group} to 65536"),
-                "one request brings envs_per_actor / 2 rows, and must fit into a batch",
+                "one request brings envs_per_actor / 2 rows, or one, and must fit into a batch",
             ));
         }
         within("max_wait_ms", self.max_wait_ms, 0.0..=10_000.0, "milliseconds that a batch waits")?;
@@ -99,6 +99,11 @@ impl RunConfig {
         within("log_seconds", self.log_seconds, 0.1..=86_400.0, "between progress lines")?;
         within("eval_episodes", self.eval_episodes, 1..=1_000_000, "episodes per evaluation")?;
         within("eval_env_steps", self.eval_env_steps, 0..=u64::MAX >> 1, "between evaluations")
+    }
+
+    /// Environments of a group.
+    pub fn envs_per_group(&self) -> u32 {
+        self.envs_per_actor.div_ceil(2)
     }
 
     /// [`max_wait_ms`](Self::max_wait_ms) as a duration.
@@ -197,8 +202,11 @@ mod tests {
         );
         assert_eq!(
             refuse(|run| run.envs_per_actor = 33),
-            "`run.envs_per_actor` is 33; it must be even: two groups of the same size take turns"
+            "`run.envs_per_actor` is 33; it must be 1 or even: two groups of the same size take turns"
         );
+        let alone = RunConfig { envs_per_actor: 1, max_batch_size: 1, ..good() };
+        alone.validate().unwrap();
+        assert_eq!((alone.envs_per_group(), good().envs_per_group()), (1, 16));
         assert!(refuse(|run| run.max_batch_size = 15).contains("must be 16 to 65536"));
         assert!(refuse(|run| run.max_wait_ms = f64::NAN).contains("`run.max_wait_ms` is NaN"));
         assert!(refuse(|run| run.log_seconds = 0.0).contains("0.1 to 86400"));

@@ -25,12 +25,19 @@ pub const OPTIONAL: &[&str] = &[
     "rl.max_grad_norm",
     "rl.freeze",
     "rl.exploration.spread",
+    "rl.rate_limiter.slack_env_steps",
+    "rl.rate_limiter.turns",
     "rl.replay.storage",
     "rl.replay.sampling",
     "rl.replay.initial_state",
     "rl.replay.packed",
     "rl.objective.returns",
     "rl.objective.value_rescaling",
+    "seq.embed",
+    "seq.embed.observation",
+    "seq.embed.previous_action",
+    "seq.embed.previous_reward",
+    "seq.memory.input",
 ];
 
 impl Assignment {

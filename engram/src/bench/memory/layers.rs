@@ -7,7 +7,7 @@ use engram_policy::memory::conv1d::Conv1dConfig;
 use engram_policy::memory::elstm::ElstmConfig;
 use engram_policy::memory::gilr::GilrConfig;
 use engram_policy::memory::gilr_lstm::GilrLstmConfig;
-use engram_policy::memory::gpt2::Gpt2Config;
+use engram_policy::memory::gpt2::{Gpt2Config, InputLayer};
 use engram_policy::memory::gru::GruConfig;
 use engram_policy::memory::lru::LruConfig;
 use engram_policy::memory::lstm::LstmConfig;
@@ -120,6 +120,7 @@ fn layers() -> Vec<(&'static str, MemoryConfig)> {
         (
             "gpt2",
             MemoryConfig::Gpt2(Gpt2Config {
+                input: InputLayer::Linear,
                 width,
                 heads,
                 blocks,

@@ -22,6 +22,7 @@ impl Workload {
         let config = PolicyConfig {
             inputs: vec![MemoryInput::Observation],
             torso: TorsoConfig::Identity {},
+            embed: None,
             memory,
             head: HeadConfig {
                 hidden: vec![],

@@ -6,9 +6,9 @@ use anyhow::Result;
 use engram_learner::algorithms::{Phases, ReplayAlgorithm, ReplayBatch};
 use engram_learner::replay::{Replay, TrajectoryShape};
 use engram_mdp::{EnvSpec, Generator, Seed};
-use engram_policy::memory::gpt2::Gpt2Config;
+use engram_policy::memory::gpt2::{Gpt2Config, InputLayer};
 use engram_policy::{
-    Batch, Initialization, MemoryConfig, Policy, PolicyConfig, Positions, TorsoConfig,
+    Batch, EmbedConfig, Initialization, MemoryConfig, Policy, PolicyConfig, Positions, TorsoConfig,
 };
 use engram_service::process::cpu_seconds;
 use tch::{Device, Kind};
@@ -115,6 +115,7 @@ impl SequenceModelKind {
             SequenceModelKind::Lstm => seq,
             SequenceModelKind::Gpt2 => {
                 let memory = MemoryConfig::Gpt2(Gpt2Config {
+                    input: InputLayer::None,
                     width: 128,
                     heads: 1,
                     blocks: 1,
@@ -123,12 +124,20 @@ impl SequenceModelKind {
                     dropout: 0.0,
                 });
                 let activation = seq.head.activation;
+                let embed = EmbedConfig {
+                    observation: None,
+                    previous_action: Some(64),
+                    previous_reward: None,
+                    activation,
+                    init: Initialization::FAN_IN,
+                };
                 PolicyConfig {
                     torso: TorsoConfig::Mlp {
                         hidden: vec![64],
                         activation,
                         init: Initialization::FAN_IN,
                     },
+                    embed: Some(embed),
                     memory,
                     ..seq
                 }
@@ -223,7 +232,7 @@ mod tests {
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
         let maze = super::super::maze(&configs, 4).unwrap();
         for (network, parameters) in
-            [(SequenceModelKind::Lstm, 184_932), (SequenceModelKind::Gpt2, 307_396)]
+            [(SequenceModelKind::Lstm, 191_156), (SequenceModelKind::Gpt2, 298_884)]
         {
             let mut case = Case::new(network, &maze, Device::Cpu).unwrap();
             assert_eq!((case.decisions, case.batch_size), (5, 64));

@@ -1,0 +1,67 @@
+//! Embedders: a linear layer and its activation for each of the memory's inputs, before these stand
+//! side by side (Ni et al. 2023, <https://arxiv.org/abs/2307.03864>).
+//!
+//! Without one, an input goes in as it is. One-hot actions and rewards are few numbers beside a
+//! torso's features; behind an embedder they have as much to say as its width.
+
+use tch::Tensor;
+
+use crate::config::{EmbedConfig, MemoryInput};
+use crate::mlp::{Activation, Linear};
+use crate::parameters::Parameters;
+
+/// Embedders of one network.
+pub(crate) struct Embedders {
+    observation: Option<Linear>,
+    previous_action: Option<Linear>,
+    previous_reward: Option<Linear>,
+    activation: Activation,
+}
+
+impl Embedders {
+    /// Those of `config`, or none, for so many `features` of the torso and numbers of an `action`.
+    pub(crate) fn new(
+        config: Option<&EmbedConfig>,
+        features: i64,
+        action: i64,
+        p: &mut Parameters,
+    ) -> Self {
+        let Some(config) = config else {
+            let (observation, previous_action, previous_reward) = (None, None, None);
+            let activation = Activation::Identity;
+            return Embedders { observation, previous_action, previous_reward, activation };
+        };
+        let mut layer = |name: &str, inputs, width: Option<i64>| {
+            width.map(|width| Linear::new(p, &format!("embed.{name}"), inputs, width, config.init))
+        };
+        Embedders {
+            observation: layer("observation", features, config.observation),
+            previous_action: layer("previous_action", action, config.previous_action),
+            previous_reward: layer("previous_reward", 1, config.previous_reward),
+            activation: config.activation,
+        }
+    }
+
+    /// What the memory is fed of `input`, `[N, D]`, which is `x` before.
+    pub(crate) fn forward(&self, input: MemoryInput, x: Tensor) -> Tensor {
+        match self.layer(input) {
+            Some(layer) => self.activation.of(layer.forward(&x)),
+            None => x,
+        }
+    }
+
+    /// D: numbers that the memory is fed of `input`, which are `numbers` before.
+    pub(crate) fn outputs(&self, input: MemoryInput, numbers: i64) -> i64 {
+        self.layer(input).map_or(numbers, |layer| layer.bias.size()[0])
+    }
+
+    fn layer(&self, input: MemoryInput) -> Option<&Linear> {
+        match input {
+            MemoryInput::Observation => self.observation.as_ref(),
+            MemoryInput::PreviousAction => self.previous_action.as_ref(),
+            MemoryInput::PreviousReward | MemoryInput::ClippedPreviousReward => {
+                self.previous_reward.as_ref()
+            }
+        }
+    }
+}

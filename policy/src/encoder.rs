@@ -1,0 +1,104 @@
+//! Encoder: from raw frames to what the memory is fed.
+//!
+//! The torso's features, the one-hot last action and the last reward, each behind its embedder
+//! where it has one, stand side by side, as far as `inputs` of the configuration names them.
+
+use engram_mdp::{ActionSpec, EnvSpec};
+use tch::{Device, Kind, Tensor};
+
+use crate::config::{MemoryInput, PolicyConfig};
+use crate::embedders::Embedders;
+use crate::error::PolicyError;
+use crate::inputs::Inputs;
+use crate::parameters::Parameters;
+use crate::torso::Torso;
+
+/// Turns frames `[..]` into features `[N, D]`, N rows in all.
+pub(crate) struct Encoder {
+    torso: Torso,
+    embedders: Embedders,
+    seen: Vec<MemoryInput>,
+    spec: EnvSpec,
+    kind: Kind,
+    device: Device,
+}
+
+impl Encoder {
+    pub(crate) fn new(
+        config: &PolicyConfig,
+        spec: &EnvSpec,
+        (kind, device): (Kind, Device),
+        p: &mut Parameters,
+    ) -> Result<Self, PolicyError> {
+        let torso = Torso::new(&config.torso, &spec.observation, p)?;
+        let (features, action) = (torso.outputs(), spec.action.width() as i64);
+        let embedders = Embedders::new(config.embed.as_ref(), features, action, p);
+        let (seen, spec) = (config.inputs.clone(), spec.clone());
+        Ok(Encoder { torso, embedders, seen, spec, kind, device })
+    }
+
+    /// D: numbers that the memory is fed at a frame.
+    pub(crate) fn outputs(&self) -> i64 {
+        let width = |&input: &MemoryInput| {
+            let numbers = match input {
+                MemoryInput::Observation => self.torso.outputs(),
+                MemoryInput::PreviousAction => self.spec.action.width() as i64,
+                MemoryInput::PreviousReward | MemoryInput::ClippedPreviousReward => 1,
+            };
+            self.embedders.outputs(input, numbers)
+        };
+        self.seen.iter().map(width).sum()
+    }
+
+    /// Frames `[..]` to `[N, D]`: features, action, reward.
+    pub(crate) fn forward(&self, inputs: &Inputs) -> Tensor {
+        let leading = inputs.leading();
+        let rows: i64 = leading.iter().product();
+        let shape = self.spec.observation.shape.iter().map(|&side| side as i64);
+        let shape: Vec<i64> = std::iter::once(rows).chain(shape).collect();
+        assert_eq!(
+            inputs.observation.size()[leading.len()..],
+            shape[1..],
+            "observations have the spec's shape"
+        );
+        let observation = inputs.observation.reshape(&shape);
+        let reward = || inputs.previous_reward.reshape([rows, 1]);
+        let of = |input: MemoryInput| {
+            let x = match input {
+                MemoryInput::Observation => self.torso.forward(&observation, self.kind),
+                MemoryInput::PreviousAction => self.previous_action(inputs, rows),
+                MemoryInput::PreviousReward => reward().to_kind(self.kind),
+                MemoryInput::ClippedPreviousReward => reward().clamp(-1.0, 1.0).to_kind(self.kind),
+            };
+            self.embedders.forward(input, x)
+        };
+        let order = [
+            MemoryInput::Observation,
+            MemoryInput::PreviousAction,
+            MemoryInput::PreviousReward,
+            MemoryInput::ClippedPreviousReward,
+        ];
+        let seen = order.into_iter().filter(|input| self.seen.contains(input));
+        let mut parts: Vec<Tensor> = seen.map(of).collect();
+        match parts.len() {
+            1 => parts.remove(0),
+            _ => Tensor::cat(&parts, 1),
+        }
+    }
+
+    /// The actions before N frames, `[N, A]`: one-hot when discrete; zeros at First frames.
+    fn previous_action(&self, inputs: &Inputs, rows: i64) -> Tensor {
+        match self.spec.action {
+            ActionSpec::Discrete { count } => {
+                let index = inputs.previous_action.reshape([rows, 1]);
+                let hot = inputs.is_first.reshape([rows, 1]).logical_not().to_kind(self.kind);
+                let zeros = Tensor::zeros([rows, count as i64], (self.kind, self.device));
+                zeros.scatter(1, &index, &hot)
+            }
+            ActionSpec::Continuous { dimensions } => {
+                let vector = inputs.previous_action.reshape([rows, dimensions as i64]);
+                vector.to_kind(self.kind)
+            }
+        }
+    }
+}
