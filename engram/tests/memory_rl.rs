@@ -18,7 +18,7 @@ const MAZE: &str = "env.corridor_length=4";
 const ACTIVE_MAZE: &str = "env.corridor_length=2";
 const ROOMS: &str = "env.explore_frames=2;env.delay=1;env.reward_frames=2";
 
-/// What a run of an experiment says at its end.
+/// Last words of a run of an experiment.
 fn trained(experiment: &str, seq: Option<&str>, env: &str) -> String {
     let runs = tempfile::tempdir().expect("a folder");
     let unroll_length = format!("run.unroll_length={}", LENGTH + 1);

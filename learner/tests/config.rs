@@ -7,6 +7,7 @@ mod fixtures;
 
 use engram_learner::algorithms::{AlgorithmConfig, Reduction, RlConfig, VtraceConfig};
 use engram_learner::config::{OptimizerConfig, RewardClip};
+use engram_policy::PolicyConfig;
 
 const VTRACE: &str = include_str!("../../configs/rl/vtrace.toml");
 const IMPALA: &str = include_str!("../../configs/rl/impala.toml");
@@ -79,6 +80,11 @@ fn inf_switches_a_limit_off() {
     config.validate().expect("no limit is a limit too");
 }
 
+const EMBED: &str = "{ previous_action = 4, activation = \"relu\", init = { name = \"fan_in\" } }";
+const INPUTS: &str = "seq.inputs=[\"observation\", \"previous_action\", \"previous_reward\"]";
+const GPT2: &str = "seq.memory={ name = \"gpt2\", width = 8, heads = 2, blocks = 1, \
+                    context_length = 9, positions = \"sine\", dropout = 0.0 }";
+
 #[test]
 fn every_key_that_may_be_left_out_can_be_set() {
     let dqn = include_str!("../../configs/rl/dqn.toml");
@@ -89,6 +95,8 @@ fn every_key_that_may_be_left_out_can_be_set() {
             "rl.max_grad_norm" => "5.0",
             "rl.freeze" => "[\"torso\"]",
             "rl.exploration.spread" => "{ actors = 4, exponent = 7.0 }",
+            "rl.rate_limiter.slack_env_steps" => "500",
+            "rl.rate_limiter.turns" => "episodes",
             "rl.replay.storage" => "disk",
             "rl.replay.sampling" => {
                 "{ name = \"prioritized\", exponent = 0.9, importance = 0.6, largest_share = 0.9 }"
@@ -97,11 +105,31 @@ fn every_key_that_may_be_left_out_can_be_set() {
             "rl.replay.packed" => "true",
             "rl.objective.returns" => "{ name = \"expected\" }",
             "rl.objective.value_rescaling" => "1e-3",
+            "seq.embed" => EMBED,
+            "seq.embed.observation" | "seq.embed.previous_action" => "8",
+            "seq.embed.previous_reward" => "8",
+            "seq.memory.input" => "linear",
             other => panic!("the test knows no value for {other}"),
         };
-        let of_streams = matches!(*key, "rl.ratio_clip" | "rl.normalize_advantages");
-        let part = if of_streams { VTRACE } else { dqn };
-        let resolved = fixtures::resolved_with(part, &[&format!("{key}={value}")]);
+        let part = match *key {
+            "rl.ratio_clip" | "rl.normalize_advantages" => VTRACE,
+            "rl.rate_limiter.turns" => include_str!("../../configs/rl/memory-rl-dqn.toml"),
+            _ => dqn,
+        };
+        // Tables that the key may stand in.
+        let mut changes = match *key {
+            "seq.memory.input" => vec![GPT2.to_owned()],
+            key if key.starts_with("seq.") => {
+                vec![format!("seq.embed={EMBED}"), INPUTS.to_owned()]
+            }
+            _ => vec![],
+        };
+        changes.push(format!("{key}={value}"));
+        let changes: Vec<&str> = changes.iter().map(String::as_str).collect();
+        let resolved = fixtures::resolved_with(part, &changes);
+        let seq: PolicyConfig =
+            resolved.section("seq").unwrap_or_else(|error| panic!("{key}: {error}"));
+        seq.validate().unwrap_or_else(|error| panic!("{key}: {error}"));
         let rl: RlConfig = resolved.section("rl").unwrap_or_else(|error| panic!("{key}: {error}"));
         rl.algorithm().validate().unwrap_or_else(|error| panic!("{key}: {error}"));
     }

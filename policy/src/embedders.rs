@@ -42,7 +42,7 @@ impl Embedders {
         }
     }
 
-    /// What the memory is fed of `input`, `[N, D]`, which is `x` before.
+    /// The memory's share of `input`, `[N, D]`, which is `x` before.
     pub(crate) fn forward(&self, input: MemoryInput, x: Tensor) -> Tensor {
         match self.layer(input) {
             Some(layer) => self.activation.of(layer.forward(&x)),

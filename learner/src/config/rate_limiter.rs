@@ -12,7 +12,7 @@ pub struct RateLimiterConfig {
     pub updates_per_env_step: f64,
     /// Data that must have been inserted before the first update.
     pub learning_starts: LearningStarts,
-    /// How closely updates follow env steps.
+    /// Distance at which updates follow env steps.
     pub pace: Pace,
 }
 
@@ -27,7 +27,7 @@ pub enum LearningStarts {
     Episodes(u64),
 }
 
-/// How closely updates follow env steps.
+/// Distance at which updates follow env steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// Side by side: acting and learning go on at once, and neither waits for the other's bursts.
@@ -53,7 +53,7 @@ struct Written {
     turns: Option<Turns>,
 }
 
-/// What actors and learner take turns by.
+/// Unit by which actors and learner take turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Turns {

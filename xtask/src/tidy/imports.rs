@@ -31,7 +31,7 @@ const ORDER: [(&str, &str); 7] = [
     ),
     (
         "policy",
-        "batch device policy torso inputs parts slots unroll_context carry weights exploration \
+        "batch device policy encoder torso embedders inputs parts slots unroll_context carry weights exploration \
          heads config memory distribution mlp parameters initialization random range state error resets",
     ),
     (
