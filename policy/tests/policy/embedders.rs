@@ -10,6 +10,7 @@ use engram_policy::{
 use safetensors::SafeTensors;
 use tch::{Device, Kind, Tensor};
 
+use super::gradients::equal_finite_differences;
 use super::memories::{states_differ, walk};
 use super::{
     CONTINUOUS, DISCRETE, config, difference, frames, memories, numbers, random, some_state, spec,
@@ -110,31 +111,13 @@ fn gradients_of_embedders_equal_finite_differences_below_every_memory() {
         let inputs = frames(&mut generator, 5, 2, CONTINUOUS);
         let target = random(&mut generator, &[5, 2, 5]);
         let state = some_state(&policy, 2, Seed::new(7));
-        let loss = || {
+        let mut embedders = policy.trainable();
+        embedders.retain(|(name, _)| name.starts_with("embed."));
+        assert_eq!(embedders.len(), 6, "{embedders:?}");
+        equal_finite_differences(&policy, &embedders, || {
             let output = numbers(&policy.unroll(&inputs, &state).0);
             (output - &target).square().sum(Kind::Double)
-        };
-        let embedders =
-            policy.trainable().into_iter().filter(|(name, _)| name.starts_with("embed."));
-        let (names, tensors): (Vec<_>, Vec<_>) = embedders.unzip();
-        assert_eq!(names.len(), 6, "{names:?}");
-        let gradients = Tensor::run_backward(&[loss()], &tensors, false, false);
-        for ((name, tensor), gradient) in names.iter().zip(&tensors).zip(&gradients) {
-            let flat = tensor.detach().view([-1]);
-            for i in 0..flat.numel() as i64 {
-                let step = 2e-6;
-                let at = |offset: f64| {
-                    let _ = flat.get(i).g_add_scalar_(offset);
-                    let value = tch::no_grad(loss).double_value(&[]);
-                    let _ = flat.get(i).g_sub_scalar_(offset);
-                    value
-                };
-                let slope = (at(step) - at(-step)) / (2.0 * step);
-                let found = gradient.reshape([-1]).double_value(&[i]);
-                let error = (found - slope).abs() / slope.abs().max(1.0);
-                assert!(error < 1e-7, "{:?} {name}[{i}]: {found} {slope}", policy.config().memory);
-            }
-        }
+        });
     }
 }
 
