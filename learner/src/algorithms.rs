@@ -15,7 +15,17 @@ mod dqn;
 
 mod sac_discrete;
 
+mod sac;
+
+mod td3;
+
+mod actor_critic;
+
+mod temperature;
+
 mod replay_batch;
+
+mod finite_step;
 
 pub mod optimizer;
 
@@ -30,13 +40,16 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 
+pub use self::actor_critic::{CriticEncoder, CriticsConfig};
 pub use self::algorithm::{
     Algorithm, AlgorithmConfig, LearnsFromReplay, LearnsFromStreams, NonFinite, Objective,
     ReplayAlgorithm, StreamsAlgorithm,
 };
 pub use self::dqn::{Dqn, QLearningConfig};
 pub use self::replay_batch::ReplayBatch;
-pub use self::sac_discrete::{Encoder, SacDiscrete, SacDiscreteConfig, Temperature};
+pub use self::sac::{SacConfig, SacTemperature};
+pub use self::sac_discrete::{EncoderSharing, SacDiscrete, SacDiscreteConfig, Temperature};
+pub use self::td3::{DdpgConfig, TargetNoise, Td3Config};
 pub use self::vtrace::{Loss, Reduction, Vtrace, VtraceConfig};
 use crate::config::OffPolicyConfig;
 pub use crate::telemetry::update_stats::{Phases, UpdateStats};
@@ -46,6 +59,9 @@ const ALGORITHMS: &[(&str, Read)] = &[
     ("vtrace", streams::<VtraceConfig>),
     ("dqn", replay::<QLearningConfig>),
     ("sac_discrete", replay::<SacDiscreteConfig>),
+    ("sac", replay::<SacConfig>),
+    ("td3", replay::<Td3Config>),
+    ("ddpg", replay::<DdpgConfig>),
 ];
 
 /// The `[rl]` part of an experiment: what a run learns from, and the algorithm's settings.

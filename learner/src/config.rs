@@ -69,6 +69,10 @@ pub enum OptimizerConfig {
         beta2: f64,
         /// Added to the root of the mean square.
         epsilon: f64,
+        /// Share of each weight, times the step size, by which it shrinks at every step: AdamW
+        /// (Loshchilov & Hutter 2019, <https://arxiv.org/abs/1711.05101>); none if not given.
+        #[serde(default, skip_serializing_if = "is_default")]
+        weight_decay: f64,
     },
 }
 
@@ -85,6 +89,11 @@ pub struct OutOfRange {
 }
 
 impl OptimizerConfig {
+    /// Adam with PyTorch's shares of the means.
+    pub const fn adam(epsilon: f64) -> Self {
+        OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon, weight_decay: 0.0 }
+    }
+
     pub(crate) fn validate(&self) -> Result<(), OutOfRange> {
         match *self {
             OptimizerConfig::Rmsprop { alpha, epsilon, momentum } => {
@@ -92,9 +101,10 @@ impl OptimizerConfig {
                 small("optimizer.epsilon", epsilon)?;
                 decay("optimizer.momentum", momentum)
             }
-            OptimizerConfig::Adam { beta1, beta2, epsilon } => {
+            OptimizerConfig::Adam { beta1, beta2, epsilon, weight_decay } => {
                 decay("optimizer.beta1", beta1)?;
                 decay("optimizer.beta2", beta2)?;
+                share("optimizer.weight_decay", weight_decay)?;
                 small("optimizer.epsilon", epsilon)
             }
         }

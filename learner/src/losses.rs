@@ -3,8 +3,8 @@
 //! Pure functions of tensors, time-major: a sequence is T decisions and the T + 1 frames around
 //! them, so a network's output has T + 1 rows, and the last is there for its value alone. In
 //! reading order: [`q_learning`], plain and double; the two that learn whole distributions of
-//! returns, [`categorical`] and [`quantile`]; [`sac_discrete`], which has a policy too. What a
-//! decision came to, and what it bootstraps from, says [`n_step`], for all
+//! returns, [`categorical`] and [`quantile`]; [`sac_discrete`], which has a policy too;
+//! [`state_action`], of actions that are vectors. What a decision came to, and what it bootstraps from, says [`n_step`], for all
 //! of them.
 //!
 //! Every loss is a mean over decisions. Importance weights of prioritized replay scale the terms
@@ -25,6 +25,8 @@ pub mod categorical;
 pub mod quantile;
 
 pub mod sac_discrete;
+
+pub mod state_action;
 
 use tch::Tensor;
 

@@ -69,7 +69,7 @@ fn values_out_of_range_are_refused_with_the_range() {
     assert!(refuse(&|c| c.entropy_cost = f64::INFINITY).contains("rl.entropy_cost"));
     assert!(refuse(&|c| c.max_grad_norm = -1.0).contains("inf for no limit"));
     assert!(refuse(&|c| c.max_non_finite_updates = 0).contains("at least 1"));
-    let frozen = OptimizerConfig::Adam { beta1: 1.0, beta2: 0.9, epsilon: 0.1 };
+    let frozen = OptimizerConfig::Adam { beta1: 1.0, beta2: 0.9, epsilon: 0.1, weight_decay: 0.0 };
     assert!(refuse(&|c| c.optimizer = frozen).contains("rl.optimizer.beta1"));
 }
 

@@ -13,7 +13,7 @@ const RMSPROP: OptimizerConfig =
 const RMSPROP_MOMENTUM: OptimizerConfig =
     OptimizerConfig::Rmsprop { alpha: 0.99, epsilon: 0.01, momentum: 0.9 };
 
-const ADAM: OptimizerConfig = OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-3 };
+const ADAM: OptimizerConfig = OptimizerConfig::adam(1e-3);
 
 fn weight(numbers: &[f64], kind: Kind) -> Tensor {
     Tensor::from_slice(numbers).to_kind(kind).set_requires_grad(true)

@@ -98,6 +98,7 @@ fn say(policy: &Policy) -> serde_json::Value {
             Distribution::Gaussian { mean, .. } => mean,
             Distribution::Categorical { logits } => logits,
             Distribution::Greedy { values } => values,
+            Distribution::Deterministic { raw } => raw,
         };
         json!({
             "observation": numbers(&observation),

@@ -73,7 +73,12 @@ fn policy() -> Policy {
             forget_bias: 0.0,
             init: Initialization::FAN_IN,
         }),
-        head: HeadConfig { hidden: vec![], activation: Activation::Relu, init: HeadInit::FAN_IN },
+        head: HeadConfig {
+            hidden: vec![],
+            activation: Activation::Relu,
+            action: None,
+            init: HeadInit::FAN_IN,
+        },
     };
     let spec = EnvSpec {
         name: "noise".into(),

@@ -125,6 +125,10 @@ pub struct HeadConfig {
     pub hidden: Vec<i64>,
     /// Activation behind each of them.
     pub activation: Activation,
+    /// The width of a linear layer, without activation, between an action that is a vector and the
+    /// critics that value it; if not given they see it as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<i64>,
     /// Start of their layers.
     pub init: HeadInit,
 }
@@ -200,6 +204,7 @@ impl PolicyConfig {
         self.embed.as_ref().map_or(Ok(()), |embed| embed.validate(&self.inputs))?;
         self.memory.validate()?;
         self.head.init.validate()?;
+        self.head.action.map_or(Ok(()), |width| in_range("head.action", width, MAX_WIDTH))?;
         self.head.hidden.iter().try_for_each(|&width| in_range("head.hidden", width, MAX_WIDTH))
     }
 }

@@ -37,11 +37,21 @@ pub enum PolicyError {
     #[error(
         "this algorithm values each action by itself, so it needs discrete actions; the \
          environment has continuous ones of {dimensions} dimensions: choose an algorithm for \
-         continuous actions, such as V-trace"
+         continuous actions, such as V-trace, SAC or TD3"
     )]
     ContinuousActions {
         /// Dimensions of an action.
         dimensions: usize,
+    },
+    /// An algorithm for vectors of actions in an environment whose actions are numbered.
+    #[error(
+        "this algorithm follows the slope of a critic along actions, so it needs continuous ones; \
+         the environment has {count} discrete actions: choose an algorithm for discrete actions, \
+         such as V-trace, DQN or SAC-Discrete"
+    )]
+    DiscreteActions {
+        /// Number of actions.
+        count: usize,
     },
     /// Weights of another network.
     #[error("these weights are of another network\n  expected {expected}\n     found {found}")]

@@ -1,8 +1,10 @@
 //! From what is remembered to what is done: a distribution of actions, the value of a frame, the
-//! values of actions there.
+//! values of actions there, or of a vector that is given (`heads/state_action.rs`).
 //!
 //! The algorithm decides which of them a network has ([`Outputs`]); how wide they are is the
 //! sequence model's ([`HeadConfig`]). They share no layer.
+
+mod state_action;
 
 use std::fmt;
 
@@ -10,6 +12,7 @@ use engram_mdp::ActionSpec;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
+use self::state_action::StateActionHeads;
 use crate::config::HeadConfig;
 use crate::distribution::Distribution;
 use crate::error::PolicyError;
@@ -40,7 +43,34 @@ pub enum Outputs {
         /// Description of a return by a critic.
         returns: Returns,
     },
+    /// Vectors of actions, beside critics of them or alone.
+    VectorActor {
+        /// Spread of the vectors.
+        spread: VectorSpread,
+        /// Critics, which value the vector that they are given; may be 0.
+        critics: usize,
+    },
+    /// Critics alone, which value the vector that they are given. Such a network does not act.
+    StateActionValues {
+        /// Critics.
+        critics: usize,
+    },
 }
+
+/// Spread of the vectors that an actor chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VectorSpread {
+    /// tanh of Gaussians, whose means and standard deviations both follow from the frame (Haarnoja
+    /// et al. 2018, <https://arxiv.org/abs/1812.05905>).
+    Gaussian,
+    /// None: one vector, by tanh (Lillicrap et al. 2016, <https://arxiv.org/abs/1509.02971>).
+    Deterministic,
+}
+
+/// Range of the log standard deviations of an actor that says them of each frame, as in the authors'
+/// code of Haarnoja et al. 2018.
+const LOG_STD: [f64; 2] = [-20.0, 2.0];
 
 /// Description of the return that follows an action, by a critic.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,22 +118,38 @@ pub enum Values {
 impl Outputs {
     /// Refuses heads that an environment's actions cannot have, and numbers out of range.
     pub(crate) fn check(&self, action: ActionSpec) -> Result<(), PolicyError> {
-        let (Outputs::ActionValues { critics, returns }
-        | Outputs::ActorAndActionValues { critics, returns }) = self
-        else {
-            return Ok(());
+        let good = match self {
+            Outputs::ActorCritic {} | Outputs::Actor {} => true,
+            Outputs::ActionValues { critics, returns }
+            | Outputs::ActorAndActionValues { critics, returns } => {
+                if let ActionSpec::Continuous { dimensions } = action {
+                    return Err(PolicyError::ContinuousActions { dimensions });
+                }
+                (1..=64).contains(critics) && (1..=4096).contains(&returns.numbers())
+            }
+            Outputs::VectorActor { critics, .. } | Outputs::StateActionValues { critics } => {
+                if let ActionSpec::Discrete { count } = action {
+                    return Err(PolicyError::DiscreteActions { count });
+                }
+                *critics <= 64
+            }
         };
-        if let ActionSpec::Continuous { dimensions } = action {
-            return Err(PolicyError::ContinuousActions { dimensions });
-        }
-        let numbers = returns.numbers();
-        let good = (1..=64).contains(critics) && (1..=4096).contains(&numbers);
         assert!(good, "algorithms check what they ask for: {self}");
         Ok(())
     }
 
     fn has_policy(&self) -> bool {
-        !matches!(self, Outputs::ActionValues { .. })
+        !matches!(self, Outputs::ActionValues { .. } | Outputs::StateActionValues { .. })
+    }
+
+    /// Critics of vectors.
+    fn vector_critics(&self) -> usize {
+        match *self {
+            Outputs::VectorActor { critics, .. } | Outputs::StateActionValues { critics } => {
+                critics
+            }
+            _ => 0,
+        }
     }
 }
 
@@ -170,12 +216,24 @@ pub(crate) struct Heads {
     critics: Vec<Head>,
     returns: Returns,
     actions: i64,
+    state_action: Option<StateActionHeads>,
 }
 
 struct PolicyHead {
     head: Head,
-    /// Log standard deviations `[A]` where actions are continuous.
-    log_std: Option<Tensor>,
+    form: PolicyForm,
+}
+
+/// Meaning of a policy head's numbers.
+enum PolicyForm {
+    /// Logits of the actions.
+    Logits,
+    /// Means; beside them log standard deviations `[A]`, the same at every frame.
+    Means { log_std: Tensor },
+    /// Means, then log standard deviations.
+    MeansAndSpreads,
+    /// Vectors before the tanh.
+    Vectors,
 }
 
 struct Head {
@@ -191,21 +249,26 @@ impl Heads {
         action: ActionSpec,
         p: &mut Parameters,
     ) -> Self {
-        let policy = outputs.has_policy().then(|| PolicyHead::new(config, inputs, action, p));
+        let policy =
+            outputs.has_policy().then(|| PolicyHead::new(outputs, config, inputs, action, p));
         let value = matches!(outputs, Outputs::ActorCritic {})
             .then(|| Head::new(config, "value", inputs, 1, config.init.value, p));
         let actions = action.width() as i64;
         let (critics, returns) = match *outputs {
-            Outputs::ActorCritic {} | Outputs::Actor {} => (0, Returns::Expected {}),
             Outputs::ActionValues { critics, returns }
             | Outputs::ActorAndActionValues { critics, returns } => (critics, returns),
+            _ => (0, Returns::Expected {}),
         };
         let critic = |i| {
             let (name, numbers) = (format!("action_values.{i}"), actions * returns.numbers());
             Head::new(config, &name, inputs, numbers, config.init.action_values, p)
         };
         let critics = (0..critics).map(critic).collect();
-        Heads { policy, value, critics, returns, actions }
+        let state_action = match outputs.vector_critics() {
+            0 => None,
+            critics => Some(StateActionHeads::new(critics, config, [inputs, actions], p)),
+        };
+        Heads { policy, value, critics, returns, actions, state_action }
     }
 
     /// `[.., H]` to a distribution over `[..]` actions and values of `[..]`.
@@ -225,6 +288,12 @@ impl Heads {
     /// `[.., H]` to a distribution over `[..]` actions, by networks that have a policy.
     pub(crate) fn policy(&self, x: &Tensor) -> Distribution {
         self.policy.as_ref().expect("this network has a policy").forward(x)
+    }
+
+    /// `[.., H]` and vectors `[.., A]` to what each of E critics says of them, `[E, ..]`.
+    pub(crate) fn state_action_values(&self, x: &Tensor, vectors: &Tensor) -> Tensor {
+        let critics = self.state_action.as_ref().expect("this network values vectors of actions");
+        critics.forward(x, vectors)
     }
 
     /// `[.., H]` to what each critic says of `[..]`.
@@ -248,27 +317,48 @@ impl Heads {
 }
 
 impl PolicyHead {
-    fn new(config: &HeadConfig, inputs: i64, action: ActionSpec, p: &mut Parameters) -> Self {
-        let outputs = action.width() as i64;
-        let head = Head::new(config, "policy", inputs, outputs, config.init.policy, p);
-        // A standard deviation of 1 makes squashed actions spread nearly evenly over [-1, 1].
-        let log_std = match action {
-            ActionSpec::Discrete { .. } => None,
-            ActionSpec::Continuous { .. } => {
-                Some(p.constant("policy.log_std".into(), &[outputs], 0.0))
+    fn new(
+        outputs: &Outputs,
+        config: &HeadConfig,
+        inputs: i64,
+        action: ActionSpec,
+        p: &mut Parameters,
+    ) -> Self {
+        let actions = action.width() as i64;
+        let numbers = match outputs {
+            Outputs::VectorActor { spread: VectorSpread::Gaussian, .. } => 2 * actions,
+            _ => actions,
+        };
+        let head = Head::new(config, "policy", inputs, numbers, config.init.policy, p);
+        let form = match (outputs, action) {
+            (_, ActionSpec::Discrete { .. }) => PolicyForm::Logits,
+            (Outputs::VectorActor { spread, .. }, _) => match spread {
+                VectorSpread::Gaussian => PolicyForm::MeansAndSpreads,
+                VectorSpread::Deterministic => PolicyForm::Vectors,
+            },
+            // A standard deviation of 1 makes squashed actions spread nearly evenly over [-1, 1].
+            _ => {
+                PolicyForm::Means { log_std: p.constant("policy.log_std".into(), &[actions], 0.0) }
             }
         };
-        PolicyHead { head, log_std }
+        PolicyHead { head, form }
     }
 
     fn forward(&self, x: &Tensor) -> Distribution {
         let policy = self.head.forward(x);
-        match &self.log_std {
-            None => Distribution::Categorical { logits: policy },
-            Some(log_std) => {
+        match &self.form {
+            PolicyForm::Logits => Distribution::Categorical { logits: policy },
+            PolicyForm::Means { log_std } => {
                 let log_std = log_std.expand_as(&policy);
                 Distribution::Gaussian { mean: policy, log_std }
             }
+            PolicyForm::MeansAndSpreads => {
+                let [mean, log_std]: [Tensor; 2] =
+                    policy.chunk(2, -1).try_into().expect("two halves");
+                let [least, greatest] = LOG_STD;
+                Distribution::Gaussian { mean, log_std: log_std.clamp(least, greatest) }
+            }
+            PolicyForm::Vectors => Distribution::Deterministic { raw: policy },
         }
     }
 }
@@ -283,7 +373,7 @@ impl Head {
         last: Initialization,
         p: &mut Parameters,
     ) -> Self {
-        let &HeadConfig { ref hidden, activation, init } = config;
+        let &HeadConfig { ref hidden, activation, init, action: _ } = config;
         let hidden = Mlp::new(p, name, inputs, hidden, activation, init.hidden);
         let name = format!("{name}.{}", config.hidden.len());
         let last = Linear::new(p, &name, hidden.outputs(), outputs, last);

@@ -71,7 +71,7 @@ pub use device::{Device, DeviceError};
 pub use distribution::Distribution;
 pub use error::PolicyError;
 pub use exploration::Exploration;
-pub use heads::{ActionValues, Outputs, Returns, Values};
+pub use heads::{ActionValues, Outputs, Returns, Values, VectorSpread};
 pub use initialization::Initialization;
 pub use inputs::Inputs;
 pub use memory::MemoryConfig;

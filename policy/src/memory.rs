@@ -99,7 +99,7 @@ impl MemoryConfig {
 
     /// The layer, which is fed `inputs` features; its parameters' names begin with `name`. An error
     /// if it cannot be fed so many.
-    pub(crate) fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
+    pub(crate) fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> BuiltMemory {
         self.layer().build(inputs, name, p)
     }
 
@@ -136,7 +136,7 @@ impl MemoryConfig {
 }
 
 /// A layer that was built.
-pub(crate) type Built = Result<Box<dyn Memory>, PolicyError>;
+pub(crate) type BuiltMemory = Result<Box<dyn Memory>, PolicyError>;
 
 /// Settings of one kind of layer.
 pub(crate) trait LayerConfig {
@@ -145,7 +145,7 @@ pub(crate) trait LayerConfig {
 
     /// The layer, which is fed `inputs` features; its parameters' names begin with `name`. An error
     /// if it cannot be fed so many.
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built;
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> BuiltMemory;
 
     /// Small layers of this kind, `width` wide, that cover its settings.
     fn examples(&self, width: i64) -> Vec<MemoryConfig>;

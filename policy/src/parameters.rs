@@ -30,20 +30,59 @@ impl Parameters {
         init: Initialization,
         fan_in: i64,
     ) -> Tensor {
-        match init {
-            Initialization::FanIn {} => self.uniform(name, shape, inverse_root(fan_in)),
-            Initialization::FanOut { .. } => self.uniform(name, shape, inverse_root(shape[0])),
-            Initialization::Orthogonal { gain, .. } => {
-                let numbers = random::orthogonal(&mut self.generator, shape) * gain;
-                self.add(name, &numbers)
-            }
+        let numbers = self.weights(shape, init, fan_in);
+        self.add(name, &numbers)
+    }
+
+    /// Numbers of such a weight.
+    fn weights(&mut self, shape: &[i64], init: Initialization, fan_in: i64) -> Tensor {
+        let bound = match init {
+            Initialization::FanIn {} => inverse_root(fan_in),
+            Initialization::FanOut { .. } => inverse_root(shape[0]),
             Initialization::XavierUniform { gain, .. } => {
                 let pixels: i64 = shape[2..].iter().product();
                 let width = (shape[0] + shape[1]) * pixels;
-                self.uniform(name, shape, gain * (6.0 / width as f64).sqrt())
+                gain * (6.0 / width as f64).sqrt()
             }
-            Initialization::Uniform { bound } => self.uniform(name, shape, bound),
-            Initialization::Normal { std, .. } => self.normal(name, shape, 0.0, std),
+            Initialization::Uniform { bound } => bound,
+            Initialization::Orthogonal { gain, .. } => {
+                return random::orthogonal(&mut self.generator, shape) * gain;
+            }
+            Initialization::Normal { std, .. } => {
+                return random::normal(&mut self.generator, shape) * std;
+            }
+        };
+        random::uniform(&mut self.generator, shape) * (2.0 * bound) - bound
+    }
+
+    /// Weights `[members, outputs, inputs]` of as many layers alike, `shape` being that of one.
+    pub(crate) fn ensemble_weight(
+        &mut self,
+        name: String,
+        members: i64,
+        shape: &[i64; 2],
+        init: Initialization,
+    ) -> Tensor {
+        let each: Vec<Tensor> = (0..members).map(|_| self.weights(shape, init, shape[1])).collect();
+        self.add(name, &Tensor::stack(&each, 0))
+    }
+
+    /// Biases `[members, 1, outputs]` of such layers.
+    pub(crate) fn ensemble_bias(
+        &mut self,
+        name: String,
+        members: i64,
+        shape: &[i64; 2],
+        init: Initialization,
+    ) -> Tensor {
+        let [outputs, inputs] = *shape;
+        match init.bias() {
+            Some(bias) => self.constant(name, &[members, 1, outputs], bias),
+            None => {
+                let each = (0..members).map(|_| self.weights(&[1, outputs], init, inputs));
+                let each: Vec<Tensor> = each.collect();
+                self.add(name, &Tensor::stack(&each, 0))
+            }
         }
     }
 

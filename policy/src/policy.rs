@@ -271,6 +271,12 @@ impl Policy {
         self.heads.action_values(y)
     }
 
+    /// Values of the vectors `actions`, `[.., A]`, by each of E critics, where `y` is remembered,
+    /// `[.., H]`: `[E, ..]`. By networks whose outputs name such critics.
+    pub fn state_action_values(&self, y: &Tensor, actions: &Tensor) -> Tensor {
+        self.heads.state_action_values(y, actions)
+    }
+
     /// The carry of `batch` streams that have none yet: zeros. It is empty where everything that an
     /// unroll needs travels with its trajectories; else it holds a state that does not travel, or
     /// sensitivities for RTRL.

@@ -14,7 +14,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 use super::streams::Unroll;
 
 /// PyTorch's defaults.
-const ADAM: OptimizerConfig = OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+const ADAM: OptimizerConfig = OptimizerConfig::adam(1e-8);
 
 /// Step size and clipping of updates.
 #[derive(Clone, Copy, Debug)]

@@ -67,7 +67,7 @@ impl Dqn {
 
     /// One that has made no update yet: the target network is that of `policy`.
     pub fn new(config: &OffPolicyConfig<QLearningConfig>, policy: &Policy) -> Self {
-        let optimizer = Optimizer::new(&config.optimizer, &policy.trainable());
+        let optimizer = Optimizer::of(config, &policy.trainable());
         let (settings, objective) = (config.shared(), config.objective.clone());
         Dqn { settings, objective, optimizer, target: policy.replica(), updates: 0 }
     }

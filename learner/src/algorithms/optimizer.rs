@@ -1,4 +1,4 @@
-//! RMSprop and Adam, over all weights at once.
+//! RMSprop, Adam and AdamW, over all weights at once, with step sizes of their own for parts of them.
 //!
 //! The gradients of a network are laid end to end in one vector, and so are the moments: a
 //! recurrent policy has a dozen small tensors, and what a step costs is the number of operations,
@@ -7,13 +7,17 @@
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::state_dict::{StateDict, StateError, find};
-use crate::config::OptimizerConfig;
+use crate::config::{OffPolicyConfig, OptimizerConfig};
 
 /// A rule that turns gradients into steps, and what it remembers of earlier ones.
 #[derive(Debug)]
 pub struct Optimizer {
     layout: WeightLayout,
     rule: Rule,
+    /// Factor of each number's step size, `[P]`; none where all are 1.
+    rates: Option<Tensor>,
+    /// Share of a weight, times its step size, by which it shrinks.
+    weight_decay: f64,
 }
 
 /// Layout: the place of each weight in the one vector.
@@ -70,7 +74,7 @@ impl Optimizer {
                 square: layout.zeros(),
                 velocity: (momentum > 0.0).then(|| layout.zeros()),
             },
-            OptimizerConfig::Adam { beta1, beta2, epsilon } => Rule::Adam {
+            OptimizerConfig::Adam { beta1, beta2, epsilon, weight_decay: _ } => Rule::Adam {
                 beta1,
                 beta2,
                 epsilon,
@@ -79,7 +83,29 @@ impl Optimizer {
                 steps: 0,
             },
         };
-        Optimizer { layout, rule }
+        let weight_decay = match *config {
+            OptimizerConfig::Adam { weight_decay, .. } => weight_decay,
+            OptimizerConfig::Rmsprop { .. } => 0.0,
+        };
+        Optimizer { layout, rule, rates: None, weight_decay }
+    }
+
+    /// That of `settings`, with their step sizes for parts of the networks.
+    pub fn of<O>(settings: &OffPolicyConfig<O>, weights: &[(String, Tensor)]) -> Self {
+        let base = settings.learning_rate;
+        Optimizer::new(&settings.optimizer, weights)
+            .with_rates(|name| settings.rate_of(name, base) / base)
+    }
+
+    /// The same with a factor for each weight's step size, by its name.
+    pub fn with_rates(mut self, factor: impl Fn(&str) -> f64) -> Self {
+        let WeightLayout { names, lengths, kind, device, .. } = &self.layout;
+        let factors: Vec<f64> = names.iter().map(|name| factor(name)).collect();
+        self.rates = factors.iter().any(|&factor| factor != 1.0).then(|| {
+            let of = |(&factor, &length)| Tensor::full([length], factor, (*kind, *device));
+            Tensor::cat(&factors.iter().zip(lengths).map(of).collect::<Vec<_>>(), 0)
+        });
+        self
     }
 
     /// The gradient of `loss`, a scalar, by every weight: one vector `[P]`. Weights that `loss`
@@ -98,7 +124,14 @@ impl Optimizer {
     pub fn step(&mut self, weights: &[(String, Tensor)], gradient: &Tensor, learning_rate: f64) {
         self.layout.check(weights);
         no_grad(|| {
-            let step = self.rule.step(gradient, learning_rate);
+            let mut step = self.rule.step(gradient, learning_rate);
+            if self.weight_decay > 0.0 {
+                let flat: Vec<Tensor> = weights.iter().map(|(_, x)| x.reshape([-1])).collect();
+                step = step + Tensor::cat(&flat, 0) * (learning_rate * self.weight_decay);
+            }
+            if let Some(rates) = &self.rates {
+                step = step.g_mul_(rates);
+            }
             let parts = step.split_with_sizes(&self.layout.lengths, 0);
             for ((_, weight), part) in weights.iter().zip(parts) {
                 let _ = weight.shallow_clone().g_sub_(&part.view_as(weight));

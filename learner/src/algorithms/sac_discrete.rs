@@ -24,8 +24,6 @@ mod config;
 
 mod networks;
 
-mod temperature;
-
 use std::time::Instant;
 
 use engram_mdp::Seed;
@@ -33,13 +31,13 @@ use engram_policy::exploration::Choice;
 use engram_policy::{Distribution, Outputs, Policy};
 use tch::{Tensor, no_grad};
 
-pub use self::config::{Encoder, SacDiscreteConfig, Temperature};
+pub use self::config::{EncoderSharing, SacDiscreteConfig, Temperature};
 use self::networks::Networks;
-use self::temperature::Alpha;
 use super::algorithm::{Algorithm, NonFinite, Objective, ReplayAlgorithm, to_host};
-use super::optimizer::{Optimizer, clip_factor, global_norm};
+use super::finite_step::FiniteStep;
 use super::replay_batch::ReplayBatch;
 use super::state_dict::{StateDict, StateError, find};
+use super::temperature::Alpha;
 use crate::config::{OffPolicyConfig, OutOfRange};
 use crate::losses::masked_mean;
 use crate::losses::sac_discrete::{
@@ -74,13 +72,6 @@ struct Done {
     backward_ended: Instant,
 }
 
-/// Step of one optimizer, known to be finite and not taken yet.
-struct Step {
-    gradient: Tensor,
-    weights: Vec<(String, Tensor)>,
-    norm: f64,
-}
-
 impl SacDiscrete {
     /// Names of what an update reports, means over decisions: both losses, the policy's entropy
     /// in nats, α, the value of the action taken, by how much it was wrong, and the gradients'
@@ -109,7 +100,7 @@ impl SacDiscrete {
     /// One that has made no update yet; a critic of its own starts from `seed`.
     pub fn new(config: &OffPolicyConfig<SacDiscreteConfig>, policy: &Policy, seed: Seed) -> Self {
         let networks = Networks::new(config, policy, seed);
-        let temperature = Alpha::new(config.objective.temperature, policy);
+        let temperature = config.objective.temperature.start(policy);
         let (settings, objective) = (config.shared(), config.objective.clone());
         SacDiscrete { settings, objective, networks, temperature, updates: 0 }
     }
@@ -117,7 +108,7 @@ impl SacDiscrete {
     /// Both losses where actor and critics share a memory, with the gradients that the
     /// configuration lets through.
     pub fn shared_losses(&self, policy: &Policy, batch: &ReplayBatch) -> Losses {
-        let (Networks::Shared { target, .. }, Encoder::Shared { .. }) =
+        let (Networks::Shared { target, .. }, EncoderSharing::Shared { .. }) =
             (&self.networks, self.objective.encoder)
         else {
             panic!("actor and critics do not share a memory")
@@ -134,7 +125,7 @@ impl SacDiscrete {
 
     /// Parts of a shared memory, and of the critics, that the actor's loss sees.
     fn seen_by_actor(&self, y: &Tensor, critics: &[Tensor; 2]) -> (Tensor, [Tensor; 2]) {
-        let Encoder::Shared { freeze_critic, freeze_encoder_in_actor_loss } =
+        let EncoderSharing::Shared { freeze_critic, freeze_encoder_in_actor_loss } =
             self.objective.encoder
         else {
             panic!("actor and critics do not share a memory")
@@ -153,7 +144,7 @@ impl SacDiscrete {
         let forward_ended = Instant::now();
         let Networks::Shared { optimizer, .. } = &mut self.networks else { unreachable!() };
         let total = &losses.critic.loss + &losses.actor.loss;
-        let step = Step::of(optimizer, &total, policy)?;
+        let step = FiniteStep::of(optimizer, &total, policy.trainable())?;
         let backward_ended = Instant::now();
         let norms = vec![step.norm];
         step.take(optimizer, &self.settings);
@@ -175,8 +166,8 @@ impl SacDiscrete {
             unreachable!()
         };
         // Both are known to be finite before either moves a weight, so nothing is ever taken back.
-        let of_critics = Step::of(critics, &losses.critic.loss, critic)?;
-        let of_actor = Step::of(actor, &losses.actor.loss, policy)?;
+        let of_critics = FiniteStep::of(critics, &losses.critic.loss, critic.trainable())?;
+        let of_actor = FiniteStep::of(actor, &losses.actor.loss, policy.trainable())?;
         let backward_ended = Instant::now();
         let norms = vec![of_critics.norm, of_actor.norm];
         of_critics.take(critics, &self.settings);
@@ -291,26 +282,6 @@ impl Objective for SacDiscreteConfig {
         seed: Seed,
     ) -> Box<dyn ReplayAlgorithm> {
         Box::new(SacDiscrete::new(config, policy, seed))
-    }
-}
-
-impl Step {
-    /// The gradient of `loss` by what learns of `network`.
-    fn of(optimizer: &Optimizer, loss: &Tensor, network: &Policy) -> Result<Self, NonFinite> {
-        let weights = network.trainable();
-        let gradient = optimizer.gradient(loss, &weights);
-        let [value, norm] = to_host([loss, &global_norm(&gradient)]);
-        NonFinite::check("loss", value)?;
-        NonFinite::check("gradient's length", norm)?;
-        Ok(Step { gradient, weights, norm })
-    }
-
-    fn take(mut self, optimizer: &mut Optimizer, settings: &OffPolicyConfig) {
-        let factor = clip_factor(self.norm, settings.longest_gradient());
-        if factor < 1.0 {
-            self.gradient = self.gradient.g_mul_scalar_(factor);
-        }
-        optimizer.step(&self.weights, &self.gradient, settings.learning_rate);
     }
 }
 

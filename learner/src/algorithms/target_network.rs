@@ -16,7 +16,11 @@ pub fn update_target(
     updates: u64,
 ) {
     match rule {
-        TargetUpdate::Polyak { tau } => polyak(target, online, tau),
+        TargetUpdate::Polyak { tau, every } => {
+            if updates.is_multiple_of(every) {
+                polyak(target, online, tau);
+            }
+        }
         TargetUpdate::Copy { every } => {
             assert!(every >= 1, "target weights are copied every 1 update at least");
             if updates.is_multiple_of(every) {

@@ -4,7 +4,7 @@ use engram_policy::Exploration;
 use engram_policy::exploration::{Choice, EpsilonSpread};
 use serde::{Deserialize, Serialize};
 
-use super::{OutOfRange, cost, require, share};
+use super::{OutOfRange, cost, is_default, require, share};
 
 /// Exploration over a run: at random during the warm-up, then ever less.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,10 @@ pub struct ExplorationConfig {
     /// A different ε for each actor, as in Ape-X; the same for all if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spread: Option<SpreadConfig>,
+    /// Standard deviation of the Gaussian noise on the actions of policies that are certain of a
+    /// vector, as DDPG's and TD3's are; none if not given.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub action_noise: f64,
 }
 
 /// EpsilonSpread of ε over actors (Horgan et al. 2018, <https://arxiv.org/abs/1803.00933>).
@@ -39,11 +43,17 @@ impl ExplorationConfig {
             actors: spread.actors,
             exponent: spread.exponent,
         };
-        Exploration { choice, epsilon, spread: self.spread.map(spread) }
+        Exploration {
+            choice,
+            epsilon,
+            spread: self.spread.map(spread),
+            action_noise: self.action_noise,
+        }
     }
 
     pub(super) fn validate(&self) -> Result<(), OutOfRange> {
         share("exploration.last_epsilon", self.last_epsilon)?;
+        cost("exploration.action_noise", self.action_noise)?;
         let Some(SpreadConfig { actors, exponent }) = self.spread else { return Ok(()) };
         require(actors >= 2, "exploration.spread.actors", actors, "2 or more")?;
         cost("exploration.spread.exponent", exponent)

@@ -1,5 +1,7 @@
 //! Settings that all algorithms share that learn from a replay.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::exploration::ExplorationConfig;
@@ -26,6 +28,11 @@ pub struct OffPolicyConfig<O = ()> {
     pub error: ErrorLoss,
     /// The step size.
     pub learning_rate: f64,
+    /// Step sizes of parts of the networks, by name: `memory`, `torso`, `policy`, or what stands
+    /// before a dot of a weight's name; the longest name that fits counts. All others have that
+    /// above.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub learning_rates: BTreeMap<String, f64>,
     /// Gradients longer than this, all weights of an optimizer together, are shortened to it; no
     /// limit if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,10 +62,13 @@ pub struct OffPolicyConfig<O = ()> {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TargetUpdate {
-    /// After every update: `target ← target + τ (online − target)`.
+    /// After every update, or every so many: `target ← target + τ (online − target)`.
     Polyak {
         /// 0 ≤ τ ≤ 1: 0 stands still, 1 copies.
         tau: f64,
+        /// Number of updates, 1 if not given: 2 in TD3.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        every: u64,
     },
     /// A copy, after every so many updates.
     Copy {
@@ -103,6 +113,7 @@ impl<O> OffPolicyConfig<O> {
             reward_clip: self.reward_clip,
             error: self.error,
             learning_rate: self.learning_rate,
+            learning_rates: self.learning_rates.clone(),
             max_grad_norm: self.max_grad_norm,
             optimizer: self.optimizer,
             target: self.target,
@@ -122,6 +133,15 @@ impl<O> OffPolicyConfig<O> {
             Sampling::Uniform => None,
             Sampling::Prioritized { largest_share, .. } => Some(largest_share),
         }
+    }
+
+    /// Step size of the weight `name`, where those that no part names have `base`.
+    pub fn rate_of(&self, name: &str, base: f64) -> f64 {
+        let lies_below = |part: &str| {
+            name.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let named = self.learning_rates.iter().filter(|(part, _)| lies_below(part));
+        named.max_by_key(|(part, _)| part.len()).map_or(base, |(_, &rate)| rate)
     }
 
     /// The longest gradient that is not shortened.
@@ -144,10 +164,14 @@ impl<O> OffPolicyConfig<O> {
             positive("error.threshold", threshold)?;
         }
         learning_rate("learning_rate", self.learning_rate)?;
+        self.check_learning_rates()?;
         positive("max_grad_norm", self.longest_gradient())?;
         self.optimizer.validate()?;
         match self.target {
-            TargetUpdate::Polyak { tau } => share("target.tau", tau)?,
+            TargetUpdate::Polyak { tau, every } => {
+                share("target.tau", tau)?;
+                require(every >= 1, "target.every", every, "at least 1 update")?;
+            }
             TargetUpdate::Copy { every } => {
                 require(every >= 1, "target.every", every, "at least 1 update")?;
             }
@@ -159,4 +183,29 @@ impl<O> OffPolicyConfig<O> {
         self.rate_limiter.validate()?;
         self.replay.validate()
     }
+
+    /// Checks that each name begins with a part that networks have, and each rate's range.
+    fn check_learning_rates(&self) -> Result<(), OutOfRange> {
+        for (part, &rate) in &self.learning_rates {
+            let upper = part.split('.').next().unwrap_or_default();
+            let range = "named after a part of the networks: torso, embed, memory, skip, policy, \
+                         value, action_values, state_action_values";
+            require(PARTS.contains(&upper), "learning_rates", format!("of `{part}`"), range)?;
+            learning_rate("learning_rates", rate)?;
+        }
+        Ok(())
+    }
+}
+
+/// Upper parts of the names of weights.
+const PARTS: [&str; 8] =
+    ["torso", "embed", "memory", "skip", "policy", "value", "action_values", "state_action_values"];
+
+fn one() -> u64 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_one(every: &u64) -> bool {
+    *every == 1
 }

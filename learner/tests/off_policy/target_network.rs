@@ -56,7 +56,12 @@ fn copies_come_every_so_many_updates() {
         assert_eq!(flat(&target)[0] == 1.0, copied, "after {updates} updates");
     }
     let target = network([0.0; 3], Kind::Double);
-    update_target(&target, &network([1.0; 3], Kind::Double), TargetUpdate::Polyak { tau: 0.25 }, 7);
+    update_target(
+        &target,
+        &network([1.0; 3], Kind::Double),
+        TargetUpdate::Polyak { tau: 0.25, every: 1 },
+        7,
+    );
     assert_eq!(flat(&target), [0.25; 3]);
 }
 

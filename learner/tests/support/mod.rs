@@ -206,7 +206,12 @@ pub fn network(torso: i64, memory: MemoryConfig) -> PolicyConfig {
         },
         embed: None,
         memory,
-        head: HeadConfig { hidden: vec![], activation: Activation::Tanh, init: HeadInit::FAN_IN },
+        head: HeadConfig {
+            hidden: vec![],
+            activation: Activation::Tanh,
+            action: None,
+            init: HeadInit::FAN_IN,
+        },
     }
 }
 

@@ -16,7 +16,7 @@ use tch::{Kind, Tensor};
 
 use super::attention::{Pass, Shape, Transformer, TransformerStyle, example_heads, numbers};
 use super::normalize::Norm;
-use super::{Built, LayerConfig, Memory, MemoryConfig};
+use super::{BuiltMemory, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::mlp::Linear;
@@ -55,7 +55,7 @@ impl LayerConfig for CgptConfig {
         self.shape().validate()
     }
 
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> BuiltMemory {
         Ok(Box::new(Cgpt::new(self, inputs, name, p)))
     }
 

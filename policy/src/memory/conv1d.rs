@@ -14,7 +14,7 @@ use tch::Tensor;
 
 use super::causal_conv::CausalConv;
 use super::feed_forward::FeedForward;
-use super::{Built, LayerConfig, Memory, MemoryConfig};
+use super::{BuiltMemory, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::mlp::Linear;
@@ -43,7 +43,7 @@ impl LayerConfig for Conv1dConfig {
         in_range("memory.kernel", self.kernel, 64)
     }
 
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> BuiltMemory {
         Ok(Box::new(Conv1d::new(self, inputs, name, p)))
     }
 

@@ -20,7 +20,7 @@ use tch::{Tensor, no_grad};
 
 use super::rtrl::{self, Gradient, gated_backward::GatedUnroll};
 use super::{
-    Built, LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient,
+    BuiltMemory, LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient,
 };
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
@@ -50,7 +50,7 @@ impl LayerConfig for ElstmConfig {
         forget_bias_in_range(self.forget_bias)
     }
 
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> BuiltMemory {
         Ok(Box::new(Elstm::new(self, inputs, name, p)))
     }
 

@@ -25,7 +25,7 @@ use super::feed_forward::FeedForward;
 use super::rtrl::{self, Gradient, gated_backward::GatedUnroll};
 use super::scan::scan;
 use super::{
-    Built, LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient,
+    BuiltMemory, LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient,
 };
 use crate::error::PolicyError;
 use crate::parameters::Parameters;
@@ -53,7 +53,7 @@ impl LayerConfig for GilrConfig {
         forget_bias_in_range(self.forget_bias)
     }
 
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> BuiltMemory {
         Ok(Box::new(Gilr::new(self, inputs, name, p)))
     }
 

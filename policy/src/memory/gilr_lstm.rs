@@ -20,7 +20,7 @@ use tch::{Tensor, no_grad};
 
 use super::gilr::{OutputLayer, Recurrence};
 use super::scan::scan;
-use super::{Built, LayerConfig, Memory, MemoryConfig};
+use super::{BuiltMemory, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::parameters::Parameters;
 use crate::range::{MAX_WIDTH, forget_bias_in_range, in_range};
@@ -45,7 +45,7 @@ impl LayerConfig for GilrLstmConfig {
         forget_bias_in_range(self.forget_bias)
     }
 
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> BuiltMemory {
         Ok(Box::new(GilrLstm::new(self, inputs, name, p)))
     }
 

@@ -25,7 +25,7 @@ use super::attention::{
     DropoutSeeds, Pass, Shape, Transformer, TransformerStyle, example_heads, numbers,
 };
 use super::normalize::Norm;
-use super::{Built, LayerConfig, Memory, MemoryConfig};
+use super::{BuiltMemory, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::mlp::Linear;
@@ -126,7 +126,7 @@ impl LayerConfig for Gpt2Config {
         dropout_in_range(self.dropout)
     }
 
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> BuiltMemory {
         Ok(Box::new(Gpt2::new(self, inputs, name, p)?))
     }
 

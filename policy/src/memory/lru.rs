@@ -33,7 +33,7 @@ use super::feed_forward::FeedForward;
 use super::rtrl::{self, Gradient};
 use super::scan::scan;
 use super::{
-    Built, LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient,
+    BuiltMemory, LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient,
 };
 use crate::error::PolicyError;
 use crate::parameters::Parameters;
@@ -61,7 +61,7 @@ impl LayerConfig for LruConfig {
         radius_in_range(self.radius)
     }
 
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> BuiltMemory {
         Ok(Box::new(Lru::new(self, inputs, name, p)))
     }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
 use super::gated::{Gated, GatedCell, GatedWeights, SHUT, for_sequences};
-use super::{Built, LayerConfig, MemoryConfig};
+use super::{BuiltMemory, LayerConfig, MemoryConfig};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::parameters::Parameters;
@@ -44,7 +44,7 @@ impl LayerConfig for LstmConfig {
         self.init.validate("memory.init")
     }
 
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> BuiltMemory {
         let &LstmConfig { hidden, layers, forget_bias, init } = self;
         Ok(Box::new(Gated::<Lstm>::new([inputs, hidden, layers], forget_bias, init, name, p)))
     }

@@ -22,7 +22,7 @@ use tch::Tensor;
 
 use super::feed_forward::FeedForward;
 use super::normalize::{Norm, Normalize};
-use super::{Built, LayerConfig, Memory, MemoryConfig};
+use super::{BuiltMemory, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::mlp::Linear;
@@ -45,7 +45,7 @@ impl LayerConfig for MambaConfig {
         number_in_range("memory.selection_scale", self.selection_scale, [0.01, 100.0])
     }
 
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> BuiltMemory {
         Ok(Box::new(Mamba::new(self, inputs, name, p)))
     }
 

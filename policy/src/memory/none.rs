@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{Built, LayerConfig, Memory, MemoryConfig};
+use super::{BuiltMemory, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
@@ -19,7 +19,7 @@ impl LayerConfig for NoneConfig {
         Ok(())
     }
 
-    fn build(&self, inputs: i64, _: &str, _: &mut Parameters) -> Built {
+    fn build(&self, inputs: i64, _: &str, _: &mut Parameters) -> BuiltMemory {
         Ok(Box::new(None::new(inputs)))
     }
 

@@ -6,7 +6,7 @@ use tch::Tensor;
 
 use super::rtrl::Gradient;
 use super::{
-    Built, LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient,
+    BuiltMemory, LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient,
 };
 use crate::error::PolicyError;
 use crate::parameters::Parameters;
@@ -49,7 +49,7 @@ impl LayerConfig for StackConfig {
         Ok(())
     }
 
-    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> Built {
+    fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> BuiltMemory {
         Ok(Box::new(Stack::new(self, inputs, name, p)?))
     }
 

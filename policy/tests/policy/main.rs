@@ -210,7 +210,12 @@ fn config(memory: MemoryConfig) -> PolicyConfig {
         },
         embed: None,
         memory,
-        head: HeadConfig { hidden: vec![], activation: Activation::Relu, init: HeadInit::FAN_IN },
+        head: HeadConfig {
+            hidden: vec![],
+            activation: Activation::Relu,
+            action: None,
+            init: HeadInit::FAN_IN,
+        },
     }
 }
 
@@ -306,6 +311,7 @@ fn numbers(output: &PolicyOutput) -> Tensor {
         Distribution::Categorical { logits } => logits.shallow_clone(),
         Distribution::Greedy { values } => return values.shallow_clone(),
         Distribution::Gaussian { mean, log_std } => Tensor::cat(&[mean, log_std], -1),
+        Distribution::Deterministic { raw } => raw.shallow_clone(),
     };
     Tensor::cat(&[policy, output.value().unsqueeze(-1)], -1)
 }

@@ -21,7 +21,12 @@ fn policy(memory: MemoryConfig) -> Policy {
         torso: TorsoConfig::Identity {},
         embed: None,
         memory,
-        head: HeadConfig { hidden: vec![], activation: Activation::Relu, init: HeadInit::FAN_IN },
+        head: HeadConfig {
+            hidden: vec![],
+            activation: Activation::Relu,
+            action: None,
+            init: HeadInit::FAN_IN,
+        },
     };
     let spec = EnvSpec {
         name: "toy".into(),

@@ -24,7 +24,12 @@ fn config(channels: &[i64], features: i64, memory: MemoryConfig) -> PolicyConfig
         },
         embed: None,
         memory,
-        head: HeadConfig { hidden: vec![], activation: Activation::Relu, init: HeadInit::FAN_IN },
+        head: HeadConfig {
+            hidden: vec![],
+            activation: Activation::Relu,
+            action: None,
+            init: HeadInit::FAN_IN,
+        },
     }
 }
 

@@ -27,6 +27,7 @@ impl Workload {
             head: HeadConfig {
                 hidden: vec![],
                 activation: Activation::Relu,
+                action: None,
                 init: HeadInit::FAN_IN,
             },
         };

@@ -1,10 +1,12 @@
 //! Settings of SAC for discrete actions.
 
-use engram_policy::{Outputs, Returns};
+use engram_policy::{Outputs, Policy, Returns};
 use serde::{Deserialize, Serialize};
 
+use crate::algorithms::temperature::{Alpha, TuningRule};
 use crate::config::replay::InitialState;
 use crate::config::{OutOfRange, cost, learning_rate, positive, require, share};
+use crate::losses::sac_discrete::{target_entropy, temperature_loss};
 
 /// The objective of SAC for discrete actions (Christodoulou 2019,
 /// <https://arxiv.org/abs/1910.07207>) on sequences.
@@ -12,7 +14,7 @@ use crate::config::{OutOfRange, cost, learning_rate, positive, require, share};
 #[serde(deny_unknown_fields)]
 pub struct SacDiscreteConfig {
     /// Torso and memory of actor and critics: shared or not.
-    pub encoder: Encoder,
+    pub encoder: EncoderSharing,
     /// α, what a nat of entropy is worth.
     pub temperature: Temperature,
 }
@@ -20,7 +22,7 @@ pub struct SacDiscreteConfig {
 /// Torso and memory of actor and critics: shared or not; the key `name` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Encoder {
+pub enum EncoderSharing {
     /// They do, and one step minimizes the sum of both losses: half of the critics', all of the
     /// actor's.
     Shared {
@@ -56,25 +58,41 @@ pub enum Temperature {
     },
 }
 
+impl Temperature {
+    /// α of a run that begins.
+    pub(super) fn start(self, policy: &Policy) -> Alpha {
+        match self {
+            Temperature::Fixed { value } => Alpha::Fixed(value),
+            Temperature::Tuned { initial, entropy_share, learning_rate } => {
+                let actions = policy.spec().action.width();
+                let target_entropy = target_entropy(entropy_share, actions);
+                let (greatest, loss) = (f64::INFINITY, temperature_loss);
+                let rule = TuningRule { initial, greatest, target_entropy, learning_rate, loss };
+                Alpha::tuned(rule, policy.device())
+            }
+        }
+    }
+}
+
 impl SacDiscreteConfig {
     /// Outputs of the acting network.
     pub(super) fn acting_outputs(&self) -> Outputs {
         match self.encoder {
-            Encoder::Shared { .. } => {
+            EncoderSharing::Shared { .. } => {
                 Outputs::ActorAndActionValues { critics: 2, returns: Returns::Expected {} }
             }
-            Encoder::Separate {} => Outputs::Actor {},
+            EncoderSharing::Separate {} => Outputs::Actor {},
         }
     }
 
     /// Checks every range, and that critics begin sequences with a state that is theirs.
     pub(super) fn check(&self, initial: InitialState) -> Result<(), OutOfRange> {
-        if (self.encoder, initial) == (Encoder::Separate {}, InitialState::Stored) {
+        if (self.encoder, initial) == (EncoderSharing::Separate {}, InitialState::Stored) {
             let range = "\"zero\" where rl.objective.encoder is \"separate\": what is stored is the \
                          state of the acting network's memory, and critics have one of their own";
             require(false, "replay.initial_state", "\"stored\"", range)?;
         }
-        if let Encoder::Shared { freeze_critic: false, freeze_encoder_in_actor_loss: true } =
+        if let EncoderSharing::Shared { freeze_critic: false, freeze_encoder_in_actor_loss: true } =
             self.encoder
         {
             let range = "false where freeze_critic is: the actor's loss would reach the encoder \

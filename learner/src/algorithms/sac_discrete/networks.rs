@@ -4,7 +4,7 @@ use engram_mdp::Seed;
 use engram_policy::{Outputs, Policy, Returns};
 use tch::Tensor;
 
-use super::config::{Encoder, SacDiscreteConfig};
+use super::config::{EncoderSharing, SacDiscreteConfig};
 use crate::algorithms::optimizer::Optimizer;
 use crate::algorithms::state_dict::{StateDict, StateError, below, copies, restore, under};
 use crate::algorithms::target_network::update_target;
@@ -35,18 +35,17 @@ impl Networks {
         policy: &Policy,
         seed: Seed,
     ) -> Self {
-        let rule = &config.optimizer;
         match config.objective.encoder {
-            Encoder::Shared { .. } => Networks::Shared {
-                optimizer: Optimizer::new(rule, &policy.trainable()),
+            EncoderSharing::Shared { .. } => Networks::Shared {
+                optimizer: Optimizer::of(config, &policy.trainable()),
                 target: Box::new(policy.replica()),
             },
-            Encoder::Separate {} => {
+            EncoderSharing::Separate {} => {
                 let outputs = Outputs::ActionValues { critics: 2, returns: Returns::Expected {} };
                 let critic = policy.beside(&outputs, seed);
                 Networks::Separate {
-                    actor: Optimizer::new(rule, &policy.trainable()),
-                    critics: Optimizer::new(rule, &critic.trainable()),
+                    actor: Optimizer::of(config, &policy.trainable()),
+                    critics: Optimizer::of(config, &critic.trainable()),
                     target: Box::new(critic.replica()),
                     critic: Box::new(critic),
                 }
