@@ -31,7 +31,7 @@ impl Experiment {
         let rl: RlConfig = resolved.section("rl")?;
         rl.algorithm().validate()?;
         let seq: PolicyConfig = resolved.section("seq")?;
-        seq.validate().and_then(|()| rl.check_gradient(&seq)).context("in [seq]")?;
+        seq.validate().and_then(|()| rl.check_model(&seq)).context("in [seq]")?;
         Ok(Experiment { run: resolved.run()?, resolved, env, rl, seq })
     }
 

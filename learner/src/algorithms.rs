@@ -35,7 +35,7 @@ pub mod target_network;
 
 use std::sync::Arc;
 
-use engram_policy::{Gradient, PolicyConfig, PolicyError};
+use engram_policy::{Gradient, MemoryConfig, PolicyConfig, PolicyError};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
@@ -79,19 +79,32 @@ impl RlConfig {
         ALGORITHMS.iter().map(|(name, _)| *name)
     }
 
-    /// Refuses a sequence model whose gradient this cannot find.
-    pub fn check_gradient(&self, model: &PolicyConfig) -> Result<(), PolicyError> {
-        let (RlConfig::Replay(_), Gradient::Rtrl) = (self, model.memory.gradient()) else {
-            return Ok(());
-        };
-        Err(PolicyError::Config {
-            key: "memory.gradient",
-            found: "\"rtrl\"".into(),
-            expected:
-                "\"tbptt\" where rl.algorithm learns from a replay: sensitivities are carried \
-                       from one unroll of a stream to the next, and sequences of a replay have none"
+    /// Refuses a sequence model whose gradient this cannot find, or whose memory would have nothing
+    /// to remember.
+    pub fn check_model(&self, model: &PolicyConfig) -> Result<(), PolicyError> {
+        let RlConfig::Replay(config) = self else { return Ok(()) };
+        if model.memory.gradient() == Gradient::Rtrl {
+            return Err(PolicyError::Config {
+                key: "memory.gradient",
+                found: "\"rtrl\"".into(),
+                expected: "\"tbptt\" where rl.algorithm learns from a replay: sensitivities are \
+                           carried from one unroll of a stream to the next, and sequences of a \
+                           replay have none"
                     .into(),
-        })
+            });
+        }
+        let has_memory = !matches!(model.memory, MemoryConfig::None(_));
+        if has_memory && config.shared().replay.has_no_past() {
+            return Err(PolicyError::Config {
+                key: "memory.name",
+                found: "a memory".into(),
+                expected: "\"none\" where rl.replay.sequences are single decisions, before which \
+                           there is nothing to remember: choose a longer length, whole episodes, \
+                           or an algorithm that has them, such as rsac in place of sac"
+                    .into(),
+            });
+        }
+        Ok(())
     }
 
     /// The settings, whatever a run learns from.

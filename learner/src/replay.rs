@@ -200,7 +200,8 @@ impl Replay {
         })
     }
 
-    /// Draws `sequences` sequences, with replacement. A sample has so many rows, or fewer where
+    /// Draws `sequences` sequences, with replacement, and further ones until they have as many
+    /// decisions as the configuration asks for. A sample has so many rows, or fewer where
     /// they are packed, of T decisions: the burn-in and the chunk's length, or the longest of the
     /// episodes that were drawn.
     pub fn sample(
@@ -209,8 +210,15 @@ impl Replay {
         generator: &mut Generator,
     ) -> Result<ReplaySample, ReplayError> {
         assert!(sequences > 0, "a sample of no sequences");
-        let draws: Option<Vec<Draw>> = (0..sequences).map(|_| self.store.draw(generator)).collect();
-        let draws = draws.ok_or_else(|| ReplayError::Empty { open: self.builder.open() })?;
+        let empty = || ReplayError::Empty { open: self.builder.open() };
+        let least = self.store.config.batch_env_steps.unwrap_or(0);
+        let (mut draws, mut env_steps) = (Vec::with_capacity(sequences), 0);
+        while draws.len() < sequences || env_steps < least {
+            let draw = self.store.draw(generator).ok_or_else(empty)?;
+            let (_, episode) = self.store.find(draw.entry);
+            env_steps += self.store.starts.length(episode.decisions, draw.start) as u64;
+            draws.push(draw);
+        }
         Ok(self.assemble(&draws))
     }
 

@@ -80,8 +80,10 @@ fn inf_switches_a_limit_off() {
     config.validate().expect("no limit is a limit too");
 }
 
+const SAC: &str = include_str!("../../configs/rl/sac.toml");
 const EMBED: &str = "{ previous_action = 4, activation = \"relu\", init = { name = \"fan_in\" } }";
-const INPUTS: &str = "seq.inputs=[\"observation\", \"previous_action\", \"previous_reward\"]";
+const INPUTS: &str = "seq.inputs=[\"observation\", \"previous_observation\", \"previous_action\", \
+                      \"previous_reward\"]";
 const GPT2: &str = "seq.memory={ name = \"gpt2\", width = 8, heads = 2, blocks = 1, \
                     context_length = 9, positions = \"sine\", dropout = 0.0 }";
 
@@ -93,7 +95,19 @@ fn every_key_that_may_be_left_out_can_be_set() {
             "rl.ratio_clip" => "0.2",
             "rl.normalize_advantages" => "0.1",
             "rl.max_grad_norm" => "5.0",
+            "rl.learning_rates" => "{ memory = 1e-5 }",
+            "rl.optimizer.weight_decay" => "0.01",
+            "rl.target.every" => "2",
             "rl.freeze" => "[\"torso\"]",
+            "rl.exploration.action_noise" => "0.0",
+            "rl.replay.batch_env_steps" => "500",
+            "rl.objective.policy_delay" => "2",
+            "rl.objective.critic_learning_rate" | "rl.objective.critics.learning_rate" => "1e-3",
+            "rl.objective.critics.target_subset" => "1",
+            "rl.objective.critics.value_guard" => "1e-3",
+            "rl.objective.temperature.greatest" => "2.7",
+            "seq.skip" => "{ observation = 8, init = { name = \"fan_in\" } }",
+            "seq.head.action" => "8",
             "rl.exploration.spread" => "{ actors = 4, exponent = 7.0 }",
             "rl.rate_limiter.slack_env_steps" => "500",
             "rl.rate_limiter.turns" => "episodes",
@@ -107,13 +121,16 @@ fn every_key_that_may_be_left_out_can_be_set() {
             "rl.objective.value_rescaling" => "1e-3",
             "seq.embed" => EMBED,
             "seq.embed.observation" | "seq.embed.previous_action" => "8",
-            "seq.embed.previous_reward" => "8",
+            "seq.embed.previous_reward" | "seq.embed.previous_observation" => "8",
             "seq.memory.input" => "linear",
             other => panic!("the test knows no value for {other}"),
         };
         let part = match *key {
             "rl.ratio_clip" | "rl.normalize_advantages" => VTRACE,
             "rl.rate_limiter.turns" => include_str!("../../configs/rl/memory-rl-dqn.toml"),
+            "rl.objective.critic_learning_rate" => include_str!("../../configs/rl/ddpg.toml"),
+            "rl.objective.policy_delay" | "rl.objective.temperature.greatest" => SAC,
+            key if key.starts_with("rl.objective.critics.") => SAC,
             _ => dqn,
         };
         // Tables that the key may stand in.

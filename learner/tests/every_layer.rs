@@ -19,10 +19,14 @@ use engram_learner::config::replay::{InitialState, Sampling};
 use engram_learner::replay::{Replay, TrajectoryShape};
 use engram_learner::run::learner::Learner;
 use engram_learner::run::pipeline::{Pipeline, ReplayPipeline, StreamsPipeline};
-use engram_mdp::{Dtype, EnvSpec, Generator, ObservationSpec, Observations, Seed, Trajectory};
+use engram_mdp::{
+    ActionSpec, Dtype, EnvSpec, Generator, ObservationSpec, Observations, Seed, Trajectory,
+};
 use engram_policy::{Batch, MemoryConfig, Policy, PolicyConfig, TorsoConfig};
 use engram_service::Resolved;
-use fixtures::{episode, resolved_with, spec, trajectory};
+use fixtures::{
+    acts_by_vectors, episode, resolved_with, spec, trajectory, vector_spec, with_vectors,
+};
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
 
@@ -33,6 +37,8 @@ enum Refusal {
     Rtrl,
     /// The replay stores states, and the model's does not travel with trajectories.
     Stored,
+    /// Sequences are single decisions, and the model has a memory.
+    NoPast,
 }
 
 /// The parts of a folder of `configs`, by name.
@@ -70,15 +76,19 @@ impl Pair {
             }
             _ => spec().observation,
         };
-        let (name, rl) = (format!("{seq} with {rl}"), resolved.section("rl").unwrap());
-        let (spec, folder) = (EnvSpec { observation, ..spec() }, tempfile::tempdir().unwrap());
+        let name = format!("{seq} with {rl}");
+        let rl: RlConfig = resolved.section("rl").unwrap();
+        let vectors = acts_by_vectors(&rl.algorithm().outputs());
+        let acts = if vectors { vector_spec() } else { spec() };
+        let (spec, folder) = (EnvSpec { observation, ..acts }, tempfile::tempdir().unwrap());
         Pair { name, resolved, model, rl, spec, folder }
     }
 
     /// Why there is no such pair, if there is none.
     fn refusal(&self) -> Option<Refusal> {
-        if self.rl.check_gradient(&self.model).is_err() {
-            return Some(Refusal::Rtrl);
+        if let Err(error) = self.rl.check_model(&self.model) {
+            let gradient = error.to_string().contains("memory.gradient");
+            return Some(if gradient { Refusal::Rtrl } else { Refusal::NoPast });
         }
         let RlConfig::Replay(config) = &self.rl else { return None };
         let stored = config.shared().replay.initial_state == InitialState::Stored;
@@ -102,6 +112,9 @@ impl Pair {
         state_width: usize,
         frame: impl Fn(usize) -> Seed,
     ) -> Trajectory {
+        if self.vectors() {
+            trajectory = with_vectors(trajectory);
+        }
         let env_index = trajectory.stream.env_index.into();
         let generator = |row| frame(row).derive("env", env_index).generator();
         let (rows, numbers) = (trajectory.frames.rows(), self.spec.observation.len());
@@ -154,6 +167,11 @@ impl Pair {
         let sample = replay.sample(2, &mut Seed::new(1).generator()).unwrap();
         let batch = Batch::from_trajectories(&sample.rows, &self.spec, device).unwrap();
         SampledBatch { batch: ReplayBatch::new(batch, &sample, burn_in), sample }
+    }
+
+    /// True if actions are vectors.
+    fn vectors(&self) -> bool {
+        matches!(self.spec.action, ActionSpec::Continuous { .. })
     }
 
     /// True if the model has no memory.
@@ -247,7 +265,7 @@ fn every_layer_learns_with_every_algorithm_that_it_goes_with() {
 }
 
 #[test]
-fn pairs_that_are_refused_are_those_of_rtrl_or_stored_states_with_a_replay() {
+fn pairs_that_are_refused_are_those_that_a_replay_has_nothing_for() {
     let mut refused = BTreeMap::new();
     for pair in all_pairs(&[]) {
         if let Some(refusal) = pair.refusal() {
@@ -256,6 +274,10 @@ fn pairs_that_are_refused_are_those_of_rtrl_or_stored_states_with_a_replay() {
     }
     let rtrl = &refused[&Refusal::Rtrl];
     assert!(rtrl.iter().all(|name| name.contains("rtrl with ") && !name.contains("vtrace")));
+    let no_past = &refused[&Refusal::NoPast];
+    let single = ["with sac", "with td3", "with ddpg"];
+    assert!(no_past.iter().all(|name| single.iter().any(|end| name.ends_with(end))));
+    assert!(no_past.contains(&"gru with sac".to_owned()), "{no_past:?}");
     let stored = &refused[&Refusal::Stored];
     assert!(stored.iter().all(|name| name.ends_with("with r2d2")), "{stored:?}");
     assert!(stored.iter().any(|name| name.starts_with("gpt2")), "{stored:?}");

@@ -17,23 +17,36 @@ use engram_learner::replay::{Replay, TrajectoryShape};
 use engram_learner::run::learner::Learner;
 use engram_learner::run::pipeline::{Pipeline, ReplayPipeline, StreamsPipeline};
 use engram_learner::storage::warm_start::WarmStart;
-use engram_mdp::{Seed, Trajectory};
+use engram_mdp::{EnvSpec, Seed, Trajectory};
 use engram_policy::{Batch, Policy};
 use engram_service::Resolved;
-use fixtures::{episode, resolved_with, spec, stream};
+use fixtures::{acts_by_vectors, episode, resolved_with, spec, stream, vector_spec, with_vectors};
 use tch::{Device, Tensor};
 
 const VTRACE: &str = include_str!("../../configs/rl/vtrace.toml");
 const DQN: &str = include_str!("../../configs/rl/dqn.toml");
 const SAC_DISCRETE: &str = include_str!("../../configs/rl/sac-discrete.toml");
+const SAC: &str = include_str!("../../configs/rl/rsac.toml");
+const TD3: &str = include_str!("../../configs/rl/rtd3.toml");
+const DDPG: &str = include_str!("../../configs/rl/rdpg.toml");
 
 /// Every algorithm, with its networks in every arrangement.
-const CASES: [(&str, &str, &str); 4] = [
+const CASES: [(&str, &str, &str); 9] = [
     ("vtrace", VTRACE, "rl.batch_size=2"),
     ("dqn", DQN, "rl.batch_size=2"),
     ("sac_discrete", SAC_DISCRETE, "rl.batch_size=2"),
     ("sac_discrete", SAC_DISCRETE, "rl.objective.encoder={ name = \"separate\" }"),
+    ("sac", SAC, "rl.batch_size=2"),
+    ("sac", SAC, ONE_EACH),
+    ("sac", SAC, SHARED),
+    ("td3", TD3, "rl.batch_size=2"),
+    ("ddpg", DDPG, "rl.batch_size=2"),
 ];
+
+const ONE_EACH: &str = "rl.objective.critics.encoder={ name = \"one_each\" }";
+
+const SHARED: &str = "rl.objective.critics.encoder={ name = \"shared\", \
+                      freeze_encoder_in_actor_loss = false }";
 
 const TORSO: &str = "seq.torso={ name = \"mlp\", hidden = [5], activation = \"tanh\", \
                      init = { name = \"fan_in\" } }";
@@ -58,13 +71,18 @@ fn learner_config(resolved: &Resolved, seed: u64) -> LearnerConfig {
     config
 }
 
-fn trajectories() -> Vec<Trajectory> {
+fn trajectories(vectors: bool) -> Vec<Trajectory> {
     let of = |env_index| Trajectory { core_state: vec![], ..episode(env_index, 0) };
-    [of(0), of(1)].into()
+    let with = |x| if vectors { with_vectors(x) } else { x };
+    [with(of(0)), with(of(1))].into()
 }
 
-fn batch(trajectories: &[Trajectory]) -> Batch {
-    Batch::from_trajectories(trajectories, &spec(), Device::Cpu).unwrap()
+fn spec_of(vectors: bool) -> EnvSpec {
+    if vectors { vector_spec() } else { spec() }
+}
+
+fn batch(trajectories: &[Trajectory], vectors: bool) -> Batch {
+    Batch::from_trajectories(trajectories, &spec_of(vectors), Device::Cpu).unwrap()
 }
 
 fn from_streams() -> StreamsBatch {
@@ -74,17 +92,18 @@ fn from_streams() -> StreamsBatch {
         sequence: 0,
         policy_version: 1,
     };
-    StreamsBatch { batch: batch(&trajectories()), keys: vec![key(0), key(1)] }
+    StreamsBatch { batch: batch(&trajectories(false), false), keys: vec![key(0), key(1)] }
 }
 
 fn from_replay(config: &dyn LearnsFromReplay) -> SampledBatch {
-    let shape = TrajectoryShape { spec: spec(), state_width: 0 };
+    let vectors = acts_by_vectors(&config.outputs());
+    let shape = TrajectoryShape { spec: spec_of(vectors), state_width: 0 };
     let mut replay = Replay::new(config.shared().replay, shape, None).unwrap();
-    for trajectory in trajectories() {
+    for trajectory in trajectories(vectors) {
         replay.insert(1, &trajectory).unwrap();
     }
     let sample = replay.sample(2, &mut Seed::new(1).generator()).unwrap();
-    let batch = ReplayBatch::new(batch(&sample.rows), &sample, 0);
+    let batch = ReplayBatch::new(batch(&sample.rows, vectors), &sample, 0);
     SampledBatch { batch, sample }
 }
 
@@ -96,10 +115,10 @@ struct Examined<P> {
 
 impl<P: Pipeline> Examined<P> {
     /// A run that begins with torso, embedders and memory of another one, the memory not frozen.
-    fn begin(resolved: &Resolved, config: &P::Config) -> Self {
+    fn begin(resolved: &Resolved, config: &P::Config, spec: &EnvSpec) -> Self {
         let begin = |seed, warm_start: Option<&WarmStart>| {
             let learner_config = learner_config(resolved, seed);
-            Learner::<P>::new(config, learner_config, &spec(), warm_start).unwrap()
+            Learner::<P>::new(config, learner_config, spec, warm_start).unwrap()
         };
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("weights.safetensors");
@@ -172,8 +191,13 @@ fn is_moment(name: &str) -> bool {
     parts.any(|part| MOMENTS.contains(&part))
 }
 
-fn examine<P: Pipeline>(resolved: &Resolved, config: &P::Config, content: &P::Batch) {
-    let mut examined = Examined::<P>::begin(resolved, config);
+fn examine<P: Pipeline>(
+    resolved: &Resolved,
+    config: &P::Config,
+    content: &P::Batch,
+    vectors: bool,
+) {
+    let mut examined = Examined::<P>::begin(resolved, config, &spec_of(vectors));
     examined.frozen_parts_are_the_donors("at first");
     assert!(examined.memory_is_the_donors(), "a memory of its own");
     let mark = examined.learner.mark();
@@ -182,7 +206,7 @@ fn examine<P: Pipeline>(resolved: &Resolved, config: &P::Config, content: &P::Ba
     assert_ne!(examined.learner.mark(), mark, "an update without env steps is to be saved");
     examined.frozen_parts_are_the_donors("after an update");
     assert!(!examined.memory_is_the_donors(), "nothing was learned");
-    examined.dropout_is_everywhere(&batch(&trajectories()).inputs);
+    examined.dropout_is_everywhere(&batch(&trajectories(vectors), vectors).inputs);
 }
 
 #[test]
@@ -194,10 +218,12 @@ fn another_runs_weights_frozen_parts_and_dropout_reach_every_network() {
             resolved_with(rl, &[change, TORSO, EMBED, MEMORY, "rl.freeze=[\"torso\", \"embed\"]"]);
         match resolved.section("rl").unwrap() {
             RlConfig::Streams(config) => {
-                examine::<StreamsPipeline>(&resolved, &*config, &from_streams());
+                examine::<StreamsPipeline>(&resolved, &*config, &from_streams(), false);
             }
             RlConfig::Replay(config) => {
-                examine::<ReplayPipeline>(&resolved, &*config, &from_replay(&*config));
+                let vectors = acts_by_vectors(&config.outputs());
+                let batch = from_replay(&*config);
+                examine::<ReplayPipeline>(&resolved, &*config, &batch, vectors);
             }
         }
     }

@@ -73,6 +73,7 @@ fn policy() -> Policy {
             forget_bias: 0.0,
             init: Initialization::FAN_IN,
         }),
+        skip: None,
         head: HeadConfig {
             hidden: vec![],
             activation: Activation::Relu,

@@ -13,6 +13,7 @@ use crate::parameters::Parameters;
 /// Embedders of one network.
 pub(crate) struct Embedders {
     observation: Option<Linear>,
+    previous_observation: Option<Linear>,
     previous_action: Option<Linear>,
     previous_reward: Option<Linear>,
     activation: Activation,
@@ -27,15 +28,24 @@ impl Embedders {
         p: &mut Parameters,
     ) -> Self {
         let Some(config) = config else {
-            let (observation, previous_action, previous_reward) = (None, None, None);
-            let activation = Activation::Identity;
-            return Embedders { observation, previous_action, previous_reward, activation };
+            return Embedders {
+                observation: None,
+                previous_observation: None,
+                previous_action: None,
+                previous_reward: None,
+                activation: Activation::Identity,
+            };
         };
         let mut layer = |name: &str, inputs, width: Option<i64>| {
             width.map(|width| Linear::new(p, &format!("embed.{name}"), inputs, width, config.init))
         };
         Embedders {
             observation: layer("observation", features, config.observation),
+            previous_observation: layer(
+                "previous_observation",
+                features,
+                config.previous_observation,
+            ),
             previous_action: layer("previous_action", action, config.previous_action),
             previous_reward: layer("previous_reward", 1, config.previous_reward),
             activation: config.activation,
@@ -55,9 +65,15 @@ impl Embedders {
         self.layer(input).map_or(numbers, |layer| layer.bias.size()[0])
     }
 
+    /// The layer of the frame before and its activation, which belong to whoever remembers it.
+    pub(crate) fn take_previous(&mut self) -> Option<(Linear, Activation)> {
+        self.previous_observation.take().map(|layer| (layer, self.activation))
+    }
+
     fn layer(&self, input: MemoryInput) -> Option<&Linear> {
         match input {
             MemoryInput::Observation => self.observation.as_ref(),
+            MemoryInput::PreviousObservation => self.previous_observation.as_ref(),
             MemoryInput::PreviousAction => self.previous_action.as_ref(),
             MemoryInput::PreviousReward | MemoryInput::ClippedPreviousReward => {
                 self.previous_reward.as_ref()

@@ -1,7 +1,8 @@
 //! Encoder: from raw frames to what the memory is fed.
 //!
 //! The torso's features, the one-hot last action and the last reward, each behind its embedder
-//! where it has one, stand side by side, as far as `inputs` of the configuration names them.
+//! where it has one, stand side by side, as far as `inputs` of the configuration names them. The
+//! observation of the frame before is remembered by the memory ([`previous`](crate::memory)).
 
 use engram_mdp::{ActionSpec, EnvSpec};
 use tch::{Device, Kind, Tensor};
@@ -10,6 +11,7 @@ use crate::config::{MemoryInput, PolicyConfig};
 use crate::embedders::Embedders;
 use crate::error::PolicyError;
 use crate::inputs::Inputs;
+use crate::mlp::{Activation, Linear};
 use crate::parameters::Parameters;
 use crate::torso::Torso;
 
@@ -21,6 +23,14 @@ pub(crate) struct Encoder {
     spec: EnvSpec,
     kind: Kind,
     device: Device,
+}
+
+/// Frames, encoded.
+pub(crate) struct Encoded {
+    /// What the memory is fed.
+    pub(crate) x: Tensor,
+    /// Features of the observations, `[N, F]`.
+    pub(crate) features: Tensor,
 }
 
 impl Encoder {
@@ -39,19 +49,31 @@ impl Encoder {
 
     /// D: numbers that the memory is fed at a frame.
     pub(crate) fn outputs(&self) -> i64 {
-        let width = |&input: &MemoryInput| {
-            let numbers = match input {
-                MemoryInput::Observation => self.torso.outputs(),
-                MemoryInput::PreviousAction => self.spec.action.width() as i64,
-                MemoryInput::PreviousReward | MemoryInput::ClippedPreviousReward => 1,
-            };
-            self.embedders.outputs(input, numbers)
-        };
-        self.seen.iter().map(width).sum()
+        self.seen.iter().map(|&input| self.width(input)).sum()
     }
 
-    /// Frames `[..]` to `[N, D]`: features, action, reward.
-    pub(crate) fn forward(&self, inputs: &Inputs) -> Tensor {
+    /// F: features of an observation.
+    pub(crate) fn features(&self) -> i64 {
+        self.torso.outputs()
+    }
+
+    /// The embedder of the frame before, for [`PreviousObservation`](crate::memory::previous).
+    pub(crate) fn take_previous_embedder(&mut self) -> Option<(Linear, Activation)> {
+        self.embedders.take_previous()
+    }
+
+    fn width(&self, input: MemoryInput) -> i64 {
+        let numbers = match input {
+            MemoryInput::Observation | MemoryInput::PreviousObservation => self.torso.outputs(),
+            MemoryInput::PreviousAction => self.spec.action.width() as i64,
+            MemoryInput::PreviousReward | MemoryInput::ClippedPreviousReward => 1,
+        };
+        self.embedders.outputs(input, numbers)
+    }
+
+    /// Frames `[..]` to what the memory is fed of them: features, action, reward, then, where it
+    /// sees the observation before, the features as they are.
+    pub(crate) fn forward(&self, inputs: &Inputs) -> Encoded {
         let leading = inputs.leading();
         let rows: i64 = leading.iter().product();
         let shape = self.spec.observation.shape.iter().map(|&side| side as i64);
@@ -61,11 +83,12 @@ impl Encoder {
             shape[1..],
             "observations have the spec's shape"
         );
-        let observation = inputs.observation.reshape(&shape);
+        let features = self.torso.forward(&inputs.observation.reshape(&shape), self.kind);
         let reward = || inputs.previous_reward.reshape([rows, 1]);
         let of = |input: MemoryInput| {
             let x = match input {
-                MemoryInput::Observation => self.torso.forward(&observation, self.kind),
+                MemoryInput::Observation => features.shallow_clone(),
+                MemoryInput::PreviousObservation => return features.shallow_clone(),
                 MemoryInput::PreviousAction => self.previous_action(inputs, rows),
                 MemoryInput::PreviousReward => reward().to_kind(self.kind),
                 MemoryInput::ClippedPreviousReward => reward().clamp(-1.0, 1.0).to_kind(self.kind),
@@ -77,13 +100,15 @@ impl Encoder {
             MemoryInput::PreviousAction,
             MemoryInput::PreviousReward,
             MemoryInput::ClippedPreviousReward,
+            MemoryInput::PreviousObservation,
         ];
         let seen = order.into_iter().filter(|input| self.seen.contains(input));
         let mut parts: Vec<Tensor> = seen.map(of).collect();
-        match parts.len() {
+        let x = match parts.len() {
             1 => parts.remove(0),
             _ => Tensor::cat(&parts, 1),
-        }
+        };
+        Encoded { x, features }
     }
 
     /// The actions before N frames, `[N, A]`: one-hot when discrete; zeros at First frames.

@@ -65,7 +65,7 @@ pub use batch::Batch;
 pub use carry::Carry;
 pub use config::{
     Activation, Convolution, EmbedConfig, HeadConfig, HeadInit, MemoryInput, PolicyConfig,
-    TorsoConfig,
+    SkipConfig, TorsoConfig,
 };
 pub use device::{Device, DeviceError};
 pub use distribution::Distribution;

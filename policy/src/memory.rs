@@ -22,6 +22,7 @@ mod scan;
 
 pub mod cgpt;
 pub mod conv1d;
+pub mod dense;
 pub mod elstm;
 pub mod gilr;
 pub mod gilr_lstm;
@@ -31,6 +32,7 @@ pub mod lru;
 pub mod lstm;
 pub mod mamba;
 pub mod none;
+pub(crate) mod previous;
 pub mod stack;
 
 use engram_mdp::Seed;
@@ -70,6 +72,8 @@ pub enum MemoryConfig {
     Gpt2(gpt2::Gpt2Config),
     /// A causal convolution.
     Conv1d(conv1d::Conv1dConfig),
+    /// Fully connected layers without a state.
+    Dense(dense::DenseConfig),
     /// Layers of any kind, one after another.
     Stack(stack::StackConfig),
 }
@@ -88,6 +92,7 @@ impl MemoryConfig {
             MemoryConfig::Cgpt(layer) => layer,
             MemoryConfig::Gpt2(layer) => layer,
             MemoryConfig::Conv1d(layer) => layer,
+            MemoryConfig::Dense(layer) => layer,
             MemoryConfig::Stack(layer) => layer,
         }
     }

@@ -6,14 +6,16 @@ use engram_mdp::{EnvSpec, Seed};
 use tch::{Device, Kind, Tensor};
 
 use crate::carry::Carry;
-use crate::config::PolicyConfig;
+use crate::config::{MemoryInput, PolicyConfig, SkipConfig};
 use crate::distribution::Distribution;
-use crate::encoder::Encoder;
+use crate::encoder::{Encoded, Encoder};
 use crate::error::PolicyError;
 use crate::exploration::Exploration;
 use crate::heads::{ActionValues, Heads, Outputs, Values};
 use crate::inputs::Inputs;
 use crate::memory::Memory;
+use crate::memory::previous::PreviousObservation;
+use crate::mlp::Linear;
 use crate::parameters::Parameters;
 use crate::state::{Batched, CoreState};
 use crate::unroll_context::UnrollContext;
@@ -29,6 +31,8 @@ pub struct Policy {
     device: Device,
     encoder: Encoder,
     memory: Box<dyn Memory>,
+    /// Way of the features around the memory.
+    skip: Option<Linear>,
     heads: Heads,
     named: Vec<(String, Tensor)>,
     /// Parts that came from another policy's weights.
@@ -96,10 +100,19 @@ impl Policy {
         let spec = spec.clone().checked()?;
         outputs.check(spec.action)?;
         let mut parameters = Parameters::new(seed, kind, device);
-        let encoder = Encoder::new(config, &spec, (kind, device), &mut parameters)?;
-        let memory = config.memory.build(encoder.outputs(), "memory", &mut parameters)?;
-        let head = &config.head;
-        let heads = Heads::new(outputs, head, memory.outputs(), spec.action, &mut parameters);
+        let mut encoder = Encoder::new(config, &spec, (kind, device), &mut parameters)?;
+        let mut memory = config.memory.build(encoder.outputs(), "memory", &mut parameters)?;
+        let features = encoder.features();
+        if config.sees(MemoryInput::PreviousObservation) {
+            let (embedder, options) = (encoder.take_previous_embedder(), (kind, device));
+            memory = Box::new(PreviousObservation::new(memory, features, embedder, options));
+        }
+        let (head, mut remembered) = (&config.head, memory.outputs());
+        let skip = config.skip.map(|SkipConfig { observation, init }| {
+            remembered += observation;
+            Linear::new(&mut parameters, "skip", features, observation, init)
+        });
+        let heads = Heads::new(outputs, head, remembered, spec.action, &mut parameters);
         let named = parameters.into_named();
         Ok(Policy {
             config: config.clone(),
@@ -110,6 +123,7 @@ impl Policy {
             device,
             encoder,
             memory,
+            skip,
             heads,
             named,
             adopted: vec![],
@@ -235,9 +249,9 @@ impl Policy {
         let leading = inputs.leading();
         assert_eq!(leading, [state.batch()], "step takes frames [B] and a state of B environments");
         tch::no_grad(|| {
-            let x = self.encoder.forward(inputs);
+            let Encoded { x, features } = self.encoder.forward(inputs);
             let (y, state) = self.memory.step(&x, state, inputs.resets());
-            (self.output(&y), state)
+            (self.output(&self.beside_memory(y, &features)), state)
         })
     }
 
@@ -256,8 +270,18 @@ impl Policy {
             panic!("unroll takes frames [T, B], not {leading:?}");
         };
         assert_eq!(batch, state.batch(), "the frames and the state are of as many environments");
-        let x = self.encoder.forward(inputs).view([time, batch, -1]);
-        self.memory.unroll(&x, state, inputs.resets())
+        let Encoded { x, features } = self.encoder.forward(inputs);
+        let (y, state) = self.memory.unroll(&x.view([time, batch, -1]), state, inputs.resets());
+        (self.beside_memory(y, &features), state)
+    }
+
+    /// `y`, `[.., H]`, as the heads see it: beside the observations, whose features are `[N, F]`,
+    /// where there is a skip connection.
+    fn beside_memory(&self, y: Tensor, features: &Tensor) -> Tensor {
+        let Some(skip) = &self.skip else { return y };
+        let mut shape = y.size();
+        *shape.last_mut().expect("[.., H]") = -1;
+        Tensor::cat(&[y, skip.forward(features).view(shape.as_slice())], -1)
     }
 
     /// The distribution of actions where `y` is remembered, `[.., H]`, by a network that has a
@@ -309,7 +333,8 @@ impl Policy {
         let (carried, sensitivities) = carry.into_parts();
         let state = if self.memory.exports_state() { travelled } else { carried };
         let state = if sensitivities.is_empty() { state } else { state.leaves() };
-        let (x, resets) = (self.encoder.forward(inputs).view([frames, batch, -1]), inputs.resets());
+        let Encoded { x, features } = self.encoder.forward(inputs);
+        let (x, resets) = (x.view([frames, batch, -1]), inputs.resets());
         let (y, last, updates) = match carries {
             true => self.memory.unroll_streams(&x, &state, resets),
             false => (self.memory.unroll(&x, &state, resets).0, CoreState::nothing(batch), vec![]),
@@ -319,7 +344,7 @@ impl Policy {
             false => last.detach(),
         };
         let context = UnrollContext::new(state, sensitivities, updates, last);
-        Ok(Unrolled { output: self.output(&y), context })
+        Ok(Unrolled { output: self.output(&self.beside_memory(y, &features)), context })
     }
 
     /// The gradient of `loss`, a scalar, by each weight that learns, in the order of

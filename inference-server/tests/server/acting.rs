@@ -230,7 +230,12 @@ async fn draws_follow_from_a_streams_own_seed_and_not_from_its_server() {
 async fn actors_explore_by_their_rank_whatever_their_number() {
     let spread = Some(EpsilonSpread { actors: 4, exponent: 7.0 });
     let mut policy = policy(&spec(), 1);
-    policy.set_exploration(Exploration { choice: Choice::Greedy, epsilon: 0.4, spread });
+    policy.set_exploration(Exploration {
+        choice: Choice::Greedy,
+        epsilon: 0.4,
+        spread,
+        action_noise: 0.0,
+    });
     let weights = WeightsSource::Bytes(policy.save(7).into());
     let server = Server::start(InferenceConfig { weights, ..config() });
     let mut stream = server.client(&registration(u32::MAX, 0..4)).await.expect("registered");

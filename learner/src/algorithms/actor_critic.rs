@@ -104,6 +104,8 @@ pub(super) struct ActorCritic<A> {
 struct Done {
     critic: CriticsLoss,
     actor: Option<VectorActorLoss>,
+    /// Targets of the critics, `[T, B]`.
+    targets: Tensor,
     /// Lengths of the critics' gradient and of the actor's, or of the one gradient of both.
     norms: [f64; 2],
     forward_ended: Instant,
@@ -157,12 +159,12 @@ impl<A: Actor> ActorCritic<A> {
         });
         let forward_ended = Instant::now();
         let (norms, backward_ended) = self.step(policy, &critic, actor.as_ref())?;
-        Ok(Done { critic, actor, norms, forward_ended, backward_ended })
+        Ok(Done { critic, actor, targets, norms, forward_ended, backward_ended })
     }
 
     /// Targets of the critics, `[T, B]`: constants.
     fn targets(
-        &mut self,
+        &self,
         batch: &ReplayBatch,
         next: &Tensor,
         bonus: Option<Tensor>,
@@ -176,11 +178,7 @@ impl<A: Actor> ActorCritic<A> {
             later = guard.clamp(&later);
         }
         let frames = Tensor::cat(&[later.narrow(0, 0, 1).zeros_like(), later], 0);
-        let targets = batch.returns(&self.settings).backup(&frames);
-        if let Some(guard) = &mut self.critics.guard {
-            guard.see(&targets, batch.mask());
-        }
-        targets
+        batch.returns(&self.settings).backup(&frames)
     }
 
     /// Both steps, or one for both.
@@ -258,8 +256,11 @@ impl<A: Actor> ReplayAlgorithm for ActorCritic<A> {
         batch: &ReplayBatch,
     ) -> Result<(UpdateStats, Tensor), NonFinite> {
         let started = Instant::now();
-        let Done { critic, actor, norms, forward_ended, backward_ended } =
+        let Done { critic, actor, targets, norms, forward_ended, backward_ended } =
             self.make(policy, batch)?;
+        if let Some(guard) = &mut self.critics.guard {
+            guard.see(&targets, batch.mask());
+        }
         let alpha = self.actor.temperature_value();
         if let Some(actor) = &actor {
             self.actor.see_entropy(&actor.entropy);

@@ -29,6 +29,10 @@ pub struct ReplayConfig {
     /// given.
     #[serde(default, skip_serializing_if = "is_default")]
     pub packed: bool,
+    /// Decisions that a batch has at least: sequences are drawn beyond `rl.batch_size` until it has
+    /// so many. No more are drawn if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_env_steps: Option<u64>,
 }
 
 /// Place of sealed segments.
@@ -108,6 +112,11 @@ impl ReplayConfig {
             let within = burn_in <= LONGEST;
             require(within, "replay.sequences.burn_in", burn_in, "at most 1048576 decisions")?;
         }
+        if let Some(least) = self.batch_env_steps {
+            let range = "between 1 and replay.max_env_steps";
+            let within = (1..=self.max_env_steps).contains(&least);
+            require(within, "replay.batch_env_steps", least, range)?;
+        }
         let stored = self.initial_state == InitialState::Stored;
         if stored && self.sequences == Sequences::Episodes {
             let range = "\"zero\" where replay.sequences are whole episodes, which begin with it";
@@ -132,6 +141,12 @@ impl ReplayConfig {
         let found = format!("{held}, and a batch of {sequences} sequences has {needed}");
         let range = "at least rl.batch_size × the length of a sequence";
         require(needed <= held, "replay.max_env_steps", found, range)
+    }
+
+    /// True if sequences are single decisions, before which nothing is known.
+    pub fn has_no_past(&self) -> bool {
+        self.sequences == Sequences::Chunks { length: 1, burn_in: 0 }
+            && self.initial_state == InitialState::Zero
     }
 
     /// Decisions before the ones that are learned from.

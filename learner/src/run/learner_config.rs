@@ -60,7 +60,7 @@ impl LearnerConfig {
     /// Refuses what could only fail later, or would be ignored: settings of a replay that do not go
     /// with those of the run or of the sequence model.
     pub fn check(&self) -> Result<(), LearnerError> {
-        self.rl.check_gradient(&self.policy).map_err(LearnerError::Policy)?;
+        self.rl.check_model(&self.policy).map_err(LearnerError::Policy)?;
         let RlConfig::Replay(config) = &self.rl else { return Ok(()) };
         let OffPolicyConfig { replay, batch_size, rate_limiter, .. } = config.shared();
         replay.check_batch(batch_size)?;

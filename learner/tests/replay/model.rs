@@ -33,6 +33,7 @@ pub fn shape(bytes: bool) -> TrajectoryShape {
 /// A replay of whole episodes in memory that forgets little.
 pub fn config() -> ReplayConfig {
     ReplayConfig {
+        batch_env_steps: None,
         max_env_steps: 10_000,
         max_bytes: "64MiB".parse().unwrap(),
         storage: Storage::Memory,

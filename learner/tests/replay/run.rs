@@ -53,6 +53,7 @@ pub fn configs() -> impl Strategy<Value = ReplayConfig> {
     (sequences, sampling, storage, bounds, any::<bool>(), any::<bool>()).prop_map(
         |(sequences, sampling, storage, (max_env_steps, max_bytes), stored, packed)| {
             let mut config = ReplayConfig {
+                batch_env_steps: None,
                 max_env_steps,
                 max_bytes: format!("{max_bytes}B").parse().unwrap(),
                 storage,

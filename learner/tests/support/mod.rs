@@ -206,6 +206,7 @@ pub fn network(torso: i64, memory: MemoryConfig) -> PolicyConfig {
         },
         embed: None,
         memory,
+        skip: None,
         head: HeadConfig {
             hidden: vec![],
             activation: Activation::Tanh,

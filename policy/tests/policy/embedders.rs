@@ -19,6 +19,7 @@ use super::{
 /// The tests' network with an embedder for each input.
 fn embedded(memory: MemoryConfig) -> PolicyConfig {
     let embed = EmbedConfig {
+        previous_observation: None,
         observation: Some(4),
         previous_action: Some(3),
         previous_reward: Some(2),

@@ -34,6 +34,7 @@ pub(super) fn transparent(memory: MemoryConfig) -> Policy {
         torso: TorsoConfig::Identity {},
         embed: None,
         memory,
+        skip: None,
         head: HeadConfig {
             hidden: vec![],
             activation: Activation::Relu,

@@ -210,6 +210,7 @@ fn config(memory: MemoryConfig) -> PolicyConfig {
         },
         embed: None,
         memory,
+        skip: None,
         head: HeadConfig {
             hidden: vec![],
             activation: Activation::Relu,

@@ -21,6 +21,7 @@ fn policy(memory: MemoryConfig) -> Policy {
         torso: TorsoConfig::Identity {},
         embed: None,
         memory,
+        skip: None,
         head: HeadConfig {
             hidden: vec![],
             activation: Activation::Relu,

@@ -24,6 +24,7 @@ fn config(channels: &[i64], features: i64, memory: MemoryConfig) -> PolicyConfig
         },
         embed: None,
         memory,
+        skip: None,
         head: HeadConfig {
             hidden: vec![],
             activation: Activation::Relu,

@@ -24,6 +24,7 @@ impl Workload {
             torso: TorsoConfig::Identity {},
             embed: None,
             memory,
+            skip: None,
             head: HeadConfig {
                 hidden: vec![],
                 activation: Activation::Relu,

@@ -125,6 +125,7 @@ impl SequenceModelKind {
                 });
                 let activation = seq.head.activation;
                 let embed = EmbedConfig {
+                    previous_observation: None,
                     observation: None,
                     previous_action: Some(64),
                     previous_reward: None,
@@ -139,6 +140,7 @@ impl SequenceModelKind {
                     },
                     embed: Some(embed),
                     memory,
+                    skip: None,
                     ..seq
                 }
             }
