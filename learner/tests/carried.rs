@@ -14,6 +14,7 @@ use engram_learner::config::flags::ByteSize;
 use engram_mdp::{Ending, Frames, Trajectory};
 use engram_policy::memory::cgpt::CgptConfig;
 use engram_policy::memory::elstm::ElstmConfig;
+use engram_policy::memory::input_layer::InputLayer;
 use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::memory::stack::StackConfig;
 use engram_policy::{
@@ -244,6 +245,7 @@ fn where_nothing_is_carried_a_learner_truncates() {
 #[test]
 fn a_state_that_stays_at_home_is_that_of_one_long_unroll() {
     let memory = MemoryConfig::Cgpt(CgptConfig {
+        input: InputLayer::Linear,
         width: 8,
         heads: 2,
         blocks: 2,

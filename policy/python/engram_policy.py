@@ -65,23 +65,33 @@ class Policy:
 
     def initial_state(self, batch):
         """The state of `batch` environments at the beginning of episodes: zeros."""
-        return self.memory.initial_state(batch)
+        state = self.memory.initial_state(batch)
+        if "previous_observation" in self.config["inputs"]:
+            shape = self.spec["observation"]["shape"]
+            features = self.torso(self.like.new_zeros(1, *shape)).shape[1]
+            state = [*state, self.like.new_zeros(batch, features)]
+        return state
 
     def step(self, observation, previous_action, previous_reward, first, state):
         """What the policy says of B frames, and the state after them.
 
         `observation` is [B, ..], `previous_action` [B] (or [B, A] where actions are continuous),
         `previous_reward` [B]; `first` [B] is true where an episode begins. The output is a
-        dictionary: `logits` or `mean` and `log_std`, `value`, `action_values`, whichever there are.
+        dictionary: `logits`, `mean` and `log_std`, or `raw`; `value`, `action_values`, whichever
+        there are.
         """
-        state = [reset(tensor, first) for tensor in state]
-        x = self.features(observation, previous_action, previous_reward, first)
-        y, state = self.memory.step(x, state)
-        return self.heads(y), state
+        state, features = [reset(tensor, first) for tensor in state], self.torso(observation)
+        x = self.inputs(features, previous_action, previous_reward, first, state)
+        before = "previous_observation" in self.config["inputs"]
+        y, after = self.memory.step(x, state[:-1] if before else state)
+        if self.config.get("skip"):
+            y = torch.cat([y, self.weights.linear("skip", features)], 1)
+        return self.heads(y), [*after, features] if before else after
 
-    def features(self, observation, previous_action, previous_reward, first):
+    def inputs(self, features, previous_action, previous_reward, first, state):
+        """What the memory is fed."""
         seen, kept = self.config["inputs"], ~first
-        parts = [self.embed("observation", self.torso(observation))]
+        parts = [self.embed("observation", features)]
         action, reward = previous_action, previous_reward.to(self.like).unsqueeze(1)
         if "discrete" in self.spec["action"]:
             action = F.one_hot(action, self.spec["action"]["discrete"]["count"])
@@ -92,6 +102,8 @@ class Policy:
             parts.append(self.embed("previous_reward", reward))
         if "clipped_previous_reward" in seen:
             parts.append(self.embed("previous_reward", reward.clamp(-1, 1)))
+        if "previous_observation" in seen:
+            parts.append(self.embed("previous_observation", state[-1]))
         return torch.cat(parts, 1)
 
     def embed(self, name, x):
@@ -123,6 +135,12 @@ class Policy:
 
     def heads(self, y):
         output, w = {}, self.weights
+        if self.outputs["name"] == "vector_actor":
+            says = self.head("policy", y)
+            if self.outputs["spread"] == "deterministic":
+                return {"raw": says}
+            mean, log_std = says.chunk(2, -1)
+            return {"mean": mean, "log_std": log_std.clamp(-20, 2)}
         if "policy.log_std" in w:
             output["mean"] = self.head("policy", y)
             output["log_std"] = w["policy.log_std"].expand_as(output["mean"])
@@ -188,6 +206,10 @@ class Memory:
 
     def zeros(self, *shape):
         return self.like.new_zeros(shape)
+
+    def entered(self, x):
+        """Behind the input layer, where there is one."""
+        return self.w.linear("input", x) if "input.weight" in self.w else x
 
     def last(self, y, epsilon=1e-5):
         asked_for = self.config["feed_forward"]
@@ -294,6 +316,15 @@ def causal_conv(w, x, before):
     return (seen * w["weight"].flip(1).T).sum(1) + w["bias"], seen[:, 1:]
 
 
+class Dense(Memory):
+    def initial_state(self, batch):
+        return []
+
+    def step(self, x, state):
+        x = ACTIVATIONS[self.config["input_activation"]](x)
+        return mlp(self.w, x, len(self.config["hidden"]), self.config["activation"]), state
+
+
 class Conv1d(Memory):
     def initial_state(self, batch):
         return [self.zeros(batch, self.config["kernel"] - 1, self.config["hidden"])]
@@ -313,7 +344,7 @@ class Mamba(Memory):
 
     def step(self, x, state):
         w, after = self.w, []
-        r = w.linear("input", x)
+        r = self.entered(x)
         for i in range(self.config["blocks"]):
             block = w.below(str(i))
             u = norm(block.below("norm"), r, self.EPSILON)
@@ -373,15 +404,13 @@ class Cgpt(Attention):
     def step(self, x, state):
         heads = self.config["heads"]
         slopes = 2 ** (-8 * torch.arange(1, heads + 1).to(x) / heads)
-        y, after = self.blocks(self.w.linear("input", x), state, slopes, "none")
+        y, after = self.blocks(self.entered(x), state, slopes, "none")
         return self.w.linear("output", y), after
 
 
 class Gpt2(Attention):
     def step(self, x, state):
-        if self.config.get("input", "linear") == "linear":
-            x = self.w.linear("input", x)
-        x = x + self.positions(state[-1])
+        x = self.entered(x) + self.positions(state[-1])
         return self.blocks(x, state, self.zeros(self.config["heads"]), "tanh")
 
     def positions(self, number):
@@ -423,6 +452,7 @@ MEMORIES = {
     "cgpt": Cgpt,
     "gpt2": Gpt2,
     "conv1d": Conv1d,
+    "dense": Dense,
     "stack": Stack,
 }
 

@@ -16,6 +16,7 @@ mod attention;
 mod causal_conv;
 mod feed_forward;
 mod gated;
+pub mod input_layer;
 pub mod normalize;
 pub mod rtrl;
 mod scan;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::attention::{Pass, Shape, Transformer, TransformerStyle, example_heads, numbers};
+use super::input_layer::{self, InputLayer};
 use super::normalize::Norm;
 use super::{BuiltMemory, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
@@ -28,6 +29,9 @@ use crate::state::CoreState;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CgptConfig {
+    /// Layer between the features and the residual stream; a linear one if not given.
+    #[serde(default, skip_serializing_if = "InputLayer::is_linear")]
+    pub input: InputLayer,
     /// The width of the residual stream.
     pub width: i64,
     /// Attention heads, which share the width.
@@ -56,13 +60,22 @@ impl LayerConfig for CgptConfig {
     }
 
     fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> BuiltMemory {
-        Ok(Box::new(Cgpt::new(self, inputs, name, p)))
+        Ok(Box::new(Cgpt::new(self, inputs, name, p)?))
     }
 
     fn examples(&self, width: i64) -> Vec<MemoryConfig> {
         let layer = |context_length, norm| {
             let (heads, blocks, bf16) = (example_heads(width), 2, false);
-            MemoryConfig::Cgpt(CgptConfig { width, heads, blocks, context_length, norm, bf16 })
+            let input = InputLayer::Linear;
+            MemoryConfig::Cgpt(CgptConfig {
+                input,
+                width,
+                heads,
+                blocks,
+                context_length,
+                norm,
+                bf16,
+            })
         };
         vec![layer(4, Norm::Layer), layer(3, Norm::Rms), layer(1, Norm::Rms)]
     }
@@ -73,24 +86,29 @@ pub(crate) struct Cgpt {
     width: i64,
     bf16: bool,
     /// E: `[W, D]`.
-    input: Linear,
+    input: Option<Linear>,
     transformer: Transformer,
     /// P: `[W, W]`.
     output: Linear,
 }
 
 impl Cgpt {
-    fn new(config: &CgptConfig, inputs: i64, name: &str, p: &mut Parameters) -> Self {
+    fn new(
+        config: &CgptConfig,
+        inputs: i64,
+        name: &str,
+        p: &mut Parameters,
+    ) -> Result<Self, PolicyError> {
         let &CgptConfig { width, norm, bf16, .. } = config;
         let style =
             TransformerStyle { norm, init: Initialization::FAN_IN, gelu: "none", alibi: true };
-        Cgpt {
+        Ok(Cgpt {
             width,
             bf16,
-            input: Linear::new(p, &format!("{name}.input"), inputs, width, Initialization::FAN_IN),
+            input: config.input.build(inputs, width, name, p)?,
             transformer: Transformer::new(config.shape(), &style, name, p),
             output: Linear::new(p, &format!("{name}.output"), width, width, Initialization::FAN_IN),
-        }
+        })
     }
 
     /// x `[T, B, D]` to `[T, B, W]`.
@@ -101,7 +119,8 @@ impl Cgpt {
         resets: &Resets,
         mut pass: Pass,
     ) -> (Tensor, CoreState) {
-        let (x, numbers) = (self.input.forward(x), numbers(state, resets));
+        let x = input_layer::through(self.input.as_ref(), x);
+        let numbers = numbers(state, resets);
         let (y, after) = self.transformer.run(&x, state, &numbers, resets, &mut pass);
         (self.output.forward(&y), after)
     }
@@ -138,6 +157,7 @@ mod tests {
     #[test]
     fn heads_must_share_the_width() {
         let cgpt = |heads| CgptConfig {
+            input: InputLayer::Linear,
             width: 12,
             heads,
             blocks: 1,

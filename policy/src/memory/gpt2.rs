@@ -24,6 +24,7 @@ use tch::Tensor;
 use super::attention::{
     DropoutSeeds, Pass, Shape, Transformer, TransformerStyle, example_heads, numbers,
 };
+use super::input_layer::InputLayer;
 use super::normalize::Norm;
 use super::{BuiltMemory, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
@@ -58,48 +59,6 @@ pub struct Gpt2Config {
     /// The share of numbers that training sets to zero at the input, in attention, after it,
     /// and after each feed-forward layer.
     pub dropout: f64,
-}
-
-/// Layer between the features and a transformer's residual stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum InputLayer {
-    /// A linear layer from whatever width to the stream's.
-    #[default]
-    Linear,
-    /// None: the features are the stream, and as wide.
-    None,
-}
-
-impl InputLayer {
-    fn is_linear(&self) -> bool {
-        *self == InputLayer::Linear
-    }
-
-    /// E from `inputs` features to `width`, or nothing.
-    fn build(
-        self,
-        inputs: i64,
-        width: i64,
-        name: &str,
-        p: &mut Parameters,
-    ) -> Result<Option<Linear>, PolicyError> {
-        match self {
-            InputLayer::Linear => {
-                let name = format!("{name}.input");
-                Ok(Some(Linear::new(p, &name, inputs, width, Initialization::FAN_IN)))
-            }
-            InputLayer::None if inputs == width => Ok(None),
-            InputLayer::None => Err(PolicyError::Config {
-                key: "memory.input",
-                found: format!("\"none\" with {inputs} features"),
-                expected: format!(
-                    "\"linear\", or the torso and the embedders as wide together as \
-                     memory.width, {width}"
-                ),
-            }),
-        }
-    }
 }
 
 /// Encoding of a frame's place in its episode, for attention.

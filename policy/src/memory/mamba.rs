@@ -21,10 +21,10 @@ mod settings;
 use tch::Tensor;
 
 use super::feed_forward::FeedForward;
+use super::input_layer::{self, InputLayer};
 use super::normalize::{Norm, Normalize};
 use super::{BuiltMemory, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
-use crate::initialization::Initialization;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
 use crate::range::{MAX_WIDTH, in_range, number_in_range};
@@ -46,15 +46,22 @@ impl LayerConfig for MambaConfig {
     }
 
     fn build(&self, inputs: i64, name: &str, p: &mut Parameters) -> BuiltMemory {
-        Ok(Box::new(Mamba::new(self, inputs, name, p)))
+        Ok(Box::new(Mamba::new(self, inputs, name, p)?))
     }
 
     fn examples(&self, width: i64) -> Vec<MemoryConfig> {
         let layer = |conv, norm, feed_forward| {
             let (state, blocks, selection_scale) = (2, 2, 1.0);
-            let config =
-                MambaConfig { width, state, conv, blocks, selection_scale, norm, feed_forward };
-            MemoryConfig::Mamba(config)
+            MemoryConfig::Mamba(MambaConfig {
+                input: InputLayer::Linear,
+                width,
+                state,
+                conv,
+                blocks,
+                selection_scale,
+                norm,
+                feed_forward,
+            })
         };
         vec![layer(3, Norm::Rms, false), layer(1, Norm::Layer, true)]
     }
@@ -63,7 +70,7 @@ impl LayerConfig for MambaConfig {
 /// Mamba blocks, and what stands before and behind them.
 pub(crate) struct Mamba {
     width: i64,
-    input: Linear,
+    input: Option<Linear>,
     blocks: Vec<MambaBlock>,
     output: MambaOutput,
 }
@@ -80,9 +87,14 @@ enum MambaOutput {
 }
 
 impl Mamba {
-    fn new(config: &MambaConfig, inputs: i64, name: &str, p: &mut Parameters) -> Self {
+    fn new(
+        config: &MambaConfig,
+        inputs: i64,
+        name: &str,
+        p: &mut Parameters,
+    ) -> Result<Self, PolicyError> {
         let &MambaConfig { width, norm, feed_forward, .. } = config;
-        let input = Linear::new(p, &format!("{name}.input"), inputs, width, Initialization::FAN_IN);
+        let input = config.input.build(inputs, width, name, p)?;
         let block = |i| MambaBlock {
             norm: Normalize::new(norm, width, EPSILON, &format!("{name}.{i}.norm"), p),
             mixer: Mixer::new(config, &format!("{name}.{i}"), p),
@@ -97,7 +109,7 @@ impl Mamba {
             let weight = p.uniform(format!("{name}.output.weight"), &[width, width], bound);
             MambaOutput::Linear(norm, weight)
         };
-        Mamba { width, input, blocks, output }
+        Ok(Mamba { width, input, blocks, output })
     }
 
     /// Everything but the mixers, which `mix` calls with a normalized `[.., D]` and their state.
@@ -107,7 +119,7 @@ impl Mamba {
         state: &CoreState,
         mix: impl Fn(&Mixer, &Tensor, [&Tensor; 2]) -> (Tensor, [Tensor; 2]),
     ) -> (Tensor, CoreState) {
-        let mut stream = self.input.forward(x);
+        let mut stream = input_layer::through(self.input.as_ref(), x);
         let mut after = Vec::with_capacity(state.tensors().len());
         for (block, before) in self.blocks.iter().zip(state.tensors().chunks_exact(2)) {
             let normal = block.norm.forward(&stream);
@@ -159,6 +171,7 @@ mod tests {
     #[test]
     fn the_scale_of_selection_must_be_above_zero() {
         let mamba = |selection_scale| MambaConfig {
+            input: InputLayer::Linear,
             width: 4,
             state: 2,
             conv: 1,

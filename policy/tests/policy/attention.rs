@@ -3,7 +3,8 @@
 use engram_mdp::Seed;
 use engram_policy::memory::cgpt::CgptConfig;
 use engram_policy::memory::conv1d::Conv1dConfig;
-use engram_policy::memory::gpt2::{Gpt2Config, InputLayer};
+use engram_policy::memory::gpt2::Gpt2Config;
+use engram_policy::memory::input_layer::InputLayer;
 use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::memory::stack::StackConfig;
 use engram_policy::{
@@ -46,6 +47,7 @@ fn check_attention(name: &str, memory: MemoryConfig) {
 fn cgpt_computes_its_equations() {
     let cgpt = |norm| {
         MemoryConfig::Cgpt(CgptConfig {
+            input: InputLayer::Linear,
             width: 4,
             heads: 2,
             blocks: 2,
@@ -213,6 +215,7 @@ fn dropout_is_drawn_from_its_seed_while_unrolling_and_never_acts() {
 fn bfloat16_trains_nearly_the_same_and_acts_exactly_the_same() {
     let memory = |bf16| {
         MemoryConfig::Cgpt(CgptConfig {
+            input: InputLayer::Linear,
             width: 24,
             heads: 3,
             blocks: 2,

@@ -41,7 +41,14 @@ pub(super) fn memories() -> BTreeMap<String, MemoryConfig> {
         let name = serde_json::to_value(&memory).unwrap()["name"].as_str().unwrap().to_owned();
         (name, memory)
     };
-    configs().into_values().map(|config| by_name(config.memory)).collect()
+    let with_layers = |config: PolicyConfig| {
+        let inside = match &config.memory {
+            MemoryConfig::Stack(stack) => stack.layers.clone(),
+            _ => vec![],
+        };
+        std::iter::once(config.memory).chain(inside)
+    };
+    configs().into_values().flat_map(with_layers).map(by_name).collect()
 }
 
 #[test]
@@ -117,8 +124,7 @@ fn r2acs_networks_have_as_many_parameters_as_the_originals() {
     }
 }
 
-/// Counted from its sources, FanmingL/Recurrent-Offpolicy-RL 2f0c012: what stands between the layers
-/// of its context encoder, and the first of these.
+/// Counted from its sources, FanmingL/Recurrent-Offpolicy-RL 2f0c012: the whole context encoder.
 #[test]
 fn resels_memories_have_as_many_parameters_as_the_originals() {
     let memory = |name: &str| {
@@ -131,10 +137,12 @@ fn resels_memories_have_as_many_parameters_as_the_originals() {
         let parts = policy.weights().iter().filter(|(name, _)| name.starts_with("memory."));
         parts.map(|(_, weight)| weight.numel()).sum::<usize>()
     };
-    assert_eq!(memory("resel-mamba"), (2 * 128 + 1) * 256 + 645_888);
+    // Layers before and behind it, of which the latter has 128 cells.
+    let around = |inputs: usize, width: usize| (inputs * 128 + 1) * width + (width + 1) * 128;
+    assert_eq!(memory("resel-mamba"), around(3, 256) + 645_888);
     let block = 4 * (512 * 512 + 512) + 2 * 512 * 2048 + 2048 + 512 + 4 * 512;
-    assert_eq!(memory("resel-gpt"), (3 * 128 + 1) * 512 + 4 * block + 2 * 512 + 513 * 512);
-    assert_eq!(memory("resel-gru"), 3 * 256 * (2 * 128 + 256 + 2));
+    assert_eq!(memory("resel-gpt"), around(4, 512) + 4 * block + 2 * 512 + 513 * 512);
+    assert_eq!(memory("resel-gru"), around(3, 256) + 3 * 256 * (256 + 256 + 2));
 }
 
 #[test]

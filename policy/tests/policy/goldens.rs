@@ -218,6 +218,7 @@ fn parameters_are_as_many_as_the_equations_say() {
         torso + heads(6) + embedding + 3 * 6 + 6 + 2 * 6 * (6 + 1) + 12,
         torso + heads(6) + 3 * 6 * (10 + 6 + 2),
         torso + heads(6) + 3 * 6 * (10 + 6 + 2) + 3 * 6 * (6 + 6 + 2),
+        torso + heads(6) + 7 * (10 + 1) + 2 * 6 * (7 + 1) + 6 * (6 + 1),
         torso + heads(6) + embedding + 2 * mixer(3) + 3 * 6 + 6 * 6,
         torso + heads(6) + embedding + 2 * mixer(1) + 4 * 6 + feed_forward,
         torso + heads(6) + embedding + 2 * mixer(2) + 2 * 6 + feed_forward + 3 * 6 * (6 + 6 + 2),

@@ -6,6 +6,7 @@ use engram_policy::memory::gru::GruConfig;
 use engram_policy::memory::none::NoneConfig;
 use engram_policy::{
     Distribution, Exploration, Initialization, MemoryConfig, Outputs, Policy, PolicyError, Returns,
+    VectorSpread,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -129,6 +130,7 @@ fn outputs_and_exploration_travel_with_the_weights() {
         choice: Choice::Greedy,
         epsilon: 0.25,
         spread: Some(EpsilonSpread { actors: 4, exponent: 7.0 }),
+        action_noise: 0.0,
     };
     policy.set_exploration(exploration);
     let bytes = policy.save(3);
@@ -141,4 +143,70 @@ fn outputs_and_exploration_travel_with_the_weights() {
     let mut critic = fresh(&Outputs::ActorCritic {}, 2);
     let error = critic.load(&bytes).unwrap_err();
     assert!(matches!(&error, PolicyError::OtherConfig { .. }), "{error}");
+}
+
+fn vectors(outputs: &Outputs, action: Option<i64>) -> Policy {
+    let mut config = config(MemoryConfig::None(NoneConfig {}));
+    (config.head.hidden, config.head.action) = (vec![4], action);
+    let seed = Seed::new(5);
+    Policy::with_outputs(outputs, Kind::Double, &config, &spec(CONTINUOUS), seed, Device::Cpu)
+        .unwrap()
+}
+
+#[test]
+fn members_of_an_ensemble_value_vectors_each_by_weights_of_its_own() {
+    for action in [None, Some(3)] {
+        let policy = vectors(&Outputs::StateActionValues { critics: 3 }, action);
+        let inputs = frames(&mut Seed::new(1).generator(), 5, 2, CONTINUOUS);
+        let (y, _) = policy.remember(&inputs, &policy.initial_state(2));
+        let actions = inputs.previous_action.to_kind(Kind::Double);
+        let found = policy.state_action_values(&y, &actions);
+        assert_eq!(found.size(), [3, 5, 2]);
+        let part = |name: &str| {
+            let name = format!("state_action_values.{name}");
+            policy.weights().iter().find(|(n, _)| *n == name).unwrap().1.detach()
+        };
+        let seen = match action {
+            None => actions.shallow_clone(),
+            Some(_) => actions.matmul(&part("action.weight").tr()) + part("action.bias"),
+        };
+        let x = Tensor::cat(&[y, seen], -1);
+        for member in 0..3 {
+            let layer = |x: &Tensor, number: i64| {
+                let of = |kind: &str| part(&format!("{number}.{kind}")).get(member);
+                x.matmul(&of("weight").tr()) + of("bias").squeeze_dim(0)
+            };
+            let expected = layer(&layer(&x, 0).relu(), 1).squeeze_dim(-1);
+            assert!(difference(&found.get(member), &expected) < 1e-12);
+        }
+        assert!(difference(&found.get(0), &found.get(1)) > 0.0, "members differ");
+    }
+}
+
+#[test]
+fn actors_of_vectors_say_a_spread_of_each_frame_or_none() {
+    let inputs = frames(&mut Seed::new(1).generator(), 5, 2, CONTINUOUS);
+    let spread = VectorSpread::Gaussian;
+    let policy = vectors(&Outputs::VectorActor { spread, critics: 2 }, None);
+    let (output, _) = policy.unroll(&inputs, &policy.initial_state(2));
+    let Distribution::Gaussian { mean, log_std } = &output.distribution else { panic!("spread") };
+    assert_eq!((mean.size(), log_std.size()), (vec![5, 2, 2], vec![5, 2, 2]));
+    assert!(difference(&log_std.get(0), &log_std.get(1)) > 0.0, "it follows from the frame");
+    let spread = VectorSpread::Deterministic;
+    let policy = vectors(&Outputs::VectorActor { spread, critics: 0 }, None);
+    let (output, _) = policy.unroll(&inputs, &policy.initial_state(2));
+    assert!(matches!(output.distribution, Distribution::Deterministic { .. }));
+    let noise = output.distribution.noise(&mut Seed::new(2).generator());
+    assert_eq!(output.distribution.sample(&noise), output.distribution.mode());
+}
+
+#[test]
+fn networks_for_vectors_need_continuous_actions_and_the_message_says_which_algorithms_do_not() {
+    let outputs = Outputs::VectorActor { spread: VectorSpread::Gaussian, critics: 0 };
+    let config = config(MemoryConfig::None(NoneConfig {}));
+    let (seed, device) = (Seed::new(1), Device::Cpu);
+    let refused =
+        Policy::with_outputs(&outputs, Kind::Float, &config, &spec(DISCRETE), seed, device);
+    let message = refused.map(|_| ()).unwrap_err().to_string();
+    assert!(message.contains("4 discrete actions") && message.contains("DQN"), "{message}");
 }

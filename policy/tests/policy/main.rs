@@ -12,6 +12,8 @@ mod gradients;
 mod heads;
 mod memories;
 mod parts;
+
+mod previous;
 mod rtrl;
 mod state_space;
 mod torso;
@@ -20,11 +22,13 @@ mod weights;
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, Generator, ObservationSpec, Seed};
 use engram_policy::memory::cgpt::CgptConfig;
 use engram_policy::memory::conv1d::Conv1dConfig;
+use engram_policy::memory::dense::DenseConfig;
 use engram_policy::memory::elstm::ElstmConfig;
 use engram_policy::memory::gilr::GilrConfig;
 use engram_policy::memory::gilr_lstm::GilrLstmConfig;
-use engram_policy::memory::gpt2::{Gpt2Config, InputLayer};
+use engram_policy::memory::gpt2::Gpt2Config;
 use engram_policy::memory::gru::GruConfig;
+use engram_policy::memory::input_layer::InputLayer;
 use engram_policy::memory::lru::LruConfig;
 use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::memory::mamba::MambaConfig;
@@ -121,6 +125,17 @@ fn stated_memories(hidden: i64) -> Vec<MemoryConfig> {
             forget_bias: 0.0,
             init: Initialization::FAN_IN,
         }),
+        MemoryConfig::Stack(StackConfig {
+            layers: vec![
+                MemoryConfig::Dense(DenseConfig {
+                    input_activation: Activation::Elu,
+                    hidden: vec![hidden + 1],
+                    activation: Activation::Tanh,
+                    init: Initialization::FAN_IN,
+                }),
+                gilr(hidden, false, Gradient::Rtrl),
+            ],
+        }),
         mamba(hidden, 3, Norm::Rms, false),
         mamba(hidden, 1, Norm::Layer, true),
         MemoryConfig::Stack(StackConfig {
@@ -144,6 +159,7 @@ fn heads(width: i64) -> i64 {
 
 fn cgpt(width: i64, context_length: i64, norm: Norm) -> MemoryConfig {
     MemoryConfig::Cgpt(CgptConfig {
+        input: InputLayer::Linear,
         width,
         heads: heads(width),
         blocks: 2,
@@ -168,6 +184,7 @@ fn gpt2(width: i64, context_length: i64, positions: Positions) -> MemoryConfig {
 fn mamba(width: i64, conv: i64, norm: Norm, feed_forward: bool) -> MemoryConfig {
     let (state, blocks, selection_scale) = (2, 2, 1.0);
     MemoryConfig::Mamba(MambaConfig {
+        input: InputLayer::Linear,
         width,
         state,
         conv,

@@ -211,6 +211,7 @@ fn exported_states_come_back_from_their_flat_form() {
     widths.extend([None; 6]); // Attention, alone and in a stack.
     widths.extend([None, Some(2 * 6)]); // Convolutions.
     widths.extend([6, 12].map(Some)); // GRU.
+    widths.push(Some(6)); // GILR above a dense layer.
     widths.extend([None; 3]); // Mamba, alone and in a stack.
     assert_eq!(stated_memories(6).len(), widths.len());
     for (memory, width) in stated_memories(6).into_iter().zip(widths) {

@@ -2,6 +2,7 @@
 
 use engram_mdp::Seed;
 use engram_policy::memory::gru::GruConfig;
+use engram_policy::memory::input_layer::InputLayer;
 use engram_policy::memory::mamba::MambaConfig;
 use engram_policy::{Initialization, MemoryConfig, Norm};
 use tch::{Kind, Tensor};
@@ -19,6 +20,7 @@ fn mamba(
     feed_forward: bool,
 ) -> MemoryConfig {
     MemoryConfig::Mamba(MambaConfig {
+        input: InputLayer::Linear,
         width,
         state,
         conv,

@@ -7,8 +7,9 @@ use engram_policy::memory::conv1d::Conv1dConfig;
 use engram_policy::memory::elstm::ElstmConfig;
 use engram_policy::memory::gilr::GilrConfig;
 use engram_policy::memory::gilr_lstm::GilrLstmConfig;
-use engram_policy::memory::gpt2::{Gpt2Config, InputLayer};
+use engram_policy::memory::gpt2::Gpt2Config;
 use engram_policy::memory::gru::GruConfig;
+use engram_policy::memory::input_layer::InputLayer;
 use engram_policy::memory::lru::LruConfig;
 use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::memory::mamba::MambaConfig;
@@ -97,6 +98,7 @@ fn layers() -> Vec<(&'static str, MemoryConfig)> {
         (
             "mamba",
             MemoryConfig::Mamba(MambaConfig {
+                input: InputLayer::Linear,
                 width,
                 state: 16,
                 conv: 4,
@@ -109,6 +111,7 @@ fn layers() -> Vec<(&'static str, MemoryConfig)> {
         (
             "cgpt",
             MemoryConfig::Cgpt(CgptConfig {
+                input: InputLayer::Linear,
                 width,
                 heads,
                 blocks,

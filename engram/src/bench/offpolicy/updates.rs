@@ -6,7 +6,8 @@ use anyhow::Result;
 use engram_learner::algorithms::{Phases, ReplayAlgorithm, ReplayBatch};
 use engram_learner::replay::{Replay, TrajectoryShape};
 use engram_mdp::{EnvSpec, Generator, Seed};
-use engram_policy::memory::gpt2::{Gpt2Config, InputLayer};
+use engram_policy::memory::gpt2::Gpt2Config;
+use engram_policy::memory::input_layer::InputLayer;
 use engram_policy::{
     Batch, EmbedConfig, Initialization, MemoryConfig, Policy, PolicyConfig, Positions, TorsoConfig,
 };

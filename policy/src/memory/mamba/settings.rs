@@ -2,12 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::memory::input_layer::InputLayer;
 use crate::memory::normalize::Norm;
 
 /// Mamba: selective state spaces (Gu & Dao 2023).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MambaConfig {
+    /// Layer between the features and the residual stream; a linear one if not given.
+    #[serde(default, skip_serializing_if = "InputLayer::is_linear")]
+    pub input: InputLayer,
     /// The width of the residual stream.
     pub width: i64,
     /// Numbers of state per channel.
