@@ -19,7 +19,7 @@ mod sac;
 
 mod td3;
 
-mod actor_critic;
+mod continuous;
 
 mod temperature;
 
@@ -40,11 +40,11 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 
-pub use self::actor_critic::{CriticEncoder, CriticsConfig};
 pub use self::algorithm::{
     Algorithm, AlgorithmConfig, LearnsFromReplay, LearnsFromStreams, NonFinite, Objective,
     ReplayAlgorithm, StreamsAlgorithm,
 };
+pub use self::continuous::{CriticEncoder, CriticsConfig};
 pub use self::dqn::{Dqn, QLearningConfig};
 pub use self::replay_batch::ReplayBatch;
 pub use self::sac::{SacConfig, SacTemperature};

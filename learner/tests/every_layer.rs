@@ -155,7 +155,7 @@ impl Pair {
         let folder = tempfile::tempdir_in(&self.folder).unwrap();
         let shape = TrajectoryShape { spec: self.spec.clone(), state_width };
         let mut config = config.shared().replay;
-        config.sampling = Sampling::Uniform;
+        (config.sampling, config.batch_env_steps) = (Sampling::Uniform, None);
         let burn_in = config.burn_in();
         let mut replay = Replay::new(config, shape, Some(folder.path().into())).unwrap();
         for env_index in 0..2 {

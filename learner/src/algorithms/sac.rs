@@ -11,8 +11,8 @@ use engram_policy::{Outputs, Policy, VectorSpread};
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
-use super::actor_critic::{Actor, ActorCritic, CriticsConfig, Proposal};
 use super::algorithm::{Objective, ReplayAlgorithm};
+use super::continuous::{ActorCritic, ActorRule, CriticsConfig, Proposal};
 use super::replay_batch::ReplayBatch;
 use super::state_dict::{StateDict, StateError};
 use super::temperature::{Alpha, TuningRule};
@@ -60,7 +60,7 @@ pub(super) struct SoftActor {
     alpha: Alpha,
 }
 
-impl Actor for SoftActor {
+impl ActorRule for SoftActor {
     fn propose(
         &self,
         policy: &Policy,

@@ -12,8 +12,8 @@ use engram_policy::{Outputs, Policy, VectorSpread};
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
-use super::actor_critic::{Actor, ActorCritic, CriticEncoder, CriticsConfig, Proposal};
 use super::algorithm::{Objective, ReplayAlgorithm};
+use super::continuous::{ActorCritic, ActorRule, CriticEncoder, CriticsConfig, Proposal};
 use super::replay_batch::ReplayBatch;
 use super::sac::{every_update, is_every_update};
 use super::state_dict::{StateDict, StateError, copies, restore, under};
@@ -81,7 +81,7 @@ impl DeterministicActor {
     }
 }
 
-impl Actor for DeterministicActor {
+impl ActorRule for DeterministicActor {
     fn propose(
         &self,
         policy: &Policy,

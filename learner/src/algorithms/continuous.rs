@@ -1,5 +1,5 @@
 //! Actors and critics of vectors, on sequences: what DDPG, TD3 and SAC share. Their own files say what
-//! differs, an [`Actor`].
+//! differs, an [`ActorRule`].
 //!
 //! ```text
 //! sequences ─▶ actor ─▶ actions of the next frames ─▶ target critics ─▶ targets
@@ -33,8 +33,8 @@ use crate::losses::masked_mean;
 use crate::losses::state_action::{CriticsLoss, VectorActorLoss, actor_loss, critics_loss};
 use crate::telemetry::update_stats::{Phases, UpdateStats};
 
-/// Actor of an algorithm: its actions, and what it remembers between updates.
-pub(super) trait Actor: std::fmt::Debug {
+/// Rule of an algorithm for its actor: its actions, and what it remembers between updates.
+pub(super) trait ActorRule: std::fmt::Debug {
     /// Actions of the next frames and, where the actor learns at this update, its own. `memory` is
     /// that of the acting network where critics share it.
     fn propose(
@@ -112,7 +112,7 @@ struct Done {
     backward_ended: Instant,
 }
 
-impl<A: Actor> ActorCritic<A> {
+impl<A: ActorRule> ActorCritic<A> {
     /// One that has made no update yet; networks of its own and its noise start from `seed`.
     pub(super) fn new<O>(
         settings: &OffPolicyConfig<O>,
@@ -211,7 +211,7 @@ impl<A: Actor> ActorCritic<A> {
     }
 }
 
-impl<A: Actor> Algorithm for ActorCritic<A> {
+impl<A: ActorRule> Algorithm for ActorCritic<A> {
     /// Means over decisions: both losses, the policy's entropy in nats, α, the value of the action
     /// taken, by how much it was wrong, and the gradients' lengths before they were clipped.
     fn columns(&self) -> &'static [&'static str] {
@@ -249,7 +249,7 @@ impl<A: Actor> Algorithm for ActorCritic<A> {
     }
 }
 
-impl<A: Actor> ReplayAlgorithm for ActorCritic<A> {
+impl<A: ActorRule> ReplayAlgorithm for ActorCritic<A> {
     fn update(
         &mut self,
         policy: &Policy,
@@ -291,7 +291,7 @@ impl<A: Actor> ReplayAlgorithm for ActorCritic<A> {
     }
 }
 
-impl<A: Actor> std::fmt::Debug for ActorCritic<A> {
+impl<A: ActorRule> std::fmt::Debug for ActorCritic<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ActorCritic")
             .field("actor", &self.actor)
