@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`recall`] | remembering one cue | – |
 //! | [`catch`] | a reaction | bsuite |
-//! | [`cartpole`], [`pendulum`] | control, from positions or velocities alone if asked | Gymnasium |
+//! | [`control`] | control of carts and pendulums, from positions or velocities alone if asked | Gymnasium; Yang & Nguyen 2021 |
 //! | [`tmaze`] | memory (passive), memory and credit (active) | Ni et al. 2023 |
 //! | [`visual_match`] | memory, past much that pays | Ni et al. 2023 |
 //! | [`key_to_door`] | credit, past much that pays | Ni et al. 2023 |
@@ -21,13 +21,12 @@
 //! | [`recall`] | does not remember |
 
 pub mod bandit;
-pub mod cartpole;
 pub mod catch;
+pub mod control;
 pub mod counting;
 pub mod delayed_reward;
 pub mod hopper;
 pub mod key_to_door;
-pub mod pendulum;
 pub mod recall;
 pub mod tmaze;
 pub mod truncation;
@@ -52,8 +51,14 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
     ("truncation", parameters::<truncation::TruncationConfig>),
     ("recall", parameters::<recall::RecallConfig>),
     ("catch", parameters::<catch::CatchConfig>),
-    ("cartpole", parameters::<cartpole::CartPoleConfig>),
-    ("pendulum", parameters::<pendulum::PendulumConfig>),
+    ("cartpole", parameters::<control::cartpole::CartPoleConfig>),
+    ("cartpole-continuous", parameters::<control::cartpole::ContinuousCartPoleConfig>),
+    (
+        "cartpole-swingup-variable-length",
+        parameters::<control::cartpole_swingup::CartPoleSwingUpConfig>,
+    ),
+    ("pendulum", parameters::<control::pendulum::PendulumConfig>),
+    ("pendulum-variable-length", parameters::<control::pendulum::VariablePendulumConfig>),
     ("tmaze", parameters::<tmaze::TmazeConfig>),
     ("visual-match", parameters::<visual_match::VisualMatchConfig>),
     ("key-to-door", parameters::<key_to_door::KeyToDoorConfig>),

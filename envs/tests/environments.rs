@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use engram_envs::{EnvConfig, VectorEnv};
-use engram_mdp::{ActionSpec, Actions, Episode, Finish, Frames, Generator, Seed, StepType};
+use engram_mdp::{ActionSpec, Actions, Ending, Episode, Finish, Frames, Generator, Seed, StepType};
 use proptest::prelude::*;
 use rand::RngExt;
 
@@ -127,6 +127,28 @@ fn an_interrupted_episode_is_reported_once_and_never_one_that_had_not_begun() {
     }
     assert!(group.frames().step_types.iter().all(|step_type| step_type.is_last()));
     assert!(group.interrupt().is_empty(), "the episodes had ended");
+}
+
+#[test]
+fn an_action_that_is_not_a_number_truncates_its_episode_and_spares_the_others() {
+    for (name, config) in configs() {
+        let spec = config.spec();
+        let ActionSpec::Continuous { dimensions } = spec.action else { continue };
+        let mut group = VectorEnv::new(&config, 0..3, Seed::new(5));
+        let mut actions = vec![0.3; 3 * dimensions];
+        group.step(&Actions::Continuous(actions.clone()));
+        actions[2 * dimensions - 1] = f32::NAN;
+        let finishes: Vec<_> = group.step(&Actions::Continuous(actions)).to_vec();
+        let ended = finishes.iter().map(|episode| (episode.env_index, episode.finish));
+        let cut_off = (1, Finish::Ended(Ending::Truncated));
+        assert!(ended.clone().any(|found| found == cut_off), "{name}: {finishes:?}");
+        assert_eq!(ended.filter(|&(index, _)| index == 1).count(), 1, "{name}");
+        let frames = group.frames();
+        assert_eq!(frames.check(&spec, 3), Ok(()), "{name}: frames are finite");
+        assert!(frames.step_types[1].is_last() && !frames.step_types[0].is_first(), "{name}");
+        group.step(&Actions::Continuous(vec![0.3; 3 * dimensions]));
+        assert!(group.frames().step_types[1].is_first(), "{name}");
+    }
 }
 
 #[test]

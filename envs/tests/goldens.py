@@ -45,8 +45,31 @@ def cartpole(policy, seed):
     print("observations =", rows(observations), "\n")
 
 
-def pendulum(seed):
+def cartpole_continuous(policy, seed):
+    """CartPole-v1 for 300 steps, always pushed to the right, by 30 newtons times the action."""
+    env = gymnasium.make("CartPole-v1", max_episode_steps=300)
+    observation, _ = env.reset(seed=seed)
+    start = list(env.unwrapped.state)
+    generator = np.random.default_rng(seed)
+    actions, observations = [], []
+    ended = False
+    while not ended:
+        action = float(np.float32(np.clip(policy(observation, generator), -1, 1)))
+        env.unwrapped.force_mag = 30 * action
+        observation, reward, terminated, truncated, _ = env.step(1)
+        assert reward == 1.0
+        actions.append(action)
+        observations.append(observation)
+        ended = terminated or truncated
+    print("[[cartpole_continuous]]")
+    print("start =", numbers(start, 17))
+    print("actions =", numbers(actions))
+    print("observations =", rows(observations), "\n")
+
+
+def pendulum(seed, name="pendulum", length=1.0, strength=1.2):
     env = gymnasium.make("Pendulum-v1")
+    env.unwrapped.l = length
     env.reset(seed=seed)
     start = list(env.unwrapped.state)
     generator = np.random.default_rng(seed)
@@ -54,12 +77,12 @@ def pendulum(seed):
     truncated = False
     while not truncated:
         # In double precision, as the state is: a torque rounded to float32 would drift away.
-        action = float(np.float32(generator.uniform(-1.2, 1.2)))
+        action = float(np.float32(generator.uniform(-strength, strength)))
         observation, reward, _, truncated, _ = env.step(np.array([2 * action]))
         actions.append(action)
         observations.append(observation)
         rewards.append(reward)
-    print("[[pendulum]]")
+    print(f"[[{name}]]")
     print("start =", numbers(start, 17))
     print("actions =", numbers(actions))
     print("rewards =", numbers(rewards))
@@ -203,6 +226,10 @@ def main():
     cartpole(lean, seed=3)
     pendulum(seed=1)
     pendulum(seed=2)
+    cartpole_continuous(lambda _, generator: generator.uniform(-1.2, 1.2), seed=4)
+    noisy = lambda o, generator: o @ [0.1, 0.15, 1.2, 0.3] + generator.uniform(-0.1, 0.1)
+    cartpole_continuous(noisy, seed=5)
+    pendulum(seed=3, name="pendulum_short", length=0.2, strength=0.3)
 
     world = Hopper()
     rest = np.zeros(3)
