@@ -5,6 +5,8 @@
 //! | [`recall`] | remembering one cue | – |
 //! | [`catch`] | a reaction | bsuite |
 //! | [`control`] | control of carts and pendulums, from positions or velocities alone if asked | Gymnasium; Yang & Nguyen 2021 |
+//! | [`delayed_catch`] | reactions, and credit for them that comes late | Raposo et al. 2021 |
+//! | [`navigation`] | finding out where the goal is, or the wind, and remembering it | Yang & Nguyen 2021; RESeL |
 //! | [`tmaze`] | memory (passive), memory and credit (active) | Ni et al. 2023 |
 //! | [`visual_match`] | memory, past much that pays | Ni et al. 2023 |
 //! | [`key_to_door`] | credit, past much that pays | Ni et al. 2023 |
@@ -24,9 +26,11 @@ pub mod bandit;
 pub mod catch;
 pub mod control;
 pub mod counting;
+pub mod delayed_catch;
 pub mod delayed_reward;
 pub mod hopper;
 pub mod key_to_door;
+pub mod navigation;
 pub mod recall;
 pub mod tmaze;
 pub mod truncation;
@@ -51,6 +55,7 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
     ("truncation", parameters::<truncation::TruncationConfig>),
     ("recall", parameters::<recall::RecallConfig>),
     ("catch", parameters::<catch::CatchConfig>),
+    ("delayed-catch", parameters::<delayed_catch::DelayedCatchConfig>),
     ("cartpole", parameters::<control::cartpole::CartPoleConfig>),
     ("cartpole-continuous", parameters::<control::cartpole::ContinuousCartPoleConfig>),
     (
@@ -59,6 +64,11 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
     ),
     ("pendulum", parameters::<control::pendulum::PendulumConfig>),
     ("pendulum-variable-length", parameters::<control::pendulum::VariablePendulumConfig>),
+    ("car-heaven-hell", parameters::<navigation::car::CarConfig>),
+    ("car-heaven-hell-top", parameters::<navigation::car_jumps::CarTopConfig>),
+    ("car-heaven-hell-relative", parameters::<navigation::car_jumps::CarRelativeConfig>),
+    ("water-maze", parameters::<navigation::water_maze::WaterMazeConfig>),
+    ("wind", parameters::<navigation::wind::WindConfig>),
     ("tmaze", parameters::<tmaze::TmazeConfig>),
     ("visual-match", parameters::<visual_match::VisualMatchConfig>),
     ("key-to-door", parameters::<key_to_door::KeyToDoorConfig>),
