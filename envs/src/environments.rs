@@ -7,6 +7,7 @@
 //! | [`control`] | control of carts and pendulums, from positions or velocities alone if asked | Gymnasium; Yang & Nguyen 2021 |
 //! | [`delayed_catch`] | reactions, and credit for them that comes late | Raposo et al. 2021 |
 //! | [`navigation`] | finding out where the goal is, or the wind, and remembering it | Yang & Nguyen 2021; RESeL |
+//! | [`bumps`] | feeling with a soft finger, remembering, pushing with a stiff one | Yang & Nguyen 2021 |
 //! | [`tmaze`] | memory (passive), memory and credit (active) | Ni et al. 2023 |
 //! | [`visual_match`] | memory, past much that pays | Ni et al. 2023 |
 //! | [`key_to_door`] | credit, past much that pays | Ni et al. 2023 |
@@ -23,6 +24,7 @@
 //! | [`recall`] | does not remember |
 
 pub mod bandit;
+pub mod bumps;
 pub mod catch;
 pub mod control;
 pub mod counting;
@@ -69,6 +71,8 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
     ("car-heaven-hell-relative", parameters::<navigation::car_jumps::CarRelativeConfig>),
     ("water-maze", parameters::<navigation::water_maze::WaterMazeConfig>),
     ("wind", parameters::<navigation::wind::WindConfig>),
+    ("bumps", parameters::<bumps::push::BumpsConfig>),
+    ("bump-target", parameters::<bumps::target::BumpTargetConfig>),
     ("tmaze", parameters::<tmaze::TmazeConfig>),
     ("visual-match", parameters::<visual_match::VisualMatchConfig>),
     ("key-to-door", parameters::<key_to_door::KeyToDoorConfig>),

@@ -246,7 +246,7 @@ mod tests {
     fn every_environment_plays_all_tasks_of_its_split_whatever_its_seed() {
         let winds = config(WindSplit::Eval).winds();
         let mut environment = Wind::new(&config(WindSplit::Eval), Seed::new(77));
-        let mut met = vec![false; 20];
+        let mut met = [false; 20];
         for _ in 0..500 {
             environment.reset(ObservationMut::F32(&mut [0.0; 2]));
             met[winds.iter().position(|&wind| wind == environment.wind).unwrap()] = true;
