@@ -43,9 +43,9 @@ fn steps_per_second(config: &EnvConfig) -> Result<f64, Box<dyn Error>> {
     // Drawn beforehand: their cost is not the environment's.
     let actions: Vec<Actions> = (0..512).map(|_| random_actions(spec, &mut generator)).collect();
     let (start, mut calls) = (cpu_seconds()?, 0_u32);
-    for batch in actions.chunks(8).cycle() {
+    for batch in actions.chunks(64).cycle() {
         batch.iter().for_each(|actions| _ = group.step(actions));
-        calls += 8;
+        calls += 64;
         if cpu_seconds()? - start > SECONDS {
             break;
         }

@@ -22,8 +22,6 @@ use rand::RngExt;
 
 use bench::Bench;
 
-/// The furthest position of the finger's base; a tip beyond it has left the bench.
-const LIMIT: f32 = 0.38;
 /// Half the length of the bench.
 const HALF_BENCH: f32 = 0.4;
 /// The longest move of a decision.

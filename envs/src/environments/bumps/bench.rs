@@ -13,9 +13,10 @@
 use rapier3d::na::Unit;
 use rapier3d::prelude::*;
 
-use super::LIMIT;
 use crate::canvas::{ACTOR, Canvas, Color, FAINT, GOAL, INK, SIGHT, mix};
 
+/// The furthest position of the finger's base; a tip beyond it has left the bench.
+pub(super) const LIMIT: f32 = 0.38;
 /// Seconds of a step of the world.
 const TIME_STEP: f32 = 1.0 / 240.0;
 /// Fewer than the engine's 4 for speed; the finger behaves the same.
@@ -60,7 +61,7 @@ pub(super) struct Bench {
     motor_speed: f32,
 }
 
-/// What is seen of a bench from outside.
+/// Parts of a drawing that the bench itself does not know.
 pub(super) struct Scene {
     /// Colors of the bumps.
     pub(super) bumps: &'static [Color],

@@ -22,8 +22,8 @@ use engram_mdp::{Action, ActionSpec, EnvSpec, Generator, ObservationMut, Seed};
 use rand::RngExt;
 use serde::Deserialize;
 
-use super::bench::{BUMP_RADIUS, Bench, Scene};
-use super::{HALF_BENCH, LIMIT, act, draw};
+use super::bench::{BUMP_RADIUS, Bench, LIMIT, Scene};
+use super::{HALF_BENCH, act, draw};
 use crate::canvas::{Canvas, Color};
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{ParameterError, within};
@@ -50,7 +50,7 @@ const LAYOUT: StateLayout = StateLayout {
 pub struct BumpsConfig {
     /// Decisions after which an episode is cut off.
     pub max_steps: u32,
-    /// Where bumps and finger start.
+    /// Starts of bumps and finger.
     pub layout: BumpsLayout,
     /// Reward of moving the left bump, or the right one to the left.
     pub wrong_push_reward: f32,

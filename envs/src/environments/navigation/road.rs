@@ -53,7 +53,7 @@ impl Road {
         }
     }
 
-    /// What the priest says at a position: the side of heaven, or 0 where he is not heard.
+    /// The priest's word at a position: the side of heaven, or 0 where he is not heard.
     pub(super) fn priest(&self, position: f64) -> f64 {
         if (position - PRIEST).abs() <= self.priest_reach { self.heaven } else { 0.0 }
     }
