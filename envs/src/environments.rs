@@ -64,6 +64,7 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
         "cartpole-swingup-variable-length",
         parameters::<control::cartpole_swingup::CartPoleSwingUpConfig>,
     ),
+    ("dmc-cartpole", parameters::<control::dmc_cartpole::DmcCartPoleConfig>),
     ("pendulum", parameters::<control::pendulum::PendulumConfig>),
     ("pendulum-variable-length", parameters::<control::pendulum::VariablePendulumConfig>),
     ("car-heaven-hell", parameters::<navigation::car::CarConfig>),

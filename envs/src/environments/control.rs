@@ -5,6 +5,7 @@
 //! | `cartpole` | Gymnasium's CartPole-v1 |
 //! | `cartpole-continuous` | the same cart, pushed by as much as the action says (Yang & Nguyen 2021) |
 //! | `cartpole-swingup-variable-length` | a pole of unknown length swings up (Yang & Nguyen 2021) |
+//! | `dmc-cartpole` | the DeepMind Control Suite's balance and swing-up |
 //! | `pendulum` | Gymnasium's Pendulum-v1 |
 //! | `pendulum-variable-length` | a pendulum of unknown length (Yang & Nguyen 2021) |
 //!
@@ -13,7 +14,13 @@
 
 pub mod cartpole;
 pub mod cartpole_swingup;
+pub mod dmc_cartpole;
 pub mod pendulum;
+
+use std::f64::consts::TAU;
+
+use engram_mdp::Generator;
+use rand::RngExt;
 
 use crate::canvas::{ACTOR, Area, Canvas, FAINT, INK, PAPER, SIGHT};
 use crate::error::{ParameterError, within};
@@ -61,4 +68,10 @@ fn check_lengths(lengths: &[f64]) -> Result<(), ParameterError> {
         return Err(ParameterError::new("lengths", format!("{lengths:?}"), range));
     }
     lengths.iter().try_for_each(|&length| within("lengths", length, 0.05..=10.0))
+}
+
+/// A draw from the standard normal distribution (Box & Muller 1958).
+fn normal(generator: &mut Generator) -> f64 {
+    let radius = (-2.0 * (1.0 - generator.random_range(0.0..1.0_f64)).ln()).sqrt();
+    radius * generator.random_range(0.0..TAU).cos()
 }

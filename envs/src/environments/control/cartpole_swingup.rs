@@ -14,7 +14,7 @@ use engram_mdp::{Action, ActionSpec, EnvSpec, Generator, ObservationMut, Seed};
 use rand::RngExt;
 use serde::Deserialize;
 
-use super::{CartDrawing, check_lengths};
+use super::{CartDrawing, check_lengths, normal};
 use crate::canvas::Canvas;
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{ParameterError, within};
@@ -174,12 +174,6 @@ fn accelerations([_, x_dot, theta, theta_dot]: [f64; 4], force: f64, length: f64
     let theta_acc =
         (6.0 * mass * GRAVITY * sin + 6.0 * push * cos - 3.0 * spin * cos) / (length * inertia);
     (x_acc, theta_acc)
-}
-
-/// A draw from the standard normal distribution (Box & Muller 1958).
-fn normal(generator: &mut Generator) -> f64 {
-    let radius = (-2.0 * (1.0 - generator.random_range(0.0..1.0_f64)).ln()).sqrt();
-    radius * generator.random_range(0.0..2.0 * PI).cos()
 }
 
 #[cfg(test)]
