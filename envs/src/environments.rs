@@ -65,6 +65,7 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
         parameters::<control::cartpole_swingup::CartPoleSwingUpConfig>,
     ),
     ("dmc-cartpole", parameters::<control::dmc_cartpole::DmcCartPoleConfig>),
+    ("dmc-pendulum", parameters::<control::dmc_pendulum::DmcPendulumConfig>),
     ("pendulum", parameters::<control::pendulum::PendulumConfig>),
     ("pendulum-variable-length", parameters::<control::pendulum::VariablePendulumConfig>),
     ("car-heaven-hell", parameters::<navigation::car::CarConfig>),

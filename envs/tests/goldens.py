@@ -122,6 +122,32 @@ def dmc_cartpole(start, policy, steps):
     print("observations =", rows(observations), "\n")
 
 
+def dmc_pendulum(angle, policy, steps):
+    """The control suite's pendulum: its model and its reward, five steps of MuJoCo per action."""
+    import mujoco
+    from dm_control.suite import pendulum as suite
+
+    xml, assets = suite.get_model_and_assets()
+    model = mujoco.MjModel.from_xml_string(xml.decode(), assets)
+    data = mujoco.MjData(model)
+    data.qpos[0] = angle
+    actions, observations, rewards = [], [], []
+    for step in range(steps):
+        data.ctrl[0] = np.float32(policy(step))
+        upright = 0
+        for _ in range(5):
+            mujoco.mj_step(model, data)
+            upright += math.cos(data.qpos[0]) >= math.cos(math.radians(8))
+        actions.append(data.ctrl[0])
+        observations.append([math.cos(data.qpos[0]), math.sin(data.qpos[0]), data.qvel[0]])
+        rewards.append(upright / 5)
+    print("[[dmc_pendulum]]")
+    print("start =", numbers([angle], 17))
+    print("actions =", numbers(actions))
+    print("rewards =", numbers(rewards))
+    print("observations =", rows(observations), "\n")
+
+
 class Hopper:
     """HopperBulletEnv-v0: loads the model, applies torques, and reads reward and observation."""
 
@@ -267,6 +293,8 @@ def main():
     dmc_cartpole([0.05, 0.03, 0.01, -0.01], lambda step: 0.1 * math.sin(step), 40)
     dmc_cartpole([0.0, math.pi + 0.01, 0.0, 0.0], lambda step: 0.7 * math.sin(0.3 * step), 80)
     dmc_cartpole([0.0, math.pi - 0.01, 0.01, 0.02], lambda step: 0.5 if step < 30 else -0.5, 80)
+    dmc_pendulum(0.02, lambda step: -0.2 if step < 3 else 0.3 * math.sin(step), 40)
+    dmc_pendulum(math.pi, lambda step: math.sin(0.35 * step), 80)
 
     world = Hopper()
     rest = np.zeros(3)

@@ -322,6 +322,20 @@ mod tests {
     }
 
     #[test]
+    fn broken_physics_truncate_the_episode_and_show_numbers() {
+        let mut environment = bumps(BumpsLayout::Real, 0);
+        let mut row = [1.0; 4];
+        environment.reset(ObservationMut::F32(&mut row));
+        environment.bench.break_apart();
+        let outcome =
+            environment.step(Action::Continuous(&[0.0; 2]), ObservationMut::F32(&mut row));
+        assert_eq!((outcome, row), (Outcome::truncated(0.0), [0.0; 4]));
+        environment.render(&mut Canvas::new(90, 60));
+        environment.reset(ObservationMut::F32(&mut row));
+        assert!(row.iter().all(|number| number.is_finite()) && row[2] != 0.0);
+    }
+
+    #[test]
     fn layouts_keep_their_distances() {
         let mut generator = Seed::new(2).generator();
         for _ in 0..2000 {

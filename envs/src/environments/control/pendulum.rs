@@ -16,8 +16,8 @@ use engram_mdp::{Action, ActionSpec, EnvSpec, Generator, ObservationMut, Seed};
 use rand::RngExt;
 use serde::Deserialize;
 
-use super::check_lengths;
-use crate::canvas::{ACTOR, Canvas, FAINT, GOAL, INK, PAPER, SIGHT};
+use super::{PendulumDrawing, check_lengths};
+use crate::canvas::Canvas;
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{ParameterError, within};
 use crate::observe::{Part, Parts, StateLayout, View};
@@ -173,41 +173,15 @@ impl Environment for Pendulum {
 
     fn render(&self, canvas: &mut Canvas) {
         canvas.set_caption("swing the pendulum up and hold it there");
-        let area = canvas.area();
-        let hinge = [area.width / 2.0, area.height / 2.0];
         let longest = self.lengths.iter().copied().fold(0.0, f64::max);
-        let radius = 0.42 * area.height * (self.length / longest) as f32;
-        canvas.disc(hinge, radius + 2.0, FAINT);
-        canvas.disc(hinge, radius, PAPER);
-        let above = |pixels: f32| [hinge[0], hinge[1] - radius - pixels];
-        canvas.line(above(6.0), above(-6.0), 3.0, GOAL);
-        let (sin, cos) = (self.angle as f32).sin_cos();
-        let tip = [hinge[0] - radius * sin, hinge[1] - radius * cos];
-        canvas.line(hinge, tip, 12.0, ACTOR);
-        canvas.disc(hinge, 4.0, INK);
-        draw_torque(canvas, hinge, 0.12 * area.height, (self.torque / MAX_TORQUE) as f32);
+        let drawing = PendulumDrawing {
+            angle: self.angle as f32,
+            length: (self.length / longest) as f32,
+            torque: (self.torque / MAX_TORQUE) as f32,
+        };
+        drawing.draw(canvas);
         canvas.timeline(&[self.max_steps], self.time);
     }
-}
-
-/// Draws an arrow around the hinge, counterclockwise for a positive share of the greatest torque.
-fn draw_torque(canvas: &mut Canvas, hinge: [f32; 2], radius: f32, share: f32) {
-    const PIECES: u8 = 12;
-    if share.abs() < 0.05 {
-        return;
-    }
-    let at = |piece: u8| {
-        let turn = share * 2.4 * f32::from(piece) / f32::from(PIECES);
-        [hinge[0] - radius * turn.sin(), hinge[1] - radius * turn.cos()]
-    };
-    for piece in 1..PIECES {
-        canvas.line(at(piece - 1), at(piece), 2.0, SIGHT);
-    }
-    let ([x0, y0], [x1, y1]) = (at(PIECES - 1), at(PIECES));
-    let length = (x1 - x0).hypot(y1 - y0).max(1e-6);
-    // A straight end that is long enough for a head.
-    let end = [x0 + (x1 - x0) / length * 6.0, y0 + (y1 - y0) / length * 6.0];
-    canvas.arrow([x0, y0], end, SIGHT);
 }
 
 fn cost(angle: f64, speed: f64, torque: f64) -> f64 {
