@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn target(seed: u64) -> BumpTarget {
-        let config = BumpTargetConfig { max_steps: 50, observe: "full".into(), concat: None };
+        let config = BumpTargetConfig { max_steps: 30, observe: "full".into(), concat: None };
         BumpTarget::new(&config, Seed::new(seed))
     }
 
