@@ -6,8 +6,8 @@
 //! each axis, and the wind, up to 0.08. The reward is 1 within 0.03 of the goal (0, 1). Nothing ends
 //! an episode but time: `max_steps` (75 in the original).
 //!
-//! Tasks are drawn once, from `task_seed`; every episode draws one of the `train_tasks` first, or one of
-//! the `eval_tasks` after them.
+//! All `tasks` are drawn once, from `task_seed`; every episode draws one of the first `train_tasks` of
+//! them, or one of the others (`test`).
 
 use engram_mdp::{
     Action, ActionSpec, Dtype, EnvSpec, Generator, ObservationMut, ObservationSpec, Seed,
@@ -32,10 +32,10 @@ const ARROW: f64 = 6.0;
 pub struct WindConfig {
     /// Decisions after which an episode is cut off.
     pub max_steps: u32,
-    /// Number of tasks to train on; 40 in the original.
+    /// Number of tasks; 60 in the original.
+    pub tasks: usize,
+    /// Number of those to train on; 40 in the original.
     pub train_tasks: usize,
-    /// Number of tasks to evaluate on; 20 in the original.
-    pub eval_tasks: usize,
     /// The seed of all tasks.
     pub task_seed: u64,
     /// The tasks that episodes draw from.
@@ -49,7 +49,7 @@ pub enum WindSplit {
     /// Those to train on.
     Train,
     /// Those that were held back.
-    Eval,
+    Test,
 }
 
 impl WindConfig {
@@ -57,11 +57,11 @@ impl WindConfig {
     fn winds(&self) -> Vec<[f64; 2]> {
         let mut generator = Seed::new(self.task_seed).derive("wind", 0).generator();
         let mut draw = || [0, 1].map(|_| generator.random_range(-MAX_WIND..MAX_WIND));
-        let mut train: Vec<_> = (0..self.train_tasks + self.eval_tasks).map(|_| draw()).collect();
-        let eval = train.split_off(self.train_tasks);
+        let mut train: Vec<_> = (0..self.tasks).map(|_| draw()).collect();
+        let test = train.split_off(self.train_tasks);
         match self.split {
             WindSplit::Train => train,
-            WindSplit::Eval => eval,
+            WindSplit::Test => test,
         }
     }
 }
@@ -69,8 +69,8 @@ impl WindConfig {
 impl EnvironmentParameters for WindConfig {
     fn validate(&self) -> Result<(), ParameterError> {
         within("max_steps", self.max_steps, 1..=1_000_000)?;
-        within("train_tasks", self.train_tasks, 1..=1_000_000)?;
-        within("eval_tasks", self.eval_tasks, 1..=1_000_000)
+        within("tasks", self.tasks, 2..=1_000_000)?;
+        within("train_tasks", self.train_tasks, 1..=self.tasks - 1)
     }
 
     fn spec(&self) -> EnvSpec {
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     fn config(split: WindSplit) -> WindConfig {
-        WindConfig { max_steps: 75, train_tasks: 40, eval_tasks: 20, task_seed: 1, split }
+        WindConfig { max_steps: 75, tasks: 60, train_tasks: 40, task_seed: 1, split }
     }
 
     /// The return in one of the winds; the policy is shown the position.
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn who_remembers_one_step_reaches_the_optimum_of_every_split() {
-        for split in [WindSplit::Train, WindSplit::Eval] {
+        for split in [WindSplit::Train, WindSplit::Test] {
             let winds = config(split).winds();
             let sum: f32 = winds.iter().map(|&wind| play(wind, remembering())).sum();
             let optimum = config(split).optimum().unwrap();
@@ -236,16 +236,16 @@ mod tests {
 
     #[test]
     fn sixty_tasks_are_split_into_forty_and_twenty_that_never_meet() {
-        let [train, eval] = [WindSplit::Train, WindSplit::Eval].map(|split| config(split).winds());
-        assert_eq!((train.len(), eval.len()), (40, 20));
-        assert!(eval.iter().all(|wind| !train.contains(wind)));
-        assert!(train.iter().chain(&eval).flatten().all(|wind| wind.abs() <= 0.08));
+        let [train, test] = [WindSplit::Train, WindSplit::Test].map(|split| config(split).winds());
+        assert_eq!((train.len(), test.len()), (40, 20));
+        assert!(test.iter().all(|wind| !train.contains(wind)));
+        assert!(train.iter().chain(&test).flatten().all(|wind| wind.abs() <= 0.08));
     }
 
     #[test]
     fn every_environment_plays_all_tasks_of_its_split_whatever_its_seed() {
-        let winds = config(WindSplit::Eval).winds();
-        let mut environment = Wind::new(&config(WindSplit::Eval), Seed::new(77));
+        let winds = config(WindSplit::Test).winds();
+        let mut environment = Wind::new(&config(WindSplit::Test), Seed::new(77));
         let mut met = [false; 20];
         for _ in 0..500 {
             environment.reset(ObservationMut::F32(&mut [0.0; 2]));
