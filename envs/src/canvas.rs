@@ -148,6 +148,20 @@ impl Canvas {
         self.line(center, center, 2.0 * radius, color);
     }
 
+    /// Draws an arrow; none where it would be shorter than its head.
+    pub(crate) fn arrow(&mut self, from: [f32; 2], to: [f32; 2], color: Color) {
+        const HEAD: f32 = 5.0;
+        let (dx, dy) = (to[0] - from[0], to[1] - from[1]);
+        let length = dx.hypot(dy);
+        if length <= HEAD {
+            return;
+        }
+        let (x, y) = (HEAD * dx / length, HEAD * dy / length);
+        self.line(from, to, 2.0, color);
+        self.line(to, [to[0] - x - y, to[1] - y + x], 2.0, color);
+        self.line(to, [to[0] - x + y, to[1] - y - x], 2.0, color);
+    }
+
     /// The canvas without the strip at its bottom.
     pub(crate) fn area(&self) -> Area {
         let height = self.height as f32 - STRIP;

@@ -4,7 +4,10 @@
 //! |---|---|---|
 //! | [`recall`] | remembering one cue | – |
 //! | [`catch`] | a reaction | bsuite |
-//! | [`cartpole`], [`pendulum`] | control, from positions or velocities alone if asked | Gymnasium |
+//! | [`control`] | control of carts and pendulums, from positions or velocities alone if asked | Gymnasium; Yang & Nguyen 2021 |
+//! | [`delayed_catch`] | reactions, and credit for them that comes late | Raposo et al. 2021 |
+//! | [`navigation`] | finding out where the goal is, or the wind, and remembering it | Yang & Nguyen 2021; RESeL |
+//! | [`bumps`] | feeling with a soft finger, remembering, pushing with a stiff one | Yang & Nguyen 2021 |
 //! | [`tmaze`] | memory (passive), memory and credit (active) | Ni et al. 2023 |
 //! | [`visual_match`] | memory, past much that pays | Ni et al. 2023 |
 //! | [`key_to_door`] | credit, past much that pays | Ni et al. 2023 |
@@ -21,13 +24,15 @@
 //! | [`recall`] | does not remember |
 
 pub mod bandit;
-pub mod cartpole;
+pub mod bumps;
 pub mod catch;
+pub mod control;
 pub mod counting;
+pub mod delayed_catch;
 pub mod delayed_reward;
 pub mod hopper;
 pub mod key_to_door;
-pub mod pendulum;
+pub mod navigation;
 pub mod recall;
 pub mod tmaze;
 pub mod truncation;
@@ -52,8 +57,24 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
     ("truncation", parameters::<truncation::TruncationConfig>),
     ("recall", parameters::<recall::RecallConfig>),
     ("catch", parameters::<catch::CatchConfig>),
-    ("cartpole", parameters::<cartpole::CartPoleConfig>),
-    ("pendulum", parameters::<pendulum::PendulumConfig>),
+    ("delayed-catch", parameters::<delayed_catch::DelayedCatchConfig>),
+    ("cartpole", parameters::<control::cartpole::CartPoleConfig>),
+    ("cartpole-continuous", parameters::<control::cartpole::ContinuousCartPoleConfig>),
+    (
+        "cartpole-swingup-variable-length",
+        parameters::<control::cartpole_swingup::CartPoleSwingUpConfig>,
+    ),
+    ("dmc-cartpole", parameters::<control::dmc_cartpole::DmcCartPoleConfig>),
+    ("dmc-pendulum", parameters::<control::dmc_pendulum::DmcPendulumConfig>),
+    ("pendulum", parameters::<control::pendulum::PendulumConfig>),
+    ("pendulum-variable-length", parameters::<control::pendulum::VariablePendulumConfig>),
+    ("car-heaven-hell", parameters::<navigation::car::CarConfig>),
+    ("car-heaven-hell-top", parameters::<navigation::car_jumps::CarTopConfig>),
+    ("car-heaven-hell-relative", parameters::<navigation::car_jumps::CarRelativeConfig>),
+    ("water-maze", parameters::<navigation::water_maze::WaterMazeConfig>),
+    ("wind", parameters::<navigation::wind::WindConfig>),
+    ("bumps", parameters::<bumps::push::BumpsConfig>),
+    ("bump-target", parameters::<bumps::target::BumpTargetConfig>),
     ("tmaze", parameters::<tmaze::TmazeConfig>),
     ("visual-match", parameters::<visual_match::VisualMatchConfig>),
     ("key-to-door", parameters::<key_to_door::KeyToDoorConfig>),

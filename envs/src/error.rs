@@ -70,6 +70,11 @@ pub struct ParameterError {
 }
 
 impl ParameterError {
+    /// The parameter's key, its value, and what it must be.
+    pub(crate) fn new(key: &'static str, found: impl Display, range: impl Into<String>) -> Self {
+        ParameterError { key, found: found.to_string(), range: range.into() }
+    }
+
     fn fault(&self) -> String {
         format!("is {}; it must be {}", self.found, self.range)
     }

@@ -34,5 +34,5 @@ mod goldens;
 pub use config::EnvConfig;
 pub use environment::{Environment, EnvironmentParameters, Outcome};
 pub use error::{EnvError, ParameterError};
-pub use observe::Observe;
+pub use observe::{Observe, Parts};
 pub use vector::VectorEnv;

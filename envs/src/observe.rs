@@ -3,10 +3,18 @@
 //! Hiding half of the state turns a control task into a memory task: an agent that sees only
 //! positions must estimate velocities, and one that sees only velocities must integrate them
 //! (Han et al. 2020; Ni et al. 2022, <https://arxiv.org/abs/2110.05038>).
+//!
+//! [`Observe`] chooses for robots. `observe/view.rs` is for worlds whose states have other parts too,
+//! and shows windows into the past.
+
+mod view;
 
 use std::fmt;
 
 use serde::Deserialize;
+
+pub use view::Parts;
+pub(crate) use view::{Part, StateLayout, View};
 
 /// Observed part of a physical environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -41,13 +49,6 @@ impl ObservationLayout {
             Observe::Positions => self.positions,
             Observe::Velocities => self.velocities,
         }
-    }
-}
-
-/// Copies the shown part of a full observation.
-pub(crate) fn show(full: &[f32], shown: &[usize], row: &mut [f32]) {
-    for (to, &index) in row.iter_mut().zip(shown) {
-        *to = full[index];
     }
 }
 

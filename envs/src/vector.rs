@@ -20,7 +20,7 @@ use rand::RngExt;
 
 use crate::canvas::Canvas;
 use crate::config::EnvConfig;
-use crate::environment::Environment;
+use crate::environment::{Environment, Outcome};
 
 /// A group of environments that are stepped together.
 pub struct VectorEnv {
@@ -100,7 +100,7 @@ impl VectorEnv {
 
     /// Steps every environment, and returns the episodes that this ended. A row at a Last frame
     /// ignores its action and shows the First frame of a new episode. Continuous actions are
-    /// clamped to `[-1, 1]`, and recorded so.
+    /// clamped to `[-1, 1]`, and recorded so; one that is not a number truncates its episode.
     pub fn step(&mut self, actions: &Actions) -> &[Episode] {
         let rows = self.environments.len();
         assert_eq!(actions.len(), rows * self.spec.action.len(), "one action per environment");
@@ -140,9 +140,12 @@ impl VectorEnv {
 
     fn advance(&mut self, row: usize, actions: &Actions) {
         let frames = &mut self.frames;
-        let action = record(&mut frames.previous_actions, row, actions, self.spec.action);
         let observation = frames.observations.row_mut(row, self.observation_len);
-        let outcome = self.environments[row].step(action, observation);
+        let outcome = match record(&mut frames.previous_actions, row, actions, self.spec.action) {
+            Some(action) => self.environments[row].step(action, observation),
+            // The environment takes no step: the last frame shows what the one before it showed.
+            None => Outcome::truncated(0.0),
+        };
         frames.previous_rewards[row] = outcome.reward;
         let progress = &mut self.progress[row];
         progress.env_steps += 1;
@@ -174,10 +177,16 @@ impl EpisodeInProgress {
     }
 }
 
-/// Writes one row's action, clamped, into the next frame; returns it.
-fn record<'a>(to: &'a mut Actions, row: usize, from: &Actions, spec: ActionSpec) -> Action<'a> {
+/// Writes one row's action, clamped, into the next frame; returns it. One that is not a number is
+/// recorded as zeros, and none is returned.
+fn record<'a>(
+    to: &'a mut Actions,
+    row: usize,
+    from: &Actions,
+    spec: ActionSpec,
+) -> Option<Action<'a>> {
     to.set_row(row, Some((from, row)), spec.len());
-    match (to, spec) {
+    Some(match (to, spec) {
         (Actions::Discrete(indices), ActionSpec::Discrete { count }) => {
             let index = indices[row] as usize;
             assert!(index < count, "action {} is none of {spec}", indices[row]);
@@ -185,12 +194,13 @@ fn record<'a>(to: &'a mut Actions, row: usize, from: &Actions, spec: ActionSpec)
         }
         (Actions::Continuous(numbers), ActionSpec::Continuous { dimensions }) => {
             let vector = &mut numbers[row * dimensions..(row + 1) * dimensions];
-            for number in vector.iter_mut() {
-                assert!(!number.is_nan(), "an action is not a number");
-                *number = number.clamp(-1.0, 1.0);
+            if vector.iter().any(|number| number.is_nan()) {
+                vector.fill(0.0);
+                return None;
             }
+            vector.iter_mut().for_each(|number| *number = number.clamp(-1.0, 1.0));
             Action::Continuous(vector)
         }
         _ => unreachable!("the column was made for the spec"),
-    }
+    })
 }

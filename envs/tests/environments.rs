@@ -5,7 +5,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use engram_envs::{EnvConfig, VectorEnv};
-use engram_mdp::{ActionSpec, Actions, Episode, Finish, Frames, Generator, Seed, StepType};
+use engram_mdp::{
+    ActionSpec, Actions, Ending, Episode, Finish, Frames, Generator, Observations, Seed, StepType,
+};
 use proptest::prelude::*;
 use rand::RngExt;
 
@@ -127,6 +129,50 @@ fn an_interrupted_episode_is_reported_once_and_never_one_that_had_not_begun() {
     }
     assert!(group.frames().step_types.iter().all(|step_type| step_type.is_last()));
     assert!(group.interrupt().is_empty(), "the episodes had ended");
+}
+
+#[test]
+fn worlds_that_begin_at_random_begin_otherwise_in_every_environment_of_a_group() {
+    let begins = ["cartpole", "pendulum", "car-heaven-hell", "water-maze", "bump"];
+    let mut checked = 0;
+    for (name, config) in configs() {
+        // The simple maze begins in the middle; its platform is not seen.
+        let alike = ["water-maze-simple", "water-maze-simple-concat10"].contains(&&*name);
+        if alike || !begins.iter().any(|begin| name.starts_with(begin)) {
+            continue;
+        }
+        checked += 1;
+        let Observations::F32(numbers) =
+            VectorEnv::new(&config, 0..4, Seed::new(3)).frames().observations.clone()
+        else {
+            unreachable!("{name} shows numbers")
+        };
+        let rows: Vec<_> = numbers.chunks(numbers.len() / 4).collect();
+        assert!((1..4).all(|row| rows[0] != rows[row]), "{name}: {rows:?}");
+    }
+    assert!(checked > 30, "{checked}");
+}
+
+#[test]
+fn an_action_that_is_not_a_number_truncates_its_episode_and_spares_the_others() {
+    for (name, config) in configs() {
+        let spec = config.spec();
+        let ActionSpec::Continuous { dimensions } = spec.action else { continue };
+        let mut group = VectorEnv::new(&config, 0..3, Seed::new(5));
+        let mut actions = vec![0.3; 3 * dimensions];
+        group.step(&Actions::Continuous(actions.clone()));
+        actions[2 * dimensions - 1] = f32::NAN;
+        let finishes: Vec<_> = group.step(&Actions::Continuous(actions)).to_vec();
+        let ended = finishes.iter().map(|episode| (episode.env_index, episode.finish));
+        let cut_off = (1, Finish::Ended(Ending::Truncated));
+        assert!(ended.clone().any(|found| found == cut_off), "{name}: {finishes:?}");
+        assert_eq!(ended.filter(|&(index, _)| index == 1).count(), 1, "{name}");
+        let frames = group.frames();
+        assert_eq!(frames.check(&spec, 3), Ok(()), "{name}: frames are finite");
+        assert!(frames.step_types[1].is_last() && !frames.step_types[0].is_first(), "{name}");
+        group.step(&Actions::Continuous(vec![0.3; 3 * dimensions]));
+        assert!(group.frames().step_types[1].is_first(), "{name}");
+    }
 }
 
 #[test]

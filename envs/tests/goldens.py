@@ -1,6 +1,7 @@
 """Records episodes of Gymnasium and PyBullet for the tests of this crate, and writes goldens.toml.
 
-    python3 -m venv goldens && goldens/bin/pip install gymnasium==1.4.0 pybullet==3.2.7
+    python3 -m venv goldens && goldens/bin/pip install gymnasium==1.4.0 pybullet==3.2.7 \
+        dm_control==1.0.50 mujoco==4.0.0
     goldens/bin/python envs/tests/goldens.py > envs/tests/goldens.toml
 
 The Hopper of PyBullet is driven without the `pybullet_envs` package, which needs an old gym: what
@@ -45,8 +46,31 @@ def cartpole(policy, seed):
     print("observations =", rows(observations), "\n")
 
 
-def pendulum(seed):
+def cartpole_continuous(policy, seed):
+    """CartPole-v1 for 300 steps, always pushed to the right, by 30 newtons times the action."""
+    env = gymnasium.make("CartPole-v1", max_episode_steps=300)
+    observation, _ = env.reset(seed=seed)
+    start = list(env.unwrapped.state)
+    generator = np.random.default_rng(seed)
+    actions, observations = [], []
+    ended = False
+    while not ended:
+        action = float(np.float32(np.clip(policy(observation, generator), -1, 1)))
+        env.unwrapped.force_mag = 30 * action
+        observation, reward, terminated, truncated, _ = env.step(1)
+        assert reward == 1.0
+        actions.append(action)
+        observations.append(observation)
+        ended = terminated or truncated
+    print("[[cartpole_continuous]]")
+    print("start =", numbers(start, 17))
+    print("actions =", numbers(actions))
+    print("observations =", rows(observations), "\n")
+
+
+def pendulum(seed, name="pendulum", length=1.0, strength=1.2):
     env = gymnasium.make("Pendulum-v1")
+    env.unwrapped.l = length
     env.reset(seed=seed)
     start = list(env.unwrapped.state)
     generator = np.random.default_rng(seed)
@@ -54,13 +78,71 @@ def pendulum(seed):
     truncated = False
     while not truncated:
         # In double precision, as the state is: a torque rounded to float32 would drift away.
-        action = float(np.float32(generator.uniform(-1.2, 1.2)))
+        action = float(np.float32(generator.uniform(-strength, strength)))
         observation, reward, _, truncated, _ = env.step(np.array([2 * action]))
         actions.append(action)
         observations.append(observation)
         rewards.append(reward)
-    print("[[pendulum]]")
+    print(f"[[{name}]]")
     print("start =", numbers(start, 17))
+    print("actions =", numbers(actions))
+    print("rewards =", numbers(rewards))
+    print("observations =", rows(observations), "\n")
+
+
+def dmc_cartpole(start, policy, steps):
+    """The control suite's cart-pole: its model and its reward, five steps of MuJoCo per action."""
+    import mujoco
+    from dm_control.suite import cartpole as suite
+    from dm_control.utils.rewards import tolerance
+
+    xml, assets = suite.get_model_and_assets()
+    model = mujoco.MjModel.from_xml_string(xml.decode(), assets)
+    data = mujoco.MjData(model)
+    data.qpos[:], data.qvel[:] = start[:2], start[2:]
+    actions, observations, rewards = [], [], []
+    for step in range(steps):
+        data.ctrl[0] = np.float32(policy(step))
+        total = 0.0
+        for _ in range(5):
+            mujoco.mj_step(model, data)
+            upright = (math.cos(data.qpos[1]) + 1) / 2
+            centered = (1 + tolerance(data.qpos[0], margin=2)) / 2
+            control = tolerance(data.ctrl[0], margin=1, value_at_margin=0, sigmoid="quadratic")
+            slow = (1 + tolerance(data.qvel[1], margin=5)) / 2
+            total += upright * centered * (4 + control) / 5 * slow
+        actions.append(data.ctrl[0])
+        (x, angle), (speed, turning) = data.qpos, data.qvel
+        observations.append([x, math.cos(angle), math.sin(angle), speed, turning])
+        rewards.append(total / 5)
+    print("[[dmc_cartpole]]")
+    print("start =", numbers(start, 17))
+    print("actions =", numbers(actions))
+    print("rewards =", numbers(rewards))
+    print("observations =", rows(observations), "\n")
+
+
+def dmc_pendulum(angle, policy, steps):
+    """The control suite's pendulum: its model and its reward, five steps of MuJoCo per action."""
+    import mujoco
+    from dm_control.suite import pendulum as suite
+
+    xml, assets = suite.get_model_and_assets()
+    model = mujoco.MjModel.from_xml_string(xml.decode(), assets)
+    data = mujoco.MjData(model)
+    data.qpos[0] = angle
+    actions, observations, rewards = [], [], []
+    for step in range(steps):
+        data.ctrl[0] = np.float32(policy(step))
+        upright = 0
+        for _ in range(5):
+            mujoco.mj_step(model, data)
+            upright += math.cos(data.qpos[0]) >= math.cos(math.radians(8))
+        actions.append(data.ctrl[0])
+        observations.append([math.cos(data.qpos[0]), math.sin(data.qpos[0]), data.qvel[0]])
+        rewards.append(upright / 5)
+    print("[[dmc_pendulum]]")
+    print("start =", numbers([angle], 17))
     print("actions =", numbers(actions))
     print("rewards =", numbers(rewards))
     print("observations =", rows(observations), "\n")
@@ -203,6 +285,16 @@ def main():
     cartpole(lean, seed=3)
     pendulum(seed=1)
     pendulum(seed=2)
+    cartpole_continuous(lambda _, generator: generator.uniform(-1.2, 1.2), seed=4)
+    noisy = lambda o, generator: o @ [0.1, 0.15, 1.2, 0.3] + generator.uniform(-0.1, 0.1)
+    cartpole_continuous(noisy, seed=5)
+    pendulum(seed=3, name="pendulum_short", length=0.2, strength=0.3)
+
+    dmc_cartpole([0.05, 0.03, 0.01, -0.01], lambda step: 0.1 * math.sin(step), 40)
+    dmc_cartpole([0.0, math.pi + 0.01, 0.0, 0.0], lambda step: 0.7 * math.sin(0.3 * step), 80)
+    dmc_cartpole([0.0, math.pi - 0.01, 0.01, 0.02], lambda step: 0.5 if step < 30 else -0.5, 80)
+    dmc_pendulum(0.02, lambda step: -0.2 if step < 3 else 0.3 * math.sin(step), 40)
+    dmc_pendulum(math.pi, lambda step: math.sin(0.35 * step), 80)
 
     world = Hopper()
     rest = np.zeros(3)

@@ -1,0 +1,74 @@
+//! Prints how many steps per second one core takes in each environment of `configs/env`, or in those
+//! that are named: `cargo run --release -p engram-envs --example step_speed -- pendulum wind`.
+//!
+//! Eight environments of a kind are stepped in a group with random actions, resets among them, for
+//! half a second of CPU time.
+
+#![allow(clippy::print_stdout, reason = "the table is what this program is for")]
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use engram_envs::{EnvConfig, VectorEnv};
+use engram_mdp::{ActionSpec, Actions, Generator, Seed};
+use rand::RngExt;
+
+const ROWS: usize = 8;
+const SECONDS: f64 = 0.5;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/env");
+    let mut names = Vec::new();
+    for file in fs::read_dir(&folder)? {
+        let path = file?.path();
+        names.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+    }
+    names.sort();
+    names.retain(|name| wanted.is_empty() || wanted.contains(name));
+    println!("{:44} {:>14}", "environment", "env steps/s");
+    for name in names {
+        let text = fs::read_to_string(folder.join(format!("{name}.toml")))?;
+        let config = EnvConfig::from_table(text.parse()?)?;
+        println!("{name:44} {:14.0}", steps_per_second(&config)?);
+    }
+    Ok(())
+}
+
+fn steps_per_second(config: &EnvConfig) -> Result<f64, Box<dyn Error>> {
+    let mut group = VectorEnv::new(config, 0..ROWS as u32, Seed::new(1));
+    let mut generator = Seed::new(2).generator();
+    let spec = group.spec().action;
+    // Drawn beforehand: their cost is not the environment's.
+    let actions: Vec<Actions> = (0..512).map(|_| random_actions(spec, &mut generator)).collect();
+    let (start, mut calls) = (cpu_seconds()?, 0_u32);
+    for batch in actions.chunks(64).cycle() {
+        batch.iter().for_each(|actions| _ = group.step(actions));
+        calls += 64;
+        if cpu_seconds()? - start > SECONDS {
+            break;
+        }
+    }
+    Ok(f64::from(calls) * ROWS as f64 / (cpu_seconds()? - start))
+}
+
+/// CPU time of this thread: what others do on the machine does not count.
+fn cpu_seconds() -> Result<f64, Box<dyn Error>> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanoseconds: f64 = text.split(' ').next().unwrap_or_default().parse()?;
+    Ok(1e-9 * nanoseconds)
+}
+
+fn random_actions(spec: ActionSpec, generator: &mut Generator) -> Actions {
+    match spec {
+        ActionSpec::Discrete { count } => {
+            let draw = |_| generator.random_range(0..count) as i32;
+            Actions::Discrete((0..ROWS).map(draw).collect())
+        }
+        ActionSpec::Continuous { dimensions } => {
+            let draw = |_| generator.random_range(-1.0..1.0);
+            Actions::Continuous((0..ROWS * dimensions).map(draw).collect())
+        }
+    }
+}
