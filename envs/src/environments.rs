@@ -8,7 +8,7 @@
 //! | [`tmaze`] | memory (passive), memory and credit (active) | Ni et al. 2023 |
 //! | [`visual_match`] | memory, past much that pays | Ni et al. 2023 |
 //! | [`key_to_door`] | credit, past much that pays | Ni et al. 2023 |
-//! | [`hopper`] | locomotion, the first of a family ([`locomotion`](crate::locomotion)) | PyBullet |
+//! | [`hopper`], [`walker2d`], [`half_cheetah`], [`ant`] | [`locomotion`](crate::locomotion) | PyBullet |
 //!
 //! Probes are so small that an agent which fails one fails for one reason:
 //!
@@ -20,11 +20,13 @@
 //! | [`truncation`] | takes a time limit for a terminal state |
 //! | [`recall`] | does not remember |
 
+pub mod ant;
 pub mod bandit;
 pub mod cartpole;
 pub mod catch;
 pub mod counting;
 pub mod delayed_reward;
+pub mod half_cheetah;
 pub mod hopper;
 pub mod key_to_door;
 pub mod pendulum;
@@ -32,6 +34,7 @@ pub mod recall;
 pub mod tmaze;
 pub mod truncation;
 pub mod visual_match;
+pub mod walker2d;
 
 use std::sync::Arc;
 
@@ -58,4 +61,7 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
     ("visual-match", parameters::<visual_match::VisualMatchConfig>),
     ("key-to-door", parameters::<key_to_door::KeyToDoorConfig>),
     ("hopper", parameters::<hopper::HopperConfig>),
+    ("walker2d", parameters::<walker2d::Walker2dConfig>),
+    ("half-cheetah", parameters::<half_cheetah::HalfCheetahConfig>),
+    ("ant", parameters::<ant::AntConfig>),
 ];
