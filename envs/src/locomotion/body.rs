@@ -24,8 +24,8 @@ const MAX_SPEED: f32 = 100.0;
 pub(super) const HINGE_AXIS: JointAxis = JointAxis::AngY;
 /// A hinge further beyond its limit than this is not turned back.
 const MAX_LIMIT_CORRECTION: f32 = 0.04;
-/// Distance beyond a limit from which a hinge is held by it, when it is not turned back.
-const HOLD: f32 = 1e-6;
+/// A hinge this close to its limit is at it: rounding does not choose.
+const AT_LIMIT: f32 = 1e-6;
 
 /// A robot's body in a world of its own.
 pub(super) struct Body {
@@ -90,20 +90,24 @@ impl Body {
     pub(super) fn step(&mut self, robot: &Robot, action: &[f32]) {
         for _ in 0..SUBSTEPS {
             self.look(robot);
-            self.damp();
-            for (i, limb) in robot.limbs.iter().enumerate() {
-                self.turn(i, limb.torque * action[i].clamp(-1.0, 1.0));
-                self.limit(i, limb.limits);
-            }
-            self.footing.find(&self.world.bodies);
-            self.world.step_with_events(&self.footing, &());
-            self.slow_down();
-            self.gear();
+            self.substep(robot, action);
         }
         if matches!(robot.root, Root::Free) {
             // The original tells the present pose of a base, and the one before of all links.
             self.seen.torso = *self.world.bodies[self.torso].position();
         }
+    }
+
+    fn substep(&mut self, robot: &Robot, action: &[f32]) {
+        self.damp();
+        for (i, limb) in robot.limbs.iter().enumerate() {
+            self.turn(i, limb.torque * action[i].clamp(-1.0, 1.0));
+            self.limit(i, limb.limits);
+        }
+        self.footing.find(&self.world.bodies);
+        self.world.step_with_events(&self.footing, &());
+        self.slow_down();
+        self.gear();
     }
 
     /// Observed positions of the torso and of the mean of all parts.
@@ -202,20 +206,28 @@ impl Body {
         bodies[parent].add_torque(-torque, false);
     }
 
-    /// Holds a hinge within its limits as Bullet does: a hinge that is beyond a limit is turned
-    /// back gently, but one that is far beyond, after a reset or a hard blow, is only held.
+    /// Holds a hinge within its limits as Bullet does: one that is at a limit, or a little beyond
+    /// it, is held or turned back gently; one that is far beyond, after a reset or a hard blow, is
+    /// only held. All others are free.
     fn limit(&mut self, limb: usize, [low, high]: [f32; 2]) {
         let id =
             *self.world.multibody_joints.rigid_body_link(self.limbs[limb].body).expect("a link");
         let multibody = self.world.multibody_joints.get_multibody_mut(id.multibody);
         let link = multibody.expect("joints stay").link_mut(id.id).expect("links stay");
         let angle = link.joint.coords()[HINGE_AXIS as usize];
-        let held = |limit: f32, beyond: f32| {
-            if beyond.abs() > MAX_LIMIT_CORRECTION { angle - beyond.signum() * HOLD } else { limit }
+        let (below, above) = (low - angle, angle - high);
+        // The engine holds a hinge from the next number beyond its limit on.
+        let limits = if below.max(above) < -AT_LIMIT {
+            link.joint.data.limit_axes = JointAxesMask::empty();
+            return;
+        } else if below > above {
+            let limit = if below > MAX_LIMIT_CORRECTION { angle } else { low.max(angle) };
+            [limit.max(angle.next_up()), f32::MAX]
+        } else {
+            let limit = if above > MAX_LIMIT_CORRECTION { angle } else { high.min(angle) };
+            [-f32::MAX, limit.min(angle.next_down())]
         };
-        let low = held(low, (angle - low).min(0.0));
-        let high = held(high, (angle - high).max(0.0));
-        link.joint.data.set_limits(HINGE_AXIS, [low, high]);
+        link.joint.data.set_limits(HINGE_AXIS, limits);
     }
 
     /// Keeps every coordinate within the speed that Bullet allows.

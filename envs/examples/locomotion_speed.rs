@@ -1,0 +1,44 @@
+//! Measures environment steps per second of every robot, on one core, resets included:
+//! `cargo run --release -p engram-envs --example locomotion_speed`. The same of PyBullet:
+//! `envs/tests/locomotion.py speed`.
+
+#![allow(clippy::print_stdout, reason = "the table is what this program is for")]
+
+use std::time::{Duration, Instant};
+
+use engram_envs::{EnvConfig, VectorEnv};
+use engram_mdp::{Actions, Seed};
+use rand::RngExt;
+
+const DURATION: Duration = Duration::from_secs(3);
+
+fn main() {
+    for robot in ["hopper", "walker2d", "half-cheetah", "ant"] {
+        for rows in [1, 16] {
+            println!("{robot:<14} {rows:>3} in a group {:>9.0} steps/s", speed(robot, rows));
+        }
+    }
+}
+
+/// Steps per second of a group under random actions.
+fn speed(robot: &str, rows: u32) -> f64 {
+    let text = format!(
+        "name = '{robot}'\nmax_steps = 1000\nreset_noise = 0.1\nobserve = 'full'\n\
+         gravity = {{ name = 'fixed', strength = 9.8 }}"
+    );
+    let config = EnvConfig::from_table(text.parse().expect("TOML")).expect("valid parameters");
+    let mut group = VectorEnv::new(&config, 0..rows, Seed::new(1));
+    let numbers = group.spec().action.width() * rows as usize;
+    let mut generator = Seed::new(2).generator();
+    let mut draw =
+        || Actions::Continuous((0..numbers).map(|_| generator.random_range(-1.0..1.0)).collect());
+    let actions: Vec<Actions> = (0..256).map(|_| draw()).collect();
+    let (begin, mut steps) = (Instant::now(), 0);
+    while begin.elapsed() < DURATION {
+        actions.iter().for_each(|actions| {
+            group.step(actions);
+        });
+        steps += actions.len() * rows as usize;
+    }
+    steps as f64 / begin.elapsed().as_secs_f64()
+}
