@@ -86,7 +86,6 @@ struct Look {
     pitch: f32,
     distance: f32,
     joints_at_limit: usize,
-    finite: bool,
 }
 
 impl Locomotion {
@@ -139,13 +138,7 @@ impl Locomotion {
             self.full[TORSO_NUMBERS + 2 * i] = relative;
             self.full[TORSO_NUMBERS + 2 * i + 1] = 0.1 * velocity;
         }
-        Look {
-            height,
-            pitch,
-            distance: to_target.length(),
-            joints_at_limit,
-            finite: self.full.iter().all(|number| number.is_finite()),
-        }
+        Look { height, pitch, distance: to_target.length(), joints_at_limit }
     }
 
     /// The numbers of the full observation that tell which feet touch the floor.
@@ -200,15 +193,14 @@ impl Environment for Locomotion {
 
     fn step(&mut self, action: Action<'_>, observation: ObservationMut<'_>) -> Outcome {
         let action = action.vector();
-        self.body.step(self.robot, action);
-        let look = self.look();
         self.time += 1;
-        if !look.finite {
-            // The physics broke. The original ends the episode; a frame must hold numbers.
-            self.full.fill(0.0);
+        let numbers = action.iter().all(|number| !number.is_nan());
+        if !numbers || self.body.step(self.robot, action).is_err() {
+            // A frame must hold numbers: those before.
             self.show(observation);
-            return Outcome::truncated(0.0);
+            return Outcome::broken();
         }
+        let look = self.look();
         self.show(observation);
         let progress = (self.distance - look.distance) / TIME_STEP;
         self.distance = look.distance;
@@ -241,12 +233,34 @@ fn euler_angles(rotation: Rotation) -> (f32, f32, f32) {
     (roll, pitch, yaw)
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_world_is_told_and_restored() {
+        for robot in anatomy::ROBOTS {
+            let rest = vec![0.0; robot.limbs.len()];
+            let mut body = Body::new(robot, 9.8);
+            body.step(robot, &rest).unwrap();
+            let seen = body.seen().torso;
+            for poison in [f32::NAN, f32::INFINITY] {
+                body.poison(poison);
+                assert!((0..3).any(|_| body.step(robot, &rest).is_err()), "{}", robot.name);
+                body.reset(robot, &rest);
+                body.step(robot, &rest).unwrap();
+                assert_eq!(body.seen().torso, seen, "{}", robot.name);
+            }
+        }
+    }
+}
+
 /// Fall and forward drift of a robot's center of mass under constant actions, from rest.
 #[cfg(test)]
 pub(crate) fn flight(robot: &Robot, action: &[f32], steps: usize) -> (f32, f32) {
     let mut body = Body::new(robot, 9.8);
     let start = body.center_of_mass();
-    (0..steps).for_each(|_| body.step(robot, action));
+    (0..steps).for_each(|_| body.step(robot, action).unwrap());
     let moved = body.center_of_mass() - start;
     (-moved.z, moved.x)
 }

@@ -20,6 +20,9 @@ const DAMPING: f32 = 0.04;
 /// The greatest speed of a coordinate, in meters or radians per second.
 const MAX_SPEED: f32 = 100.0;
 
+/// A torso above or below this was thrown there by an error, in meters.
+const MAX_HEIGHT: f32 = 100.0;
+
 /// The axis of a hinge in its own frame.
 pub(super) const HINGE_AXIS: JointAxis = JointAxis::AngY;
 /// A hinge further beyond its limit than this is not turned back.
@@ -41,6 +44,10 @@ pub(super) struct Body {
     /// What the original observes.
     seen: Poses,
 }
+
+/// The world holds numbers that no world has.
+#[derive(Debug)]
+pub(super) struct Broken;
 
 /// Position of a body.
 #[derive(Clone, Copy)]
@@ -86,19 +93,20 @@ impl Body {
         self.world.gravity = Vector::new(0.0, 0.0, -gravity);
     }
 
-    /// Applies torques for one decision.
-    pub(super) fn step(&mut self, robot: &Robot, action: &[f32]) {
+    /// Applies torques for one decision. A world that broke must be reset.
+    pub(super) fn step(&mut self, robot: &Robot, action: &[f32]) -> Result<(), Broken> {
         for _ in 0..SUBSTEPS {
             self.look(robot);
-            self.substep(robot, action);
+            self.substep(robot, action)?;
         }
         if matches!(robot.root, Root::Free) {
             // The original tells the present pose of a base, and the one before of all links.
             self.seen.torso = *self.world.bodies[self.torso].position();
         }
+        Ok(())
     }
 
-    fn substep(&mut self, robot: &Robot, action: &[f32]) {
+    fn substep(&mut self, robot: &Robot, action: &[f32]) -> Result<(), Broken> {
         self.damp();
         for (i, limb) in robot.limbs.iter().enumerate() {
             self.turn(i, limb.torque * action[i].clamp(-1.0, 1.0));
@@ -106,8 +114,14 @@ impl Body {
         }
         self.footing.find(&self.world.bodies);
         self.world.step_with_events(&self.footing, &());
+        // The engine takes bodies out of the world that are nowhere.
+        if !self.world.physics_pipeline.quarantine().is_empty() {
+            return Err(Broken);
+        }
         self.slow_down();
         self.gear();
+        let height = self.world.bodies[self.torso].translation().z;
+        if (-MAX_HEIGHT..MAX_HEIGHT).contains(&height) { Ok(()) } else { Err(Broken) }
     }
 
     /// Observed positions of the torso and of the mean of all parts.
@@ -151,6 +165,12 @@ impl Body {
             let position = self.world.bodies[body].position();
             (number, shape, shape.ends().map(|end| position * (end - center)))
         })
+    }
+
+    /// Makes every coordinate move as fast as this.
+    #[cfg(test)]
+    pub(super) fn poison(&mut self, speed: f32) {
+        multibody(&mut self.world, self.torso).generalized_velocity_mut().fill(speed);
     }
 
     #[cfg(test)]
