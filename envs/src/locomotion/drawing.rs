@@ -7,7 +7,7 @@ use rapier3d::math::Vector;
 
 use super::body::Body;
 use super::robot::{Robot, Side};
-use crate::canvas::{ACTOR, Canvas, Color, FAINT, INK, PAPER, mix};
+use crate::canvas::{ACTOR, Canvas, Color, FAINT, GOAL, INK, PAPER, mix};
 
 /// Meters that the picture shows upwards.
 const HEIGHT: f32 = 2.0;
@@ -33,8 +33,8 @@ struct Stroke {
     color: Color,
 }
 
-/// Draws the robot on its floor.
-pub(super) fn draw(canvas: &mut Canvas, robot: &Robot, body: &Body) {
+/// Draws the robot on its floor, and an arrow where it shall go: meters along x and y.
+pub(super) fn draw(canvas: &mut Canvas, robot: &Robot, body: &Body, arrow: Option<[f32; 2]>) {
     canvas.set_caption(robot.caption);
     let area = canvas.area();
     let scale = area.height / (HEIGHT + 2.0 * FLOOR * DEPTH[1]);
@@ -44,6 +44,9 @@ pub(super) fn draw(canvas: &mut Canvas, robot: &Robot, body: &Body) {
         origin: [area.width / 2.0, area.height - FLOOR * DEPTH[1] * scale],
     };
     draw_floor(canvas, &camera, area.width);
+    if let Some([x, y]) = arrow {
+        draw_arrow(canvas, &camera, Vector::new(x, y, 0.0));
+    }
     let mut strokes = Vec::new();
     for (link, shape, ends) in body.shapes(robot) {
         let thickness = 2.0 * shape.radius() * camera.scale;
@@ -70,6 +73,17 @@ fn color(robot: &Robot, link: usize) -> Color {
     };
     let shade = mix(ACTOR, INK, if limb % 2 == 0 { 0.3 } else { 0.1 });
     mix(shade, PAPER, if robot.limbs[limb].side == Side::Far { 0.55 } else { 0.0 })
+}
+
+/// An arrow on the floor, away from below the camera.
+fn draw_arrow(canvas: &mut Canvas, camera: &Camera, arrow: Vector) {
+    let start = Vector::new(camera.x, 0.0, 0.0);
+    let tip = camera.place(start + arrow);
+    canvas.line(camera.place(start), tip, 5.0, GOAL);
+    let side = Vector::new(-arrow.y, arrow.x, 0.0) * 0.15;
+    for side in [side, -side] {
+        canvas.line(tip, camera.place(start + arrow * 0.75 + side), 5.0, GOAL);
+    }
 }
 
 fn draw_floor(canvas: &mut Canvas, camera: &Camera, width: f32) {

@@ -81,3 +81,33 @@ impl Gravities {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn random(split: Split, task_seed: u64) -> Vec<f32> {
+        let (strength, log_range, tasks, train_tasks) = (9.81, 3.0, 120, 100);
+        Gravity::Random { strength, log_range, tasks, train_tasks, split, task_seed }.draw().0
+    }
+
+    #[test]
+    fn worlds_are_drawn_once_and_split_without_overlap() {
+        let (train, test) = (random(Split::Train, 0), random(Split::Test, 0));
+        assert_eq!((train.len(), test.len()), (100, 20));
+        assert!(test.iter().all(|strength| !train.contains(strength)));
+        assert_eq!(train, random(Split::Train, 0), "they depend on their seed alone");
+        assert_ne!(train, random(Split::Train, 1));
+    }
+
+    #[test]
+    fn the_range_is_that_of_the_law() {
+        let factors: Vec<f32> =
+            (0..20).flat_map(|seed| random(Split::Train, seed)).map(|g| g / 9.81).collect();
+        // 1.5^-3 to 1.5^3; half of the worlds are lighter than the middle.
+        assert!(factors.iter().all(|factor| (0.296..=3.375).contains(factor)));
+        assert!(factors.iter().any(|f| *f < 0.32) && factors.iter().any(|f| *f > 3.2));
+        let light = factors.iter().filter(|factor| **factor < 1.0).count();
+        assert!((900..1100).contains(&light), "{light} of 2000 are lighter");
+    }
+}
