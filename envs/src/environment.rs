@@ -34,22 +34,30 @@ pub struct Outcome {
     pub reward: f32,
     /// Ending of the episode, if it ended.
     pub ending: Option<Ending>,
+    /// True if the episode ended because the environment itself failed.
+    pub broken: bool,
 }
 
 impl Outcome {
     /// The episode goes on.
     pub fn goes_on(reward: f32) -> Self {
-        Outcome { reward, ending: None }
+        Outcome { reward, ending: None, broken: false }
     }
 
     /// The environment itself ended the episode.
     pub fn terminated(reward: f32) -> Self {
-        Outcome { reward, ending: Some(Ending::Terminated) }
+        Outcome { reward, ending: Some(Ending::Terminated), broken: false }
     }
 
     /// A time limit cut the episode off.
     pub fn truncated(reward: f32) -> Self {
-        Outcome { reward, ending: Some(Ending::Truncated) }
+        Outcome { reward, ending: Some(Ending::Truncated), broken: false }
+    }
+
+    /// The environment failed, as physics may: the episode is cut off. Its last observation must
+    /// hold numbers nevertheless.
+    pub fn broken() -> Self {
+        Outcome { reward: 0.0, ending: Some(Ending::Truncated), broken: true }
     }
 }
 

@@ -11,7 +11,8 @@
 //! | [`tmaze`] | memory (passive), memory and credit (active) | Ni et al. 2023 |
 //! | [`visual_match`] | memory, past much that pays | Ni et al. 2023 |
 //! | [`key_to_door`] | credit, past much that pays | Ni et al. 2023 |
-//! | [`hopper`] | locomotion, the first of a family ([`locomotion`](crate::locomotion)) | PyBullet |
+//! | [`hopper`], [`walker2d`], [`half_cheetah`], [`ant`] | [`locomotion`](crate::locomotion) | PyBullet |
+//! | [`ant_direction`], [`half_cheetah_direction`], [`half_cheetah_velocity`] | locomotion towards what must be found out | Zintgraf et al. 2020 |
 //!
 //! Probes are so small that an agent which fails one fails for one reason:
 //!
@@ -23,6 +24,8 @@
 //! | [`truncation`] | takes a time limit for a terminal state |
 //! | [`recall`] | does not remember |
 
+pub mod ant;
+pub mod ant_direction;
 pub mod bandit;
 pub mod bumps;
 pub mod catch;
@@ -30,6 +33,9 @@ pub mod control;
 pub mod counting;
 pub mod delayed_catch;
 pub mod delayed_reward;
+pub mod half_cheetah;
+pub mod half_cheetah_direction;
+pub mod half_cheetah_velocity;
 pub mod hopper;
 pub mod key_to_door;
 pub mod navigation;
@@ -37,6 +43,7 @@ pub mod recall;
 pub mod tmaze;
 pub mod truncation;
 pub mod visual_match;
+pub mod walker2d;
 
 use std::sync::Arc;
 
@@ -79,4 +86,10 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
     ("visual-match", parameters::<visual_match::VisualMatchConfig>),
     ("key-to-door", parameters::<key_to_door::KeyToDoorConfig>),
     ("hopper", parameters::<hopper::HopperConfig>),
+    ("walker2d", parameters::<walker2d::Walker2dConfig>),
+    ("half-cheetah", parameters::<half_cheetah::HalfCheetahConfig>),
+    ("ant", parameters::<ant::AntConfig>),
+    ("ant-direction", parameters::<ant_direction::AntDirectionConfig>),
+    ("half-cheetah-direction", parameters::<half_cheetah_direction::HalfCheetahDirectionConfig>),
+    ("half-cheetah-velocity", parameters::<half_cheetah_velocity::HalfCheetahVelocityConfig>),
 ];

@@ -35,4 +35,4 @@ pub use config::EnvConfig;
 pub use environment::{Environment, EnvironmentParameters, Outcome};
 pub use error::{EnvError, ParameterError};
 pub use observe::{Observe, Parts};
-pub use vector::VectorEnv;
+pub use vector::{Mishaps, VectorEnv};

@@ -1,9 +1,10 @@
 //! Robots that walk, hop or run to the right, after the PyBullet locomotion environments
 //! (Ellenberger 2018, themselves after Roboschool), on the physics of rapier.
 //!
-//! A robot is data, a `Robot` (`locomotion/robot.rs`): capsules, hinges, torques, and limits beyond
-//! which it has fallen. This file holds the `Locomotion` environment with the observation and the reward of the
-//! original; `locomotion/body.rs` holds the physical body.
+//! A robot is data, a `Robot` (`locomotion/robot.rs`): shapes, hinges, torques, and the rule by
+//! which it has fallen. This file holds the `Locomotion` environment with the observation and the
+//! reward of the original; `locomotion/body.rs` holds the physical body, `locomotion/config.rs` the
+//! keys that all robots have, `locomotion/drawing.rs` the drawing. `locomotion/quest.rs` holds tasks that must be found out.
 //!
 //! | observation | |
 //! |---|---|
@@ -14,27 +15,41 @@
 //! | 8 + 2i, 9 + 2i | position of joint i within its limits, -1 to 1; 0.1 × its velocity |
 //! | then | one flag per foot: it touched the floor *before* this step, as in the original |
 //!
-//! The reward is 1 for being up (-1 for having fallen), plus the progress towards a target far to
+//! The reward is 1 for standing (-1 for having fallen), plus the progress towards a target far to
 //! the right in meters per second, minus the cost of torque and of joints at their limits. What the
 //! original measures is kept to the letter where it shapes the reward: positions are those before
 //! the last substep, and progress is that of the mean of all parts, the floor among them, so a
-//! hopper is paid 10/11 of its speed. How near the physics come: `examples/hopper_table.rs`.
+//! hopper is paid 10/11 of its speed. How near the physics come: `examples/locomotion_table.rs`.
 
+mod anatomy;
 mod body;
+mod building;
+mod config;
+mod drawing;
+mod footing;
+mod gravity;
+mod quest;
 mod robot;
+mod shape;
+mod tasks;
 
-use engram_mdp::{
-    Action, ActionSpec, Dtype, EnvSpec, Generator, ObservationMut, ObservationSpec, Seed,
-};
+use engram_mdp::{Action, EnvSpec, Generator, ObservationMut, Seed};
 use rand::RngExt;
 use rapier3d::math::{Rotation, Vector};
 
-use crate::canvas::{ACTOR, Canvas, INK, mix};
+use crate::canvas::Canvas;
 use crate::environment::{Environment, Outcome};
+pub use anatomy::{LinkNumbers, anatomy};
 use body::{Body, Poses};
+pub use config::LocomotionConfig;
+use gravity::Gravities;
+pub use gravity::Gravity;
+pub use quest::{DirectionConfig, VelocityConfig};
 pub use robot::TIME_STEP;
 use robot::TORSO_NUMBERS;
-pub(crate) use robot::{Capsule, GroundContact, Limb, Parent, Robot};
+pub(crate) use robot::{Limb, Link, Parent, Robot, Root, Side, Stance};
+pub(crate) use shape::Shape;
+pub use tasks::Split;
 
 /// Distance of the target to the right, in meters.
 const TARGET: f32 = 1000.0;
@@ -49,36 +64,15 @@ const AT_LIMIT: f32 = 0.99;
 /// The range of every number of an observation.
 const CLIP: f32 = 5.0;
 
-/// Parameters that every robot has.
-#[derive(Clone, Debug)]
-pub(crate) struct LocomotionSettings {
-    /// The indices of the full observation that are shown.
-    pub(crate) shown: &'static [usize],
-    /// The choice, as the spec's name says it.
-    pub(crate) observe: crate::Observe,
-    /// Decisions after which an episode is cut off.
-    pub(crate) max_steps: u32,
-    /// Every joint starts at an angle drawn from plus or minus this.
-    pub(crate) reset_noise: f32,
-}
-
-impl LocomotionSettings {
-    pub(crate) fn spec(&self, robot: &Robot) -> EnvSpec {
-        EnvSpec {
-            name: format!("{}(observe={})", robot.name, self.observe),
-            observation: ObservationSpec { dtype: Dtype::F32, shape: vec![self.shown.len()] },
-            action: ActionSpec::Continuous { dimensions: robot.limbs.len() },
-            action_repeat: 1,
-        }
-    }
-}
-
 /// The environment that all robots share.
 pub(crate) struct Locomotion {
     robot: &'static Robot,
-    settings: LocomotionSettings,
+    max_steps: u32,
+    reset_noise: f32,
+    shown: Vec<usize>,
     spec: EnvSpec,
     generator: Generator,
+    gravities: Gravities,
     body: Body,
     /// The full observation.
     full: Vec<f32>,
@@ -94,23 +88,49 @@ struct Look {
     pitch: f32,
     distance: f32,
     joints_at_limit: usize,
-    finite: bool,
 }
 
 impl Locomotion {
-    pub(crate) fn new(robot: &'static Robot, settings: LocomotionSettings, seed: Seed) -> Self {
+    pub(crate) fn new(robot: &'static Robot, config: LocomotionConfig, seed: Seed) -> Self {
+        let mut generator = seed.generator();
+        let gravities = config.gravity.draw();
         Locomotion {
             robot,
-            spec: settings.spec(robot),
-            generator: seed.generator(),
-            body: Body::new(robot, &vec![0.0; robot.limbs.len()]),
+            max_steps: config.max_steps,
+            reset_noise: config.reset_noise,
+            shown: config::shown(robot, config.observe),
+            spec: config.spec(robot),
+            body: Body::new(robot, gravities.one(&mut generator)),
+            gravities,
+            generator,
             full: vec![0.0; robot.observation_len()],
             angles: vec![0.0; robot.limbs.len()],
             initial_height: 0.0,
             distance: 0.0,
             time: 0,
-            settings,
         }
+    }
+
+    /// Starts again in the same world.
+    fn restart(&mut self, observation: ObservationMut<'_>) {
+        let noise = self.reset_noise;
+        self.angles.fill_with(|| self.generator.random_range(-noise..=noise));
+        self.body.reset(self.robot, &self.angles);
+        self.initial_height = self.body.seen().torso.translation.z;
+        self.time = 0;
+        self.full.fill(0.0);
+        self.distance = self.look().distance;
+        self.show(observation);
+    }
+
+    /// Where the torso is.
+    fn torso(&self) -> Vector {
+        self.body.seen().torso.translation
+    }
+
+    /// What a drawing needs.
+    fn parts(&self) -> (&Robot, &Body) {
+        (self.robot, &self.body)
     }
 
     /// Looks at the body, and writes all of the full observation but the feet.
@@ -142,26 +162,26 @@ impl Locomotion {
             self.full[TORSO_NUMBERS + 2 * i] = relative;
             self.full[TORSO_NUMBERS + 2 * i + 1] = 0.1 * velocity;
         }
-        Look {
-            height,
-            pitch,
-            distance: to_target.length(),
-            joints_at_limit,
-            finite: self.full.iter().all(|number| number.is_finite()),
-        }
+        Look { height, pitch, distance: to_target.length(), joints_at_limit }
+    }
+
+    /// The numbers of the full observation that tell which feet touch the floor.
+    fn feet(&mut self) -> &mut [f32] {
+        &mut self.full[TORSO_NUMBERS + 2 * self.robot.limbs.len()..]
     }
 
     /// Writes which feet touch the floor, for the next observation.
     fn feel(&mut self) {
-        let flags = &mut self.full[TORSO_NUMBERS + 2 * self.robot.limbs.len()..];
-        for (flag, foot) in flags.iter_mut().zip(self.robot.feet()) {
-            *flag = f32::from(u8::from(self.body.touches_floor(foot)));
+        let robot = self.robot;
+        for (i, &foot) in robot.feet.iter().enumerate() {
+            let touches = self.body.touches_floor(foot);
+            self.feet()[i] = f32::from(u8::from(touches));
         }
     }
 
     fn show(&self, observation: ObservationMut<'_>) {
         let row = observation.floats();
-        for (to, &index) in row.iter_mut().zip(self.settings.shown) {
+        for (to, &index) in row.iter_mut().zip(&self.shown) {
             *to = self.full[index].clamp(-CLIP, CLIP);
         }
     }
@@ -184,60 +204,40 @@ impl Environment for Locomotion {
     }
 
     fn reset(&mut self, observation: ObservationMut<'_>) {
-        let noise = self.settings.reset_noise;
-        self.angles.fill_with(|| self.generator.random_range(-noise..=noise));
-        self.body = Body::new(self.robot, &self.angles);
-        self.initial_height = self.body.seen().torso.translation.z;
-        self.time = 0;
-        self.full.fill(0.0);
-        self.distance = self.look().distance;
-        self.show(observation);
+        self.body.set_gravity(self.gravities.one(&mut self.generator));
+        self.restart(observation);
     }
 
     fn step(&mut self, action: Action<'_>, observation: ObservationMut<'_>) -> Outcome {
         let action = action.vector();
-        self.body.step(self.robot, action);
-        let look = self.look();
         self.time += 1;
-        if !look.finite {
-            // The physics broke. The original ends the episode; a frame must hold numbers.
-            self.full.fill(0.0);
+        let numbers = action.iter().all(|number| !number.is_nan());
+        if !numbers || self.body.step(self.robot, action).is_err() {
+            // A frame must hold numbers: those before.
             self.show(observation);
-            return Outcome::terminated(-1.0);
+            return Outcome::broken();
         }
+        let look = self.look();
         self.show(observation);
         let progress = (self.distance - look.distance) / TIME_STEP;
         self.distance = look.distance;
-        let cost = self.cost(action, look.joints_at_limit);
+        let stance = self.robot.stance;
+        let stands = stance.holds(look.height, look.pitch, self.feet());
+        let alive = if stands { 1.0 } else { -1.0 };
+        let reward = alive + progress - self.cost(action, look.joints_at_limit);
         self.feel();
-        if self.robot.has_fallen(look.height, look.pitch) {
-            Outcome::terminated(-1.0 + progress - cost)
-        } else if self.time >= self.settings.max_steps {
-            Outcome::truncated(1.0 + progress - cost)
+        if !stands && stance.ends() {
+            Outcome::terminated(reward)
+        } else if self.time >= self.max_steps {
+            Outcome::truncated(reward)
         } else {
-            Outcome::goes_on(1.0 + progress - cost)
+            Outcome::goes_on(reward)
         }
     }
 
     fn render(&self, canvas: &mut Canvas) {
-        canvas.set_caption("move to the right without falling");
-        let area = canvas.area();
-        // Two meters high; the camera follows the torso, the marks on the floor are a meter apart.
-        let scale = 0.85 * area.height / 2.0;
-        let floor = 0.9 * area.height;
-        let camera = self.body.seen().torso.translation.x;
-        let place = |x: f32, z: f32| [area.width / 2.0 + (x - camera) * scale, floor - z * scale];
-        canvas.line([0.0, floor + 2.0], [area.width, floor + 2.0], 3.0, INK);
-        let reach = (area.width / scale / 2.0).ceil() as i32;
-        for meter in -reach..=reach {
-            let [x, _] = place(camera.floor() + meter as f32, 0.0);
-            canvas.line([x, floor + 2.0], [x, floor + 10.0], 2.0, INK);
-        }
-        for (link, [from, to], radius) in self.body.capsules(self.robot) {
-            let color = mix(ACTOR, INK, if link % 2 == 0 { 0.0 } else { 0.35 });
-            canvas.line(place(from.x, from.z), place(to.x, to.z), 2.0 * radius * scale, color);
-        }
-        canvas.timeline(&[self.settings.max_steps], self.time);
+        drawing::draw(canvas, self.robot, &self.body, None);
+        canvas.timeline(&[self.max_steps], self.time);
     }
 }
 
@@ -253,9 +253,31 @@ fn euler_angles(rotation: Rotation) -> (f32, f32, f32) {
 /// Fall and forward drift of a robot's center of mass under constant actions, from rest.
 #[cfg(test)]
 pub(crate) fn flight(robot: &Robot, action: &[f32], steps: usize) -> (f32, f32) {
-    let mut body = Body::new(robot, &vec![0.0; robot.limbs.len()]);
+    let mut body = Body::new(robot, 9.8);
     let start = body.center_of_mass();
-    (0..steps).for_each(|_| body.step(robot, action));
+    (0..steps).for_each(|_| body.step(robot, action).unwrap());
     let moved = body.center_of_mass() - start;
     (-moved.z, moved.x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_world_is_told_and_restored() {
+        for robot in anatomy::ROBOTS {
+            let rest = vec![0.0; robot.limbs.len()];
+            let mut body = Body::new(robot, 9.8);
+            body.step(robot, &rest).unwrap();
+            let seen = body.seen().torso;
+            for poison in [f32::NAN, f32::INFINITY] {
+                body.poison(poison);
+                assert!((0..3).any(|_| body.step(robot, &rest).is_err()), "{}", robot.name);
+                body.reset(robot, &rest);
+                body.step(robot, &rest).unwrap();
+                assert_eq!(body.seen().torso, seen, "{}", robot.name);
+            }
+        }
+    }
 }

@@ -30,28 +30,6 @@ pub enum Observe {
     Velocities,
 }
 
-/// Indices of a full observation, by the part that they belong to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ObservationLayout {
-    /// Every index.
-    pub(crate) full: &'static [usize],
-    /// The indices that remain under [`Observe::Positions`].
-    pub(crate) positions: &'static [usize],
-    /// The indices that remain under [`Observe::Velocities`].
-    pub(crate) velocities: &'static [usize],
-}
-
-impl ObservationLayout {
-    /// The indices that are shown.
-    pub(crate) fn shown(&self, observe: Observe) -> &'static [usize] {
-        match observe {
-            Observe::Full => self.full,
-            Observe::Positions => self.positions,
-            Observe::Velocities => self.velocities,
-        }
-    }
-}
-
 impl fmt::Display for Observe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

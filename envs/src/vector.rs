@@ -33,6 +33,16 @@ pub struct VectorEnv {
     progress: Vec<EpisodeInProgress>,
     /// The episodes that ended in the last call.
     episodes: Vec<Episode>,
+    mishaps: Mishaps,
+}
+
+/// Number of times that something was mended, since the group was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mishaps {
+    /// Decisions with a continuous action beyond its range.
+    pub clipped_actions: u64,
+    /// Episodes cut off because an action was not a number, or because an environment failed.
+    pub broken_episodes: u64,
 }
 
 /// An episode in progress.
@@ -66,6 +76,7 @@ impl VectorEnv {
             environments,
             progress: indices.map(start).collect(),
             episodes: Vec::with_capacity(rows),
+            mishaps: Mishaps::default(),
         };
         (0..rows).for_each(|row| group.reset(row));
         group
@@ -92,6 +103,11 @@ impl VectorEnv {
         &self.frames
     }
 
+    /// What was mended since the group was made.
+    pub fn mishaps(&self) -> Mishaps {
+        self.mishaps
+    }
+
     /// Draws one environment for people, into an empty canvas. A row at a Last frame is drawn as
     /// it ended.
     pub fn render(&self, row: usize, canvas: &mut Canvas) {
@@ -100,7 +116,8 @@ impl VectorEnv {
 
     /// Steps every environment, and returns the episodes that this ended. A row at a Last frame
     /// ignores its action and shows the First frame of a new episode. Continuous actions are
-    /// clamped to `[-1, 1]`, and recorded so; one that is not a number truncates its episode.
+    /// clamped to `[-1, 1]`, and recorded so. An action that is not a number is recorded as 0, and
+    /// ends its episode as truncated, where it stood; the others go on.
     pub fn step(&mut self, actions: &Actions) -> &[Episode] {
         let rows = self.environments.len();
         assert_eq!(actions.len(), rows * self.spec.action.len(), "one action per environment");
@@ -140,16 +157,24 @@ impl VectorEnv {
 
     fn advance(&mut self, row: usize, actions: &Actions) {
         let frames = &mut self.frames;
+        let recorded = record(&mut frames.previous_actions, row, actions, self.spec.action);
         let observation = frames.observations.row_mut(row, self.observation_len);
-        let outcome = match record(&mut frames.previous_actions, row, actions, self.spec.action) {
-            Some(action) => self.environments[row].step(action, observation),
-            // The environment takes no step: the last frame shows what the one before it showed.
-            None => Outcome::truncated(0.0),
+        let outcome = match recorded {
+            Ok((action, clipped)) => {
+                self.mishaps.clipped_actions += u64::from(clipped);
+                self.environments[row].step(action, observation)
+            }
+            Err(NotANumber) => Outcome::broken(),
         };
         frames.previous_rewards[row] = outcome.reward;
         let progress = &mut self.progress[row];
         progress.env_steps += 1;
         progress.episode_return += f64::from(outcome.reward);
+        if outcome.broken {
+            self.mishaps.broken_episodes += 1;
+            let environment = progress.env_index;
+            tracing::warn!(environment, name = self.spec.name, "an episode broke and was cut off");
+        }
         let step_type = if let Some(ending) = outcome.ending {
             let success = self.environments[row].success();
             self.episodes.push(progress.episode(success, Finish::Ended(ending)));
@@ -177,30 +202,33 @@ impl EpisodeInProgress {
     }
 }
 
-/// Writes one row's action, clamped, into the next frame; returns it. One that is not a number is
-/// recorded as zeros, and none is returned.
+/// An action holds something else than numbers.
+struct NotANumber;
+
+/// Writes one row's action, clamped, into the next frame; returns it, and whether it was clamped.
 fn record<'a>(
     to: &'a mut Actions,
     row: usize,
     from: &Actions,
     spec: ActionSpec,
-) -> Option<Action<'a>> {
+) -> Result<(Action<'a>, bool), NotANumber> {
     to.set_row(row, Some((from, row)), spec.len());
-    Some(match (to, spec) {
+    match (to, spec) {
         (Actions::Discrete(indices), ActionSpec::Discrete { count }) => {
             let index = indices[row] as usize;
             assert!(index < count, "action {} is none of {spec}", indices[row]);
-            Action::Discrete(index)
+            Ok((Action::Discrete(index), false))
         }
         (Actions::Continuous(numbers), ActionSpec::Continuous { dimensions }) => {
             let vector = &mut numbers[row * dimensions..(row + 1) * dimensions];
             if vector.iter().any(|number| number.is_nan()) {
                 vector.fill(0.0);
-                return None;
+                return Err(NotANumber);
             }
+            let clipped = vector.iter().any(|number| number.abs() > 1.0);
             vector.iter_mut().for_each(|number| *number = number.clamp(-1.0, 1.0));
-            Action::Continuous(vector)
+            Ok((Action::Continuous(vector), clipped))
         }
         _ => unreachable!("the column was made for the spec"),
-    })
+    }
 }

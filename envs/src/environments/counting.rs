@@ -93,7 +93,8 @@ impl Environment for Counting {
             EpisodeEnding::Terminated => Ending::Terminated,
             EpisodeEnding::Truncated => Ending::Truncated,
         };
-        Outcome { reward, ending: (self.index == self.config.episode_length).then_some(ending) }
+        let ending = (self.index == self.config.episode_length).then_some(ending);
+        Outcome { ending, ..Outcome::goes_on(reward) }
     }
 
     fn render(&self, canvas: &mut Canvas) {
