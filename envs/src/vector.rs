@@ -103,7 +103,7 @@ impl VectorEnv {
         &self.frames
     }
 
-    /// What was mended since the group was made.
+    /// Number of times that something was mended, since the group was made.
     pub fn mishaps(&self) -> Mishaps {
         self.mishaps
     }

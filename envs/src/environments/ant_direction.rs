@@ -4,10 +4,9 @@
 use engram_mdp::{EnvSpec, Seed};
 use serde::Deserialize;
 
-use super::ant::ANT;
 use crate::environment::{Environment, EnvironmentParameters};
 use crate::error::ParameterError;
-use crate::locomotion::DirectionConfig;
+use crate::locomotion::{ANT, DirectionConfig};
 
 const NAME: &str = "ant-direction";
 

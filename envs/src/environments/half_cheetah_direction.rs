@@ -5,10 +5,9 @@
 use engram_mdp::{EnvSpec, Seed};
 use serde::Deserialize;
 
-use super::half_cheetah::HALF_CHEETAH;
 use crate::environment::{Environment, EnvironmentParameters};
 use crate::error::ParameterError;
-use crate::locomotion::DirectionConfig;
+use crate::locomotion::{DirectionConfig, HALF_CHEETAH};
 
 const NAME: &str = "half-cheetah-direction";
 

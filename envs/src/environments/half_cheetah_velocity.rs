@@ -4,10 +4,9 @@
 use engram_mdp::{EnvSpec, Seed};
 use serde::Deserialize;
 
-use super::half_cheetah::HALF_CHEETAH;
 use crate::environment::{Environment, EnvironmentParameters};
 use crate::error::ParameterError;
-use crate::locomotion::VelocityConfig;
+use crate::locomotion::{HALF_CHEETAH, VelocityConfig};
 
 const NAME: &str = "half-cheetah-velocity";
 

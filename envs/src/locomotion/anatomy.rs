@@ -1,11 +1,6 @@
 //! Numbers of a robot's body, for tables.
 
-use super::Robot;
-use crate::environments::{ant, half_cheetah, hopper, walker2d};
-
-/// Every robot.
-pub(super) static ROBOTS: [&Robot; 4] =
-    [&hopper::HOPPER, &walker2d::WALKER, &half_cheetah::HALF_CHEETAH, &ant::ANT];
+use super::robots::ROBOTS;
 
 /// A rigid part of a robot, and the hinge above it.
 #[derive(Clone, Debug)]

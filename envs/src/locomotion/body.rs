@@ -8,13 +8,11 @@
 
 use rapier3d::prelude::*;
 
-use super::building::{self, LimbBody, Part, Snapshot};
+use super::building::{self, HINGE_AXIS, LimbBody, Part, Snapshot};
 use super::footing::Footing;
-use super::robot::{Robot, Root, TIME_STEP};
+use super::robot::{Robot, Root, SUBSTEPS, TIME_STEP};
 use super::shape::Shape;
 
-/// Physics steps of one decision.
-pub(super) const SUBSTEPS: usize = 4;
 /// Damping by speed, and by its square.
 const DAMPING: f32 = 0.04;
 /// The greatest speed of a coordinate, in meters or radians per second.
@@ -23,8 +21,6 @@ const MAX_SPEED: f32 = 100.0;
 /// A torso above or below this was thrown there by an error, in meters.
 const MAX_HEIGHT: f32 = 100.0;
 
-/// The axis of a hinge in its own frame.
-pub(super) const HINGE_AXIS: JointAxis = JointAxis::AngY;
 /// A hinge further beyond its limit than this is not turned back.
 const MAX_LIMIT_CORRECTION: f32 = 0.04;
 /// A hinge this close to its limit is at it: rounding does not choose.
@@ -41,7 +37,7 @@ pub(super) struct Body {
     soles: Vec<Vec<usize>>,
     /// The world at rest.
     start: Snapshot,
-    /// What the original observes.
+    /// Poses as the original observes them.
     seen: Poses,
 }
 
@@ -287,4 +283,14 @@ impl Body {
 fn multibody(world: &mut PhysicsWorld, torso: RigidBodyHandle) -> &mut Multibody {
     let id = *world.multibody_joints.rigid_body_link(torso).expect("a link");
     world.multibody_joints.get_multibody_mut(id.multibody).expect("joints stay")
+}
+
+/// Fall and forward drift of a robot's center of mass under constant actions, from rest.
+#[cfg(test)]
+pub(crate) fn flight(robot: &Robot, action: &[f32], steps: usize) -> (f32, f32) {
+    let mut body = Body::new(robot, 9.8);
+    let start = body.center_of_mass();
+    (0..steps).for_each(|_| body.step(robot, action).unwrap());
+    let moved = body.center_of_mass() - start;
+    (-moved.z, moved.x)
 }

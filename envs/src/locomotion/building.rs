@@ -3,10 +3,12 @@
 use rapier3d::na::Unit;
 use rapier3d::prelude::*;
 
-use super::body::{HINGE_AXIS, SUBSTEPS};
 use super::footing::Footing;
-use super::robot::{Limb, Link, Parent, Robot, Root, TIME_STEP};
+use super::robot::{Limb, Link, Parent, Robot, Root, SUBSTEPS, TIME_STEP};
 use super::shape::Shape;
+
+/// The axis of a hinge in its own frame.
+pub(super) const HINGE_AXIS: JointAxis = JointAxis::AngY;
 
 const FLOOR_FRICTION: f32 = 0.8;
 

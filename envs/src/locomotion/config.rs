@@ -1,12 +1,10 @@
-//! The keys that every robot has, and what they make.
+//! The keys that every robot has, and the spec that they make.
 
-use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
+use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec};
 use serde::Deserialize;
 
-use super::Locomotion;
 use super::gravity::Gravity;
 use super::robot::Robot;
-use crate::environment::Environment;
 use crate::error::{ParameterError, within};
 use crate::observe::Observe;
 
@@ -42,10 +40,6 @@ impl LocomotionConfig {
             action: ActionSpec::Continuous { dimensions: robot.limbs.len() },
             action_repeat: 1,
         }
-    }
-
-    pub(crate) fn make(&self, robot: &'static Robot, seed: Seed) -> Box<dyn Environment> {
-        Box::new(Locomotion::new(robot, self.clone(), seed))
     }
 }
 

@@ -29,7 +29,7 @@ struct Sole {
     margin: f32,
     /// Present positions of the ends.
     at: [Vector; 2],
-    /// Where an end that touches was when it was found last.
+    /// Position of an end that touches when it was found last.
     found: [Option<Vector>; 2],
 }
 

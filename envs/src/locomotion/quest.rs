@@ -27,12 +27,12 @@ use rand::RngExt;
 use rapier3d::math::Vector;
 use serde::Deserialize;
 
-use super::Locomotion;
 use super::config::LocomotionConfig;
 use super::drawing;
 use super::gravity::Gravity;
 use super::robot::{Robot, TIME_STEP};
 use super::tasks::{Split, TaskSet};
+use super::walk::Locomotion;
 use crate::canvas::Canvas;
 use crate::environment::{Environment, Outcome};
 use crate::error::{ParameterError, within};
@@ -96,7 +96,7 @@ enum Goal {
     Velocity(f32),
 }
 
-/// What both families share.
+/// Everything that both families share.
 struct Quests {
     max_steps: u32,
     inner_episodes: u32,
@@ -240,7 +240,7 @@ impl Quest {
             gravity: gravity.clone(),
         };
         Quest {
-            walk: Locomotion::new(robot, config, seed.derive("walk", 0)),
+            walk: Locomotion::new(robot, &config, seed.derive("walk", 0)),
             goal: quests.goals[0],
             quests,
             spec,
@@ -316,8 +316,8 @@ impl Environment for Quest {
 
 #[cfg(test)]
 mod tests {
+    use super::super::robots::HALF_CHEETAH;
     use super::*;
-    use crate::environments::half_cheetah::HALF_CHEETAH;
 
     #[test]
     fn rewards_are_those_of_the_tables() {

@@ -10,6 +10,9 @@ pub(super) const TORSO_NUMBERS: usize = 8;
 /// Seconds between two decisions.
 pub const TIME_STEP: f32 = 0.0165;
 
+/// Physics steps of one decision.
+pub(super) const SUBSTEPS: usize = 4;
+
 /// A robot: all numbers in meters, kilograms, newton meters, radians, in the pose of rest.
 #[derive(Debug)]
 pub(crate) struct Robot {
