@@ -192,7 +192,7 @@ impl Environment for Bumps {
         if !self.bench.is_finite() {
             // The physics broke; a frame must hold numbers.
             observation.floats().fill(0.0);
-            return Outcome::truncated(0.0);
+            return Outcome::broken();
         }
         self.view.show(&self.state(), observation);
         let tip = self.bench.tip();

@@ -120,7 +120,7 @@ impl Environment for BumpTarget {
         if !self.bench.is_finite() {
             // The physics broke; a frame must hold numbers.
             observation.floats().fill(0.0);
-            return Outcome::truncated(0.0);
+            return Outcome::broken();
         }
         self.view.show(&self.state(), observation);
         if self.arrived() {
