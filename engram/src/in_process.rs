@@ -1,27 +1,24 @@
-//! A learner, an inference server and actors in one process, over Unix sockets.
+//! A learner, an inference server, actors and an evaluator in one process, over Unix sockets.
 //!
-//! These are the services of the three programs, unchanged: what works here works across machines.
+//! These are the services of the four programs, unchanged: what works here works across machines.
 //! Each service has a runtime of its own, each actor a thread.
 
 pub(crate) mod services;
-
-pub(crate) mod evaluation;
-
-mod evaluations;
 
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use anyhow::Result;
 use engram_actor::{ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts};
+use engram_evaluator::{EvaluatorConfig, EvaluatorError};
 use engram_inference_server::WeightsSource;
 use engram_learner::{LearnerArgs, LearnerConfig, RunSummary};
 use engram_mdp::Seed;
 use engram_service::progress::ProgressLine;
+use engram_service::threads::spawn_named;
 use engram_service::{Address, Shutdown};
 use tokio::sync::watch;
 
-use self::evaluations::Evaluations;
 use self::services::{Sockets, Thread, join, start, start_inference};
 use crate::compute::Compute;
 use crate::experiment::Experiment;
@@ -56,22 +53,11 @@ pub(crate) fn train(
     progress: watch::Sender<ProgressLine>,
     shutdown: &Shutdown,
 ) -> Result<Trained> {
-    let &Job { experiment, run_id, folder, compute, .. } = job;
+    let &Job { experiment, run_id, compute, .. } = job;
     let sockets = Sockets::new()?;
     let ending = Shutdown::new();
-    let evaluations = folder.filter(|_| experiment.run.eval_env_steps > 0).map(|folder| {
-        Evaluations {
-            experiment: experiment.clone(),
-            run_id: run_id.into(),
-            folder: folder.into(),
-            learner: sockets.learner.clone(),
-            compute,
-            progress: progress.subscribe(),
-            ending: ending.clone(),
-        }
-        .spawn()
-    });
     let (learner, _) = start_learner(job, progress, &sockets, shutdown)?;
+    let evaluator = job.evaluates().then(|| start_evaluator(job, &sockets, &ending));
     let weights = WeightsSource::Learner(sockets.learner.clone());
     let (run, at) = (&experiment.run, &sockets.inference);
     let (inference, _) = start_inference(run, run_id, weights, compute, at, &ending)?;
@@ -84,10 +70,18 @@ pub(crate) fn train(
     ending.trigger();
     let actors = actors.into_iter().map(|actor| join("an actor", actor)).collect::<Vec<_>>();
     join("the inference server", inference)?;
-    if let Some(evaluations) = evaluations {
-        join("the evaluations", evaluations)?;
+    if let Some(evaluator) = evaluator {
+        join("the evaluator", evaluator)?;
     }
     Ok(Trained { summary: summary?, actors: actors.into_iter().collect::<Result<_>>()? })
+}
+
+impl Job<'_> {
+    /// True if anything is evaluated, while it trains or at its end.
+    fn evaluates(&self) -> bool {
+        let run = &self.experiment.run;
+        self.folder.is_some() && (run.eval_env_steps > 0 || run.final_eval_episodes > 0)
+    }
 }
 
 fn start_learner(
@@ -131,4 +125,24 @@ fn start_actor(
         timeouts: Timeouts::STANDARD,
     };
     engram_actor::spawn(config, ending.clone())
+}
+
+fn start_evaluator(
+    job: &Job<'_>,
+    sockets: &Sockets,
+    ending: &Shutdown,
+) -> JoinHandle<Result<(), EvaluatorError>> {
+    let config = EvaluatorConfig {
+        learner: sockets.learner.clone(),
+        run_id: Some(job.run_id.into()),
+        generation: engram_actor::generation_now(),
+        greedy: job.experiment.greedy_episodes(job.compute),
+    };
+    let ending = ending.clone();
+    spawn_named("evaluator", move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let ended = runtime.block_on(engram_evaluator::run(config, ending));
+        // Training goes on, so this is its only word for a long time.
+        ended.inspect_err(|error| tracing::error!(%error, "nothing more is evaluated"))
+    })
 }
