@@ -1,7 +1,7 @@
 //! Generates the gRPC code from the `.proto` files, without an installed `protoc`.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["common", "configuration", "inference", "experience", "weights"]
+    let files = ["common", "configuration", "evaluation", "experience", "inference", "weights"]
         .map(|name| format!("engram/v1/{name}.proto"));
     println!("cargo:rerun-if-changed=engram");
     let descriptors = protox::compile(&files, ["."])?;

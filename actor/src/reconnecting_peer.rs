@@ -3,7 +3,6 @@
 
 use engram_service::net::connect_at;
 use engram_service::{Address, Backoff, Channel, NetError};
-use tonic::Code;
 
 use crate::error::ActorError;
 use crate::metrics;
@@ -86,19 +85,13 @@ impl ReconnectingPeer {
 }
 
 impl From<NetError> for Disconnect {
-    /// Codes that say "you are wrong" are final; whatever else went wrong may pass.
     fn from(error: NetError) -> Self {
-        let NetError::Refused { status, .. } = &error else {
-            return Disconnect::Lost(error.to_string());
-        };
-        match status.code() {
-            Code::FailedPrecondition
-            | Code::InvalidArgument
-            | Code::OutOfRange
-            | Code::Unauthenticated
-            | Code::PermissionDenied
-            | Code::Unimplemented => Disconnect::Fatal(ActorError::Refused(error)),
-            code => Disconnect::Lost(format!("{} ({code:?})", status.message())),
+        match error {
+            error if error.is_final() => Disconnect::Fatal(ActorError::Refused(error)),
+            NetError::Refused { status, .. } => {
+                Disconnect::Lost(format!("{} ({:?})", status.message(), status.code()))
+            }
+            error => Disconnect::Lost(error.to_string()),
         }
     }
 }

@@ -8,7 +8,7 @@ use engram_service::format::number;
 use crate::chart::ReferenceLine;
 use crate::group::{Group, Member};
 use crate::grouping::{Grouping, label};
-use crate::question::{EpisodeSource, Measure, Question};
+use crate::question::{CheckpointChoice, EpisodeSource, Measure, Question};
 use crate::runs::{ReferenceScores, Run};
 use crate::statistics::{Estimate, final_mean, moving_average, stratified_iqm};
 
@@ -23,6 +23,8 @@ pub(crate) struct Comparison<'a> {
     pub(crate) measure: Measure,
     /// Episodes that are measured.
     pub(crate) source: EpisodeSource,
+    /// Checkpoint whose greedy episodes count.
+    pub(crate) checkpoint: CheckpointChoice,
     /// Score that counts as having learned, where one is known.
     pub(crate) threshold: Option<f64>,
     /// Names of the things that are compared, in the order of colors.
@@ -46,6 +48,7 @@ impl<'a> Comparison<'a> {
             grouping: Grouping::choose(runs, question)?,
             measure,
             source,
+            checkpoint: checkpoint(runs, question.checkpoint)?,
             threshold: question.threshold.or_else(|| default_threshold(runs, measure)),
             hues: Vec::new(),
             groups: Vec::new(),
@@ -231,6 +234,18 @@ fn source(runs: &[Run], asked: Option<EpisodeSource>) -> Result<EpisodeSource> {
         None if without.is_empty() => Ok(EpisodeSource::Evaluation),
         None => Ok(EpisodeSource::Training),
     }
+}
+
+/// Checkpoint that is asked for, which some run must have.
+fn checkpoint(runs: &[Run], asked: Option<CheckpointChoice>) -> Result<CheckpointChoice> {
+    let asked = asked.unwrap_or_default();
+    if asked == CheckpointChoice::Best && runs.iter().all(|run| run.best.is_none()) {
+        bail!(
+            "no run has greedy episodes of its best checkpoint: they need run.eval_env_steps and \
+             run.final_eval_episodes; --checkpoint newest takes those of the newest weights"
+        );
+    }
+    Ok(asked)
 }
 
 /// Solved episodes where all environments can tell.

@@ -45,7 +45,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use self::comparison::Comparison;
-pub use self::question::{EpisodeSource, Measure, Question};
+pub use self::question::{CheckpointChoice, EpisodeSource, Measure, Question};
 use self::runs::Run;
 pub use self::runs::{ReferenceScores, ReferenceScoresOf};
 

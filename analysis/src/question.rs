@@ -24,6 +24,9 @@ pub struct Question {
     /// Episodes of training or greedy ones in between [default: evaluation where all runs have it]
     #[arg(long, value_enum)]
     pub source: Option<EpisodeSource>,
+    /// Checkpoint whose greedy episodes at the end are in the table [default: newest]
+    #[arg(long, value_enum)]
+    pub checkpoint: Option<CheckpointChoice>,
     /// Score that counts as having learned [default: 0.95 of the best, where that is known]
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub threshold: Option<f64>,
@@ -33,6 +36,17 @@ pub struct Question {
     /// Title above the charts [default: the environment's name]
     #[arg(long, value_name = "TEXT")]
     pub title: Option<String>,
+}
+
+/// Choice of a run's checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckpointChoice {
+    /// The newest one: what the run has learned.
+    #[default]
+    Newest,
+    /// The one with the best evaluation while training.
+    Best,
 }
 
 /// Score of an episode.

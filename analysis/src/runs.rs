@@ -8,8 +8,8 @@ use engram_service::config::{leaves, written};
 use toml::{Table, Value};
 
 use crate::curves::{self, Curve};
-use crate::final_evaluation;
-use crate::question::EpisodeSource;
+use crate::final_evaluation::{self, FinalEvaluation};
+use crate::question::{CheckpointChoice, EpisodeSource, Measure};
 
 /// The table of evaluations that a run makes while it trains.
 const EVALUATIONS: &str = "evaluations.csv";
@@ -28,8 +28,10 @@ pub(crate) struct Run {
     pub(crate) training: Curve,
     /// Its evaluations while training.
     pub(crate) evaluation: Option<Curve>,
-    /// Its greedy episodes after the end.
-    pub(crate) after: Option<Curve>,
+    /// Greedy episodes after its end, of the newest weights.
+    pub(crate) newest: Option<FinalEvaluation>,
+    /// The same of its best checkpoint.
+    pub(crate) best: Option<FinalEvaluation>,
     /// Env steps that it was to take.
     pub(crate) budget: Option<f64>,
     /// Scores that its environment is known to allow.
@@ -55,18 +57,15 @@ impl Run {
         let folder = file.parent().unwrap_or(Path::new("."));
         let name = curves::run_name(path);
         let training = Curve::table(&file)?;
-        let optional = |name: &str| {
-            let file = folder.join(name);
-            file.exists().then(|| Curve::table(&file)).transpose()
-        };
-        let evaluation = optional(EVALUATIONS)?.filter(|curve| !curve.returns.is_empty());
-        let after = optional(final_evaluation::FILE)?.filter(|curve| !curve.returns.is_empty());
+        let file = folder.join(EVALUATIONS);
+        let evaluation = file.exists().then(|| Curve::table(&file)).transpose()?;
         let mut run = Run {
             settings: vec![("run".into(), name.clone())],
             name,
             training,
-            evaluation,
-            after,
+            evaluation: evaluation.filter(|curve| !curve.returns.is_empty()),
+            newest: final_evaluation::read(folder, CheckpointChoice::Newest),
+            best: final_evaluation::read(folder, CheckpointChoice::Best),
             budget: None,
             references: ReferenceScores::default(),
         };
@@ -97,6 +96,18 @@ impl Run {
         match source {
             EpisodeSource::Training => Some(&self.training),
             EpisodeSource::Evaluation => self.evaluation.as_ref(),
+        }
+    }
+
+    /// Score of a checkpoint's greedy episodes after its end.
+    pub(crate) fn after(&self, checkpoint: CheckpointChoice, measure: Measure) -> Option<f64> {
+        let found = match checkpoint {
+            CheckpointChoice::Newest => self.newest?,
+            CheckpointChoice::Best => self.best?,
+        };
+        match measure {
+            Measure::Return => Some(found.episode_return),
+            Measure::Success => found.success,
         }
     }
 
@@ -168,7 +179,8 @@ pub(crate) mod tests {
             settings: own.into_iter().chain(settings).collect(),
             training,
             evaluation: None,
-            after: None,
+            newest: None,
+            best: None,
             budget: Some(1_000.0),
             references: ReferenceScores::default(),
         }
@@ -202,7 +214,7 @@ pub(crate) mod tests {
                 ("progress.csv", progress),
                 ("config.toml", CONFIG),
                 ("evaluations.csv", evaluations),
-                ("final-evaluation.csv", "env_steps,episode_return\n10,1\n"),
+                ("final-evaluation.csv", "env_steps,episodes,episode_return,success\n10,9,1,\n"),
             ],
         );
         leave(&root.path().join("sweep/a-seed1"), &[("progress.csv", progress)]);
@@ -216,7 +228,9 @@ pub(crate) mod tests {
         assert_eq!(run.budget, Some(500.0));
         assert_eq!(run.references, ReferenceScores { optimum: Some(1.0), memoryless: Some(0.25) });
         assert_eq!(run.evaluation.as_ref().unwrap().returns, [(5.0, 0.25)]);
-        assert_eq!(run.after.as_ref().unwrap().returns, [(10.0, 1.0)]);
+        assert_eq!(run.after(CheckpointChoice::Newest, Measure::Return), Some(1.0));
+        assert_eq!(run.after(CheckpointChoice::Newest, Measure::Success), None);
+        assert_eq!(run.after(CheckpointChoice::Best, Measure::Return), None);
         assert_eq!((run.training.updates, run.training.seconds), (1.0, 2.5));
     }
 

@@ -8,6 +8,7 @@ use engram_service::format;
 
 use crate::comparison::Comparison;
 use crate::group::Group;
+use crate::question::CheckpointChoice;
 use crate::runs::Run;
 use crate::statistics::{Estimate, mean, median, stratified_iqm};
 
@@ -72,10 +73,7 @@ impl<'a> TableRow<'a> {
         let after: Option<Vec<f64>> = group
             .members
             .iter()
-            .map(|member| {
-                let rows = member.run.after.as_ref()?.scores(comparison.measure);
-                rows.last().map(|&(_, score)| score)
-            })
+            .map(|member| member.run.after(comparison.checkpoint, comparison.measure))
             .collect();
         TableRow {
             panel: &group.panel,
@@ -132,7 +130,10 @@ fn in_markdown(comparison: &Comparison<'_>, rows: &[TableRow<'_>]) -> String {
     header.extend(named.then(|| "task".into()));
     header.extend(lengths.then(|| "length".into()));
     header.extend(["hue".into(), "seeds".into(), format!("{name}, last 5%"), "IQM".into()]);
-    header.extend(after.then(|| "greedy episodes at the end".into()));
+    header.extend(after.then(|| match comparison.checkpoint {
+        CheckpointChoice::Newest => "greedy episodes at the end".into(),
+        CheckpointChoice::Best => "greedy episodes, best checkpoint".into(),
+    }));
     header.extend(reached);
     header.extend(["env steps", "updates", "wall time"].map(String::from));
     let mut text = line(&header);
@@ -194,6 +195,7 @@ fn dash() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::final_evaluation::FinalEvaluation;
     use crate::question::Question;
     use crate::runs::tests::run;
 
@@ -205,8 +207,10 @@ mod tests {
         };
         let mut runs = vec![of("20", "1", 1.0), of("20", "2", 1.0), of("50", "1", 0.5)];
         runs[2].training.env_steps = 500.0;
-        runs[0].after = Some(runs[0].training.clone());
-        runs[1].after = Some(runs[0].training.clone());
+        let (env_steps, sets, episodes, success) = (1, 1, 9, Some(1.0));
+        let after = FinalEvaluation { env_steps, sets, episodes, episode_return: 1.0, success };
+        runs[0].newest = Some(after);
+        runs[1].newest = Some(after);
         let comparison = Comparison::new(&runs, &Question::default()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (text, [csv, markdown]) = write(&comparison, folder.path()).unwrap();

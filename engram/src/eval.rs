@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use clap::Args;
-use engram_inference_server::WeightsSource;
+use engram_analysis::CheckpointChoice;
+use engram_learner::storage::best_checkpoint::BestCheckpoint;
+use engram_learner::storage::checkpoint::CheckpointStore;
 use engram_mdp::Seed;
 use engram_service::Shutdown;
 
 use crate::compute::Compute;
 use crate::experiment::Experiment;
-use crate::in_process::evaluation;
-use crate::score::Score;
 
 /// Flags of `engram eval`.
 #[derive(Args, Clone, Debug)]
@@ -20,6 +20,9 @@ pub(crate) struct EvalArgs {
     /// A run's folder
     #[arg(value_name = "RUN")]
     run: PathBuf,
+    /// Checkpoint to play with: the newest, or the one with the best evaluation while training
+    #[arg(long, value_enum, default_value_t)]
+    checkpoint: CheckpointChoice,
     /// Episodes to play [default: the run's eval_episodes]
     #[arg(long, value_name = "N")]
     episodes: Option<u32>,
@@ -30,35 +33,39 @@ pub(crate) struct EvalArgs {
     compute: Compute,
 }
 
-/// Evaluates the newest checkpoint of a run, and prints the score.
+/// Evaluates a checkpoint of a run, and prints the score.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn run(args: &EvalArgs, shutdown: &Shutdown) -> Result<()> {
     let experiment = Experiment::of_run(&args.run, &args.set)?;
+    let greedy = experiment.greedy_episodes(args.compute.checked()?);
+    let weights = weights(&args.run, args.checkpoint)?;
     let episodes = args.episodes.unwrap_or(experiment.run.eval_episodes);
-    println!("{}", score(&experiment, &args.run, episodes, args.compute.checked()?, shutdown)?);
+    let score = greedy.play(weights, Seed::new(experiment.run.seed), episodes, shutdown)?;
+    let score = score.context("the evaluation was stopped before its last episode ended")?;
+    println!("{}", score.sentence(experiment.env.optimum()));
     Ok(())
 }
 
-/// The weights of the newest checkpoint in `folder`.
-pub(crate) fn newest_weights(folder: &Path) -> Result<Bytes> {
-    let checkpoints = folder.join("checkpoints");
-    let store = engram_learner::storage::checkpoint::CheckpointStore::new(checkpoints, usize::MAX);
-    match store.newest()? {
-        Some((_, checkpoint)) => Ok(checkpoint.weights),
-        None => bail!("{} holds no complete checkpoint yet", folder.display()),
+/// The weights of a checkpoint in a run's folder.
+pub(crate) fn weights(run: &Path, checkpoint: CheckpointChoice) -> Result<Bytes> {
+    let checkpoints = run.join("checkpoints");
+    match checkpoint {
+        CheckpointChoice::Newest => {
+            let newest = CheckpointStore::new(checkpoints, usize::MAX).newest()?;
+            let Some((_, newest)) = newest else {
+                bail!("{} holds no complete checkpoint yet", run.display())
+            };
+            Ok(newest.weights)
+        }
+        CheckpointChoice::Best => {
+            let Some(best) = BestCheckpoint::read(&checkpoints)? else {
+                bail!(
+                    "{} holds no best checkpoint: it was not evaluated while training; set \
+                     run.eval_env_steps, or take --checkpoint newest",
+                    run.display()
+                )
+            };
+            Ok(best.weights)
+        }
     }
-}
-
-/// Plays greedy episodes with the newest checkpoint in `folder`.
-pub(crate) fn score(
-    experiment: &Experiment,
-    folder: &Path,
-    episodes: u32,
-    compute: Compute,
-    shutdown: &Shutdown,
-) -> Result<Score> {
-    let weights = WeightsSource::Bytes(newest_weights(folder)?);
-    let seed = Seed::new(experiment.run.seed);
-    let played = evaluation::play(experiment, seed, weights, episodes, compute, shutdown)?;
-    Score::new(&played, experiment.env.optimum())
 }

@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use engram_envs::EnvConfig;
+use engram_evaluator::GreedyEpisodes;
 use engram_learner::RlConfig;
 use engram_learner::algorithms::LearnsFromReplay;
 use engram_policy::PolicyConfig;
 use engram_service::config::{ConfigArgs, ExperimentSelection, Resolved, RunConfig, resolve};
+
+use crate::compute::Compute;
 
 /// A complete, checked experiment.
 #[derive(Clone, Debug)]
@@ -60,6 +63,16 @@ impl Experiment {
         })
         .with_context(|| format!("{} is not a run", folder.display()))?;
         Self::new(resolved)
+    }
+
+    /// Greedy episodes in its environments.
+    pub(crate) fn greedy_episodes(&self, compute: Compute) -> GreedyEpisodes {
+        GreedyEpisodes {
+            env: self.env.clone(),
+            envs: self.run.envs_per_actor,
+            device: compute.device,
+            threads: compute.inference_threads,
+        }
     }
 
     /// A name for a run: the experiment, what was replaced in it, and the seed.

@@ -1,27 +1,24 @@
-//! A learner, an inference server and actors in one process, over Unix sockets.
+//! A learner, an inference server, actors and an evaluator in one process, over Unix sockets.
 //!
-//! These are the services of the three programs, unchanged: what works here works across machines.
+//! These are the services of the four programs, unchanged: what works here works across machines.
 //! Each service has a runtime of its own, each actor a thread.
 
 pub(crate) mod services;
-
-pub(crate) mod evaluation;
-
-mod evaluations;
 
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use anyhow::Result;
 use engram_actor::{ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts};
+use engram_evaluator::{EvaluatorConfig, EvaluatorError};
 use engram_inference_server::WeightsSource;
 use engram_learner::{LearnerArgs, LearnerConfig, RunSummary};
 use engram_mdp::Seed;
 use engram_service::progress::ProgressLine;
+use engram_service::threads::spawn_named;
 use engram_service::{Address, Shutdown};
 use tokio::sync::watch;
 
-use self::evaluations::Evaluations;
 use self::services::{Sockets, Thread, join, start, start_inference};
 use crate::compute::Compute;
 use crate::experiment::Experiment;
@@ -50,44 +47,83 @@ pub(crate) struct Trained {
     pub(crate) actors: Vec<ActorSummary>,
 }
 
-/// Trains until the budget is spent or `shutdown`; progress goes to `progress`.
+/// Trains until the budget is spent or `shutdown`; progress goes to `progress`. A run of which a part
+/// fails ends: that triggers `shutdown`, and the error is returned.
 pub(crate) fn train(
     job: &Job<'_>,
     progress: watch::Sender<ProgressLine>,
     shutdown: &Shutdown,
 ) -> Result<Trained> {
-    let &Job { experiment, run_id, folder, compute, .. } = job;
+    let &Job { experiment, run_id, compute, .. } = job;
+    train_with(job, progress, shutdown, |sockets, ending| {
+        let weights = WeightsSource::Learner(sockets.learner.clone());
+        let (run, at) = (&experiment.run, &sockets.inference);
+        Ok(start_inference(run, run_id, weights, compute, at, ending)?.0)
+    })
+}
+
+/// Trains with an inference server that is started by `start_server`.
+fn train_with(
+    job: &Job<'_>,
+    progress: watch::Sender<ProgressLine>,
+    shutdown: &Shutdown,
+    start_server: impl FnOnce(&Sockets, &Shutdown) -> Result<Thread<()>>,
+) -> Result<Trained> {
+    let &Job { experiment, run_id, .. } = job;
     let sockets = Sockets::new()?;
     let ending = Shutdown::new();
-    let evaluations = folder.filter(|_| experiment.run.eval_env_steps > 0).map(|folder| {
-        Evaluations {
-            experiment: experiment.clone(),
-            run_id: run_id.into(),
-            folder: folder.into(),
-            learner: sockets.learner.clone(),
-            compute,
-            progress: progress.subscribe(),
-            ending: ending.clone(),
-        }
-        .spawn()
-    });
     let (learner, _) = start_learner(job, progress, &sockets, shutdown)?;
-    let weights = WeightsSource::Learner(sockets.learner.clone());
-    let (run, at) = (&experiment.run, &sockets.inference);
-    let (inference, _) = start_inference(run, run_id, weights, compute, at, &ending)?;
+    let evaluator = job.evaluates().then(|| start_evaluator(job, &sockets, &ending));
+    let inference =
+        watched("the inference server", start_server(&sockets, &ending)?, shutdown.clone());
     let actors: Vec<_> = (0..experiment.run.actors)
         .map(|actor| start_actor(experiment, run_id, actor, &sockets, &ending))
+        .map(|actor| watched("an actor", actor, shutdown.clone()))
         .collect();
 
     let summary = join("the learner", learner);
     // The learner has told the actors; those that it could not reach are told now.
     ending.trigger();
-    let actors = actors.into_iter().map(|actor| join("an actor", actor)).collect::<Vec<_>>();
-    join("the inference server", inference)?;
-    if let Some(evaluations) = evaluations {
-        join("the evaluations", evaluations)?;
+    let actors: Vec<_> = actors.into_iter().map(outcome).collect();
+    let inference = outcome(inference);
+    let evaluator = evaluator.map(|evaluator| join("the evaluator", evaluator));
+    let summary = summary?;
+    inference?;
+    let actors = actors.into_iter().collect::<Result<_>>()?;
+    evaluator.transpose()?;
+    Ok(Trained { summary, actors })
+}
+
+/// Waits for a thread that the run cannot do without, on another one. If it fails, that triggers
+/// `shutdown`: the learner would wait for its work for ever.
+fn watched<T, E>(
+    who: &'static str,
+    thread: JoinHandle<Result<T, E>>,
+    shutdown: Shutdown,
+) -> Thread<T>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+    anyhow::Error: From<E>,
+{
+    spawn_named("watch", move || {
+        join(who, thread).inspect_err(|error| {
+            tracing::error!("the run ends: {error:#}");
+            shutdown.trigger();
+        })
+    })
+}
+
+fn outcome<T>(watch: Thread<T>) -> Result<T> {
+    watch.join().expect("it only waits")
+}
+
+impl Job<'_> {
+    /// True if anything is evaluated, while it trains or at its end.
+    fn evaluates(&self) -> bool {
+        let run = &self.experiment.run;
+        self.folder.is_some() && (run.eval_env_steps > 0 || run.final_eval_episodes > 0)
     }
-    Ok(Trained { summary: summary?, actors: actors.into_iter().collect::<Result<_>>()? })
 }
 
 fn start_learner(
@@ -131,4 +167,100 @@ fn start_actor(
         timeouts: Timeouts::STANDARD,
     };
     engram_actor::spawn(config, ending.clone())
+}
+
+fn start_evaluator(
+    job: &Job<'_>,
+    sockets: &Sockets,
+    ending: &Shutdown,
+) -> JoinHandle<Result<(), EvaluatorError>> {
+    let config = EvaluatorConfig {
+        learner: sockets.learner.clone(),
+        run_id: Some(job.run_id.into()),
+        generation: engram_actor::generation_now(),
+        greedy: job.experiment.greedy_episodes(job.compute),
+    };
+    let ending = ending.clone();
+    spawn_named("evaluator", move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let ended = runtime.block_on(engram_evaluator::run(config, ending));
+        // Training goes on, so this is its only word for a long time.
+        ended.inspect_err(|error| tracing::error!(%error, "nothing more is evaluated"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use engram_inference_server::InferenceError;
+    use engram_policy::{Device, Policy};
+    use engram_service::config::ConfigArgs;
+
+    use super::*;
+
+    const COMPUTE: Compute =
+        Compute { device: Device::Cpu, learner_threads: 1, inference_threads: 1 };
+
+    fn experiment(choices: &str) -> Experiment {
+        let set = ["run.actors=1", "run.envs_per_actor=2", choices].map(str::to_owned).to_vec();
+        let (env, rl, seq) = (None, None, None);
+        let configs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../configs");
+        let experiment = "recall-20".into();
+        let args = ConfigArgs { experiment, env, rl, seq, set, configs, print_config: false };
+        Experiment::from_args(&args).unwrap()
+    }
+
+    /// The error that a run ends with whose inference server is started by `start_server`.
+    fn ends_with(
+        start_server: impl FnOnce(&Sockets, &Shutdown) -> Result<Thread<()>> + Send + 'static,
+    ) -> String {
+        let (ended, end) = mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            let experiment = experiment("env.choices=4");
+            let (run_id, learner) = ("run", LearnerArgs::default());
+            let job =
+                Job { experiment: &experiment, run_id, folder: None, compute: COMPUTE, learner };
+            let (progress, _) = watch::channel(ProgressLine::default());
+            let trained = train_with(&job, progress, &Shutdown::new(), start_server);
+            ended.send(trained.map(drop)).unwrap();
+        });
+        let trained = end.recv_timeout(Duration::from_secs(60)).expect("the run ends");
+        format!("{:#}", trained.unwrap_err())
+    }
+
+    /// A run waited for ever when its inference server's model thread had panicked: the learner waits
+    /// for actors, and these for the server.
+    #[test]
+    fn a_run_whose_inference_server_fails_ends_with_its_error() {
+        let error = ends_with(|sockets, _| {
+            let serve = async |_| Err(InferenceError::Model("no such row".into()).into());
+            Ok(start("inference-io", &sockets.inference, serve)?.0)
+        });
+        assert_eq!(error, "the inference server: the model thread panicked: no such row");
+    }
+
+    #[test]
+    fn a_run_whose_inference_server_panics_ends_and_names_it() {
+        let error = ends_with(|sockets, _| {
+            let serve = async |_| -> Result<()> { panic!("a test") };
+            Ok(start("inference-io", &sockets.inference, serve)?.0)
+        });
+        assert_eq!(error, "the inference server panicked; the log says where");
+    }
+
+    #[test]
+    fn a_run_whose_actor_is_refused_ends_with_the_reason() {
+        let error = ends_with(|sockets, ending| {
+            let Experiment { run, env, seq, .. } = experiment("env.choices=3");
+            let device = COMPUTE.device.ready().unwrap();
+            let policy = Policy::new(&seq, &env.spec(), Seed::new(1), device).unwrap();
+            let weights = WeightsSource::Bytes(policy.save(1).into());
+            let at = &sockets.inference;
+            Ok(start_inference(&run, "other", weights, COMPUTE, at, ending)?.0)
+        });
+        assert!(error.starts_with("an actor: "), "{error}");
+        assert!(error.contains("this run's environment is ["), "{error}");
+    }
 }

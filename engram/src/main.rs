@@ -1,18 +1,16 @@
 //! `engram`: train, evaluate, plot, measure, and check an installation, from one command line.
 //!
 //! In reading order: [`experiment`] is what is trained; [`in_process`] starts the learner, the
-//! inference server and the actors in this process, and [`score`]s greedy episodes in between;
-//! [`train`], [`sweep`], [`eval`], [`plot`], [`render`], [`diagnose`], [`mod@bench`], [`doctor`],
-//! [`certs`] and those of [`watch`] are the commands. What several runs say together is read, drawn
-//! and put into tables by `engram_analysis`.
+//! inference server and the actors in this process; [`train`], [`sweep`], [`eval`], [`plot`],
+//! [`render`], [`diagnose`], [`mod@bench`], [`doctor`], [`certs`] and those of [`watch`] are the
+//! commands. What several runs say together is read, drawn and put into tables by
+//! `engram_analysis`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod experiment;
 
 mod compute;
-
-mod score;
 
 mod in_process;
 

@@ -1,6 +1,6 @@
 //! `engram render`: images of an environment being played, for people.
 //!
-//! Here an environment is chosen; [`player`] plays it, by a run's newest checkpoint or at random;
+//! Here an environment is chosen; [`player`] plays it, by a run's checkpoint or at random;
 //! [`scene`] composes one moment, what is there beside what the agent sees; [`animation`] writes
 //! moments to files.
 
@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use engram_analysis::CheckpointChoice;
 use engram_envs::{EnvConfig, VectorEnv};
 use engram_mdp::Seed;
 use engram_service::config::{EXPERIMENTS, ExperimentSelection, names, part, resolve};
@@ -32,9 +33,12 @@ pub(crate) struct RenderArgs {
     /// File to write: an animated GIF of all moments, or a PNG image of one, by its ending
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Let the newest checkpoint of this run play, greedily; else decisions are random
+    /// Let a checkpoint of this run play, greedily; else decisions are random
     #[arg(long, value_name = "RUN")]
     run: Option<PathBuf>,
+    /// Checkpoint that plays: the newest, or the one with the best evaluation while training
+    #[arg(long, value_enum, default_value_t, requires = "run")]
+    checkpoint: CheckpointChoice,
     /// Episodes to play
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -120,7 +124,7 @@ pub(crate) fn run(args: &RenderArgs, shutdown: &Shutdown) -> Result<()> {
     let format = args.format()?;
     let env = args.env()?;
     let player = match &args.run {
-        Some(run) => Player::greedy(run, &env.spec())?,
+        Some(run) => Player::greedy(run, args.checkpoint, &env.spec())?,
         None => Player::random(Seed::new(args.seed)),
     };
     let scenes = Scenes::new(args, &env, player, shutdown)?;
@@ -212,6 +216,7 @@ mod tests {
             environment: Some(environment.into()),
             out: out.into(),
             run: None,
+            checkpoint: CheckpointChoice::Newest,
             episodes: 2,
             seed: 1,
             frame: 3,

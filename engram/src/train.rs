@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use engram_actor::ActorSummary;
 use engram_analysis::curves::{Curve, draw};
+use engram_learner::rpc::evaluation_queue::CheckpointKind;
+use engram_learner::storage::final_evaluation::FinalScore;
 use engram_learner::{Ended, LearnerArgs};
 use engram_service::args::{MetricsArgs, SecurityArgs};
 use engram_service::config::ConfigArgs;
@@ -15,7 +17,6 @@ use engram_service::{RunConfig, Shutdown};
 use tokio::sync::watch;
 
 use crate::compute::Compute;
-use crate::eval;
 use crate::experiment::Experiment;
 use crate::in_process::{self, Job, Trained};
 
@@ -40,9 +41,6 @@ pub(crate) struct TrainArgs {
     /// Train other sequence models on the same afterwards, and draw all curves in one chart
     #[arg(long, value_name = "SEQ,SEQ,..", value_delimiter = ',')]
     against: Vec<String>,
-    /// Play so many greedy episodes when training ends
-    #[arg(long, value_name = "N")]
-    evaluate: Option<u32>,
     /// Draw the learning curve when training ends
     #[arg(long)]
     plot: bool,
@@ -93,6 +91,7 @@ fn resolve(args: &TrainArgs, config: &ConfigArgs) -> Result<Experiment> {
     if let Some(actors) = args.actors {
         resolved.set(&format!("run.actors={actors}"))?;
     }
+    args.learner.configure(&mut resolved)?;
     Experiment::new(resolved)
 }
 
@@ -128,12 +127,8 @@ fn train(
     let trained = in_process::train(&job, sender, shutdown)?;
     bar.join().ok();
     println!("{}", conclusion(&trained));
-    if let Some(episodes) = args.evaluate
-        && trained.summary.ended == Ended::Finished
-    {
-        let score = eval::score(&experiment, &folder, episodes, compute, shutdown)?;
-        println!("evaluated  {score}");
-        score.write(&folder, trained.summary.env_steps)?;
+    for line in evaluated(&trained.summary.final_evaluation, experiment.env.optimum()) {
+        println!("evaluated  {line}");
     }
     println!("run        {}", folder.display());
     Ok(folder)
@@ -174,6 +169,20 @@ fn conclusion(trained: &Trained) -> String {
         summary.env_steps_per_second,
         bottleneck(trained),
     )
+}
+
+/// Scores of the final evaluation, each with what it is of where there are several.
+fn evaluated(scores: &[FinalScore], optimum: Option<f32>) -> impl Iterator<Item = String> {
+    scores.iter().map(move |of| {
+        let sentence = of.score().sentence(optimum);
+        let checkpoint = match of.checkpoint {
+            _ if scores.len() == 1 => return sentence,
+            CheckpointKind::Newest => "newest",
+            CheckpointKind::Best => "best",
+            CheckpointKind::Both => "newest and best",
+        };
+        format!("{checkpoint}, {} env steps, set {}: {sentence}", of.env_steps, of.set)
+    })
 }
 
 /// Bottleneck of the run, and the shares of time spent waiting.

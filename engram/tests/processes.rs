@@ -1,10 +1,12 @@
-//! The three programs as real processes: they learn together, and survive one another.
+//! The programs as real processes: they learn together, and survive one another.
 
 mod support;
 
 use std::path::Path;
+use std::process::Command;
 
-use support::{Program, address, progress, scrape, wait_for};
+use engram_learner::storage::best_checkpoint::BestCheckpoint;
+use support::{Program, address, column, configs, progress, scrape, wait_for};
 
 /// Recall over two blank frames: small, and impossible without memory.
 const SET: [&str; 7] = [
@@ -15,6 +17,15 @@ const SET: [&str; 7] = [
     "run.log_seconds=0.5",
     "run.queue_trajectories=64",
     "rl.batch_size=16",
+];
+
+/// Seven evaluations while training, and two sets at the end.
+const EVALUATED: [&str; 5] = [
+    "run.env_steps=150_000",
+    "run.eval_env_steps=20_000",
+    "run.eval_episodes=20",
+    "run.final_eval_episodes=30",
+    "run.final_eval_sets=2",
 ];
 
 /// A small system on Unix sockets or TCP.
@@ -31,6 +42,17 @@ impl System {
         let set = [&SET[..], &[&budget]].concat();
         let run = ["--runs", &self.runs, "--run-name", "run", "--listen", &self.learner_at];
         Program::of("main", &set, "learner", &run)
+    }
+
+    /// A learner whose run is evaluated.
+    fn evaluated_learner(&self) -> Program {
+        let set = [&SET[..], &EVALUATED].concat();
+        let run = ["--runs", &self.runs, "--run-name", "run", "--listen", &self.learner_at];
+        Program::of("main", &set, "learner", &run)
+    }
+
+    fn evaluator(&self) -> Program {
+        Program::start("evaluator", &["--learner", &self.learner_at])
     }
 
     fn inference(&self) -> Program {
@@ -132,4 +154,80 @@ fn each_program_can_be_killed_and_the_run_goes_on_where_it_was() {
     }
     let env_steps = progress(&folder.path().join("runs/run"), "env_steps");
     assert!(env_steps.is_sorted(), "the curve goes back: {env_steps:?}");
+}
+
+#[test]
+fn a_run_is_evaluated_whatever_happens_to_its_evaluator_and_as_in_one_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut system = unix(folder.path(), 0);
+    system.learner_at = "127.0.0.1:0".into();
+    system.inference_at = "127.0.0.1:0".into();
+    let mut learner = system.evaluated_learner();
+    let metrics = learner.metrics();
+    system.learner_at = address(&learner.line("serving"));
+    let mut evaluator = system.evaluator();
+    let mut inference = system.inference();
+    system.inference_at = address(&inference.line("listens"));
+    let mut actors: Vec<Program> = (0..2).map(|number| system.actor(number)).collect();
+
+    // Killed, it is not waited for; and the next one goes on.
+    wait_for(&metrics, "engram_evaluations_total", |n| n >= 1.0);
+    evaluator.kill();
+    wait_for(&metrics, "engram_evaluators", |n| n == 0.0);
+    let before = wait_for(&metrics, "engram_run_env_steps", |_| true);
+    wait_for(&metrics, "engram_run_env_steps", |n| n > (before + 20_000.0).min(149_000.0));
+    evaluator = system.evaluator();
+    for program in actors.iter_mut().chain([&mut learner, &mut evaluator]) {
+        assert!(program.ended().success(), "{}", program.log());
+    }
+    inference.terminate();
+    assert!(inference.ended().success(), "{}", inference.log());
+
+    let run = folder.path().join("runs/run");
+    let evaluations = run.join("evaluations.csv");
+    let numbers: Vec<u64> =
+        column(&evaluations, "env_steps").iter().map(|at| *at as u64 / 20_000).collect();
+    assert!(numbers.is_sorted_by(|a, b| a < b), "one per interval: {numbers:?}");
+    assert_eq!((numbers.first(), numbers.last()), (Some(&1), Some(&7)));
+    let returns = column(&evaluations, "episode_return");
+    let best = BestCheckpoint::read(&run.join("checkpoints")).expect("a disk").expect("a best one");
+    assert_eq!(best.evaluation.score.mean_return, returns.iter().copied().fold(0.0, f64::max));
+    let last = run.join("final-evaluation.csv");
+    let solved = column(&last, "success");
+    assert!(solved.len() >= 2 && solved.iter().all(|share| *share > 0.9), "{solved:?}");
+
+    // The command line plays what the first set was.
+    let engram = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_engram"));
+        let output = command.args(args).output().expect("it starts");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let folder_of = run.display().to_string();
+    for checkpoint in ["newest", "best"] {
+        let args = ["eval", &folder_of, "--episodes", "30", "--checkpoint", checkpoint];
+        let said = engram(&args);
+        let mut table = csv::Reader::from_path(&last).expect("a table");
+        let rows = table.records().map(|row| row.expect("a row"));
+        let row = rows.into_iter().find(|row| [checkpoint, "both"].contains(&&row[3]));
+        let mean: f64 = row.expect("it was evaluated")[6].parse().expect("a number");
+        assert!(said.contains(&format!("return {mean:.3} ")), "{checkpoint}: {said}");
+    }
+
+    // One process leaves the same.
+    let configs = configs();
+    let mut args =
+        vec!["train", "main", "--configs", &configs, "--runs", &system.runs, "--run-name", "one"];
+    args.extend(SET.iter().chain(&EVALUATED).flat_map(|set| ["--set", set]));
+    let said = engram(&args);
+    assert!(said.contains("evaluated  "), "{said}");
+    let one = folder.path().join("runs/one");
+    assert!(BestCheckpoint::read(&one.join("checkpoints")).expect("a disk").is_some());
+    for table in ["evaluations.csv", "final-evaluation.csv", "progress.csv"] {
+        let header = |run: &Path| {
+            let text = std::fs::read_to_string(run.join(table)).expect("a table");
+            text.lines().next().map(str::to_owned)
+        };
+        assert_eq!(header(&one), header(&run), "{table}");
+    }
 }

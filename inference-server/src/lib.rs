@@ -50,6 +50,7 @@ use tokio::sync::{oneshot, watch};
 pub use crate::batcher::{BatchLimits, BatchOverrides};
 pub use crate::weights::{WeightsError, WeightsSource};
 
+use crate::metrics::ModelMetrics;
 use crate::request_queue::RequestQueue;
 use crate::service::{InferenceService, StreamSettings};
 use crate::weights::Serving;
@@ -186,10 +187,10 @@ fn start_model(
     threads: usize,
 ) -> (JoinHandle<()>, oneshot::Receiver<()>) {
     let (alive, ended) = oneshot::channel();
-    let (queue, serving) = (queue.clone(), serving.clone());
+    let (queue, serving, metrics) = (queue.clone(), serving.clone(), ModelMetrics::new());
     let thread = threads::spawn_named("engram-model", move || {
         let _alive: oneshot::Sender<()> = alive;
-        model::run(&queue, &serving, device, threads);
+        model::run(&queue, &serving, device, threads, &metrics);
     });
     (thread, ended)
 }

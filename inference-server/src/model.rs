@@ -30,6 +30,7 @@ pub(crate) fn run(
     serving: &watch::Sender<Serving>,
     device: Device,
     threads: usize,
+    metrics: &ModelMetrics,
 ) {
     // Of this thread alone: learner and server of one process have their own numbers.
     tch::set_num_threads(threads as i32);
@@ -39,11 +40,13 @@ pub(crate) fn run(
         match queue.next() {
             ModelWork::Weights(weights) => {
                 swap(&mut model, weights, device, serving);
-                queue.loaded(model.as_ref().map_or(0, |model| model.version));
+                let version = model.as_ref().map_or(0, |model| model.version);
+                metrics.policy_version(version);
+                queue.loaded(version);
             }
             ModelWork::Batch(batch) => {
                 let model: &mut Model = model.as_mut().expect("streams register after weights");
-                model.answer(batch);
+                model.answer(batch, metrics);
             }
             ModelWork::Closed => return,
         }
@@ -80,7 +83,6 @@ struct Model {
     states: StateTable<CoreState>,
     /// The rows of a batch; kept for their memory.
     frames: Frames,
-    metrics: ModelMetrics,
 }
 
 /// Choices for a batch, on the host.
@@ -97,25 +99,21 @@ impl Model {
     fn first(bytes: &[u8], device: Device) -> Result<Self, PolicyError> {
         let mut policy = Policy::from_weights(bytes, device)?;
         let version = policy.load(bytes)?;
-        let metrics = ModelMetrics::new();
-        metrics.policy_version(version);
         Ok(Model {
             version,
             exports: policy.exported_state_width().is_some(),
             states: StateTable::new(&policy.initial_state(1), device, i64::MAX),
             frames: Frames::with_capacity(policy.spec(), 0),
-            metrics,
             policy,
         })
     }
 
     fn load(&mut self, bytes: &[u8]) -> Result<u64, PolicyError> {
         self.version = self.policy.load(bytes)?;
-        self.metrics.policy_version(self.version);
         Ok(self.version)
     }
 
-    fn answer(&mut self, batch: RequestBatch<Request>) {
+    fn answer(&mut self, batch: RequestBatch<Request>, metrics: &ModelMetrics) {
         let started = Instant::now();
         let RequestBatch { mut requests, rows, since } = batch;
         // By slot: rows that lie together are written together, and what is said does not depend
@@ -132,7 +130,7 @@ impl Model {
         let chosen = self.to_host(&actions, &log_probs);
         let exported = self.export(&before, &requests);
         let forward = started.elapsed();
-        self.metrics.batch(requests.len(), rows, started - since, forward);
+        metrics.batch(requests.len(), rows, started - since, forward);
         self.reply(requests, &chosen, exported);
     }
 

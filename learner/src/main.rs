@@ -68,7 +68,8 @@ async fn serve() -> anyhow::Result<()> {
         let address = arguments.security.client()?.at(&arguments.listen.from_here())?;
         return health::check(&address).await.context("the learner is not healthy");
     }
-    let resolved = arguments.config.resolve()?;
+    let mut resolved = arguments.config.resolve()?;
+    arguments.learner.configure(&mut resolved)?;
     if arguments.config.print_config {
         print_config(&resolved.to_toml());
         return Ok(());

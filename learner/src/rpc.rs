@@ -1,10 +1,13 @@
-//! Peers of the learner: actors bring trajectories, inference servers take weights.
+//! Peers of the learner: actors bring trajectories, inference servers take weights, evaluators
+//! play with these.
 //!
 //! ```text
 //! actors ──▶ push ──▶ stream_positions ──▶ queue ──▶ (batches)
 //!            (a task per actor; unroll_grants: the right to begin unrolls)
 //! (run)  ──▶ publisher ──▶ subscribe ──▶ inference servers
 //!                          (a task each)
+//! (run)  ──▶ evaluation_queue ──▶ evaluate ──▶ evaluators
+//!                                 (a task each) └──▶ (storage)
 //! ```
 
 pub(crate) mod context;
@@ -20,6 +23,10 @@ pub(crate) mod ranks;
 pub(crate) mod push;
 
 pub(crate) mod subscribe;
+
+pub(crate) mod evaluate;
+
+pub mod evaluation_queue;
 
 pub mod stream_positions;
 

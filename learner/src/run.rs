@@ -2,9 +2,14 @@
 //!
 //! [`run`] is the whole life of a learner: it serves actors and inference servers, and gives the
 //! learning to a thread of its own. There `startup` resumes or begins the run, `training` is
-//! its loop, and [`learner`] what that changes. `channels` connect the two sides.
+//! its loop, [`learner`] what that changes, and `evaluations` when it is evaluated. `channels`
+//! connect the two sides; `disk` is what the run leaves.
 
 mod channels;
+
+mod disk;
+
+mod evaluations;
 
 pub mod error;
 
@@ -23,6 +28,9 @@ mod training;
 #[cfg(test)]
 mod service_tests;
 
+#[cfg(test)]
+mod evaluation_tests;
+
 use std::time::Duration;
 
 use engram_service::progress::ProgressLine;
@@ -40,7 +48,8 @@ use summary::{Ended, RunSummary};
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The whole life of a learner: it opens or resumes the run, serves until the run has had its env
-/// steps or `shutdown` is triggered, saves a last checkpoint and closes every stream.
+/// steps and is evaluated, or `shutdown` is triggered, saves a last checkpoint and closes every
+/// stream.
 pub async fn run(
     config: LearnerConfig,
     listener: Listener,
@@ -48,8 +57,8 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<RunSummary, LearnerError> {
     config.check()?;
-    let (stage, stages) = watch::channel(Stage::Training);
-    let (context, channels) = channels::connect(&config, stages, progress, shutdown.clone());
+    let stage = watch::Sender::new(Stage::Training);
+    let (context, channels) = channels::connect(&config, stage.clone(), progress, shutdown.clone());
     let _shown = context.metrics.run(&config.run_id, &config.resolved, &config.run);
     let (ready, is_ready) = oneshot::channel();
     let learner = spawn_named("learner", move || startup::run(&config, channels, ready));

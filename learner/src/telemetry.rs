@@ -1,6 +1,6 @@
 //! Telemetry: numbers of a run, for people and graphs.
 //!
-//! [`metrics`] go to Prometheus, rows of [`progress_log`] and [`tensorboard`] to the run's folder.
+//! [`metrics`] go to Prometheus, told apart by [`metric_labels`]; rows of [`progress_log`] and [`tensorboard`] to the run's folder.
 //! [`interval_stats`], [`time_profile`], [`episodes`] and [`counters`] add up their numbers, out of
 //! [`update_stats`], [`carry_table_stats`] and [`replay_size`].
 
@@ -11,6 +11,8 @@ pub mod counters;
 pub mod episodes;
 
 pub mod interval_stats;
+
+pub mod metric_labels;
 
 pub mod metrics;
 

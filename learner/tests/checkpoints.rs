@@ -20,9 +20,8 @@ use engram_learner::rpc::queue::{Arrival, bounded};
 use engram_learner::rpc::stream_positions::StreamPositions;
 use engram_learner::rpc::unroll_grants::UnrollGrants;
 use engram_learner::run::pipeline::Resumed;
-use engram_learner::storage::checkpoint::{
-    Checkpoint, CheckpointError, CheckpointStore, FORMAT, Mark,
-};
+use engram_learner::storage::checkpoint::{Checkpoint, CheckpointStore, FORMAT, Mark};
+use engram_learner::storage::checkpoint_error::CheckpointError;
 use engram_learner::storage::checkpoint_writer::{
     CheckpointFolders, CheckpointWriter, PendingCheckpoint,
 };

@@ -1,5 +1,6 @@
 //! Vocabulary of Engram: specs of environments ([`spec`]), frames ([`frame`], in [`columns`]),
-//! trajectories ([`trajectory`]), reports of finished episodes ([`episode`]), and seeds ([`seed`]).
+//! trajectories ([`trajectory`]), reports of finished episodes ([`episode`]) and what they come to
+//! ([`score`]), and seeds ([`seed`]).
 //!
 //! Everything here is plain memory: no tensors, no network. Data that crosses a boundary becomes
 //! one of these types once, checked, and is trusted from then on.
@@ -24,11 +25,14 @@ pub mod trajectory;
 
 pub mod episode;
 
+pub mod score;
+
 pub mod seed;
 
 pub use columns::{Action, Actions, ObservationMut, Observations};
 pub use episode::{Episode, Finish};
 pub use frame::{Ending, FrameError, Frames, StepType};
+pub use score::Score;
 pub use seed::{Generator, Seed};
 pub use spec::{ActionSpec, Dtype, EnvSpec, ObservationSpec, SpecError};
 pub use trajectory::{Decision, StreamId, Trajectory, TrajectoryBuilder, TrajectoryError};

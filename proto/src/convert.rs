@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use engram_mdp::{
     ActionSpec, Actions, Dtype, Ending, EnvSpec, Episode, Finish, FrameError, Frames,
-    ObservationSpec, Observations, SpecError, StepType, StreamId, Trajectory, TrajectoryError,
+    ObservationSpec, Observations, Score, SpecError, StepType, StreamId, Trajectory,
+    TrajectoryError,
 };
 use thiserror::Error;
 use tonic::Status;
@@ -83,6 +84,14 @@ pub enum WireError {
         expected: usize,
         /// The trajectory's.
         found: usize,
+    },
+    /// The score is not of the evaluation that was asked for.
+    #[error("a score of {found} episodes came; {expected} were to be played")]
+    Episodes {
+        /// Episodes of the evaluation.
+        expected: u32,
+        /// Episodes of the score.
+        found: u64,
     },
     /// The announced environment cannot be worked with.
     #[error("the announced environment is not one: {0}")]
@@ -303,6 +312,27 @@ pub fn episode_from_wire(message: &v1::Episode) -> Result<Episode, WireError> {
             Ok(v1::Finish::Unspecified) | Err(_) => return Err(WireError::Missing("finish")),
         },
     })
+}
+
+/// The message for a score.
+pub fn score_to_wire(score: &Score) -> v1::Score {
+    let Score { episodes, mean_return, return_std, success, mean_length } = *score;
+    v1::Score { episodes, mean_return, return_std, success, mean_length }
+}
+
+/// A checked score of `expected` episodes.
+pub fn score_from_wire(message: &v1::Score, expected: u32) -> Result<Score, WireError> {
+    let v1::Score { episodes, mean_return, return_std, success, mean_length } = *message;
+    if episodes != u64::from(expected) {
+        return Err(WireError::Episodes { expected, found: episodes });
+    }
+    let score = Score { episodes, mean_return, return_std, success, mean_length };
+    for (column, number) in score.columns() {
+        if number.is_some_and(|number| !number.is_finite()) {
+            return Err(FrameError::NotFinite { column, row: 0 }.into());
+        }
+    }
+    Ok(score)
 }
 
 /// Columns of whole numbers, not yet checked against each other.

@@ -1,12 +1,12 @@
 //! Whatever can be said survives the wire; whatever cannot be meant is refused with the reason.
 
 use engram_mdp::{
-    ActionSpec, Actions, Dtype, Ending, EnvSpec, Frames, ObservationSpec, Observations, StepType,
-    StreamId, Trajectory,
+    ActionSpec, Actions, Dtype, Ending, EnvSpec, Frames, ObservationSpec, Observations, Score,
+    StepType, StreamId, Trajectory,
 };
 use engram_proto::convert::{
-    actions_from_wire, actions_to_wire, frames_from_wire, frames_to_wire, trajectory_from_wire,
-    trajectory_to_wire,
+    actions_from_wire, actions_to_wire, frames_from_wire, frames_to_wire, score_from_wire,
+    score_to_wire, trajectory_from_wire, trajectory_to_wire,
 };
 use engram_proto::{Purpose, Registration, WireError, v1};
 use proptest::prelude::*;
@@ -196,4 +196,18 @@ fn an_unroll_of_another_length_is_refused_with_both_lengths() {
     let message = trajectory_to_wire(&trajectory(&spec, 5, 1));
     let refused = trajectory_from_wire(message, 3, &spec, 6).expect_err("refused");
     assert_eq!(refused, WireError::UnrollLength { expected: 6, found: 5 });
+}
+
+#[test]
+fn a_score_survives_the_wire_and_must_be_of_the_episodes_that_were_asked_for() {
+    let (episodes, mean_return, return_std, mean_length) = (3, 0.5, 0.25, 7.0);
+    let score = Score { episodes, mean_return, return_std, success: Some(1.0), mean_length };
+    let message = score_to_wire(&score);
+    assert_eq!(score_from_wire(&message, 3), Ok(score));
+    assert_eq!(
+        score_from_wire(&message, 4).unwrap_err().to_string(),
+        "a score of 3 episodes came; 4 were to be played"
+    );
+    let bad = v1::Score { success: Some(f64::INFINITY), ..message };
+    assert!(score_from_wire(&bad, 3).unwrap_err().to_string().contains("`success`"));
 }

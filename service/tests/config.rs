@@ -19,7 +19,8 @@ struct Rl {
 const RUN: &str = "seed = 1\nenv_steps = 1000000\nactors = 2\nenvs_per_actor = 32\n\
     stagger_steps = 0\nunroll_length = 20\nmax_batch_size = 64\nmax_wait_ms = 1.0\nqueue_trajectories = 64\n\
     policy_lag = 1\nmax_policy_lag = 100\ncheckpoint_seconds = 60.0\ncheckpoints_kept = 3\nlog_seconds = 2.0\n\
-    eval_episodes = 100\n    eval_env_steps = 0\n";
+    eval_episodes = 100\n    eval_env_steps = 0\n    final_eval_episodes = 0\n\
+    final_eval_sets = 1\n";
 
 /// `configs/` with two environments, one algorithm, two models and one experiment.
 fn configs() -> TempDir {

@@ -1,8 +1,9 @@
-//! Players: a run's newest checkpoint, greedily, or chance.
+//! Players: a run's checkpoint, greedily, or chance.
 
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use engram_analysis::CheckpointChoice;
 use engram_mdp::{ActionSpec, Actions, EnvSpec, Frames, Generator, Seed};
 use engram_policy::{CoreState, Inputs, Policy};
 use rand::RngExt;
@@ -23,9 +24,13 @@ impl Player {
         Player::Random(seed.derive("policy", 0).generator())
     }
 
-    /// The newest checkpoint of `run`, which was trained in an environment like `spec`.
-    pub(super) fn greedy(run: &Path, spec: &EnvSpec) -> Result<Player> {
-        let policy = Policy::from_weights(&eval::newest_weights(run)?, Device::Cpu)?;
+    /// A checkpoint of `run`, which was trained in an environment like `spec`.
+    pub(super) fn greedy(
+        run: &Path,
+        checkpoint: CheckpointChoice,
+        spec: &EnvSpec,
+    ) -> Result<Player> {
+        let policy = Policy::from_weights(&eval::weights(run, checkpoint)?, Device::Cpu)?;
         if policy.spec() != spec {
             bail!("{} was trained in {}, not in {spec}", run.display(), policy.spec());
         }
@@ -125,7 +130,12 @@ mod tests {
     fn a_run_without_a_checkpoint_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let (environment, _) = fresh("name = 'pendulum'\nmax_steps = 9\nobserve = 'full'");
-        let error = Player::greedy(folder.path(), environment.spec()).err().unwrap().to_string();
-        assert!(error.contains("holds no complete checkpoint yet"), "{error}");
+        for (choice, why) in [
+            (CheckpointChoice::Newest, "holds no complete checkpoint yet"),
+            (CheckpointChoice::Best, "holds no best checkpoint: it was not evaluated"),
+        ] {
+            let error = Player::greedy(folder.path(), choice, environment.spec()).err().unwrap();
+            assert!(error.to_string().contains(why), "{error}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use engram_analysis::final_evaluation;
+use engram_analysis::{CheckpointChoice, final_evaluation};
 use engram_service::config::{ConfigArgs, Resolved, SettingClass, differences};
 use toml::{Table, Value};
 
@@ -26,8 +26,10 @@ pub(crate) struct SweepTask {
     pub(crate) budget: u64,
     /// Warning that names the experiment's overrides which do not apply to it.
     pub(crate) left_out: Option<String>,
-    /// Greedy episodes after its training.
+    /// Greedy episodes after its training, in each set.
     evaluate: u32,
+    /// Those sets.
+    sets: usize,
 }
 
 /// The arguments of a run, as `engram train` reads them.
@@ -96,6 +98,7 @@ impl SweepTask {
             budget: experiment.run.env_steps,
             left_out: experiment.resolved.left_out(),
             evaluate: spec.evaluate,
+            sets: experiment.run.final_eval_sets as usize,
         };
         task.check_folder(&experiment.resolved)?;
         Ok(task)
@@ -103,8 +106,10 @@ impl SweepTask {
 
     /// True once it has been trained to its end and has played its greedy episodes.
     pub(crate) fn is_finished(&self) -> bool {
-        final_evaluation::read(&self.folder).is_some_and(|kept| {
-            kept.env_steps >= self.budget && kept.episodes >= self.evaluate as usize
+        final_evaluation::read(&self.folder, CheckpointChoice::Newest).is_some_and(|kept| {
+            kept.env_steps >= self.budget
+                && kept.episodes >= u64::from(self.evaluate)
+                && kept.sets >= self.sets
         })
     }
 

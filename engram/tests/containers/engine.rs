@@ -57,7 +57,13 @@ impl Engine {
     /// An image of this build's programs in `/programs`.
     pub(crate) fn import_programs(&self, name: &str) {
         let folder = Path::new(env!("CARGO_BIN_EXE_engram")).parent().expect("it lies in a folder");
-        let programs = ["engram", "engram-actor", "engram-inference-server", "engram-learner"];
+        let programs = [
+            "engram",
+            "engram-actor",
+            "engram-evaluator",
+            "engram-inference-server",
+            "engram-learner",
+        ];
         self.import(name, folder, "programs", &programs);
     }
 

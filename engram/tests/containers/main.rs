@@ -13,7 +13,7 @@ use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 
 use engine::{engine_or_skip, output};
-use project::{Project, RUN};
+use project::{Project, ROLES, RUN, SETTINGS};
 
 /// One run at a time: each has as many processes as this machine may have cores.
 static ENGINE: Mutex<()> = Mutex::new(());
@@ -21,6 +21,7 @@ static ENGINE: Mutex<()> = Mutex::new(());
 const STEPS: &str = "sum(engram_learner_env_steps_total)";
 const ACTORS: &str = "count(up{job='engram-actor'} == 1)";
 const SERVERS: &str = "count(up{job='engram-inference-server'} == 1)";
+const EVALUATIONS: &str = "max(engram_evaluations_total)";
 const SUCCESS: &str = "max(engram_learner_episode_success)";
 const CHECKPOINT: &str = "max(engram_checkpoint_last_success_timestamp_seconds)";
 
@@ -29,10 +30,10 @@ fn a_run_in_containers_scales_survives_crashes_learns_and_leaves_in_peace() {
     let Some(engine) = engine_or_skip("a run in containers") else { return };
     let _alone = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
     let files = ["compose.yaml", "compose.override.yaml"];
-    let project = Project::new(&engine, "insecure", &files);
-    project.run(&["--profile", "*", "build", "learner", "inference-server", "actor", "tools"]);
+    let mut project = Project::new(&engine, "insecure", &files);
+    project.run(&[&["--profile", "*", "build"], &ROLES[..]].concat());
 
-    for role in ["learner", "inference-server", "actor", "tools"] {
+    for role in ROLES {
         let format = "--format={{.Config.User}} \
                       {{index .Config.Labels \"org.opencontainers.image.version\"}}";
         let said = engine.run(&["image", "inspect", format, &project.image(role)]);
@@ -63,6 +64,9 @@ fn a_run_in_containers_scales_survives_crashes_learns_and_leaves_in_peace() {
     let resumed = project.line("learner", "the run goes on");
     assert!(number(&resumed, "env_steps") >= steps, "{steps} were saved: {resumed}");
     project.wait("max(engram_actors)", |n| n == 2.0);
+    project.wait(EVALUATIONS, |n| n >= 1.0);
+    project.crash("evaluator");
+    project.wait(EVALUATIONS, |n| n >= 2.0);
 
     // It learns, whatever happened, and others can see how well.
     project.wait(SUCCESS, |success| success > 0.95);
@@ -75,6 +79,7 @@ fn a_run_in_containers_scales_survives_crashes_learns_and_leaves_in_peace() {
     let exits = project.exits();
     assert!(exits.len() >= 5 && exits.iter().all(|exit| exit.ends_with(" exited 0")), "{exits:?}");
     let left = project.line("learner", "the learner leaves");
+    let evaluations = finish(&mut project);
     let folder = tempfile::tempdir().expect("a folder");
     let to = folder.path().join("run");
     project.run(&["cp", &format!("learner:/runs/{RUN}"), &to.display().to_string()]);
@@ -82,6 +87,11 @@ fn a_run_in_containers_scales_survives_crashes_learns_and_leaves_in_peace() {
     assert!(to.join(&checkpoint).is_file(), "no {checkpoint}: {left}");
     let env_steps = support::progress(&to, "env_steps");
     assert!(env_steps.is_sorted(), "the curve goes back: {env_steps:?}");
+    let evaluated = support::column(&to.join("evaluations.csv"), "env_steps");
+    assert!(evaluated.len() >= 2 && evaluated.is_sorted(), "{evaluated:?}");
+    assert!(to.join("checkpoints/best/weights.safetensors").is_file());
+    let last = support::column(&to.join("final-evaluation.csv"), "success");
+    assert!(last.len() == evaluations && last.iter().all(|share| *share > 0.9), "{last:?}");
     let run = format!("/runs/{RUN}");
     let scored =
         project.run(&["run", "--rm", "--no-TTY", "tools", "eval", &run, "--episodes", "50"]);
@@ -106,14 +116,15 @@ fn a_secured_run_in_containers_learns_and_refuses_strangers() {
     let folder = tempfile::tempdir().expect("a folder");
     let certs = folder.path().join("certs");
     project.set("ENGRAM_CERTS", &certs);
-    project.run(&["--profile", "*", "build", "learner", "inference-server", "actor", "certs"]);
+    project.run(&[&["--profile", "*", "build", "certs"], &ROLES[..4]].concat());
     project.run(&["run", "--rm", "--no-TTY", "certs"]);
     let made = project.run(&["run", "--rm", "--no-TTY", "--entrypoint", "ls", "certs", "/certs"]);
     assert_eq!(made.matches(".pem").count() + made.matches(".key").count(), 5, "{made}");
 
     project.up(&["actor=2"]);
     project.wait(ACTORS, |n| n == 2.0);
-    project.wait("count(up == 1)", |n| n == 4.0);
+    project.wait("count(up == 1)", |n| n == 5.0);
+    project.wait("max(engram_evaluators)", |n| n == 1.0);
     project.wait("max(engram_actors)", |n| n == 2.0);
 
     // Without keys; and with the right certificate, but another token.
@@ -204,6 +215,18 @@ fn every_profile_has_its_images_and_gpus_are_asked_for_where_they_are_used() {
         assert_eq!(service["read_only"], true, "{name}");
         assert_eq!(service["cap_drop"][0], "ALL", "{name}");
     }
+}
+
+/// Ends a stopped run where it is, with a final evaluation, for which learner and evaluator are
+/// enough. Returns the number of its scores.
+fn finish(project: &mut Project<'_>) -> usize {
+    let end = ";run.env_steps=1000;run.final_eval_episodes=25;run.final_eval_sets=2";
+    project.set("ENGRAM_SET", format!("{SETTINGS}{end}").as_ref());
+    project.run(&["up", "--detach", "learner", "evaluator"]);
+    project.line("learner", "the learner leaves");
+    let log = project.log("learner");
+    assert!(log.contains("ended=Finished"), "{log}");
+    log.lines().filter(|line| line.contains("evaluated: 25 greedy episodes")).count()
 }
 
 /// The number behind `name=` in a line of a log.

@@ -9,13 +9,16 @@ use crate::engine::{self, BASE, Engine, PROMETHEUS};
 use crate::support::{PATIENCE, escaped, http_get};
 
 /// Services under test: all of compose.yaml but Grafana, which Debian does not package.
-const SERVICES: [&str; 4] = ["learner", "inference-server", "actor", "prometheus"];
+const SERVICES: [&str; 5] = ["learner", "inference-server", "actor", "evaluator", "prometheus"];
 
 /// Recall over two blank frames: small, and impossible without memory. It ends by itself some day,
 /// should nobody be left to end it.
-const SETTINGS: &str = "env.delay=2;env.choices=2;run.unroll_length=10;rl.batch_size=16;\
+pub(crate) const SETTINGS: &str = "env.delay=2;env.choices=2;run.unroll_length=10;rl.batch_size=16;\
                         run.queue_trajectories=64;run.checkpoint_seconds=1.0;run.log_seconds=0.5;\
-                        run.env_steps=20_000_000";
+                        run.env_steps=20_000_000;run.eval_env_steps=100_000;run.eval_episodes=20";
+
+/// Images of a run, and of the tools beside it.
+pub(crate) const ROLES: [&str; 5] = ["learner", "inference-server", "actor", "evaluator", "tools"];
 
 /// The run's name, and its folder's.
 pub(crate) const RUN: &str = "contained";
@@ -167,8 +170,7 @@ impl Drop for Project<'_> {
         let down = ["--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "5"];
         let _ = engine::output(&mut self.compose(&down));
         let mut images = vec!["image".into(), "rm".into(), "--force".into()];
-        images
-            .extend(["learner", "inference-server", "actor", "tools"].map(|role| self.image(role)));
+        images.extend(ROLES.map(|role| self.image(role)));
         images.push(format!("engram-test/programs:{}", self.name));
         let _ = engine::output(self.engine.docker().args(images));
     }

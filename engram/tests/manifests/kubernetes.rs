@@ -57,7 +57,7 @@ fn an_overlay_is_insecure_or_secure_and_only_the_one_for_accelerators_asks_for_o
             usize::from(!insecure),
             "{name}"
         );
-        assert_eq!(count("secretName: security"), if insecure { 0 } else { 3 }, "{name}");
+        assert_eq!(count("secretName: security"), if insecure { 0 } else { 4 }, "{name}");
         assert_eq!(count("nvidia.com/gpu: \"1\""), gpus, "{name}");
         assert_eq!(count("kind: HorizontalPodAutoscaler"), scalers, "{name}");
     }

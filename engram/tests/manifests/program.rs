@@ -16,7 +16,8 @@ pub(crate) struct Program {
 pub(crate) fn programs() -> &'static BTreeMap<&'static str, Program> {
     static PROGRAMS: OnceLock<BTreeMap<&'static str, Program>> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
-        let names = ["engram-learner", "engram-inference-server", "engram-actor"];
+        let names =
+            ["engram-learner", "engram-inference-server", "engram-actor", "engram-evaluator"];
         names.into_iter().map(|name| (name, Program::ask(name))).collect()
     })
 }

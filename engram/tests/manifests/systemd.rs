@@ -8,10 +8,11 @@ use crate::program::programs;
 use crate::tools::system;
 
 /// The units, and an instance of each.
-const UNITS: [(&str, &str); 3] = [
+const UNITS: [(&str, &str); 4] = [
     ("engram-learner", "recall-30-wide"),
     ("engram-inference-server", "7002"),
     ("engram-actor", "9103"),
+    ("engram-evaluator", "9104"),
 ];
 
 /// Units of systemd's own that ours name.

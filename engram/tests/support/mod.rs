@@ -221,10 +221,14 @@ pub(crate) fn wait_for(address: &str, name: &str, enough: impl Fn(f64) -> bool) 
     }
 }
 
-/// A row of `progress.csv` as numbers, by column.
-pub(crate) fn progress(folder: &Path, column: &str) -> Vec<f64> {
-    let file = folder.join("progress.csv");
-    let mut reader = csv::Reader::from_path(&file).expect("a run leaves progress.csv");
+/// A column of `progress.csv` as numbers.
+pub(crate) fn progress(folder: &Path, name: &str) -> Vec<f64> {
+    column(&folder.join("progress.csv"), name)
+}
+
+/// A column of a table as numbers.
+pub(crate) fn column(file: &Path, column: &str) -> Vec<f64> {
+    let mut reader = csv::Reader::from_path(file).expect("a run leaves this table");
     let place = reader.headers().expect("headers").iter().position(|header| header == column);
     let place = place.unwrap_or_else(|| panic!("no column {column}"));
     reader

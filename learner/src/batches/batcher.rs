@@ -19,7 +19,8 @@ use crate::batches::selector::{Selected, Selector, SelectorRules, TrajectoryKey}
 use crate::rpc::publisher::Newest;
 use crate::rpc::queue::Arrivals;
 use crate::rpc::unroll_grants::UnrollGrants;
-use crate::telemetry::metrics::{Dropped, Metrics, UpdatePhase};
+use crate::telemetry::metric_labels::{Dropped, UpdatePhase};
+use crate::telemetry::metrics::Metrics;
 
 /// Trajectories of streams, side by side.
 #[derive(Debug)]

@@ -30,7 +30,8 @@ use crate::replay::{
 };
 use crate::rpc::queue::{Arrival, Arrivals};
 use crate::rpc::unroll_grants::UnrollGrants;
-use crate::telemetry::metrics::{Dropped, HeldBack, Metrics, UpdatePhase};
+use crate::telemetry::metric_labels::{Dropped, HeldBack, UpdatePhase};
+use crate::telemetry::metrics::Metrics;
 
 /// The replay and what decides over it, shared by the replay worker and the learner's thread.
 #[derive(Clone, Debug)]

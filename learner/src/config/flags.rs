@@ -1,12 +1,13 @@
 //! Flags of a learner: the same in every program that has one. They are no part of an
 //! experiment, for what is learned from the same data does not depend on them; save for the
-//! weights that a run begins with, which its `meta.json` tells by the command line.
+//! weights that a run begins with, which its `meta.json` tells by the command line, and for the
+//! final evaluation, which they change in the experiment itself.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
-use engram_service::format;
+use engram_service::{ConfigError, Resolved, format};
 
 /// Flags of a learner.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,19 @@ pub struct LearnerArgs {
         requires = "init_from"
     )]
     pub init_parts: Vec<String>,
+    /// Greedy episodes in each set of the final evaluation; sets run.final_eval_episodes
+    #[arg(long, value_name = "N", env = "ENGRAM_EVALUATE")]
+    pub evaluate: Option<u32>,
+}
+
+impl LearnerArgs {
+    /// Changes what flags change of an experiment.
+    pub fn configure(&self, experiment: &mut Resolved) -> Result<(), ConfigError> {
+        match self.evaluate {
+            Some(episodes) => experiment.set(&format!("run.final_eval_episodes={episodes}")),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Default for LearnerArgs {
@@ -35,6 +49,7 @@ impl Default for LearnerArgs {
             stream_memory: ByteSize::STREAM_MEMORY,
             init_from: None,
             init_parts: vec!["torso".into()],
+            evaluate: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use engram_proto::{Registration, WireError, v1};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
+use crate::rpc::evaluation_queue::{EvaluationQueue, PlayedEvaluation};
 use crate::rpc::publisher::Newest;
 use crate::rpc::queue::Intake;
 use crate::rpc::ranks::{Rank, Ranks};
@@ -32,6 +33,9 @@ pub(crate) struct Context {
     pub(crate) stats: Arc<SharedStats>,
     pub(crate) ranks: Arc<Ranks>,
     pub(crate) newest: Newest,
+    pub(crate) evaluations: EvaluationQueue,
+    /// Full while scores wait for the disk: their evaluators wait as well.
+    pub(crate) played: mpsc::Sender<PlayedEvaluation>,
     pub(crate) stage: watch::Receiver<Stage>,
     pub(crate) tasks: TaskTracker,
     pub(crate) metrics: Metrics,
@@ -69,22 +73,29 @@ pub(crate) struct Admitted {
 pub(crate) enum Stage {
     /// Trajectories are wanted.
     Training,
-    /// The run has had its env steps.
+    /// The run has had its env steps; what it has learned is being evaluated.
+    Evaluating,
+    /// The run is over.
     Finished,
     /// The process ends; the run may go on later.
     Closing,
 }
 
+impl Stage {
+    /// True if nothing is wanted any more.
+    pub(crate) fn is_end(&self) -> bool {
+        matches!(self, Stage::Finished | Stage::Closing)
+    }
+}
+
 impl Context {
-    /// Checks a registration against the run. The first actor's environment becomes the run's.
+    /// Admits an actor that trains.
     pub(crate) async fn admit(&self, message: v1::Registration) -> Result<Admitted, Refusal> {
         let registration = Registration::try_from(message)?;
-        registration.check_run(&self.run_id)?;
         if registration.purpose != engram_proto::Purpose::Train {
             return Err(Refusal::Evaluating);
         }
-        let contract = self.contract(&registration).await?;
-        registration.check_spec(&contract.spec)?;
+        let contract = self.check(&registration).await?;
         let streams: Vec<StreamId> = registration.streams().collect();
         let predecessors =
             self.stats.stream_positions().register(&streams, registration.generation)?;
@@ -92,6 +103,17 @@ impl Context {
         let seed = actor.derive("incarnation", predecessors);
         let rank = self.ranks.take(registration.actor);
         Ok(Admitted { registration, contract, seed, rank })
+    }
+
+    /// Checks a registration against the run. The first one's environment becomes the run's.
+    pub(crate) async fn check(
+        &self,
+        registration: &Registration,
+    ) -> Result<EnvironmentContract, Refusal> {
+        registration.check_run(&self.run_id)?;
+        let contract = self.contract(registration).await?;
+        registration.check_spec(&contract.spec)?;
+        Ok(contract)
     }
 
     /// The run's contract; where there is none yet, that of this actor's environment.

@@ -17,13 +17,14 @@ use crate::rpc::queue::Arrival;
 use crate::rpc::refusal::Refusal;
 use crate::rpc::stream_positions::{Continuity, Verdict};
 use crate::rpc::unroll_grants::StreamGrants;
-use crate::telemetry::metrics::{Dropped, Metrics};
+use crate::telemetry::metric_labels::Dropped;
+use crate::telemetry::metrics::Metrics;
 
 /// Responses on their way to an actor; one that does not read them is not read from either.
 pub(crate) const RESPONSES_AHEAD: usize = 4;
 
-/// Time that an actor may take to say who it is.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time that a peer may take to say who it is.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One actor's stream.
 #[derive(Debug)]
@@ -147,7 +148,7 @@ impl PushSession {
             biased;
             stage = stage.wait_for(|stage| *stage != Stage::Training) => {
                 return match stage.map(|stage| *stage) {
-                    Ok(Stage::Finished) => Ok(Err(SessionEnd::Finished)),
+                    Ok(Stage::Evaluating | Stage::Finished) => Ok(Err(SessionEnd::Finished)),
                     _ => Err(Refusal::Closing),
                 };
             }
@@ -157,13 +158,10 @@ impl PushSession {
             Ok(Some(v1::PushRequest { body: Some(body) })) => Ok(Ok(body)),
             Ok(Some(v1::PushRequest { body: None })) => Err(WireError::Missing("body").into()),
             Ok(None) => Ok(Err(SessionEnd::Left)),
-            Err(status) => match status.code() {
-                // What tonic says of bytes that are no message, or too many.
-                Code::Internal | Code::OutOfRange | Code::InvalidArgument => {
-                    Err(Refusal::Unreadable(status.message().into()))
-                }
-                _ => Ok(Err(SessionEnd::Left)),
-            },
+            Err(status) if is_nonsense(&status) => {
+                Err(Refusal::Unreadable(status.message().into()))
+            }
+            Err(_) => Ok(Err(SessionEnd::Left)),
         }
     }
 
@@ -209,7 +207,7 @@ impl PushSession {
     async fn ended(&self) -> Result<SessionEnd, Refusal> {
         let mut stage = self.context.stage.clone();
         match stage.wait_for(|stage| *stage != Stage::Training).await.map(|stage| *stage) {
-            Ok(Stage::Finished) => Ok(SessionEnd::Finished),
+            Ok(Stage::Evaluating | Stage::Finished) => Ok(SessionEnd::Finished),
             _ => Err(Refusal::Closing),
         }
     }
@@ -218,6 +216,11 @@ impl PushSession {
     async fn respond(&self, body: Response) -> bool {
         self.responses.send(Ok(response(body))).await.is_ok()
     }
+}
+
+/// True if a peer sent bytes that are no message, or too many, by what tonic says of them.
+pub(crate) fn is_nonsense(status: &Status) -> bool {
+    matches!(status.code(), Code::Internal | Code::OutOfRange | Code::InvalidArgument)
 }
 
 /// A trajectory that keeps to what its actor has registered and to the run's contract.

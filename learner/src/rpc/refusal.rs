@@ -23,6 +23,10 @@ pub(crate) enum Refusal {
          must not learn: only actors that train push trajectories"
     )]
     Evaluating,
+    #[error("an actor that trains has no scores: only evaluators are sent evaluations")]
+    Training,
+    #[error("a score came before an evaluation")]
+    Unasked,
     #[error("environment {found} was not registered; this stream speaks for {expected:?}")]
     EnvIndex { expected: std::ops::Range<u32>, found: u32 },
     #[error(
@@ -46,10 +50,12 @@ impl From<Refusal> for Status {
             Refusal::Stream(StreamError::TooMany { .. }) => Status::resource_exhausted(message),
             Refusal::Stream(StreamError::OlderGeneration { .. })
             | Refusal::Environment(_)
-            | Refusal::Evaluating => Status::failed_precondition(message),
+            | Refusal::Evaluating
+            | Refusal::Training => Status::failed_precondition(message),
             Refusal::Stream(StreamError::Unregistered(_))
             | Refusal::EnvIndex { .. }
             | Refusal::CoreState { .. }
+            | Refusal::Unasked
             | Refusal::Unreadable(_) => Status::invalid_argument(message),
             Refusal::Silent(_) => Status::deadline_exceeded(message),
             Refusal::Closing => Status::unavailable(message),

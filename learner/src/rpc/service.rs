@@ -4,6 +4,7 @@
 //! Experience.Push      PushSession           one task per actor, into the queue
 //! Experience.Report    here                  episodes, into the shared stats
 //! Weights.Subscribe    SubscribeSession      one task per subscriber, from the publisher
+//! Evaluations.Evaluate EvaluateSession       one task per evaluator, from the evaluation queue
 //! Configuration        here                  the resolved experiment
 //! ```
 //!
@@ -15,6 +16,7 @@ use engram_proto::convert::episode_from_wire;
 use engram_proto::limits::{MAX_EPISODES_PER_REPORT, MAX_MESSAGE_BYTES};
 use engram_proto::registration::check_protocol;
 use engram_proto::v1::configuration_server::{Configuration, ConfigurationServer};
+use engram_proto::v1::evaluations_server::{Evaluations, EvaluationsServer};
 use engram_proto::v1::experience_server::{Experience, ExperienceServer};
 use engram_proto::v1::weights_server::{Weights, WeightsServer};
 use engram_proto::{WireError, v1};
@@ -25,21 +27,23 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::rpc::context::Context;
+use crate::rpc::evaluate::{EVALUATIONS_AHEAD, EvaluateSession};
 use crate::rpc::push::{PushSession, RESPONSES_AHEAD};
 use crate::rpc::refusal::Refusal;
 use crate::rpc::subscribe::{CHUNKS_AHEAD, SubscribeSession};
 use crate::telemetry::episodes::{ReportId, WINDOW};
 
-/// The three gRPC services, in one context.
+/// The gRPC services, in one context.
 #[derive(Clone, Debug)]
 pub(crate) struct Services(Context);
 
-/// The routes of all three services.
+/// The routes of all services.
 pub(crate) fn routes(context: &Context) -> Routes {
     let services = Services(context.clone());
     let experience = ExperienceServer::new(services.clone());
     Routes::new(experience.max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(WeightsServer::new(services.clone()))
+        .add_service(EvaluationsServer::new(services.clone()))
         .add_service(ConfigurationServer::new(services))
 }
 
@@ -109,6 +113,23 @@ impl Weights for Services {
         };
         tracing::info!(%peer, "a subscriber of weights came");
         self.0.tasks.spawn(session.run());
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+#[tonic::async_trait]
+impl Evaluations for Services {
+    type EvaluateStream = ReceiverStream<Result<v1::EvaluateResponse, Status>>;
+
+    async fn evaluate(
+        &self,
+        request: Request<Streaming<v1::EvaluateRequest>>,
+    ) -> Result<Response<Self::EvaluateStream>, Status> {
+        let (responses, stream) = mpsc::channel(EVALUATIONS_AHEAD);
+        let peer = Peer::of(&request);
+        let session =
+            EvaluateSession { context: self.0.clone(), requests: request.into_inner(), responses };
+        self.0.tasks.spawn(session.run(peer));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }

@@ -31,7 +31,7 @@ impl SubscribeSession {
                 biased;
                 () = self.chunks.closed() => return,
                 Some(weights) = self.newest.next() => weights,
-                _ = self.stage.wait_for(|stage| *stage != Stage::Training) => break,
+                _ = self.stage.wait_for(Stage::is_end) => break,
             };
             for chunk in pieces(&self.run_id, &weights) {
                 if self.chunks.send(Ok(chunk)).await.is_err() {
@@ -48,7 +48,7 @@ impl SubscribeSession {
 }
 
 /// One version of the weights, cut without copying.
-fn pieces<'a>(
+pub(crate) fn pieces<'a>(
     run_id: &'a str,
     weights: &'a Weights,
 ) -> impl Iterator<Item = v1::WeightsChunk> + 'a {

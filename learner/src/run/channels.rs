@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::algorithms::RlConfig;
 use crate::config::rate_limiter::Pace;
 use crate::rpc::context::{Context, EnvironmentContract, SpecProposal, Stage};
+use crate::rpc::evaluation_queue::{EvaluationQueue, PlayedEvaluation};
 use crate::rpc::publisher::{self, Newest, Publisher};
 use crate::rpc::queue::{self, Arrivals};
 use crate::rpc::ranks::Ranks;
@@ -30,6 +31,9 @@ pub(crate) struct LearnerChannels {
     pub(crate) grants: UnrollGrants,
     pub(crate) publisher: Publisher,
     pub(crate) newest: Newest,
+    pub(crate) evaluations: EvaluationQueue,
+    pub(crate) played: mpsc::Receiver<PlayedEvaluation>,
+    pub(crate) stage: watch::Sender<Stage>,
     pub(crate) progress: watch::Sender<ProgressLine>,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: Shutdown,
@@ -39,7 +43,7 @@ pub(crate) struct LearnerChannels {
 /// The ends of every channel between the calls and the learner.
 pub(crate) fn connect(
     config: &LearnerConfig,
-    stage: watch::Receiver<Stage>,
+    stage: watch::Sender<Stage>,
     progress: watch::Sender<ProgressLine>,
     shutdown: Shutdown,
 ) -> (Context, LearnerChannels) {
@@ -63,6 +67,9 @@ pub(crate) fn connect(
         },
     };
     let (publisher, newest) = publisher::publisher();
+    let evaluations = EvaluationQueue::new(metrics.clone());
+    // Full while the disk takes a score.
+    let (player, played) = mpsc::channel(1);
     let context = Context {
         run_id: config.run_id.clone(),
         seed: Seed::new(config.run.seed),
@@ -75,7 +82,9 @@ pub(crate) fn connect(
         stats: stats.clone(),
         ranks: Ranks::new(config.rl.exploring_actors()),
         newest: newest.clone(),
-        stage,
+        evaluations: evaluations.clone(),
+        played: player,
+        stage: stage.subscribe(),
         tasks: TaskTracker::new(),
         metrics: metrics.clone(),
     };
@@ -88,6 +97,9 @@ pub(crate) fn connect(
         grants,
         publisher,
         newest,
+        evaluations,
+        played,
+        stage,
         progress,
         metrics,
         shutdown,

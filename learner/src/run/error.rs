@@ -11,7 +11,7 @@ use crate::algorithms::NonFinite;
 use crate::batches::carry_table::TooLittleMemory;
 use crate::config::OutOfRange;
 use crate::replay::ReplayError;
-use crate::storage::checkpoint::CheckpointError;
+use crate::storage::checkpoint_error::CheckpointError;
 use crate::storage::run_folder::RunFolderError;
 use crate::storage::warm_start::WarmStartError;
 

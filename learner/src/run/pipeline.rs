@@ -41,7 +41,8 @@ use crate::rpc::queue::Arrivals;
 use crate::rpc::unroll_grants::UnrollGrants;
 use crate::run::error::LearnerError;
 use crate::run::learner_config::LearnerConfig;
-use crate::storage::checkpoint::{Checkpoint, CheckpointError};
+use crate::storage::checkpoint::Checkpoint;
+use crate::storage::checkpoint_error::CheckpointError;
 use crate::storage::run_folder::replay_folder;
 use crate::storage::tensors;
 use crate::telemetry::metrics::Metrics;
@@ -92,8 +93,7 @@ pub trait Pipeline: Sized {
     /// True if updates are still to be made for the env steps that it has taken.
     fn owes_updates(&self) -> bool;
 
-    /// Adds what this pipeline keeps between updates to a checkpoint; a replay is written beside
-    /// it.
+    /// Adds what this pipeline keeps between updates to a checkpoint; a replay goes beside it.
     fn save(&mut self, checkpoint: &mut Checkpoint) -> Option<ReplaySnapshot>;
 
     /// Starts the thread that makes batches.

@@ -23,15 +23,15 @@ use crate::rpc::ranks::Ranks;
 use crate::run::channels::LearnerChannels;
 
 /// Context that run until the test ends, and the learner's ends.
-struct LearnerFixture {
-    channel: Channel,
-    channels: LearnerChannels,
-    stage: watch::Sender<Stage>,
+pub(super) struct LearnerFixture {
+    pub(super) channel: Channel,
+    pub(super) channels: LearnerChannels,
+    pub(super) stage: watch::Sender<Stage>,
 }
 
 impl LearnerFixture {
     /// One whose contract is settled.
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let fixture = LearnerFixture::without_contract();
         fixture.channels.contract.send_replace(Some(contract()));
         fixture
@@ -46,10 +46,10 @@ impl LearnerFixture {
     fn new(ranks: Arc<Ranks>, settings: &[&str]) -> Self {
         let config =
             LearnerConfig::new(resolved(settings), RUN.into(), None, tch::Device::Cpu, 1).unwrap();
-        let (stage, stages) = watch::channel(Stage::Training);
+        let stage = watch::Sender::new(Stage::Training);
         let (progress, _) = watch::channel(ProgressLine::default());
         let (mut context, channels) =
-            crate::run::channels::connect(&config, stages, progress, Shutdown::new());
+            crate::run::channels::connect(&config, stage.clone(), progress, Shutdown::new());
         context.ranks = ranks;
         let listener = Listener::memory();
         let channel = net::connect(listener.address(), "learner");

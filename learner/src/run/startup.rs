@@ -8,15 +8,18 @@ use tokio::sync::oneshot;
 use crate::algorithms::RlConfig;
 use crate::rpc::context::EnvironmentContract;
 use crate::run::channels::LearnerChannels;
+use crate::run::disk::Disk;
 use crate::run::error::LearnerError;
+use crate::run::evaluations::Evaluations;
 use crate::run::learner::Learner;
 use crate::run::learner_config::LearnerConfig;
 use crate::run::pipeline::{
     BatchSource, BatchThread, Pipeline, ReplayPipeline, Resumed, StreamsPipeline,
 };
 use crate::run::summary::RunSummary;
-use crate::run::training::{Disk, Limits, Training};
+use crate::run::training::{Limits, Training};
 use crate::storage::checkpoint_writer::{CheckpointFolders, CheckpointWriter};
+use crate::storage::evaluation_record::EvaluationRecord;
 use crate::storage::run_folder::{RunFolder, replay_folder};
 use crate::storage::warm_start::WarmStart;
 use crate::telemetry::metrics::Metrics;
@@ -146,13 +149,19 @@ impl<P: Pipeline> Startup<'_, P> {
         if let Some(truncation) = config.policy.truncation() {
             tracing::info!("{truncation}");
         }
-        let LearnerChannels { arrivals, proposals, contract: _contract, .. } = channels;
+        let LearnerChannels { arrivals, proposals, played, contract: _contract, .. } = channels;
         // Whoever still proposes an environment finds the contract instead. A pattern of `_` would
         // keep the channel open until the end of the run, and its second actor waiting.
         drop(proposals);
         // Before anything is inserted, which the first mark of the disk would count as saved.
         let disk = match folder {
-            Some(folder) => Some(self.open_disk(folder, &learner, resumed, &channels.metrics)?),
+            Some(folder) => {
+                let record = self.open_record(&folder, &learner, &channels.metrics)?;
+                let (run, queue) = (&config.run, channels.evaluations);
+                let runtime = channels.runtime.clone();
+                let evaluations = Evaluations::start(run, queue, played, record, runtime);
+                Some(self.open_disk(folder, &learner, resumed, evaluations, &channels.metrics)?)
+            }
             None => None,
         };
         let learned = learner.counters().env_steps;
@@ -173,6 +182,7 @@ impl<P: Pipeline> Startup<'_, P> {
             learner,
             batches,
             publisher: channels.publisher,
+            stage: channels.stage,
             grants: channels.grants,
             stats: channels.stats,
             disk,
@@ -196,6 +206,7 @@ impl<P: Pipeline> Startup<'_, P> {
         folder: RunFolder,
         learner: &Learner<P>,
         resumed: Option<PathBuf>,
+        evaluations: Evaluations,
         metrics: &Metrics,
     ) -> Result<Disk, LearnerError> {
         let env_steps = learner.counters().env_steps;
@@ -204,7 +215,17 @@ impl<P: Pipeline> Startup<'_, P> {
         let (store, replay) = (self.config.store(&folder), replay_folder(folder.path()));
         let (folders, saved) = (CheckpointFolders { store, replay }, learner.mark());
         let writer = CheckpointWriter::start(folders, saved, metrics.clone());
-        Ok(Disk { folder, progress_log, writer, resumed })
+        Ok(Disk { folder, progress_log, writer, evaluations, resumed })
+    }
+
+    fn open_record(
+        &self,
+        folder: &RunFolder,
+        learner: &Learner<P>,
+        metrics: &Metrics,
+    ) -> Result<EvaluationRecord, LearnerError> {
+        let env_steps = learner.counters().env_steps;
+        Ok(EvaluationRecord::open(folder.path(), env_steps, metrics.clone())?)
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use crate::storage::final_evaluation::FinalScore;
 use crate::telemetry::episodes::Means;
 use crate::telemetry::time_profile::TimeShares;
 
 /// End of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ended {
-    /// It has had its env steps.
+    /// It has had its env steps, and what it has learned is evaluated.
     Finished,
     /// It was told to stop; it can be resumed.
     #[default]
@@ -38,4 +39,6 @@ pub struct RunSummary {
     pub shares: TimeShares,
     /// The newest checkpoint.
     pub checkpoint: Option<PathBuf>,
+    /// Scores of the final evaluation, where one was asked for.
+    pub final_evaluation: Vec<FinalScore>,
 }

@@ -2,7 +2,6 @@
 //!
 //! The policy, the algorithm and the optimizer belong to the thread that runs this.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,20 +12,22 @@ use tokio::sync::{mpsc, watch};
 
 use crate::algorithms::NonFinite;
 use crate::batches::batch::LearnerBatch;
+use crate::rpc::context::Stage;
 use crate::rpc::publisher::{Publisher, Weights};
 use crate::rpc::shared_stats::SharedStats;
 use crate::rpc::unroll_grants::UnrollGrants;
+use crate::run::disk::Disk;
 use crate::run::error::LearnerError;
+use crate::run::evaluations::{Evaluated, TrainedWeights};
 use crate::run::learner::Learner;
 use crate::run::learner_config::LearnerConfig;
 use crate::run::pipeline::Pipeline;
 use crate::run::summary::{Ended, RunSummary};
-use crate::storage::checkpoint_writer::{CheckpointWriter, PendingCheckpoint};
-use crate::storage::run_folder::RunFolder;
+use crate::storage::checkpoint_writer::PendingCheckpoint;
 use crate::telemetry::episodes::WINDOW;
 use crate::telemetry::interval_stats::IntervalStats;
-use crate::telemetry::metrics::{Metrics, UpdatePhase};
-use crate::telemetry::progress_log::ProgressLog;
+use crate::telemetry::metric_labels::UpdatePhase;
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::time_profile::TimeProfile;
 
 /// A run, ready to train.
@@ -34,6 +35,7 @@ pub(crate) struct Training<P: Pipeline> {
     pub(crate) learner: Learner<P>,
     pub(crate) batches: mpsc::Receiver<LearnerBatch<P::Batch>>,
     pub(crate) publisher: Publisher,
+    pub(crate) stage: watch::Sender<Stage>,
     pub(crate) grants: UnrollGrants,
     pub(crate) stats: Arc<SharedStats>,
     pub(crate) disk: Option<Disk>,
@@ -42,15 +44,6 @@ pub(crate) struct Training<P: Pipeline> {
     pub(crate) shutdown: Shutdown,
     pub(crate) runtime: Handle,
     pub(crate) limits: Limits,
-}
-
-/// Files that a run leaves on the disk.
-pub(crate) struct Disk {
-    pub(crate) folder: RunFolder,
-    pub(crate) progress_log: ProgressLog,
-    pub(crate) writer: CheckpointWriter,
-    /// The checkpoint that this process went on from.
-    pub(crate) resumed: Option<PathBuf>,
 }
 
 /// Limits of training: its length, its intervals, and the failures that are borne.
@@ -132,6 +125,10 @@ impl<P: Pipeline> Training<P> {
             }
             self.report(state);
             self.save_if_due(state);
+        }
+        if self.learner.is_finished() && state.unpublished > 0 {
+            // What is evaluated at the end has a version of its own.
+            self.publish(state);
         }
         Ok(())
     }
@@ -257,10 +254,9 @@ impl<P: Pipeline> Training<P> {
         state.interval.time_profile().spent(UpdatePhase::Publish, took);
     }
 
-    fn send(&self, weights: Weights) {
-        if let Some(disk) = &self.disk {
-            // Before anybody can act with them.
-            disk.folder.note_version(weights.policy_version);
+    fn send(&mut self, weights: Weights) {
+        if let Some(disk) = &mut self.disk {
+            disk.publishing(self.learner.counters(), &weights);
         }
         self.metrics.published(weights.policy_version, weights.bytes.len());
         self.publisher.publish(weights);
@@ -337,7 +333,7 @@ impl<P: Pipeline> Training<P> {
         PendingCheckpoint { checkpoint, replay }
     }
 
-    /// The last row, the last checkpoint, and what the run came to.
+    /// The last row, the last checkpoint, the last evaluations, and what the run came to.
     fn end(mut self, mut state: LoopState) -> RunSummary {
         self.report(&mut state);
         let now = Instant::now();
@@ -346,7 +342,6 @@ impl<P: Pipeline> Training<P> {
             self.close_interval(now, &mut state);
         }
         let last = self.has_unsaved().then(|| self.checkpoint());
-        let checkpoint = self.disk.and_then(|disk| disk.writer.finish(last).or(disk.resumed));
         let elapsed = now.duration_since(state.total.started);
         let means = self.stats.episodes().latest(WINDOW);
         let shares = state.total.time_profile.shares(elapsed);
@@ -357,9 +352,25 @@ impl<P: Pipeline> Training<P> {
             data_wait = format!("{:.0}%", 100.0 * shares.data_wait),
             "training ended"
         );
+        let finished = self.learner.is_finished();
+        if finished {
+            self.stage.send_replace(Stage::Evaluating);
+        }
+        let learned = finished.then(|| TrainedWeights {
+            weights: self.learner.weights(),
+            env_steps: counters.env_steps,
+            updates: counters.updates,
+        });
+        let (checkpoint, evaluated) = match self.disk {
+            Some(disk) => disk.end(last, learned, &self.runtime, &self.shutdown),
+            None => (None, Evaluated::default()),
+        };
         let new_env_steps = (counters.env_steps - state.total.first_env_step) as f64;
         RunSummary {
-            ended: if self.learner.is_finished() { Ended::Finished } else { Ended::Stopped },
+            ended: match finished && !evaluated.interrupted {
+                true => Ended::Finished,
+                false => Ended::Stopped,
+            },
             env_steps: counters.env_steps,
             updates: counters.updates,
             policy_version: counters.policy_version,
@@ -369,6 +380,7 @@ impl<P: Pipeline> Training<P> {
             env_steps_per_second: new_env_steps / elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
             shares,
             checkpoint,
+            final_evaluation: evaluated.scores,
         }
     }
 }

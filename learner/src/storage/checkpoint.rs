@@ -16,8 +16,8 @@
 //! disk is waited for on a thread of its own.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -25,18 +25,20 @@ use engram_mdp::{EnvSpec, Generator};
 use engram_service::Resolved;
 use engram_service::config::{SettingClass, differences};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use thiserror::Error;
 
 use crate::batches::carry_table::SavedStream;
 use crate::replay;
 use crate::replay::rate_limiter::RateLimiterCounts;
 use crate::rpc::stream_positions::StreamPositions;
+use crate::storage::checkpoint_error::{CheckpointError, disk, torn};
+use crate::storage::files::{
+    is_aside, put_in_place, read_file, read_manifest, sha256, sync_directory, write_synced,
+};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::episodes::Episodes;
 
 /// Format of a checkpoint. It changes whenever one build would misread what another wrote.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 
 /// File of the policy in a checkpoint.
 pub(crate) const WEIGHTS: &str = "weights.safetensors";
@@ -46,9 +48,6 @@ const STATE: &str = "state.json";
 
 /// Place of a checkpoint that is being written.
 const BESIDE: &str = ".new";
-
-/// Extension of a checkpoint whose place a new one takes.
-const ASIDE: &str = "old";
 
 /// Checkpoint: everything that a killed run needs to go on as if nothing had happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,61 +110,6 @@ impl Mark {
     }
 }
 
-/// Failure to write, read or use a checkpoint.
-#[derive(Debug, Error)]
-pub enum CheckpointError {
-    /// The disk failed.
-    #[error("cannot {what} {}: {source}", .path.display())]
-    Disk {
-        /// Action that failed.
-        what: &'static str,
-        /// Path of the file or folder.
-        path: PathBuf,
-        /// Reason.
-        source: io::Error,
-    },
-    /// It was not completely written, or it was changed since.
-    #[error("checkpoint {} is torn: {why}", .path.display())]
-    Torn {
-        /// Folder of the checkpoint.
-        path: PathBuf,
-        /// Reason.
-        why: String,
-    },
-    /// Another build wrote it.
-    #[error(
-        "checkpoint {} has format {found}, this build reads {FORMAT}; go on with the release \
-         that wrote it, or start a run under another name",
-        .path.display()
-    )]
-    Format {
-        /// Folder of the checkpoint.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-    },
-    /// It belongs to another experiment.
-    #[error(
-        "checkpoint {} was made by another experiment: {}; set these back, or start a run under \
-         another name",
-        .path.display(), .differences.join("; ")
-    )]
-    Config {
-        /// Folder of the checkpoint.
-        path: PathBuf,
-        /// Each setting that differs, with both values.
-        differences: Vec<String>,
-    },
-    /// Its tensors do not fit the policy, the optimizer, or what streams carry.
-    #[error("checkpoint {} does not fit this build: {why}", .path.display())]
-    Tensors {
-        /// Folder of the checkpoint.
-        path: PathBuf,
-        /// Reason.
-        why: String,
-    },
-}
-
 /// Folder of a run's checkpoints.
 #[derive(Clone, Debug)]
 pub struct CheckpointStore {
@@ -180,12 +124,6 @@ struct Manifest {
     format: u32,
     sha256: BTreeMap<String, String>,
     state: CheckpointState,
-}
-
-/// Part of a manifest that every format has.
-#[derive(Deserialize)]
-struct Version {
-    format: u32,
 }
 
 impl CheckpointStore {
@@ -227,7 +165,8 @@ impl CheckpointStore {
 
     /// Replays of all complete checkpoints.
     pub fn replays(&self) -> Result<Vec<replay::ReplayState>, CheckpointError> {
-        let states = self.all()?.into_iter().filter_map(|path| read_manifest(&path).ok());
+        let manifest = |path: PathBuf| read_manifest::<Manifest>(&path, STATE, FORMAT).ok();
+        let states = self.all()?.into_iter().filter_map(manifest);
         Ok(states.filter_map(|manifest| manifest.state.replay).collect())
     }
 
@@ -289,17 +228,8 @@ impl CheckpointState {
     }
 }
 
-fn read_manifest(path: &Path) -> Result<Manifest, CheckpointError> {
-    let text = read_file(path, STATE)?;
-    let version: Version = serde_json::from_slice(&text).map_err(|error| torn(path, error))?;
-    if version.format != FORMAT {
-        return Err(CheckpointError::Format { path: path.into(), found: version.format });
-    }
-    serde_json::from_slice(&text).map_err(|error| torn(path, error))
-}
-
 fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
-    let manifest = read_manifest(path)?;
+    let manifest = read_manifest::<Manifest>(path, STATE, FORMAT)?;
     let whole = |name: &str| {
         let bytes = read_file(path, name)?;
         match manifest.sha256.get(name) {
@@ -313,15 +243,6 @@ fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         false => whole(CARRY_TABLE)?,
     };
     Ok(Checkpoint { state: manifest.state, weights, optimizer, carry_table })
-}
-
-fn read_file(path: &Path, name: &str) -> Result<Vec<u8>, CheckpointError> {
-    fs::read(path.join(name)).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-            torn(path, format!("{name} is missing"))
-        }
-        _ => disk("read", &path.join(name))(error),
-    })
 }
 
 fn write_beside(beside: &Path, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
@@ -344,47 +265,4 @@ fn write_beside(beside: &Path, checkpoint: &Checkpoint) -> Result<(), Checkpoint
     let text = serde_json::to_vec_pretty(&manifest).expect("numbers and strings make JSON");
     write_synced(&beside.join(STATE), &text)?;
     sync_directory(beside)
-}
-
-/// At every moment either what was in its place or the new one can be found.
-fn put_in_place(beside: &Path, place: &Path) -> Result<(), CheckpointError> {
-    if place.exists() {
-        let aside = place.with_extension(ASIDE);
-        if aside.exists() {
-            // Left by a process that was killed after it had put a newer one in its place.
-            fs::remove_dir_all(&aside).map_err(disk("delete", &aside))?;
-        }
-        fs::rename(place, &aside).map_err(disk("rename", place))?;
-    }
-    fs::rename(beside, place).map_err(disk("rename", beside))
-}
-
-fn is_aside(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == ASIDE)
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
-    File::create(path)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        .map_err(disk("write", path))
-}
-
-fn sync_directory(path: &Path) -> Result<(), CheckpointError> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(disk("sync", path))
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn disk(what: &'static str, path: &Path) -> impl Fn(io::Error) -> CheckpointError + use<> {
-    let path = path.to_path_buf();
-    move |source| CheckpointError::Disk { what, path: path.clone(), source }
-}
-
-fn torn(path: &Path, why: impl ToString) -> CheckpointError {
-    CheckpointError::Torn { path: path.into(), why: why.to_string() }
 }

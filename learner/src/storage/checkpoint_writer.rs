@@ -11,7 +11,8 @@ use engram_service::threads::spawn_named;
 use thiserror::Error;
 
 use crate::replay::{ReplayError, ReplaySnapshot, prune_segments};
-use crate::storage::checkpoint::{Checkpoint, CheckpointError, CheckpointStore, Mark};
+use crate::storage::checkpoint::{Checkpoint, CheckpointStore, Mark};
+use crate::storage::checkpoint_error::CheckpointError;
 use crate::telemetry::metrics::Metrics;
 
 /// Checkpoint that waits for the disk.

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use engram_policy::{Loaded, Policy, PolicyError};
 use thiserror::Error;
 
-use crate::storage::checkpoint::{CheckpointError, CheckpointStore, WEIGHTS};
+use crate::storage::checkpoint::{CheckpointStore, WEIGHTS};
+use crate::storage::checkpoint_error::CheckpointError;
 
 /// Weights of another run to begin with.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::telemetry::counters::Counters;
 use crate::telemetry::episodes::{Episodes, WINDOW};
-use crate::telemetry::metrics::UpdatePhase;
+use crate::telemetry::metric_labels::UpdatePhase;
 use crate::telemetry::progress_log::ProgressLogRow;
 use crate::telemetry::time_profile::TimeProfile;
 use crate::telemetry::update_stats::UpdateStats;

@@ -1,6 +1,7 @@
 //! Metrics of the learner: the only place that knows their names.
 //!
 //! Handles are made once, so that the path of a trajectory pays one atomic addition per number.
+//! [`metric_labels`](crate::telemetry::metric_labels) tell those of one name apart.
 
 #![allow(clippy::disallowed_macros, reason = "this is the place where metrics are named")]
 
@@ -11,6 +12,7 @@ use engram_service::{Resolved, RunConfig};
 use metrics::{Counter, Gauge, Histogram, Unit};
 
 use crate::telemetry::carry_table_stats::CarryTableStats;
+use crate::telemetry::metric_labels::{Dropped, HeldBack, UpdatePhase};
 use crate::telemetry::replay_size::ReplaySize;
 
 const RUN_INFO: &str = "engram_run_info";
@@ -37,6 +39,12 @@ const ENV_STEPS: &str = "engram_learner_env_steps_total";
 const EPISODES: &str = "engram_learner_episodes_total";
 const EPISODE_RETURN: &str = "engram_learner_episode_return";
 const EPISODE_SUCCESS: &str = "engram_learner_episode_success";
+const EVALUATORS: &str = "engram_evaluators";
+const EVALUATIONS: &str = "engram_evaluations_total";
+const EVALUATIONS_MISSED: &str = "engram_evaluations_missed_total";
+const EVALUATION_VERSION: &str = "engram_evaluation_policy_version";
+const EVALUATION_RETURN: &str = "engram_evaluation_mean_return";
+const EVALUATION_SUCCESS: &str = "engram_evaluation_success";
 const UPDATES: &str = "engram_learner_updates_total";
 const UPDATE_SECONDS: &str = "engram_learner_update_seconds";
 const WAIT_SECONDS: &str = "engram_learner_wait_seconds_total";
@@ -46,69 +54,6 @@ const WEIGHTS_BYTES: &str = "engram_weights_bytes_total";
 const CHECKPOINT_SECONDS: &str = "engram_checkpoint_seconds";
 const CHECKPOINT_SUCCESS: &str = "engram_checkpoint_last_success_timestamp_seconds";
 const CHECKPOINT_FAILURES: &str = "engram_checkpoint_failures_total";
-
-/// Phase of an update.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpdatePhase {
-    /// Trajectories become tensors, on the batch thread.
-    Assemble,
-    /// From a batch to a loss.
-    Forward,
-    /// From a loss to a gradient.
-    Backward,
-    /// From a gradient to new weights.
-    Optimizer,
-    /// The weights become bytes.
-    Publish,
-    /// Everything becomes a checkpoint's bytes; the disk is waited for elsewhere.
-    Checkpoint,
-}
-
-impl UpdatePhase {
-    /// All of them, in order.
-    pub const ALL: [UpdatePhase; 6] = [
-        UpdatePhase::Assemble,
-        UpdatePhase::Forward,
-        UpdatePhase::Backward,
-        UpdatePhase::Optimizer,
-        UpdatePhase::Publish,
-        UpdatePhase::Checkpoint,
-    ];
-
-    /// Name in graphs, tables and logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            UpdatePhase::Assemble => "assemble",
-            UpdatePhase::Forward => "forward",
-            UpdatePhase::Backward => "backward",
-            UpdatePhase::Optimizer => "optimizer",
-            UpdatePhase::Publish => "publish",
-            UpdatePhase::Checkpoint => "checkpoint",
-        }
-    }
-}
-
-/// Reason why a trajectory was not learned from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dropped {
-    /// Its weights are older than `run.max_policy_lag` versions.
-    Stale,
-    /// It came a second time.
-    Repeat,
-    /// It was malformed.
-    Invalid,
-    /// It belongs to an episode that is larger than the whole replay.
-    Unreplayable,
-}
-
-/// Side that the rate limiter holds back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeldBack {
-    /// Trajectories, and so actors.
-    Insertions,
-    /// Updates, and so the learner.
-    Updates,
-}
 
 /// The learner's metrics.
 #[derive(Clone)]
@@ -132,6 +77,9 @@ pub struct Metrics {
     policy_lag: Histogram,
     env_steps: Counter,
     episodes: Counter,
+    evaluators: Gauge,
+    evaluations: Counter,
+    evaluations_missed: Counter,
     updates: Counter,
     phases: [Histogram; 6],
     data_wait: Gauge,
@@ -170,6 +118,9 @@ impl Metrics {
             policy_lag: metrics::histogram!(POLICY_LAG),
             env_steps: metrics::counter!(ENV_STEPS),
             episodes: metrics::counter!(EPISODES),
+            evaluators: metrics::gauge!(EVALUATORS),
+            evaluations: metrics::counter!(EVALUATIONS),
+            evaluations_missed: metrics::counter!(EVALUATIONS_MISSED),
             updates: metrics::counter!(UPDATES),
             phases: UpdatePhase::ALL
                 .map(|phase| metrics::histogram!(UPDATE_SECONDS, "phase" => phase.name())),
@@ -267,6 +218,26 @@ impl Metrics {
         }
     }
 
+    /// So many evaluators have an open stream.
+    pub fn evaluators(&self, evaluators: usize) {
+        self.evaluators.set(evaluators as f64);
+    }
+
+    /// Weights were evaluated while training; these numbers are there from the first time on.
+    pub fn evaluated(&self, policy_version: u64, mean_return: f64, success: Option<f64>) {
+        self.evaluations.increment(1);
+        metrics::gauge!(EVALUATION_VERSION).set(policy_version as f64);
+        metrics::gauge!(EVALUATION_RETURN).set(mean_return);
+        if let Some(share) = success {
+            metrics::gauge!(EVALUATION_SUCCESS).set(share);
+        }
+    }
+
+    /// An evaluation was not played.
+    pub fn evaluation_missed(&self) {
+        self.evaluations_missed.increment(1);
+    }
+
     /// The learner waited for a batch.
     pub fn waited_for_data(&self, time: Duration) {
         self.data_wait.increment(time.as_secs_f64());
@@ -361,6 +332,12 @@ fn describe() {
     describe_counter!(EPISODES, count, "Finished episodes reported to the learner.");
     describe_gauge!(EPISODE_RETURN, count, "Mean return of the latest 1000 episodes.");
     describe_gauge!(EPISODE_SUCCESS, count, "Share solved of the latest 1000 episodes.");
+    describe_gauge!(EVALUATORS, count, "Evaluators with an open stream.");
+    describe_counter!(EVALUATIONS, count, "Evaluations while training.");
+    describe_counter!(EVALUATIONS_MISSED, count, "Evaluations that no evaluator played.");
+    describe_gauge!(EVALUATION_VERSION, count, "Version of the weights evaluated last.");
+    describe_gauge!(EVALUATION_RETURN, count, "Mean return of the last evaluation.");
+    describe_gauge!(EVALUATION_SUCCESS, count, "Share solved of the last evaluation.");
     describe_counter!(UPDATES, count, "Steps of the optimizer.");
     let seconds = Unit::Seconds;
     describe_histogram!(UPDATE_SECONDS, seconds, "Time that an update takes, by phase.");

@@ -31,6 +31,8 @@ pub struct ProgressTable {
     length: u64,
     /// Its first line.
     header: Option<Vec<u8>>,
+    /// First number of its last row when it was opened.
+    last: Option<f64>,
 }
 
 impl ProgressLog {
@@ -84,7 +86,13 @@ impl ProgressTable {
         fs::rename(&beside, &path)?;
         let file = OpenOptions::new().append(true).open(&path)?;
         let header = kept.split_inclusive('\n').next().map(|line| line.as_bytes().to_vec());
-        Ok(ProgressTable { path, file, length: kept.len() as u64, header })
+        let last = kept.lines().skip(1).last().and_then(first_number);
+        Ok(ProgressTable { path, file, length: kept.len() as u64, header, last })
+    }
+
+    /// First number of the last row that was there when the table was opened.
+    pub fn last(&self) -> Option<f64> {
+        self.last
     }
 
     /// Adds a row.
@@ -101,7 +109,7 @@ impl ProgressTable {
     fn start(&mut self, header: Vec<u8>) -> io::Result<()> {
         if self.header.is_some() {
             let aside = self.path.with_extension("csv.old");
-            tracing::warn!(path = %aside.display(), "progress.csv has other columns; set aside");
+            tracing::warn!(path = %aside.display(), "a table with other columns is set aside");
             fs::rename(&self.path, aside)?;
             self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
             self.length = 0;
@@ -133,11 +141,13 @@ fn line(cells: impl Iterator<Item = String>) -> io::Result<Vec<u8>> {
 fn rows_up_to(text: &str, env_steps: u64) -> String {
     let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     let header = lines.next().unwrap_or_default();
-    let rows = lines.filter(|line| {
-        let first = line.split(',').next().and_then(|number| number.trim().parse::<f64>().ok());
-        first.is_some_and(|steps| steps <= env_steps as f64)
-    });
+    let rows =
+        lines.filter(|line| first_number(line).is_some_and(|steps| steps <= env_steps as f64));
     std::iter::once(header).chain(rows).collect()
+}
+
+fn first_number(line: &str) -> Option<f64> {
+    line.split(',').next()?.trim().parse().ok()
 }
 
 #[cfg(test)]

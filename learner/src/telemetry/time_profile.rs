@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::telemetry::metrics::UpdatePhase;
+use crate::telemetry::metric_labels::UpdatePhase;
 
 /// Time by phase, and time spent waiting for data.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -55,10 +55,14 @@ pub struct RunConfig {
     pub checkpoints_kept: usize,
     /// Seconds between progress lines, on the terminal and in `progress.csv`.
     pub log_seconds: f64,
-    /// Greedy episodes played by an evaluation.
+    /// Greedy episodes played by an evaluation while training.
     pub eval_episodes: u32,
     /// Env steps between evaluations while training, in environments of their own; zero: there are none.
     pub eval_env_steps: u64,
+    /// Greedy episodes in each set of the final evaluation; zero: there is none.
+    pub final_eval_episodes: u32,
+    /// Sets of the final evaluation, each in other environments.
+    pub final_eval_sets: u32,
 }
 
 impl RunConfig {
@@ -98,7 +102,14 @@ impl RunConfig {
         within("checkpoints_kept", self.checkpoints_kept, 1..=10_000, "the newest always stays")?;
         within("log_seconds", self.log_seconds, 0.1..=86_400.0, "between progress lines")?;
         within("eval_episodes", self.eval_episodes, 1..=1_000_000, "episodes per evaluation")?;
-        within("eval_env_steps", self.eval_env_steps, 0..=u64::MAX >> 1, "between evaluations")
+        within("eval_env_steps", self.eval_env_steps, 0..=u64::MAX >> 1, "between evaluations")?;
+        within(
+            "final_eval_episodes",
+            self.final_eval_episodes,
+            0..=1_000_000,
+            "episodes of a set",
+        )?;
+        within("final_eval_sets", self.final_eval_sets, 1..=1000, "sets of the final evaluation")
     }
 
     /// Environments of a group.
@@ -166,6 +177,8 @@ mod tests {
             log_seconds: 2.0,
             eval_episodes: 100,
             eval_env_steps: 0,
+            final_eval_episodes: 0,
+            final_eval_sets: 1,
         }
     }
 

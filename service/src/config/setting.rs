@@ -34,7 +34,7 @@ pub enum SettingClass {
 }
 
 /// Class of each key of `[run]`.
-const RUN: [(&str, SettingClass); 16] = [
+const RUN: [(&str, SettingClass); 18] = [
     ("seed", SettingClass::Seed),
     ("env_steps", SettingClass::Budget),
     ("actors", SettingClass::Scale),
@@ -51,6 +51,8 @@ const RUN: [(&str, SettingClass); 16] = [
     ("log_seconds", SettingClass::Reporting),
     ("eval_episodes", SettingClass::Reporting),
     ("eval_env_steps", SettingClass::Reporting),
+    ("final_eval_episodes", SettingClass::Reporting),
+    ("final_eval_sets", SettingClass::Reporting),
 ];
 
 impl SettingClass {
@@ -128,7 +130,8 @@ mod tests {
         let run = "seed = 1\nenv_steps = 1\nactors = 1\nenvs_per_actor = 2\nstagger_steps = 0\n\
             unroll_length = 1\nmax_batch_size = 1\nmax_wait_ms = 0.0\nqueue_trajectories = 1\n\
             policy_lag = 1\nmax_policy_lag = 1\ncheckpoint_seconds = 1.0\ncheckpoints_kept = 1\n\
-            log_seconds = 1.0\neval_episodes = 1\neval_env_steps = 0\n";
+            log_seconds = 1.0\neval_episodes = 1\neval_env_steps = 0\n\
+            final_eval_episodes = 0\nfinal_eval_sets = 1\n";
         let run: RunConfig = toml::from_str(run).unwrap();
         let keys = Table::try_from(run).unwrap();
         let keys: Vec<&str> = keys.keys().map(String::as_str).collect();

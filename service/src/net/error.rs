@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
+use tonic::Code;
 
 use super::address::Address;
 
@@ -93,4 +94,20 @@ pub enum NetError {
     /// A server's transport broke.
     #[error("the server failed: {0}")]
     Transport(#[from] tonic::transport::Error),
+}
+
+impl NetError {
+    /// True if no other attempt will mend it: the peer says that this process is wrong.
+    pub fn is_final(&self) -> bool {
+        let NetError::Refused { status, .. } = self else { return false };
+        matches!(
+            status.code(),
+            Code::FailedPrecondition
+                | Code::InvalidArgument
+                | Code::OutOfRange
+                | Code::Unauthenticated
+                | Code::PermissionDenied
+                | Code::Unimplemented
+        )
+    }
 }

@@ -37,7 +37,7 @@ const ORDER: [(&str, &str); 7] = [
     (
         "engram",
         "bench sweep diagnose watch render doctor certs train plot eval in_process experiment \
-         score compute",
+         compute",
     ),
     ("learner", "main run storage batches rpc algorithms replay losses telemetry config"),
     ("xtask", "steps tidy docker packages setup host release"),

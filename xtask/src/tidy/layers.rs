@@ -11,7 +11,7 @@ struct CrateLevel {
     imports: &'static [&'static str],
 }
 
-const LAYERS: [CrateLevel; 11] = [
+const LAYERS: [CrateLevel; 12] = [
     CrateLevel { name: "mdp", level: 0, imports: &[] },
     CrateLevel { name: "service", level: 0, imports: &[] },
     CrateLevel { name: "proto", level: 1, imports: &["mdp"] },
@@ -26,8 +26,13 @@ const LAYERS: [CrateLevel; 11] = [
     },
     CrateLevel { name: "learner", level: 2, imports: &["mdp", "proto", "policy", "service"] },
     CrateLevel {
-        name: "engram",
+        name: "evaluator",
         level: 3,
+        imports: &["mdp", "envs", "proto", "policy", "service", "actor", "inference-server"],
+    },
+    CrateLevel {
+        name: "engram",
+        level: 4,
         imports: &[
             "mdp",
             "service",
@@ -38,6 +43,7 @@ const LAYERS: [CrateLevel; 11] = [
             "actor",
             "inference-server",
             "learner",
+            "evaluator",
         ],
     },
     CrateLevel { name: "xtask", level: 0, imports: &[] },
@@ -52,12 +58,12 @@ const KEPT_OUT: [(&str, &[&str], &str); 3] = [
     ),
     (
         "tonic",
-        &["proto", "service", "actor", "inference-server", "learner", "engram"],
+        &["proto", "service", "actor", "inference-server", "learner", "evaluator", "engram"],
         "environments and networks know no gRPC",
     ),
     (
         "engram-envs",
-        &["actor", "engram"],
+        &["actor", "evaluator", "engram"],
         "the learner and the inference server know no environments: actors announce their spec",
     ),
 ];
