@@ -27,7 +27,7 @@ pub(crate) struct Encoder {
 
 /// Frames, encoded.
 pub(crate) struct Encoded {
-    /// What the memory is fed.
+    /// Input of the memory.
     pub(crate) x: Tensor,
     /// Features of the observations, `[N, F]`.
     pub(crate) features: Tensor,

@@ -55,7 +55,7 @@ pub(super) trait ActorRule: std::fmt::Debug {
     /// Learns from the entropy of the actor's actions, of one number.
     fn see_entropy(&mut self, _entropy: &Tensor) {}
 
-    /// What follows the actor comes nearer to it, after so many updates.
+    /// Brings what follows the actor nearer to it, after so many updates.
     fn follow(&self, _policy: &Policy, _settings: &OffPolicyConfig, _updates: u64) {}
 
     /// Networks of its own.
@@ -75,11 +75,11 @@ pub(super) trait ActorRule: std::fmt::Debug {
     fn choice(&self) -> Choice;
 }
 
-/// What an actor would do.
+/// Actions that an actor would take.
 pub(super) struct Proposal {
     /// Actions at frames 1 to T, `[T, B, A]`: constants.
     pub(super) next: Tensor,
-    /// What their entropy is worth, `−α log π`, `[T, B]`, where it is worth anything.
+    /// Worth of their entropy, `−α log π`, `[T, B]`, where it is worth anything.
     pub(super) bonus: Option<Tensor>,
     /// Actions at frames 0 to T − 1, `[T, B, A]`, and their log-densities, `[T, B]`, differentiated
     /// by the actor's weights.

@@ -49,7 +49,7 @@ impl Paper {
         for (row, trajectory) in rows.iter().enumerate() {
             let frames = &trajectory.frames;
             let Observations::F32(seen) = &frames.observations else { panic!("numbers") };
-            let Actions::Continuous(done) = &frames.previous_actions else { panic!("vectors") };
+            let Actions::Continuous(taken) = &frames.previous_actions else { panic!("vectors") };
             let width = seen.len() / frames.step_types.len();
             let part = |all: &[f32], width: usize, at: usize| {
                 all[at * width..(at + 1) * width].iter().map(|&x| f64::from(x)).collect()
@@ -62,7 +62,7 @@ impl Paper {
                     t,
                     row,
                     observation: part(seen, width, t),
-                    action: part(done, VECTOR, t + 1),
+                    action: part(taken, VECTOR, t + 1),
                     reward: f64::from(frames.previous_rewards[t + 1]),
                     next: part(seen, width, t + 1),
                     terminated: frames.step_types[t + 1] == StepType::Last(Ending::Terminated),

@@ -1,3 +1,5 @@
+//! Configurations of sequence models that are refused, and the words with which they are.
+
 use super::*;
 use crate::memory::lstm::LstmConfig;
 

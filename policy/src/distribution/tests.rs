@@ -1,3 +1,5 @@
+//! Distributions against integrals, frequencies and differences.
+
 use engram_mdp::Seed;
 use tch::Device;
 

@@ -17,7 +17,7 @@ pub(super) struct Critics {
     config: CriticsConfig,
     /// Networks beside the acting one, none where that one holds the critics.
     pub(super) networks: Vec<Policy>,
-    /// What follows each of them, or the acting network.
+    /// Followers of each of them, or of the acting network.
     targets: Vec<Policy>,
     /// That of `networks`, where there are any.
     pub(super) optimizer: Option<Optimizer>,
