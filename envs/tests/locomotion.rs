@@ -147,13 +147,30 @@ fn random_actions_neither_break_a_robot_nor_sink_it() {
     });
 }
 
-/// `cargo test --release -p engram-envs --test locomotion -- --ignored`.
+/// The tests of a million take minutes: `cargo test --release -p engram-envs --test locomotion
+/// million -- --ignored`.
 #[test]
 #[ignore = "a minute or more"]
-fn a_million_random_actions_neither_break_a_robot_nor_sink_it() {
-    ROBOTS.into_iter().for_each(|(robot, _)| {
-        play(robot, 1_000_000);
-    });
+fn a_million_random_actions_neither_break_nor_sink_the_hopper() {
+    play("hopper", 1_000_000);
+}
+
+#[test]
+#[ignore = "a minute or more"]
+fn a_million_random_actions_neither_break_nor_sink_the_walker() {
+    play("walker2d", 1_000_000);
+}
+
+#[test]
+#[ignore = "a minute or more"]
+fn a_million_random_actions_neither_break_nor_sink_the_cheetah() {
+    play("half-cheetah", 1_000_000);
+}
+
+#[test]
+#[ignore = "a minute or more"]
+fn a_million_random_actions_neither_break_nor_sink_the_ant() {
+    play("ant", 1_000_000);
 }
 
 /// Says the hash of one robot's episodes: the other process of the test below.
