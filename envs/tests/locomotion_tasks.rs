@@ -33,7 +33,7 @@ fn velocity(split: &str) -> String {
 fn step(
     environment: &mut dyn Environment,
     number: f32,
-    observation: &mut Vec<f32>,
+    observation: &mut [f32],
 ) -> (f32, Option<Ending>) {
     let action = vec![number; environment.spec().action.width()];
     let outcome = environment.step(Action::Continuous(&action), ObservationMut::F32(observation));

@@ -281,7 +281,8 @@ mod tests {
             "name = 'catch'\nrows = 10\ncolumns = 5",
             "name = 'recall'\ndelay = 2\nchoices = 4",
             "name = 'recall'\ndelay = 2\nchoices = 60",
-            "name = 'hopper'\nmax_steps = 10\nreset_noise = 0.1\nobserve = 'full'",
+            "name = 'hopper'\nmax_steps = 10\nreset_noise = 0.1\nobserve = 'full'\n\
+             gravity = { name = 'fixed', strength = 9.8 }",
         ] {
             let environment = group(text);
             let mut scene = Scene::new(environment.spec()).unwrap();

@@ -44,9 +44,6 @@ pub(super) fn draw(canvas: &mut Canvas, robot: &Robot, body: &Body, arrow: Optio
         origin: [area.width / 2.0, area.height - FLOOR * DEPTH[1] * scale],
     };
     draw_floor(canvas, &camera, area.width);
-    if let Some([x, y]) = arrow {
-        draw_arrow(canvas, &camera, Vector::new(x, y, 0.0));
-    }
     let mut strokes = Vec::new();
     for (link, shape, ends) in body.shapes(robot) {
         let thickness = 2.0 * shape.radius() * camera.scale;
@@ -58,6 +55,9 @@ pub(super) fn draw(canvas: &mut Canvas, robot: &Robot, body: &Body, arrow: Optio
         let depth = (ends[0].y + ends[1].y) / 2.0 + order;
         let ends = ends.map(|end| camera.place(end));
         strokes.push(Stroke { ends, thickness, depth, color: color(robot, link) });
+    }
+    if let Some([x, y]) = arrow {
+        draw_arrow(canvas, &camera, Vector::new(x, y, 0.0));
     }
     strokes.sort_by(|a, b| b.depth.total_cmp(&a.depth));
     for Stroke { ends: [from, to], thickness, color, .. } in strokes {
@@ -79,7 +79,7 @@ fn color(robot: &Robot, link: usize) -> Color {
 fn draw_arrow(canvas: &mut Canvas, camera: &Camera, arrow: Vector) {
     let start = Vector::new(camera.x, 0.0, 0.0);
     let tip = camera.place(start + arrow);
-    canvas.line(camera.place(start), tip, 5.0, GOAL);
+    canvas.line(camera.place(start + arrow * 0.3), tip, 5.0, GOAL);
     let side = Vector::new(-arrow.y, arrow.x, 0.0) * 0.15;
     for side in [side, -side] {
         canvas.line(tip, camera.place(start + arrow * 0.75 + side), 5.0, GOAL);
