@@ -20,6 +20,8 @@ mod vector;
 
 mod observe;
 
+mod tasks;
+
 pub mod canvas;
 
 pub mod gridworld;
@@ -35,4 +37,5 @@ pub use config::EnvConfig;
 pub use environment::{Environment, EnvironmentParameters, Outcome};
 pub use error::{EnvError, ParameterError};
 pub use observe::{Observe, Parts};
+pub use tasks::Split;
 pub use vector::{Mishaps, VectorEnv};

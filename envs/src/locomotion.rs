@@ -34,8 +34,6 @@ mod building;
 
 mod body;
 
-mod tasks;
-
 mod gravity;
 
 mod config;
@@ -52,4 +50,3 @@ pub use gravity::Gravity;
 pub use quest::{DirectionConfig, VelocityConfig};
 pub use robot::TIME_STEP;
 pub(crate) use robots::{ANT, HALF_CHEETAH, HOPPER, WALKER};
-pub use tasks::Split;

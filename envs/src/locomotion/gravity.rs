@@ -9,8 +9,8 @@ use engram_mdp::{Generator, Seed};
 use rand::RngExt;
 use serde::Deserialize;
 
-use super::tasks::{Split, TaskSet};
 use crate::error::{ParameterError, within};
+use crate::tasks::{Split, TaskSet};
 
 /// Base of the law of random gravity.
 const BASE: f32 = 1.5;

@@ -31,12 +31,12 @@ use super::config::LocomotionConfig;
 use super::drawing;
 use super::gravity::Gravity;
 use super::robot::{Robot, TIME_STEP};
-use super::tasks::{Split, TaskSet};
 use super::walk::Locomotion;
 use crate::canvas::Canvas;
 use crate::environment::{Environment, Outcome};
 use crate::error::{ParameterError, within};
 use crate::observe::Observe;
+use crate::tasks::{Split, TaskSet};
 
 /// The parameters of a robot that must find out where to run.
 #[derive(Clone, Debug, Deserialize)]

@@ -329,7 +329,7 @@ mod tests {
         environment.bench.break_apart();
         let outcome =
             environment.step(Action::Continuous(&[0.0; 2]), ObservationMut::F32(&mut row));
-        assert_eq!((outcome, row), (Outcome::truncated(0.0), [0.0; 4]));
+        assert_eq!((outcome, row), (Outcome::broken(), [0.0; 4]));
         environment.render(&mut Canvas::new(90, 60));
         environment.reset(ObservationMut::F32(&mut row));
         assert!(row.iter().all(|number| number.is_finite()) && row[2] != 0.0);

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use crate::canvas::{ACTOR, Canvas, FAINT, GOAL, INK, SIGHT};
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{ParameterError, within};
+use crate::tasks::{Split, TaskSet};
 
 const GOAL_POINT: [f64; 2] = [0.0, 1.0];
 const GOAL_RADIUS: f64 = 0.03;
@@ -33,36 +34,21 @@ pub struct WindConfig {
     /// Decisions after which an episode is cut off.
     pub max_steps: u32,
     /// Number of tasks; 60 in the original.
-    pub tasks: usize,
+    pub tasks: u32,
     /// Number of those to train on; 40 in the original.
-    pub train_tasks: usize,
+    pub train_tasks: u32,
     /// The seed of all tasks.
     pub task_seed: u64,
     /// The tasks that episodes draw from.
-    pub split: WindSplit,
-}
-
-/// Tasks that episodes draw from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum WindSplit {
-    /// Those to train on.
-    Train,
-    /// Those that were held back.
-    Test,
+    pub split: Split,
 }
 
 impl WindConfig {
     /// Winds of the tasks that episodes draw from.
     fn winds(&self) -> Vec<[f64; 2]> {
-        let mut generator = Seed::new(self.task_seed).derive("wind", 0).generator();
-        let mut draw = || [0, 1].map(|_| generator.random_range(-MAX_WIND..MAX_WIND));
-        let mut train: Vec<_> = (0..self.tasks).map(|_| draw()).collect();
-        let test = train.split_off(self.train_tasks);
-        match self.split {
-            WindSplit::Train => train,
-            WindSplit::Test => test,
-        }
+        let &WindConfig { tasks, train_tasks, split, task_seed, .. } = self;
+        let set = TaskSet { tasks, train_tasks, split, seed: Seed::new(task_seed) };
+        set.draw(|generator| [0, 1].map(|_| generator.random_range(-MAX_WIND..MAX_WIND)))
     }
 }
 
@@ -180,13 +166,13 @@ impl Environment for Wind {
 mod tests {
     use super::*;
 
-    fn config(split: WindSplit) -> WindConfig {
+    fn config(split: Split) -> WindConfig {
         WindConfig { max_steps: 75, tasks: 60, train_tasks: 40, task_seed: 1, split }
     }
 
     /// The return in one of the winds; the policy is shown the position.
     fn play(wind: [f64; 2], mut policy: impl FnMut(&[f32; 2]) -> [f32; 2]) -> f32 {
-        let mut environment = Wind::new(&config(WindSplit::Train), Seed::new(0));
+        let mut environment = Wind::new(&config(Split::Train), Seed::new(0));
         let mut row = [0.0; 2];
         environment.reset(ObservationMut::F32(&mut row));
         environment.wind = wind;
@@ -218,7 +204,7 @@ mod tests {
 
     #[test]
     fn who_remembers_one_step_reaches_the_optimum_of_every_split() {
-        for split in [WindSplit::Train, WindSplit::Test] {
+        for split in [Split::Train, Split::Test] {
             let winds = config(split).winds();
             let sum: f32 = winds.iter().map(|&wind| play(wind, remembering())).sum();
             let optimum = config(split).optimum().unwrap();
@@ -228,7 +214,7 @@ mod tests {
 
     #[test]
     fn without_memory_the_goal_is_missed_in_most_winds() {
-        let winds = config(WindSplit::Train).winds();
+        let winds = config(Split::Train).winds();
         let forgetful = |position: &[f32; 2]| [-position[0] / 0.1, (1.0 - position[1]) / 0.1];
         let sum: f32 = winds.iter().map(|&wind| play(wind, forgetful)).sum();
         assert!(sum / 40.0 < 20.0, "{}", sum / 40.0);
@@ -236,7 +222,7 @@ mod tests {
 
     #[test]
     fn sixty_tasks_are_split_into_forty_and_twenty_that_never_meet() {
-        let [train, test] = [WindSplit::Train, WindSplit::Test].map(|split| config(split).winds());
+        let [train, test] = [Split::Train, Split::Test].map(|split| config(split).winds());
         assert_eq!((train.len(), test.len()), (40, 20));
         assert!(test.iter().all(|wind| !train.contains(wind)));
         assert!(train.iter().chain(&test).flatten().all(|wind| wind.abs() <= 0.08));
@@ -244,8 +230,8 @@ mod tests {
 
     #[test]
     fn every_environment_plays_all_tasks_of_its_split_whatever_its_seed() {
-        let winds = config(WindSplit::Test).winds();
-        let mut environment = Wind::new(&config(WindSplit::Test), Seed::new(77));
+        let winds = config(Split::Test).winds();
+        let mut environment = Wind::new(&config(Split::Test), Seed::new(77));
         let mut met = [false; 20];
         for _ in 0..500 {
             environment.reset(ObservationMut::F32(&mut [0.0; 2]));

@@ -14,20 +14,20 @@ pub enum Split {
 }
 
 /// A set of tasks of a family.
-pub(super) struct TaskSet {
+pub(crate) struct TaskSet {
     /// Their number.
-    pub(super) tasks: u32,
+    pub(crate) tasks: u32,
     /// Those at the beginning belong to the training split.
-    pub(super) train_tasks: u32,
+    pub(crate) train_tasks: u32,
     /// The part that is played.
-    pub(super) split: Split,
+    pub(crate) split: Split,
     /// The seed from which all are drawn.
-    pub(super) seed: Seed,
+    pub(crate) seed: Seed,
 }
 
 impl TaskSet {
     /// The tasks of the split, each drawn by `draw`. Both splits come from one sequence.
-    pub(super) fn draw<T>(&self, draw: impl FnMut(&mut Generator) -> T) -> Vec<T> {
+    pub(crate) fn draw<T>(&self, draw: impl FnMut(&mut Generator) -> T) -> Vec<T> {
         let mut generator = self.seed.derive("tasks", 0).generator();
         let mut draw = draw;
         let mut train: Vec<T> = (0..self.tasks).map(|_| draw(&mut generator)).collect();
