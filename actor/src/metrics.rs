@@ -22,6 +22,8 @@ const STEP_SECONDS: &str = "engram_actor_step_seconds";
 const WAIT_SECONDS: &str = "engram_actor_wait_seconds";
 const BUSY_SECONDS: &str = "engram_actor_busy_seconds_total";
 const INTERRUPTIONS: &str = "engram_actor_interruptions_total";
+const CLIPPED_ACTIONS: &str = "engram_actor_clipped_actions_total";
+const BROKEN_EPISODES: &str = "engram_actor_broken_episodes_total";
 const RECONNECTS: &str = "engram_actor_reconnects_total";
 const UNACKNOWLEDGED: &str = "engram_actor_unacknowledged";
 const UNREPORTED: &str = "engram_actor_episodes_unreported_total";
@@ -47,6 +49,11 @@ pub(crate) fn describe() {
         // A gauge that only grows: the recorder's counters are whole numbers.
         describe_gauge!(BUSY_SECONDS, Unit::Seconds, "Time that actors' threads were at work.");
         describe_counter!(INTERRUPTIONS, "Times that a group lost its policy and was reset.");
+        describe_counter!(CLIPPED_ACTIONS, "Decisions whose continuous action was out of range.");
+        describe_counter!(
+            BROKEN_EPISODES,
+            "Episodes cut off because an action was not a number or an environment failed."
+        );
         describe_counter!(RECONNECTS, "Attempts to come back to the peer in the label `peer`.");
         describe_gauge!(UNACKNOWLEDGED, "Messages that the learner has not acknowledged yet.");
         describe_counter!(UNREPORTED, "Episodes dropped, because no learner took their report.");
@@ -64,6 +71,8 @@ pub(crate) struct RolloutStats {
     pub(crate) env_steps: u64,
     pub(crate) episodes: u64,
     pub(crate) interruptions: u64,
+    pub(crate) clipped_actions: u64,
+    pub(crate) broken_episodes: u64,
     pub(crate) stepping: Duration,
     pub(crate) waiting_on_inference: Duration,
     pub(crate) waiting_on_learner: Duration,
@@ -75,6 +84,8 @@ impl RolloutStats {
         self.env_steps += other.env_steps;
         self.episodes += other.episodes;
         self.interruptions += other.interruptions;
+        self.clipped_actions += other.clipped_actions;
+        self.broken_episodes += other.broken_episodes;
         self.stepping += other.stepping;
         self.waiting_on_inference += other.waiting_on_inference;
         self.waiting_on_learner += other.waiting_on_learner;
@@ -92,6 +103,8 @@ pub(crate) struct GroupMetrics {
     wait_on_inference: Histogram,
     wait_on_learner: Histogram,
     interruptions: Counter,
+    clipped_actions: Counter,
+    broken_episodes: Counter,
     busy: Arc<BusyTime>,
 }
 
@@ -109,6 +122,8 @@ impl GroupMetrics {
             wait_on_inference: histogram!(WAIT_SECONDS, "on" => "inference"),
             wait_on_learner: histogram!(WAIT_SECONDS, "on" => "learner"),
             interruptions: counter!(INTERRUPTIONS),
+            clipped_actions: counter!(CLIPPED_ACTIONS),
+            broken_episodes: counter!(BROKEN_EPISODES),
             busy,
         }
     }
@@ -121,6 +136,8 @@ impl GroupMetrics {
         }
         self.episodes.increment(stats.episodes);
         self.interruptions.increment(stats.interruptions);
+        self.clipped_actions.increment(stats.clipped_actions);
+        self.broken_episodes.increment(stats.broken_episodes);
         self.step_seconds.record(stats.stepping);
         self.wait_on_inference.record(stats.waiting_on_inference);
         self.wait_on_learner.record(stats.waiting_on_learner);

@@ -207,9 +207,13 @@ impl RolloutGroup {
 
     fn step(&mut self, answer: &PolicyAnswer) {
         let start = Instant::now();
+        let before = self.environments.mishaps();
         let ended = self.environments.step(&answer.actions);
         self.stats.stepping += start.elapsed();
         report_episodes(ended, &mut self.sink, &mut self.stats, &self.metrics);
+        let now = self.environments.mishaps();
+        self.stats.clipped_actions += now.clipped_actions - before.clipped_actions;
+        self.stats.broken_episodes += now.broken_episodes - before.broken_episodes;
         self.pending_steps += 1;
         if self.pending_steps == self.report_every {
             self.report();

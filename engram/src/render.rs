@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(length(named(file.to_str().unwrap(), &[]).unwrap()), 50, "the file's");
         assert_eq!(length(named("tmaze-active", &["env.corridor_length=7"]).unwrap()), 7);
         let message = named("tmaze", &[]).unwrap_err();
-        assert!(message.starts_with("`tmaze` is neither an experiment (cartpole-p,"), "{message}");
+        assert!(message.starts_with("`tmaze` is neither an experiment (ant-sac,"), "{message}");
         assert!(named("tmaze-active", &["env.corridor_length=0"]).unwrap_err().contains("1 to"));
     }
 

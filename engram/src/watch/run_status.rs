@@ -105,7 +105,7 @@ pub(crate) struct ProcessStatus {
 const PHASES: [&str; 5] = ["forward", "backward", "optimizer", "publish", "checkpoint"];
 
 /// Troubles: name, metric, and the label with the detail.
-const TROUBLES: [(&str, &str, Option<&str>); 10] = [
+const TROUBLES: [(&str, &str, Option<&str>); 11] = [
     ("trajectories dropped", "engram_trajectories_dropped_total", Some("reason")),
     ("updates not finite", "engram_non_finite_updates_total", None),
     ("checkpoints failed", "engram_checkpoint_failures_total", None),
@@ -113,6 +113,7 @@ const TROUBLES: [(&str, &str, Option<&str>); 10] = [
     ("connections refused", "engram_connections_refused_total", Some("reason")),
     ("reconnects to the", "engram_actor_reconnects_total", Some("peer")),
     ("groups interrupted", "engram_actor_interruptions_total", None),
+    ("episodes broken", "engram_actor_broken_episodes_total", None),
     ("gaps in streams", "engram_stream_gaps_total", None),
     ("streams begun anew", "engram_stream_restarts_total", None),
     ("episodes unreported", "engram_actor_episodes_unreported_total", None),

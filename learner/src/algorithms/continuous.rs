@@ -172,7 +172,7 @@ impl<A: ActorRule> ActorCritic<A> {
     ) -> Tensor {
         let mut later = self.critics.next_values(batch, next, generator);
         if let Some(bonus) = bonus {
-            later = later + bonus.detach();
+            later += bonus.detach();
         }
         if let Some(guard) = &self.critics.guard {
             later = guard.clamp(&later);

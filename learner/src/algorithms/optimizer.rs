@@ -127,7 +127,7 @@ impl Optimizer {
             let mut step = self.rule.step(gradient, learning_rate);
             if self.weight_decay > 0.0 {
                 let flat: Vec<Tensor> = weights.iter().map(|(_, x)| x.reshape([-1])).collect();
-                step = step + Tensor::cat(&flat, 0) * (learning_rate * self.weight_decay);
+                step += Tensor::cat(&flat, 0) * (learning_rate * self.weight_decay);
             }
             if let Some(rates) = &self.rates {
                 step = step.g_mul_(rates);

@@ -11,7 +11,7 @@ pub(super) enum Alpha {
     /// As it is.
     Fixed(f64),
     /// Learned.
-    Tuned(TunedAlpha),
+    Tuned(Box<TunedAlpha>),
 }
 
 /// α that is learned.
@@ -42,7 +42,7 @@ impl Alpha {
         let log = log.set_requires_grad(true);
         let adam = OptimizerConfig::adam(1e-8);
         let optimizer = Optimizer::new(&adam, &[("log".into(), log.shallow_clone())]);
-        Alpha::Tuned(TunedAlpha { log, optimizer, rule })
+        Alpha::Tuned(Box::new(TunedAlpha { log, optimizer, rule }))
     }
 
     pub(super) fn tensor(&self, like: &Tensor) -> Tensor {
@@ -61,7 +61,8 @@ impl Alpha {
 
     /// Moves α so that the policy's entropy comes nearer to what is aimed at.
     pub(super) fn update(&mut self, entropy: &Tensor) {
-        let Alpha::Tuned(TunedAlpha { log, optimizer, rule }) = self else { return };
+        let Alpha::Tuned(alpha) = self else { return };
+        let TunedAlpha { log, optimizer, rule } = &mut **alpha;
         let loss = (rule.loss)(log, &entropy.to_kind(Kind::Float), rule.target_entropy);
         let weights = [("log".to_owned(), log.shallow_clone())];
         let gradient = optimizer.gradient(&loss.sum(Kind::Float), &weights);
@@ -73,7 +74,8 @@ impl Alpha {
 
     /// Everything it remembers between updates, added to `state`.
     pub(super) fn save(&self, state: &mut StateDict) {
-        if let Alpha::Tuned(TunedAlpha { log, optimizer, .. }) = self {
+        if let Alpha::Tuned(alpha) = self {
+            let TunedAlpha { log, optimizer, .. } = &**alpha;
             state.push(("log_temperature".into(), log.detach().copy()));
             state.extend(under("temperature_optimizer", optimizer.state()));
         }
@@ -81,7 +83,8 @@ impl Alpha {
 
     /// Goes on from what [`save`](Self::save) added.
     pub(super) fn load(&mut self, state: &[(String, Tensor)]) -> Result<(), StateError> {
-        if let Alpha::Tuned(TunedAlpha { log, optimizer, .. }) = self {
+        if let Alpha::Tuned(alpha) = self {
+            let TunedAlpha { log, optimizer, .. } = &mut **alpha;
             let stored = find(state, "log_temperature", &[1])?;
             no_grad(|| log.copy_(stored));
             optimizer.load_state(&below("temperature_optimizer", state))?;
