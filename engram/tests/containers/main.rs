@@ -65,7 +65,11 @@ fn a_run_in_containers_scales_survives_crashes_learns_and_leaves_in_peace() {
     assert!(number(&resumed, "env_steps") >= steps, "{steps} were saved: {resumed}");
     project.wait("max(engram_actors)", |n| n == 2.0);
     project.wait(EVALUATIONS, |n| n >= 1.0);
+    let registered = "registered with the learner";
+    let before = project.count("evaluator", registered);
     project.crash("evaluator");
+    // A program that is told to leave before it listens to signals ends by the signal.
+    project.lines("evaluator", registered, before + 1);
     project.wait(EVALUATIONS, |n| n >= 2.0);
 
     // It learns, whatever happened, and others can see how well.

@@ -127,6 +127,20 @@ impl<'a> Project<'a> {
         })
     }
 
+    /// Lines of a service's log that say `text`.
+    pub(crate) fn count(&self, service: &str, text: &str) -> usize {
+        self.log(service).lines().filter(|line| line.contains(text)).count()
+    }
+
+    /// Waits until so many lines of a service's log say `text`.
+    pub(crate) fn lines(&self, service: &str, text: &str, count: usize) {
+        self.poll(&format!("{service} says `{text}` {count} times"), || {
+            let log = self.log(service);
+            let found = log.lines().filter(|line| line.contains(text)).count();
+            (found >= count).then_some(()).ok_or(log)
+        });
+    }
+
     /// The names of all containers that have ended, with their exit codes.
     pub(crate) fn exits(&self) -> Vec<String> {
         let label = format!("label=com.docker.compose.project={}", self.name);
