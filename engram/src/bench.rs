@@ -81,6 +81,8 @@ enum What {
     /// Q-learning on whole episodes: replay, updates, and a whole run
     #[value(name = "offpolicy")]
     OffPolicy,
+    /// Updates of soft actor-critic: single transitions without memory, whole episodes with one
+    Continuous,
     /// The real programs with more and more actors, over TCP, Unix sockets and mutual TLS
     Scaling,
     /// The real programs, each killed and started again: how long the others wait, what is lost
@@ -128,6 +130,7 @@ pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
         What::OffPolicy => {
             offpolicy::run(&experiment, &args.configs, compute, args.seconds, shutdown)
         }
+        What::Continuous => offpolicy::control(&args.configs, compute, args.seconds),
         What::Scaling => {
             let settings = scaling::ScalingSettings {
                 actors: &args.actors,

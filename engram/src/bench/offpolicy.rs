@@ -4,9 +4,11 @@
 //! is compared takes turns. `learner/comparisons/dqn_plain_pytorch.py` makes the same updates in
 //! plain PyTorch.
 //!
-//! In reading order: `episodes` to learn from, what the `replays` that keep them cost, and the
-//! `updates`.
+//! In reading order: `episodes` to learn from, what the `replays` that keep them cost, the `updates`
+//! as timed `cases`, and those of continuous `control`, a measurement of its own.
 
+mod cases;
+mod control;
 mod episodes;
 mod replays;
 mod updates;
@@ -17,6 +19,7 @@ use anyhow::Result;
 use engram_service::Shutdown;
 use engram_service::config::{ExperimentSelection, resolve};
 
+pub(super) use self::control::run as control;
 use super::whole;
 use crate::compute::Compute;
 use crate::experiment::Experiment;

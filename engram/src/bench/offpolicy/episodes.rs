@@ -3,8 +3,11 @@
 use anyhow::Result;
 use engram_envs::VectorEnv;
 use engram_learner::rpc::queue::Arrival;
-use engram_mdp::{Decision, Dtype, EnvSpec, ObservationSpec, Observations, Seed};
-use engram_mdp::{StreamId, TrajectoryBuilder};
+use engram_mdp::{
+    Actions, Decision, Dtype, Ending, EnvSpec, Frames, ObservationSpec, Observations,
+};
+use engram_mdp::{Seed, StepType, StreamId, Trajectory, TrajectoryBuilder};
+use rand::RngExt;
 
 use crate::bench::stages;
 use crate::experiment::Experiment;
@@ -35,6 +38,41 @@ pub(super) fn random(experiment: &Experiment, count: usize) -> Result<Vec<Arriva
         group.step(&stages::random(spec.action, count, &mut generator));
     }
     Ok(episodes)
+}
+
+/// `count` episodes of so many `decisions`, cut off there, in an environment like that of `spec`, which
+/// shows numbers and takes vectors; all numbers are uniform in ±1. Vectors are zeros at First frames.
+pub(super) fn made_up(spec: &EnvSpec, decisions: usize, count: usize) -> Vec<Arrival> {
+    let (seed, frames) = (Seed::new(1), decisions + 1);
+    let seen = spec.observation.shape.iter().product::<usize>();
+    let width = spec.action.width();
+    let episode = |row: usize| {
+        let mut generator = seed.derive("made up", row as u64).generator();
+        let mut numbers = |count: usize| -> Vec<f32> {
+            (0..count).map(|_| generator.random_range(-1.0..=1.0)).collect()
+        };
+        let mut step_types = vec![StepType::Mid; frames];
+        step_types[0] = StepType::First;
+        step_types[decisions] = StepType::Last(Ending::Truncated);
+        let (mut actions, mut rewards) = (numbers(frames * width), numbers(frames));
+        actions[..width].fill(0.0);
+        rewards[0] = 0.0;
+        let trajectory = Trajectory {
+            stream: StreamId { actor: 0, env_index: row as u32 },
+            sequence: 0,
+            frames: Frames {
+                observations: Observations::F32(numbers(frames * seen)),
+                previous_actions: Actions::Continuous(actions),
+                previous_rewards: rewards,
+                step_types,
+            },
+            log_probs: vec![0.0; decisions],
+            policy_versions: vec![1; decisions],
+            core_state: vec![],
+        };
+        Arrival { trajectory, generation: 1 }
+    };
+    (0..count).map(episode).collect()
 }
 
 /// An environment like that of `spec`, but for its observations: images of 40 kB.
