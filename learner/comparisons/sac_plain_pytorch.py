@@ -91,7 +91,7 @@ def relu_mlp(inputs, outputs):
 class Sac:
     """Actor, two critics, and a batch of single transitions."""
 
-    name, shape, turn = "mlp", (1, 256), 1
+    name, shape, turn = "mlp", (1, 256), 50
 
     def __init__(self):
         rows = self.shape[1]

@@ -292,8 +292,21 @@ impl Heads {
 
     /// `[.., H]` and vectors `[.., A]` to what each of E critics says of them, `[E, ..]`.
     pub(crate) fn state_action_values(&self, x: &Tensor, vectors: &Tensor) -> Tensor {
-        let critics = self.state_action.as_ref().expect("this network values vectors of actions");
-        critics.forward(x, vectors)
+        self.vector_critics().forward(x, vectors)
+    }
+
+    /// The same by the critics alone whose numbers `members` holds, i64 `[M]`: `[M, ..]`.
+    pub(crate) fn some_state_action_values(
+        &self,
+        members: &Tensor,
+        x: &Tensor,
+        vectors: &Tensor,
+    ) -> Tensor {
+        self.vector_critics().some(members).forward(x, vectors)
+    }
+
+    fn vector_critics(&self) -> &StateActionHeads {
+        self.state_action.as_ref().expect("this network values vectors of actions")
     }
 
     /// `[.., H]` to what each critic says of `[..]`.

@@ -301,6 +301,16 @@ impl Policy {
         self.heads.state_action_values(y, actions)
     }
 
+    /// The same by the critics alone whose numbers `members` holds, i64 `[M]`: `[M, ..]`.
+    pub fn some_state_action_values(
+        &self,
+        members: &Tensor,
+        y: &Tensor,
+        actions: &Tensor,
+    ) -> Tensor {
+        self.heads.some_state_action_values(members, y, actions)
+    }
+
     /// The carry of `batch` streams that have none yet: zeros. It is empty where everything that an
     /// unroll needs travels with its trajectories; else it holds a state that does not travel, or
     /// sensitivities for RTRL.

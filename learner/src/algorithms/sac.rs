@@ -69,20 +69,24 @@ impl ActorRule for SoftActor {
         learns: bool,
         generator: &mut Generator,
     ) -> Proposal {
-        let length = batch.decisions();
-        let mut all = || {
-            let y = memory.map_or_else(|| batch.remember(policy), Tensor::shallow_clone);
-            let distribution = policy.distribution(&y);
-            let noise = distribution.noise(generator);
-            distribution.reparameterized(&noise)
+        let remember = || memory.map_or_else(|| batch.remember(policy), Tensor::shallow_clone);
+        let y = if learns { remember() } else { no_grad(remember) };
+        let (own, (next, log_probs)) = match batch.decisions() {
+            1 => at_two_frames(policy, &y, learns, generator),
+            length => {
+                let mut all = || {
+                    let distribution = policy.distribution(&y);
+                    let noise = distribution.noise(generator);
+                    distribution.reparameterized(&noise)
+                };
+                let (actions, log_probs) = if learns { all() } else { no_grad(all) };
+                let frames =
+                    |start| (actions.narrow(0, start, length), log_probs.narrow(0, start, length));
+                (learns.then(|| frames(0)), frames(1))
+            }
         };
-        let (actions, log_probs) = if learns { all() } else { no_grad(all) };
-        let later = log_probs.detach().narrow(0, 1, length);
-        Proposal {
-            next: actions.detach().narrow(0, 1, length),
-            bonus: Some(-(self.alpha.tensor(&later) * later)),
-            own: learns.then(|| (actions.narrow(0, 0, length), log_probs.narrow(0, 0, length))),
-        }
+        let (next, log_probs) = (next.detach(), log_probs.detach());
+        Proposal { next, bonus: Some(-(self.alpha.tensor(&log_probs) * log_probs)), own }
     }
 
     fn temperature(&self, like: &Tensor) -> Tensor {
@@ -108,6 +112,21 @@ impl ActorRule for SoftActor {
     fn choice(&self) -> Choice {
         Choice::Sample
     }
+}
+
+/// Actions and their log-densities at the first of two frames, if the actor `learns` from it, and at
+/// the second one. Half of the frames need no gradient here: of longer sequences, only the last one.
+fn at_two_frames(
+    policy: &Policy,
+    y: &Tensor,
+    learns: bool,
+    generator: &mut Generator,
+) -> (Option<(Tensor, Tensor)>, (Tensor, Tensor)) {
+    let at = |frame| policy.distribution(&y.narrow(0, frame, 1));
+    let next = no_grad(|| at(1));
+    let noise = [0, 1].map(|_| next.noise(generator));
+    let own = learns.then(|| at(0).reparameterized(&noise[0]));
+    (own, no_grad(|| next.reparameterized(&noise[1])))
 }
 
 impl SacTemperature {

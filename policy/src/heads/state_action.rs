@@ -54,6 +54,23 @@ impl StateActionHeads {
         StateActionHeads { embedder, layers, activation: config.activation }
     }
 
+    /// The critics whose numbers `members` holds, i64 `[M]`, with copies of their weights.
+    pub(crate) fn some(&self, members: &Tensor) -> Self {
+        let copied = |Linear { weight, bias }: &Linear| Linear {
+            weight: weight.shallow_clone(),
+            bias: bias.shallow_clone(),
+        };
+        let drawn = |EnsembleLinear { weight, bias }: &EnsembleLinear| EnsembleLinear {
+            weight: weight.index_select(0, members),
+            bias: bias.index_select(0, members),
+        };
+        StateActionHeads {
+            embedder: self.embedder.as_ref().map(copied),
+            layers: self.layers.iter().map(drawn).collect(),
+            activation: self.activation,
+        }
+    }
+
     /// Values of each critic, `[E, ..]`.
     pub(crate) fn forward(&self, x: &Tensor, vectors: &Tensor) -> Tensor {
         let mut shape = x.size();

@@ -22,7 +22,8 @@ struct Workload {
     decisions: usize,
     /// Env steps of a batch, where whole episodes are learned from.
     batch_env_steps: Option<u64>,
-    /// Updates of one turn: those after which the policy has learned once.
+    /// Updates of one turn: many where they are short, else those after which the policy has learned
+    /// once.
     updates: u32,
 }
 
@@ -33,7 +34,7 @@ const WORKLOADS: [Workload; 5] = [
         seq: "mlp-256",
         decisions: 1_000,
         batch_env_steps: None,
-        updates: 1,
+        updates: 50,
     },
     resel("gru", "resel-gru", 200, 1_999),
     resel("gru", "resel-gru", 1_000, 1_999),

@@ -88,13 +88,27 @@ impl Critics {
         no_grad(|| {
             let length = batch.decisions();
             let later = |network: &Policy| batch.remember(network).narrow(0, 1, length);
-            let memories: Vec<Tensor> = self.targets.iter().map(later).collect();
-            let all = values(&self.targets, &memories, actions);
-            let Some(subset) = self.config.target_subset else { return all.amin([0], false) };
-            let drawn = rand::seq::index::sample(generator, self.config.count, subset);
-            let drawn: Vec<i64> = drawn.into_iter().map(|critic| critic as i64).collect();
-            let drawn = Tensor::from_slice(&drawn).to_device(all.device());
-            all.index_select(0, &drawn).amin([0], false)
+            let count = self.config.count;
+            let Some(subset) = self.config.target_subset else {
+                let memories: Vec<Tensor> = self.targets.iter().map(later).collect();
+                return values(&self.targets, &memories, actions).amin([0], false);
+            };
+            let drawn = rand::seq::index::sample(generator, count, subset);
+            let least = match self.targets.as_slice() {
+                [all] => {
+                    let drawn: Vec<i64> = drawn.into_iter().map(|critic| critic as i64).collect();
+                    let drawn = Tensor::from_slice(&drawn).to_device(actions.device());
+                    all.some_state_action_values(&drawn, &later(all), actions)
+                }
+                each => {
+                    let of = |critic| {
+                        let network: &Policy = &each[critic];
+                        network.state_action_values(&later(network), actions)
+                    };
+                    Tensor::cat(&drawn.into_iter().map(of).collect::<Vec<_>>(), 0)
+                }
+            };
+            least.amin([0], false)
         })
     }
 
