@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Training never waits for an evaluation. Each holds the weights that it is about; while training,
-//! at most [`WAITING`] wait, and the oldest makes room for the next.
+//! at most `WAITING` wait, and the oldest makes room for the next.
 
 use std::collections::VecDeque;
 use std::time::Duration;
