@@ -17,7 +17,7 @@ use crate::files::deploy;
 use crate::prometheus::{Prometheus, Targets, promtool, tool, with_targets};
 use crate::support::{PATIENCE, Program, wait_for};
 
-/// The three programs of a small run, and where they show their metrics.
+/// The programs of a small run, and where they show their metrics.
 struct System {
     programs: Vec<Program>,
     targets: Targets,
@@ -33,6 +33,10 @@ impl System {
         let mut learner = Program::of(experiment, settings, "learner", &own);
         let own = ["--listen", &inference_at, "--learner", &learner_at, "--metrics", "127.0.0.1:0"];
         let mut inference = Program::start("inference-server", &own);
+        // There before anybody steps: no evaluation is missed.
+        let own = ["--learner", &learner_at, "--metrics", "127.0.0.1:0"];
+        let mut evaluator = Program::start("evaluator", &own);
+        evaluator.line("registered with");
         let own = ["--learner", &learner_at, "--inference", &inference_at, "--envs", "8"];
         let actor = |number| {
             let own = [&own[..], &["--actor", number]].concat();
@@ -43,8 +47,9 @@ impl System {
             learner: learner.metrics(),
             inference: inference.metrics(),
             actors: actors.iter_mut().map(Program::metrics).collect(),
+            evaluator: evaluator.metrics(),
         };
-        let programs = [learner, inference].into_iter().chain(actors).collect();
+        let programs = [learner, inference].into_iter().chain(actors).chain([evaluator]).collect();
         System { programs, targets }
     }
 
@@ -58,6 +63,8 @@ impl System {
                 "env.choices=2",
                 "run.unroll_length=10",
                 "run.env_steps=1000000000",
+                "run.eval_env_steps=100000",
+                "run.eval_episodes=16",
                 "run.checkpoint_seconds=1.0",
                 "run.queue_trajectories=64",
                 "rl.batch_size=16",
@@ -66,7 +73,7 @@ impl System {
     }
 
     fn pages(&self) -> Vec<&str> {
-        let Targets { learner, inference, actors } = &self.targets;
+        let Targets { learner, inference, actors, .. } = &self.targets;
         [learner, inference].into_iter().chain(actors).map(String::as_str).collect()
     }
 }
@@ -142,7 +149,7 @@ fn a_prometheus_answers_every_query_of_the_dashboard_and_of_the_rules() {
     let folder = tempfile::tempdir().expect("a folder");
     let system = System::on_policy(folder.path());
     let prometheus = Prometheus::start(&program, folder.path(), &system.targets);
-    prometheus.wait_for("sum(up)", |targets| targets == 4.0);
+    prometheus.wait_for("sum(up)", |targets| targets == 5.0);
     // Two checkpoints: the first shows a metric that there was not, the second that it grew.
     prometheus.wait_for("sum(increase(engram_checkpoint_seconds_count[1m]))", |n| n > 0.0);
 
@@ -246,8 +253,12 @@ fn secured_pages_are_scraped_with_the_secure_configuration() {
     let inference = format!("127.0.0.1:{port}");
 
     let nobody = "127.0.0.1:1".to_owned();
-    let targets =
-        Targets { learner: nobody.clone(), inference: inference.clone(), actors: vec![nobody] };
+    let targets = Targets {
+        learner: nobody.clone(),
+        inference: inference.clone(),
+        actors: vec![nobody.clone()],
+        evaluator: nobody,
+    };
     let config = with_targets(&deploy("prometheus/prometheus.secure.yml"), &targets);
     let config = config.replace("/run/secrets", &out).replace("_interval: 5s", "_interval: 1s");
     let prometheus = Prometheus::start_with(&program, folder.path(), &config);

@@ -12,11 +12,12 @@ use serde_json::Value;
 use crate::files::{deploy, deploy_path};
 use crate::support::{PATIENCE, Program, escaped, http_get};
 
-/// Addresses of the three programs' metrics.
+/// Addresses of the four programs' metrics.
 pub(crate) struct Targets {
     pub(crate) learner: String,
     pub(crate) inference: String,
     pub(crate) actors: Vec<String>,
+    pub(crate) evaluator: String,
 }
 
 /// A running Prometheus.
@@ -146,10 +147,12 @@ pub(crate) fn with_targets(config: &str, targets: &Targets) -> String {
     let quoted = |targets: &[String]| {
         targets.iter().map(|target| format!("'{target}'")).collect::<Vec<_>>().join(", ")
     };
+    let one = |target: &String| quoted(std::slice::from_ref(target));
     let jobs = [
-        ("learner", 9101, quoted(std::slice::from_ref(&targets.learner))),
-        ("inference-server", 9102, quoted(std::slice::from_ref(&targets.inference))),
+        ("learner", 9101, one(&targets.learner)),
+        ("inference-server", 9102, one(&targets.inference)),
         ("actor", 9103, quoted(&targets.actors)),
+        ("evaluator", 9104, one(&targets.evaluator)),
     ];
     jobs.into_iter().fold(config.to_owned(), |config, (name, port, targets)| {
         let by_name = format!(
