@@ -10,6 +10,8 @@ pub mod batcher;
 
 pub mod carry_table;
 
+pub mod random_shift;
+
 pub mod replay_worker;
 
 pub mod selector;

@@ -289,7 +289,7 @@ impl Replay {
     fn piece(&self, draw: &Draw, smallest: f64) -> StoredPiece<'_> {
         let (segment, episode) = self.store.find(draw.entry);
         let importance = match self.store.config.sampling {
-            Sampling::Uniform => 0.0,
+            Sampling::Uniform | Sampling::ByLength => 0.0,
             Sampling::Prioritized { importance, .. } => importance,
         };
         let piece = Piece {

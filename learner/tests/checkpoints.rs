@@ -41,7 +41,7 @@ fn learner_config() -> LearnerConfig {
 }
 
 fn begin(learner_config: LearnerConfig) -> Learner {
-    Learner::new(&*algorithm(&[]), learner_config, &spec(), None).unwrap()
+    Learner::new(&algorithm(&[]), learner_config, &spec(), None).unwrap()
 }
 
 fn resume(
@@ -49,7 +49,7 @@ fn resume(
     path: &Path,
     checkpoint: &Checkpoint,
 ) -> Result<Learner, LearnerError> {
-    Learner::resume(&*algorithm(&[]), learner_config, Resumed { path, checkpoint })
+    Learner::resume(&algorithm(&[]), learner_config, Resumed { path, checkpoint })
 }
 
 /// Learns from the batches of a fixed list.
@@ -278,6 +278,7 @@ async fn a_batch_that_is_drawn_ahead_does_not_count_in_a_checkpoint() {
         unroll_length: fixtures::UNROLL_LENGTH as u64,
         batch_size: 2,
         burn_in: 0,
+        random_shift: None,
         spec: spec(),
         device: Device::Cpu,
         grants: UnrollGrants::unlimited(),

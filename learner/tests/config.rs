@@ -84,6 +84,8 @@ const SAC: &str = include_str!("../../configs/rl/sac.toml");
 const EMBED: &str = "{ previous_action = 4, activation = \"relu\", init = { name = \"fan_in\" } }";
 const INPUTS: &str = "seq.inputs=[\"observation\", \"previous_observation\", \"previous_action\", \
                       \"previous_reward\"]";
+const CNN: &str = "seq.torso={ name = \"cnn\", features = 4, init = { name = \"fan_in\" }, \
+                   convolutions = [{ channels = 2, kernel = 2, stride = 1 }] }";
 const GPT2: &str = "seq.memory={ name = \"gpt2\", width = 8, heads = 2, blocks = 1, \
                     context_length = 9, positions = \"sine\", dropout = 0.0 }";
 
@@ -96,6 +98,9 @@ fn every_key_that_may_be_left_out_can_be_set() {
             "rl.normalize_advantages" => "0.1",
             "rl.max_grad_norm" => "5.0",
             "rl.learning_rates" => "{ memory = 1e-5 }",
+            "rl.random_shift" => "4",
+            "rl.reset_updates" => "200000",
+            "rl.log_ranks" => "true",
             "rl.optimizer.weight_decay" => "0.01",
             "rl.target.every" => "2",
             "rl.freeze" => "[\"torso\"]",
@@ -123,11 +128,12 @@ fn every_key_that_may_be_left_out_can_be_set() {
             "seq.embed.observation" | "seq.embed.previous_action" => "8",
             "seq.embed.previous_reward" | "seq.embed.previous_observation" => "8",
             "seq.memory.input" => "linear",
+            "seq.torso.output" => "layer_norm_tanh",
             other => panic!("the test knows no value for {other}"),
         };
         let part = match *key {
             "rl.ratio_clip" | "rl.normalize_advantages" => VTRACE,
-            "rl.rate_limiter.turns" => include_str!("../../configs/rl/memory-rl-dqn.toml"),
+            "rl.rate_limiter.turns" => include_str!("../../configs/rl/memory-rl/dqn.toml"),
             "rl.objective.critic_learning_rate" => include_str!("../../configs/rl/ddpg.toml"),
             "rl.objective.policy_delay" | "rl.objective.temperature.greatest" => SAC,
             key if key.starts_with("rl.objective.critics.") => SAC,
@@ -136,6 +142,7 @@ fn every_key_that_may_be_left_out_can_be_set() {
         // Tables that the key may stand in.
         let mut changes = match *key {
             "seq.memory.input" => vec![GPT2.to_owned()],
+            "seq.torso.output" => vec![CNN.to_owned()],
             key if key.starts_with("seq.") => {
                 vec![format!("seq.embed={EMBED}"), INPUTS.to_owned()]
             }

@@ -7,6 +7,7 @@
 mod fixtures;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use engram_learner::LearnerConfig;
 use engram_learner::algorithms::{LearnsFromReplay, ReplayBatch, RlConfig};
@@ -115,7 +116,7 @@ struct Examined<P> {
 
 impl<P: Pipeline> Examined<P> {
     /// A run that begins with torso, embedders and memory of another one, the memory not frozen.
-    fn begin(resolved: &Resolved, config: &P::Config, spec: &EnvSpec) -> Self {
+    fn begin(resolved: &Resolved, config: &Arc<P::Config>, spec: &EnvSpec) -> Self {
         let begin = |seed, warm_start: Option<&WarmStart>| {
             let learner_config = learner_config(resolved, seed);
             Learner::<P>::new(config, learner_config, spec, warm_start).unwrap()
@@ -165,6 +166,23 @@ impl<P: Pipeline> Examined<P> {
         memory.filter(|(name, ..)| !is_moment(name)).all(|(_, weight, expected)| weight == expected)
     }
 
+    /// Weights of the acting network's heads.
+    fn acting_heads(&self) -> Vec<Tensor> {
+        let acting = self.learner.weights().bytes;
+        let acting = Policy::from_weights(&acting, Device::Cpu).unwrap();
+        let kept = ["torso", "embed", "memory"];
+        let heads = acting.weights().iter();
+        let heads = heads.filter(|(name, _)| !kept.iter().any(|part| name.starts_with(part)));
+        heads.map(|(_, weight)| weight.copy()).collect()
+    }
+
+    /// Largest number that an optimizer remembers of gradients.
+    fn largest_moment(&self) -> f64 {
+        let state = self.learner.pipeline().algorithm().state();
+        let moments = state.iter().filter(|(name, _)| is_moment(name));
+        moments.map(|(_, moment)| moment.abs().max().double_value(&[])).fold(0.0, f64::max)
+    }
+
     /// As many networks have dropout as the state has networks.
     fn dropout_is_everywhere(&mut self, inputs: &engram_policy::Inputs) {
         let state = self.learner.pipeline().algorithm().state();
@@ -193,7 +211,7 @@ fn is_moment(name: &str) -> bool {
 
 fn examine<P: Pipeline>(
     resolved: &Resolved,
-    config: &P::Config,
+    config: &Arc<P::Config>,
     content: &P::Batch,
     vectors: bool,
 ) {
@@ -218,13 +236,44 @@ fn another_runs_weights_frozen_parts_and_dropout_reach_every_network() {
             resolved_with(rl, &[change, TORSO, EMBED, MEMORY, "rl.freeze=[\"torso\", \"embed\"]"]);
         match resolved.section("rl").unwrap() {
             RlConfig::Streams(config) => {
-                examine::<StreamsPipeline>(&resolved, &*config, &from_streams(), false);
+                examine::<StreamsPipeline>(&resolved, &config, &from_streams(), false);
             }
             RlConfig::Replay(config) => {
                 let vectors = acts_by_vectors(&config.outputs());
                 let batch = from_replay(&*config);
-                examine::<ReplayPipeline>(&resolved, &*config, &batch, vectors);
+                examine::<ReplayPipeline>(&resolved, &config, &batch, vectors);
             }
         }
     }
+}
+
+#[test]
+fn a_reset_starts_everything_anew_but_what_is_another_runs() {
+    for (_, rl, change) in CASES {
+        let freeze = "rl.freeze=[\"torso\", \"embed\"]";
+        let resolved =
+            resolved_with(rl, &[change, TORSO, EMBED, MEMORY, freeze, "rl.reset_updates=2"]);
+        let Ok(RlConfig::Replay(config)) = resolved.section("rl") else { continue };
+        let vectors = acts_by_vectors(&config.outputs());
+        let batch = from_replay(&*config);
+        let mut examined = Examined::<ReplayPipeline>::begin(&resolved, &config, &spec_of(vectors));
+        let first = examined.acting_heads();
+        examined.learner.update(&batch, 0).unwrap();
+        assert!(examined.largest_moment() > 0.0);
+        let step = difference(&first, &examined.acting_heads());
+        assert!(step < 1e-3, "an update is a small step, not {step}");
+
+        examined.learner.update(&batch, 0).unwrap();
+        let reset = difference(&first, &examined.acting_heads());
+        assert!(reset > 3e-3, "{reset} after a reset, {step} after an update");
+        assert_eq!(examined.largest_moment(), 0.0, "the optimizers start anew, too");
+        examined.frozen_parts_are_the_donors("after a reset");
+        examined.learner.update(&batch, 0).unwrap();
+        assert!(examined.largest_moment() > 0.0, "it learns on");
+    }
+}
+
+/// Largest difference of weights.
+fn difference(a: &[Tensor], b: &[Tensor]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs().max().double_value(&[])).fold(0.0, f64::max)
 }

@@ -37,7 +37,7 @@ fn begin(
     warm_start: Option<&WarmStart>,
 ) -> Result<Learner, LearnerError> {
     let (algorithm, learner_config) = (algorithm(changes), learner_config(seed, changes));
-    Learner::new(&*algorithm, learner_config, &spec(), warm_start)
+    Learner::new(&algorithm, learner_config, &spec(), warm_start)
 }
 
 fn learner(seed: u64, changes: &[&str]) -> Learner {
@@ -90,7 +90,7 @@ fn frozen_parts_stay_as_they_are_also_after_a_checkpoint() {
         assert!(names.iter().all(|name| !name.contains(frozen[0])), "{names:?}");
         let here = Resumed { path: Path::new("here"), checkpoint: &checkpoint };
         let (algorithm, learner_config) = (algorithm(&[freeze]), learner_config(1, &[freeze]));
-        let mut resumed = Learner::resume(&*algorithm, learner_config, here).unwrap();
+        let mut resumed = Learner::resume(&algorithm, learner_config, here).unwrap();
         learn(&mut resumed, 1);
         learn(&mut after, 1);
         assert_eq!(weights(&resumed), weights(&after));

@@ -91,6 +91,27 @@ fn every_start_is_as_likely_as_any_other() {
 }
 
 #[test]
+fn whole_episodes_may_be_drawn_in_proportion_to_their_length() {
+    let config = ReplayConfig { sampling: Sampling::ByLength, ..config() };
+    let mut run = Run::new(config, shape(false), (3, 20), Seed::new(3));
+    run.fill(12);
+    let saved = run.save();
+    run.replay = run.restore(&saved).0;
+    let counts = count_draws(&run, 20_000);
+    let decisions = |id: u64| {
+        let (_, told) = run.model.held.iter().find(|(held, _)| *held == id).unwrap();
+        told.decisions() as f64
+    };
+    let lengths: Vec<f64> = counts.iter().map(|((id, _), _)| decisions(*id)).collect();
+    assert!(lengths.iter().any(|length| *length != lengths[0]), "{lengths:?}");
+    let all: f64 = lengths.iter().sum();
+    let expected: Vec<f64> = lengths.iter().map(|length| 20_000.0 * length / all).collect();
+    let counts: Vec<f64> = counts.into_iter().map(|(_, n)| n).collect();
+    let (found, freedom) = (chi_square(&counts, &expected), counts.len() as f64 - 1.0);
+    assert!(found < freedom + 4.0 * (2.0 * freedom).sqrt(), "{found} of {freedom}");
+}
+
+#[test]
 fn draws_are_proportional_to_priorities_and_weights_undo_that() {
     draws_are_proportional(InitialState::Zero);
     draws_are_proportional(InitialState::Stored);

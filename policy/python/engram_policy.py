@@ -125,7 +125,10 @@ class Policy:
             layers = config["convolutions"]
             for i, layer in enumerate(layers):
                 x = F.conv2d(x, w[f"{i}.weight"], w[f"{i}.bias"], layer["stride"]).relu()
-            return w.linear(str(len(layers)), x.flatten(1))
+            x = w.linear(str(len(layers)), x.flatten(1))
+            if config.get("output") == "layer_norm_tanh":
+                x = F.layer_norm(x, x.shape[-1:], w["norm.weight"], w["norm.bias"]).tanh()
+            return x
         for i in range(len(config["channels"])):  # impala_resnet
             section = w.below(str(i))
             x = F.max_pool2d(same(section.below("convolution"), x), 3, stride=2, padding=1)

@@ -76,6 +76,9 @@ pub enum TorsoConfig {
         features: i64,
         /// Start of all layers.
         init: Initialization,
+        /// What follows the linear layer; nothing if not given.
+        #[serde(default, skip_serializing_if = "CnnOutput::is_linear")]
+        output: CnnOutput,
     },
     /// The deep residual network of Espeholt et al. 2018, figure 3,
     /// <https://arxiv.org/abs/1802.01561>: sections of a convolution, a pooling that halves the
@@ -89,6 +92,25 @@ pub enum TorsoConfig {
         /// Start of all layers.
         init: Initialization,
     },
+}
+
+/// What follows the linear layer behind convolutions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CnnOutput {
+    /// Nothing.
+    #[default]
+    Linear,
+    /// Layer normalization, then tanh, as SAC from pixels has it (Yarats et al. 2021,
+    /// <https://arxiv.org/abs/1910.01741>).
+    LayerNormTanh,
+}
+
+impl CnnOutput {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+    fn is_linear(&self) -> bool {
+        *self == CnnOutput::Linear
+    }
 }
 
 /// Layers between the memory's inputs and the memory. An input that is not named goes in as it is.
@@ -239,6 +261,13 @@ impl fmt::Display for PolicyConfig {
 }
 
 impl TorsoConfig {
+    /// Side of the smallest square image that it takes, 1 where it takes any.
+    pub fn least_side(&self) -> usize {
+        let TorsoConfig::Cnn { convolutions, .. } = self else { return 1 };
+        let before = |side: i64, of: &Convolution| (side - 1) * of.stride + of.kernel;
+        convolutions.iter().rev().fold(1, before) as usize
+    }
+
     fn validate(&self) -> Result<(), PolicyError> {
         match self {
             TorsoConfig::Identity {} => Ok(()),
@@ -247,7 +276,7 @@ impl TorsoConfig {
                 in_range("number of torso.hidden", hidden.len() as i64, 64)?;
                 hidden.iter().try_for_each(|&width| in_range("torso.hidden", width, MAX_WIDTH))
             }
-            TorsoConfig::Cnn { convolutions, features, init } => {
+            TorsoConfig::Cnn { convolutions, features, init, output: _ } => {
                 init.validate("torso.init")?;
                 in_range("number of torso.convolutions", convolutions.len() as i64, 64)?;
                 for convolution in convolutions {

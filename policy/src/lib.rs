@@ -64,8 +64,8 @@ mod range;
 pub use batch::Batch;
 pub use carry::Carry;
 pub use config::{
-    Activation, Convolution, EmbedConfig, HeadConfig, HeadInit, MemoryInput, PolicyConfig,
-    SkipConfig, TorsoConfig,
+    Activation, CnnOutput, Convolution, EmbedConfig, HeadConfig, HeadInit, MemoryInput,
+    PolicyConfig, SkipConfig, TorsoConfig,
 };
 pub use device::{Device, DeviceError};
 pub use distribution::Distribution;

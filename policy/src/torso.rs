@@ -41,9 +41,10 @@ impl Torso {
                 let outputs = mlp.outputs();
                 (TorsoNetwork::Mlp(mlp), outputs)
             }
-            TorsoConfig::Cnn { convolutions, features, init } => {
+            TorsoConfig::Cnn { convolutions, features, init, output } => {
                 let image = image("cnn", observation)?;
-                (TorsoNetwork::Cnn(Cnn::new(convolutions, *features, *init, image, p)?), *features)
+                let cnn = Cnn::new(convolutions, (*features, *output), *init, image, p)?;
+                (TorsoNetwork::Cnn(cnn), *features)
             }
             TorsoConfig::ImpalaResnet { channels, features, init } => {
                 let image = image("impala_resnet", observation)?;
@@ -108,7 +109,7 @@ mod tests {
     use tch::{Device, IndexOp};
 
     use super::*;
-    use crate::config::Convolution;
+    use crate::config::{CnnOutput, Convolution};
     use crate::initialization::Initialization;
 
     fn images(shape: &[usize]) -> ObservationSpec {
@@ -121,6 +122,7 @@ mod tests {
             convolutions: vec![convolution(8), convolution(16)],
             features: 100,
             init: Initialization::FAN_IN,
+            output: CnnOutput::Linear,
         }
     }
 
@@ -188,6 +190,40 @@ mod tests {
             let expected: f64 = b[o] + (0..144).map(|i| w[o * 144 + i] * x[i]).sum::<f64>();
             assert!((found - expected).abs() < 1e-12, "{found} {expected}");
         }
+    }
+
+    #[test]
+    fn features_may_be_normalized_and_squashed() {
+        let features = |output| {
+            let TorsoConfig::Cnn { convolutions, features, init, .. } = small_cnn() else {
+                unreachable!("it is one")
+            };
+            let config = TorsoConfig::Cnn { convolutions, features, init, output };
+            let torso = Torso::new(&config, &images(&[3, 5, 5]), &mut parameters()).unwrap();
+            let pixels: Vec<u8> = (0..75).map(|i| (i * 7 % 256) as u8).collect();
+            torso.forward(&Tensor::from_slice(&pixels).view([1, 3, 5, 5]), Kind::Double)
+        };
+        let plain = features(CnnOutput::Linear);
+        let deviation = plain.var_dim([-1].as_slice(), false, true) + 1e-5;
+        let mean = plain.mean_dim([-1].as_slice(), true, Kind::Double);
+        let expected = ((&plain - mean) / deviation.sqrt()).tanh();
+        let found = features(CnnOutput::LayerNormTanh);
+        assert!((found - expected).abs().max().double_value(&[]) < 1e-12);
+    }
+
+    #[test]
+    fn the_smallest_image_goes_through() {
+        let convolution = |kernel, stride| Convolution { channels: 2, kernel, stride };
+        let config = TorsoConfig::Cnn {
+            convolutions: vec![convolution(3, 2), convolution(3, 1), convolution(2, 3)],
+            features: 4,
+            init: Initialization::FAN_IN,
+            output: CnnOutput::Linear,
+        };
+        let side = config.least_side();
+        let with = |side| Torso::new(&config, &images(&[3, side, side]), &mut parameters());
+        assert_eq!(side, 9);
+        assert!(with(side).is_ok() && with(side - 1).is_err());
     }
 
     #[test]

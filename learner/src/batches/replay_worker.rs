@@ -16,12 +16,14 @@ use std::time::Instant;
 use engram_mdp::{EnvSpec, Generator, Seed};
 use engram_policy::{Batch, PolicyError};
 use engram_service::Shutdown;
+use rand::RngExt;
 use tch::Device;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::algorithms::ReplayBatch;
 use crate::batches::batch::LearnerBatch;
+use crate::batches::random_shift::RandomShift;
 use crate::config::rate_limiter::RateLimiterConfig;
 use crate::config::replay::ReplayConfig;
 use crate::replay::rate_limiter::{RateLimiter, RateLimiterCounts};
@@ -175,6 +177,8 @@ pub struct ReplayWorker {
     pub batch_size: usize,
     /// Decisions at the beginning of each row that only warm up the memory.
     pub burn_in: usize,
+    /// Shift of images, if they are shifted.
+    pub random_shift: Option<RandomShift>,
     /// The environment that trajectories were checked against.
     pub spec: EnvSpec,
     /// Device of the tensors.
@@ -297,7 +301,7 @@ impl ReplayWorker {
 
     fn draw(&self, new: New) -> Result<LearnerBatch<SampledBatch>, PolicyError> {
         let started = Instant::now();
-        let (sample, last_minibatch) = {
+        let (sample, seed, last_minibatch) = {
             let mut shared = self.replay.lock();
             let Shared { replay, limiter, generator, ahead } = &mut *shared;
             limiter.updated();
@@ -310,9 +314,13 @@ impl ReplayWorker {
                 }
                 Err(error) => panic!("a replay that was checked is sampled: {error}"),
             };
-            (sample, last_minibatch)
+            let seed = self.random_shift.map(|shift| (shift, Seed::new(generator.random())));
+            (sample, seed, last_minibatch)
         };
-        let batch = Batch::from_trajectories(&sample.rows, &self.spec, self.device)?;
+        let mut batch = Batch::from_trajectories(&sample.rows, &self.spec, self.device)?;
+        if let Some((shift, seed)) = seed {
+            batch.inputs.observation = shift.apply(&batch.inputs.observation, seed);
+        }
         let batch = ReplayBatch::new(batch, &sample, self.burn_in);
         let assembly_time = started.elapsed();
         self.metrics.phase(UpdatePhase::Assemble, assembly_time);

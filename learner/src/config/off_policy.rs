@@ -45,6 +45,17 @@ pub struct OffPolicyConfig<O = ()> {
     pub publish_updates: u64,
     /// Updates in a row that may be skipped because a number was not finite, before the run stops.
     pub max_non_finite_updates: u32,
+    /// Pixels by which images are shifted at random, at most and in each direction, before they are
+    /// learned from (Kostrikov et al. 2020, <https://arxiv.org/abs/2004.13649>); not if not given.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub random_shift: u32,
+    /// Updates after which all weights and optimizers start anew, each time, while the replay stays
+    /// (Nikishin et al. 2022, <https://arxiv.org/abs/2205.07802>); never if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_updates: Option<u64>,
+    /// True if each update also reports the rank of what the memory says; `false` if not given.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub log_ranks: bool,
     /// Parts of the policy that do not learn: `torso`, `memory`, and so on; none if not given.
     #[serde(default, skip_serializing_if = "is_default")]
     pub freeze: Vec<String>,
@@ -119,6 +130,9 @@ impl<O> OffPolicyConfig<O> {
             target: self.target,
             publish_updates: self.publish_updates,
             max_non_finite_updates: self.max_non_finite_updates,
+            random_shift: self.random_shift,
+            reset_updates: self.reset_updates,
+            log_ranks: self.log_ranks,
             freeze: self.freeze.clone(),
             exploration: self.exploration,
             rate_limiter: self.rate_limiter,
@@ -127,10 +141,10 @@ impl<O> OffPolicyConfig<O> {
         }
     }
 
-    /// η of prioritized sampling; none where sampling is uniform, and no priorities are wanted.
+    /// η of prioritized sampling; none where no priorities are wanted.
     pub fn largest_share(&self) -> Option<f64> {
         match self.replay.sampling {
-            Sampling::Uniform => None,
+            Sampling::Uniform | Sampling::ByLength => None,
             Sampling::Prioritized { largest_share, .. } => Some(largest_share),
         }
     }
@@ -179,6 +193,10 @@ impl<O> OffPolicyConfig<O> {
         let (publish, most) = (self.publish_updates, self.max_non_finite_updates);
         require(publish >= 1, "publish_updates", publish, "at least 1 update")?;
         require(most >= 1, "max_non_finite_updates", most, "at least 1")?;
+        let (shift, range) = (self.random_shift, "at most 64 pixels");
+        require(shift <= 64, "random_shift", shift, range)?;
+        let reset = self.reset_updates;
+        require(reset != Some(0), "reset_updates", 0, "at least 1 update, or left out")?;
         self.exploration.validate()?;
         self.rate_limiter.validate()?;
         self.replay.validate()

@@ -53,6 +53,9 @@ pub enum Sampling {
     /// Every start is as likely as any other.
     #[default]
     Uniform,
+    /// Whole episodes in proportion to their decisions, so that every decision is as likely as any
+    /// other.
+    ByLength,
     /// Proportional to priorities (Schaul et al. 2016, <https://arxiv.org/abs/1511.05952>).
     Prioritized {
         /// α: a start of priority p is drawn in proportion to `p^α`; 0 is uniform.
@@ -105,6 +108,11 @@ impl ReplayConfig {
             share("replay.sampling.exponent", exponent)?;
             share("replay.sampling.importance", importance)?;
             share("replay.sampling.largest_share", largest_share)?;
+        }
+        if self.sampling == Sampling::ByLength && self.sequences != Sequences::Episodes {
+            let range = "for whole episodes; every decision is as likely in chunks that are drawn \
+                         uniformly";
+            return require(false, "replay.sampling", "\"by_length\"", range);
         }
         if let Sequences::Chunks { length, burn_in } = self.sequences {
             let range = "between 1 and 1048576 decisions";
@@ -239,6 +247,10 @@ sequences = { name = "chunks", length = 80, burn_in = 40 }
         assert!(refused("packed = false", "packed = true").contains("packed is true"));
         let chunks = "{ name = \"chunks\", length = 80, burn_in = 40 }";
         assert!(refused(chunks, "{ name = \"episodes\" }").contains("whole episodes"));
+        let prioritized = "{ name = \"prioritized\", exponent = 0.9, importance = 0.6, \
+                           largest_share = 0.9 }";
+        let by_length = refused(prioritized, "{ name = \"by_length\" }");
+        assert!(by_length.contains("sampling is \"by_length\""), "{by_length}");
         let zero = TEXT.replace("stored", "zero").replace("packed = false", "packed = true");
         assert!(parse(&zero).unwrap().validate().is_err(), "a burn-in is not packed");
         let no_burn_in = parse(&zero.replace("burn_in = 40", "burn_in = 0")).unwrap();

@@ -96,7 +96,7 @@ impl EpisodeStore {
     /// Empty store.
     pub(super) fn new(config: ReplayConfig, shape: TrajectoryShape) -> Self {
         let priorities = match config.sampling {
-            Sampling::Uniform => None,
+            Sampling::Uniform | Sampling::ByLength => None,
             Sampling::Prioritized { exponent, .. } => Some(Priorities::new(exponent)),
         };
         EpisodeStore {

@@ -2,29 +2,36 @@
 //!
 //! A *start* is the first decision to learn from. From a zero state a chunk of `length`
 //! may start anywhere where it is whole, and at 0 in any case: an episode of n decisions has
-//! `max(1, n − length + 1)` starts. From stored states it may start at 0, and `burn_in` decisions
+//! `max(1, n − length + 1)` starts. A whole episode has one; drawn by length it has one for each of
+//! its decisions, all of them at 0. From stored states it may start at 0, and `burn_in` decisions
 //! after every stored state; of the starts whose chunks reach the episode's end only the first
 //! is one, so that no ending is left out and few chunks are short.
 
-use crate::config::replay::{InitialState, ReplayConfig, Sequences};
+use crate::config::replay::{InitialState, ReplayConfig, Sampling, Sequences};
 
 /// StartIndex of sequences of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StartIndex {
     sequences: Sequences,
     initial_state: InitialState,
+    by_length: bool,
 }
 
 impl StartIndex {
     /// Starts of a configuration.
     pub(super) fn new(config: &ReplayConfig) -> Self {
-        StartIndex { sequences: config.sequences, initial_state: config.initial_state }
+        StartIndex {
+            sequences: config.sequences,
+            initial_state: config.initial_state,
+            by_length: config.sampling == Sampling::ByLength,
+        }
     }
 
     /// Number of starts of an episode, at least one. `state_rows` are the rows before which states
     /// are stored.
     pub(super) fn count(self, decisions: usize, state_rows: &[u32]) -> usize {
         match (self.sequences, self.initial_state) {
+            (Sequences::Episodes, _) if self.by_length => decisions,
             (Sequences::Episodes, _) => 1,
             (Sequences::Chunks { length, .. }, InitialState::Zero) => {
                 decisions.saturating_sub(length) + 1
@@ -94,7 +101,8 @@ mod tests {
     use super::*;
 
     fn starts(length: usize, burn_in: usize, initial_state: InitialState) -> StartIndex {
-        StartIndex { sequences: Sequences::Chunks { length, burn_in }, initial_state }
+        let sequences = Sequences::Chunks { length, burn_in };
+        StartIndex { sequences, initial_state, by_length: false }
     }
 
     fn all(starts: StartIndex, decisions: usize, state_rows: &[u32]) -> Vec<usize> {

@@ -3,6 +3,7 @@
 //! Everything here belongs to one thread. It is saved whole and goes on from there bit for bit.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use engram_mdp::EnvSpec;
@@ -34,12 +35,12 @@ impl<P: Pipeline> Learner<P> {
     /// One that has learned nothing yet, for an environment. Parts of another run's weights are
     /// there before the algorithm begins, which may have networks like the policy.
     pub fn new(
-        algorithm: &P::Config,
+        algorithm: &Arc<P::Config>,
         config: LearnerConfig,
         spec: &EnvSpec,
         warm_start: Option<&WarmStart>,
     ) -> Result<Self, LearnerError> {
-        let mut policy = new_policy(algorithm, &config, spec)?;
+        let mut policy = new_policy(&**algorithm, &config, spec)?;
         if let Some(warm_start) = warm_start {
             let Loaded { tensors, numbers } = warm_start.apply(&mut policy)?;
             tracing::info!(%warm_start, tensors, numbers, "weights of another run");
@@ -50,12 +51,12 @@ impl<P: Pipeline> Learner<P> {
 
     /// One that goes on where a checkpoint was made.
     pub fn resume(
-        algorithm: &P::Config,
+        algorithm: &Arc<P::Config>,
         config: LearnerConfig,
         resumed: Resumed<'_>,
     ) -> Result<Self, LearnerError> {
         let Checkpoint { state, weights, optimizer, .. } = resumed.checkpoint;
-        let mut policy = match new_policy(algorithm, &config, &state.spec) {
+        let mut policy = match new_policy(&**algorithm, &config, &state.spec) {
             Err(LearnerError::Environment(error)) => return Err(resumed.misfit(error.to_string())),
             made => made?,
         };
@@ -76,7 +77,10 @@ impl<P: Pipeline> Learner<P> {
         let updated = self.pipeline.update(&self.policy, batch, progress);
         self.counters.env_steps += env_steps;
         match updated {
-            Ok(_) => self.counters.updates += 1,
+            Ok(_) => {
+                self.counters.updates += 1;
+                self.pipeline.restart_if_due(&self.policy, self.counters.updates);
+            }
             Err(_) => self.counters.non_finite_updates += 1,
         }
         updated
@@ -94,8 +98,8 @@ impl<P: Pipeline> Learner<P> {
     }
 
     /// Names of the numbers that an update reports.
-    pub fn columns(&self) -> &'static [&'static str] {
-        self.pipeline.algorithm().columns()
+    pub fn columns(&self) -> Vec<&'static str> {
+        self.pipeline.columns()
     }
 
     /// Lets weights say from here on how to explore with them, where it is theirs to say.

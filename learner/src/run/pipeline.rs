@@ -11,6 +11,7 @@
 //! | how actors explore | as the policy says | the weights say it |
 
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ use engram_mdp::{EnvSpec, Seed};
 use engram_policy::{Exploration, Policy, PolicyError};
 use engram_service::Shutdown;
 use engram_service::threads::spawn_named;
-use tch::{Device, Kind};
+use tch::{Device, Kind, no_grad};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -29,6 +30,7 @@ use crate::algorithms::{
 use crate::batches::batch::{BATCHES_AHEAD, LearnerBatch};
 use crate::batches::batcher::{Batcher, StreamsBatch};
 use crate::batches::carry_table::CarryTable;
+use crate::batches::random_shift::RandomShift;
 use crate::batches::replay_worker::{
     ReplaySetup, ReplayWorker, SampledBatch, SavedReplay, SharedReplay,
 };
@@ -46,6 +48,7 @@ use crate::storage::checkpoint_error::CheckpointError;
 use crate::storage::run_folder::replay_folder;
 use crate::storage::tensors;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::ranks::{RANK_COLUMNS, ranks};
 
 /// Pipeline of a run. It belongs to the thread that learns.
 pub trait Pipeline: Sized {
@@ -58,7 +61,7 @@ pub trait Pipeline: Sized {
     /// The pipeline of a run that begins, or that goes on from a checkpoint, whose weights `policy`
     /// has then.
     fn open(
-        algorithm: &Self::Config,
+        algorithm: &Arc<Self::Config>,
         config: &LearnerConfig,
         policy: &Policy,
         resumed: Option<Resumed<'_>>,
@@ -70,6 +73,11 @@ pub trait Pipeline: Sized {
     /// The algorithm, to be changed.
     fn algorithm_mut(&mut self) -> &mut dyn Algorithm;
 
+    /// Names of the numbers that an update reports.
+    fn columns(&self) -> Vec<&'static str> {
+        self.algorithm().columns().to_vec()
+    }
+
     /// Makes one update of `policy`, after the share `progress` of the run's env steps.
     fn update(
         &mut self,
@@ -77,6 +85,9 @@ pub trait Pipeline: Sized {
         batch: &Self::Batch,
         progress: f64,
     ) -> Result<UpdateStats, NonFinite>;
+
+    /// Starts `policy` and the algorithm anew, where the settings ask for it after so many updates.
+    fn restart_if_due(&mut self, _policy: &Policy, _updates: u64) {}
 
     /// Shows in metrics what it keeps between updates.
     fn report(&mut self, metrics: &Metrics);
@@ -166,10 +177,14 @@ pub struct StreamsPipeline {
 #[derive(Debug)]
 pub struct ReplayPipeline {
     algorithm: Box<dyn ReplayAlgorithm>,
+    /// Settings that the algorithm is started anew with.
+    settings: Arc<dyn LearnsFromReplay>,
     replay: SharedReplay,
     /// Env steps that had entered the replay without having been learned from when it was saved.
     unlearned_env_steps: u64,
     config: OffPolicyConfig,
+    random_shift: Option<RandomShift>,
+    seed: Seed,
 }
 
 impl StreamsPipeline {
@@ -184,7 +199,7 @@ impl Pipeline for StreamsPipeline {
     type Batch = StreamsBatch;
 
     fn open(
-        algorithm: &Self::Config,
+        algorithm: &Arc<Self::Config>,
         config: &LearnerConfig,
         policy: &Policy,
         resumed: Option<Resumed<'_>>,
@@ -282,13 +297,13 @@ impl Pipeline for ReplayPipeline {
     type Batch = SampledBatch;
 
     fn open(
-        algorithm: &Self::Config,
+        algorithm: &Arc<Self::Config>,
         config: &LearnerConfig,
         policy: &Policy,
         resumed: Option<Resumed<'_>>,
     ) -> Result<Self, LearnerError> {
-        let shared = algorithm.shared();
-        let algorithm = algorithm.start(policy, config.seed().derive("critic", 0));
+        let (settings, shared, seed) = (algorithm.clone(), algorithm.shared(), config.seed());
+        let algorithm = settings.start(policy, seed.derive("critic", 0));
         let state_width = policy.exported_state_width().unwrap_or(0);
         let setup = ReplaySetup {
             replay: shared.replay.clone(),
@@ -308,7 +323,16 @@ impl Pipeline for ReplayPipeline {
         };
         let learned = resumed.map_or(0, |resumed| resumed.checkpoint.state.counters.env_steps);
         let unlearned_env_steps = replay.counted().inserted().saturating_sub(learned);
-        Ok(ReplayPipeline { algorithm, replay, unlearned_env_steps, config: shared })
+        let random_shift = RandomShift::of(&shared, policy.spec())?;
+        Ok(ReplayPipeline {
+            algorithm,
+            settings,
+            replay,
+            unlearned_env_steps,
+            config: shared,
+            random_shift,
+            seed,
+        })
     }
 
     fn algorithm(&self) -> &dyn Algorithm {
@@ -319,6 +343,11 @@ impl Pipeline for ReplayPipeline {
         &mut *self.algorithm
     }
 
+    fn columns(&self) -> Vec<&'static str> {
+        let ranks = if self.config.log_ranks { &RANK_COLUMNS[..] } else { &[] };
+        [self.algorithm.columns(), ranks].concat()
+    }
+
     fn update(
         &mut self,
         policy: &Policy,
@@ -327,13 +356,28 @@ impl Pipeline for ReplayPipeline {
     ) -> Result<UpdateStats, NonFinite> {
         let updated = self.algorithm.update(policy, batch);
         self.replay.learned();
-        let (stats, td_errors) = updated?;
+        let (mut stats, td_errors) = updated?;
+        if self.config.log_ranks {
+            let said = no_grad(|| batch.remember(policy));
+            let ranks = ranks(&said.narrow(0, 0, batch.decisions()), batch.mask());
+            stats.numbers.extend(RANK_COLUMNS.into_iter().zip(ranks));
+        }
         if let Some(largest_share) = self.config.largest_share() {
             let errors = td_errors.to_kind(Kind::Float).to_device(Device::Cpu).contiguous();
             let errors = Vec::<f32>::try_from(errors.view(-1)).expect("floats, row by row");
             self.replay.prioritize(&sample.priorities(&errors, largest_share));
         }
         Ok(stats)
+    }
+
+    fn restart_if_due(&mut self, policy: &Policy, updates: u64) {
+        if self.config.reset_updates.is_none_or(|every| !updates.is_multiple_of(every)) {
+            return;
+        }
+        let seed = self.seed.derive("restart", updates);
+        policy.restart(seed.derive("policy", 0));
+        self.algorithm = self.settings.start(policy, seed.derive("critic", 0));
+        tracing::info!(updates, "all weights start anew: rl.reset_updates");
     }
 
     // The replay worker shows the replay as it fills it.
@@ -372,6 +416,7 @@ impl Pipeline for ReplayPipeline {
             unroll_length: source.unroll_length as u64,
             batch_size: self.config.batch_size,
             burn_in: self.config.replay.burn_in(),
+            random_shift: self.random_shift,
             spec,
             device,
             grants,

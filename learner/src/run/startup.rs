@@ -1,6 +1,7 @@
 //! Startup of a run: from the newest checkpoint, or with the first actor's environment.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use engram_service::threads::reason;
 use tokio::sync::oneshot;
@@ -34,10 +35,10 @@ pub(crate) fn run(
 ) -> Result<RunSummary, LearnerError> {
     match &config.rl {
         RlConfig::Streams(algorithm) => {
-            Startup::<StreamsPipeline> { config, algorithm: &**algorithm }.run(channels, ready)
+            Startup::<StreamsPipeline> { config, algorithm }.run(channels, ready)
         }
         RlConfig::Replay(algorithm) => {
-            Startup::<ReplayPipeline> { config, algorithm: &**algorithm }.run(channels, ready)
+            Startup::<ReplayPipeline> { config, algorithm }.run(channels, ready)
         }
     }
 }
@@ -45,7 +46,7 @@ pub(crate) fn run(
 /// A run that starts, by the pipeline `P`.
 struct Startup<'a, P: Pipeline> {
     config: &'a LearnerConfig,
-    algorithm: &'a P::Config,
+    algorithm: &'a Arc<P::Config>,
 }
 
 /// A learner, and the checkpoint that it goes on from.

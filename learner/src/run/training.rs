@@ -141,7 +141,7 @@ impl<P: Pipeline> Training<P> {
                 now,
                 counters,
                 &self.stats.episodes(),
-                self.learner.columns(),
+                &self.learner.columns(),
             ),
             rate: 0.0,
             reported: false,
@@ -300,7 +300,7 @@ impl<P: Pipeline> Training<P> {
             disk.progress_log.add(&state.interval.row(now, counters, &episodes));
         }
         state.total.time_profile.add(state.interval.time_profile());
-        state.interval = IntervalStats::start(now, counters, &episodes, self.learner.columns());
+        state.interval = IntervalStats::start(now, counters, &episodes, &self.learner.columns());
         state.reported = true;
     }
 

@@ -44,6 +44,7 @@ pub fn configs() -> impl Strategy<Value = ReplayConfig> {
     ];
     let sampling = prop_oneof![
         Just(Sampling::Uniform),
+        Just(Sampling::ByLength),
         (0.0..=1.0_f64, 0.0..=1.0_f64).prop_map(|(exponent, importance)| {
             Sampling::Prioritized { exponent, importance, largest_share: 0.9 }
         }),
@@ -62,6 +63,9 @@ pub fn configs() -> impl Strategy<Value = ReplayConfig> {
                 initial_state: if stored { InitialState::Stored } else { InitialState::Zero },
                 packed: false,
             };
+            if sequences != Sequences::Episodes && sampling == Sampling::ByLength {
+                config.sampling = Sampling::Uniform;
+            }
             if config.validate().is_err() {
                 config.initial_state = InitialState::Zero;
             }

@@ -47,6 +47,16 @@ impl Policy {
         beside
     }
 
+    /// Starts the weights anew that [learn](Self::trainable), from `seed`. What this network took over
+    /// from [another run](Self::init_from) stays.
+    pub fn restart(&self, seed: Seed) {
+        let fresh = self.beside(&self.outputs, seed);
+        let pairs = self.named.iter().zip(&fresh.named);
+        for ((_, to), (_, from)) in pairs.filter(|((_, to), _)| to.requires_grad()) {
+            no_grad(|| to.shallow_clone().copy_(from));
+        }
+    }
+
     /// Takes over the weights below `parts` from another policy's, whose environment and
     /// configuration may differ: a name, or what stands before one of its dots, such as `torso` or
     /// `memory.output_gate`. Where a tensor below them is not on both sides, or of another shape,

@@ -1,9 +1,10 @@
 //! The small network of Ni et al. 2023, <https://arxiv.org/abs/2307.03864>: convolutions without
-//! padding, each followed by a ReLU, then one linear layer.
+//! padding, each followed by a ReLU, then one linear layer. What Yarats et al. 2021,
+//! <https://arxiv.org/abs/1910.01741>, put behind it is an option.
 
 use tch::Tensor;
 
-use crate::config::Convolution;
+use crate::config::{CnnOutput, Convolution};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::mlp::Linear;
@@ -13,7 +14,12 @@ use crate::parameters::Parameters;
 pub(super) struct Cnn {
     convolutions: Vec<ConvolutionLayer>,
     linear: Linear,
+    /// Weight and bias, `[D]`, of the layer normalization.
+    norm: Option<(Tensor, Tensor)>,
 }
+
+/// Added to the variance before its root is taken.
+const NORM_EPSILON: f64 = 1e-5;
 
 struct ConvolutionLayer {
     weight: Tensor,
@@ -24,7 +30,7 @@ struct ConvolutionLayer {
 impl Cnn {
     pub(super) fn new(
         convolutions: &[Convolution],
-        features: i64,
+        (features, output): (i64, CnnOutput),
         init: Initialization,
         [channels, height, width]: [i64; 3],
         p: &mut Parameters,
@@ -52,7 +58,12 @@ impl Cnn {
         }
         let flat = channels * sides[0] * sides[1];
         let linear = Linear::new(p, &format!("torso.{}", layers.len()), flat, features, init);
-        Ok(Cnn { convolutions: layers, linear })
+        let norm = (output == CnnOutput::LayerNormTanh).then(|| {
+            let named = |name: &str| format!("torso.norm.{name}");
+            let weight = p.constant(named("weight"), &[features], 1.0);
+            (weight, p.constant(named("bias"), &[features], 0.0))
+        });
+        Ok(Cnn { convolutions: layers, linear, norm })
     }
 
     /// `[N, C, H, W]` to `[N, D]`.
@@ -63,6 +74,12 @@ impl Cnn {
             let bias = Some(&layer.bias);
             x = x.conv2d(&layer.weight, bias, stride, [0, 0], [1, 1], 1).relu_();
         }
-        self.linear.forward(&x.flatten(1, -1))
+        let y = self.linear.forward(&x.flatten(1, -1));
+        match &self.norm {
+            Some((weight, bias)) => {
+                y.layer_norm(weight.size(), Some(weight), Some(bias), NORM_EPSILON, false).tanh()
+            }
+            None => y,
+        }
     }
 }
