@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use engram_mdp::Seed;
 use engram_policy::{Device, DeviceError, Policy};
-use engram_service::config::{ConfigArgs, EXPERIMENTS};
+use engram_service::config::{ConfigArgs, EXPERIMENTS, names};
 use engram_service::net::{Address, Exposure, Listener};
 
 use crate::experiment::Experiment;
@@ -165,17 +165,12 @@ async fn network() -> Finding {
 
 /// Checks that every experiment can be resolved, and a network be built for its environment.
 fn configs(configs: &Path) -> Finding {
-    let folder = configs.join(EXPERIMENTS);
-    let Ok(entries) = std::fs::read_dir(&folder) else {
+    let Ok(names) = names(configs, EXPERIMENTS) else {
         return Broken {
-            found: format!("there is no {}", folder.display()),
+            found: format!("there is no {}", configs.join(EXPERIMENTS).display()),
             remedy: "run from the repository's root, or pass --configs DIR".into(),
         };
     };
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.to_string()))
-        .collect();
-    names.sort();
     for name in &names {
         if let Err(error) = check_experiment(name, configs) {
             return Broken {

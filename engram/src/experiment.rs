@@ -77,12 +77,10 @@ impl Experiment {
 
     /// A name for a run: the experiment, what was replaced in it, and the seed.
     pub(crate) fn run_name(&self, args: &ConfigArgs) -> String {
-        let experiment = self.resolved.experiment();
-        let parts = [&args.env, &args.rl, &args.seq].into_iter().flatten();
-        let names = parts.map(|part| {
-            let stem = std::path::Path::new(part).file_stem().unwrap_or_default();
-            format!("-{}", stem.to_string_lossy())
-        });
+        let (experiment, parts) = (self.resolved.file_name(), self.resolved.parts());
+        let parts = [(&args.env, &parts.env), (&args.rl, &parts.rl), (&args.seq, &parts.seq)];
+        let replaced = parts.into_iter().filter(|(replaced, _)| replaced.is_some());
+        let names = replaced.map(|(_, name)| format!("-{}", name.replace('/', "-")));
         format!("{experiment}{}-seed{}", names.collect::<String>(), self.run.seed)
     }
 }
@@ -114,17 +112,15 @@ mod tests {
     }
 
     fn names(kind: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(configs().join(kind)).unwrap();
-        let stem = |entry: std::io::Result<std::fs::DirEntry>| {
-            entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()
-        };
-        entries.map(stem).collect()
+        engram_service::config::names(&configs(), kind).unwrap()
     }
 
     #[test]
     fn every_experiment_loads_and_its_network_fits_its_environment() {
         let experiments = names("experiments");
-        assert!(experiments.contains(&"main".to_string()));
+        for known in ["main", "memory-rl/tmaze-passive"] {
+            assert!(experiments.contains(&known.to_owned()));
+        }
         for name in experiments {
             let experiment = Experiment::from_args(&args(&name, &[]))
                 .unwrap_or_else(|error| panic!("{name}: {error:#}"));
@@ -165,6 +161,10 @@ mod tests {
         args.seq = Some("feedforward".into());
         let experiment = Experiment::from_args(&args).unwrap();
         assert_eq!(experiment.run_name(&args), "main-feedforward-seed7");
+        let mut args = self::args("memory-rl/tmaze-passive", &[]);
+        args.seq = Some("memory-rl/gpt".into());
+        let experiment = Experiment::from_args(&args).unwrap();
+        assert_eq!(experiment.run_name(&args), "memory-rl-tmaze-passive-memory-rl-gpt-seed1");
     }
 
     #[test]

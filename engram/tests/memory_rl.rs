@@ -41,11 +41,11 @@ fn every_episode_has_a_quarter_of_its_length_in_updates_and_so_has_the_last_one(
     let updates = 10 * LENGTH / 4 + EPISODES * LENGTH.div_ceil(4);
     let end = format!("{} env steps, {updates} updates", (10 + EPISODES) * LENGTH);
     for (experiment, seq, env) in [
-        ("memory-rl-tmaze-passive", None, MAZE),
-        ("memory-rl-tmaze-passive", Some("memory-rl-gpt"), MAZE),
-        ("memory-rl-tmaze-active", Some("memory-rl-gpt-2-layers"), ACTIVE_MAZE),
-        ("memory-rl-visual-match", None, ROOMS),
-        ("memory-rl-key-to-door", Some("memory-rl-cnn-gpt-2-layers"), ROOMS),
+        ("memory-rl/tmaze-passive", None, MAZE),
+        ("memory-rl/tmaze-passive", Some("memory-rl/gpt"), MAZE),
+        ("memory-rl/tmaze-active", Some("memory-rl/gpt-2-layers"), ACTIVE_MAZE),
+        ("memory-rl/visual-match", None, ROOMS),
+        ("memory-rl/key-to-door", Some("memory-rl/cnn-gpt-2-layers"), ROOMS),
     ] {
         let said = trained(experiment, seq, env);
         assert!(said.contains(&end), "{experiment} {seq:?} did not end with {end}:\n{said}");

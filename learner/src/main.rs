@@ -77,7 +77,7 @@ async fn serve() -> anyhow::Result<()> {
     if let Some(warning) = resolved.left_out() {
         tracing::warn!("{warning}");
     }
-    let name = arguments.run_name.clone().unwrap_or_else(|| resolved.experiment().to_owned());
+    let name = arguments.run_name.clone().unwrap_or_else(|| resolved.file_name());
     let folder = Some(arguments.runs.join(&name));
     let (device, threads) = (arguments.device.ready()?, arguments.threads);
     let config = LearnerConfig {

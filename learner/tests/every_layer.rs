@@ -9,10 +9,12 @@ mod fixtures;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use engram_learner::LearnerConfig;
 use engram_learner::algorithms::{LearnsFromReplay, ReplayBatch, RlConfig};
 use engram_learner::batches::batcher::StreamsBatch;
+use engram_learner::batches::random_shift::RandomShift;
 use engram_learner::batches::replay_worker::SampledBatch;
 use engram_learner::batches::selector::TrajectoryKey;
 use engram_learner::config::replay::{InitialState, Sampling};
@@ -39,17 +41,19 @@ enum Refusal {
     Stored,
     /// Sequences are single decisions, and the model has a memory.
     NoPast,
+    /// The algorithm shifts images, and the model sees none.
+    NoImages,
 }
 
-/// The parts of a folder of `configs`, by name.
-fn parts(folder: &str) -> BTreeMap<String, String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs").join(folder);
-    let read = |entry: std::io::Result<fs::DirEntry>| {
-        let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        (name, fs::read_to_string(path).unwrap())
+/// All parts of a kind, by name.
+fn parts(kind: &str) -> BTreeMap<String, String> {
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
+    let names = engram_service::config::names(&configs, kind).unwrap().into_iter();
+    let read = |name: String| {
+        let text = fs::read_to_string(configs.join(kind).join(format!("{name}.toml"))).unwrap();
+        (name, text)
     };
-    fs::read_dir(folder).unwrap().map(read).collect()
+    names.map(read).collect()
 }
 
 /// Pair: a sequence model and an algorithm, both as their files have them.
@@ -72,7 +76,8 @@ impl Pair {
         let model: PolicyConfig = resolved.section("seq").unwrap();
         let observation = match model.torso {
             TorsoConfig::Cnn { .. } | TorsoConfig::ImpalaResnet { .. } => {
-                ObservationSpec { dtype: Dtype::U8, shape: vec![3, 5, 5] }
+                let side = model.torso.least_side().max(5);
+                ObservationSpec { dtype: Dtype::U8, shape: vec![3, side, side] }
             }
             _ => spec().observation,
         };
@@ -91,12 +96,15 @@ impl Pair {
             return Some(if gradient { Refusal::Rtrl } else { Refusal::NoPast });
         }
         let RlConfig::Replay(config) = &self.rl else { return None };
+        if RandomShift::of(&config.shared(), &self.spec).is_err() {
+            return Some(Refusal::NoImages);
+        }
         let stored = config.shared().replay.initial_state == InitialState::Stored;
         let policy = Policy::new(&self.model, &self.spec, Seed::new(1), Device::Cpu).unwrap();
         (stored && policy.exported_state_width().is_none()).then_some(Refusal::Stored)
     }
 
-    fn learner<P: Pipeline>(&self, config: &P::Config, device: Device) -> Learner<P> {
+    fn learner<P: Pipeline>(&self, config: &Arc<P::Config>, device: Device) -> Learner<P> {
         let (resolved, run) = (self.resolved.clone(), fixtures::RUN.into());
         let folder = Some(self.folder.path().into());
         let mut own = LearnerConfig::new(resolved, run, folder, device, 1).unwrap();
@@ -232,7 +240,7 @@ fn learn<P: Pipeline>(mut learner: Learner<P>, batches: [P::Batch; 2]) -> Learne
 fn learned(pair: &Pair, past: u64, device: Device) -> Learned {
     match &pair.rl {
         RlConfig::Streams(config) => {
-            let learner = pair.learner::<StreamsPipeline>(&**config, device);
+            let learner = pair.learner::<StreamsPipeline>(config, device);
             let width = learner.core_state_width();
             let first = pair.unroll(width, 0, past, device);
             let mut second = pair.unroll(width, 1, 0, device);
@@ -242,7 +250,7 @@ fn learned(pair: &Pair, past: u64, device: Device) -> Learned {
             learn(learner, [first, second])
         }
         RlConfig::Replay(config) => {
-            let learner = pair.learner::<ReplayPipeline>(&**config, device);
+            let learner = pair.learner::<ReplayPipeline>(config, device);
             let width = learner.core_state_width();
             let batch = |first| pair.episodes(&**config, width, first, device);
             learn(learner, [batch(past), batch(past)])
@@ -275,9 +283,11 @@ fn pairs_that_are_refused_are_those_that_a_replay_has_nothing_for() {
     let rtrl = &refused[&Refusal::Rtrl];
     assert!(rtrl.iter().all(|name| name.contains("rtrl with ") && !name.contains("vtrace")));
     let no_past = &refused[&Refusal::NoPast];
-    let single = ["with sac", "with td3", "with ddpg"];
+    let single = ["with sac", "with td3", "with ddpg", "with offpcc/csac"];
     assert!(no_past.iter().all(|name| single.iter().any(|end| name.ends_with(end))));
     assert!(no_past.contains(&"gru with sac".to_owned()), "{no_past:?}");
+    let no_images = &refused[&Refusal::NoImages];
+    assert_eq!(*no_images, ["feedforward with offpcc/csac", "mlp-256 with offpcc/csac"]);
     let stored = &refused[&Refusal::Stored];
     assert!(stored.iter().all(|name| name.ends_with("with r2d2")), "{stored:?}");
     assert!(stored.iter().any(|name| name.starts_with("gpt2")), "{stored:?}");

@@ -39,26 +39,39 @@ fn main() {
 }
 
 fn policies() -> BTreeMap<String, (PolicyConfig, ActionSpec)> {
-    let seq = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/seq");
     let mut policies = BTreeMap::new();
-    for entry in std::fs::read_dir(seq).unwrap() {
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/seq"), "", &mut policies);
+    policies
+}
+
+/// Policies of the files of a folder and of those below it, whose names the folder's name precedes.
+fn collect(
+    folder: &Path,
+    prefix: &str,
+    policies: &mut BTreeMap<String, (PolicyConfig, ActionSpec)>,
+) {
+    for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        let name = format!("{prefix}{}", path.file_stem().unwrap().to_string_lossy());
+        if path.is_dir() {
+            collect(&path, &format!("{name}-"), policies);
+            continue;
+        }
         let config: PolicyConfig =
             toml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         for (i, memory) in config.memory.examples(6).into_iter().enumerate() {
             let example = PolicyConfig { memory, ..config.clone() };
             policies.insert(format!("{name}-{i}"), (example, CONTINUOUS));
         }
         policies.insert(name, (config, DISCRETE));
     }
-    policies
 }
 
 fn spec(config: &PolicyConfig, action: ActionSpec) -> EnvSpec {
     let observation = match config.torso {
         TorsoConfig::Cnn { .. } | TorsoConfig::ImpalaResnet { .. } => {
-            ObservationSpec { dtype: Dtype::U8, shape: vec![3, 5, 6] }
+            let side = config.torso.least_side().max(5);
+            ObservationSpec { dtype: Dtype::U8, shape: vec![3, side, side + 1] }
         }
         _ => ObservationSpec { dtype: Dtype::F32, shape: vec![6] },
     };

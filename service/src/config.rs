@@ -2,7 +2,8 @@
 //!
 //! `configs/env/*.toml`, `configs/rl/*.toml` and `configs/seq/*.toml` hold complete parts.
 //! `configs/experiments/*.toml` name one of each, override single keys, and set the run's own
-//! settings:
+//! settings. What reproduces somebody's program lies in a folder of its own, as
+//! `configs/experiments/memory-rl`:
 //!
 //! ```toml
 //! env = "recall"
@@ -153,18 +154,31 @@ pub fn part<T: DeserializeOwned>(
     Ok((name, read_table(kind, part)?))
 }
 
-/// The names of all experiments ([`EXPERIMENTS`]) or of all parts of a kind ([`PARTS`]), sorted.
+/// The names of all experiments ([`EXPERIMENTS`]) or of all parts of a kind ([`PARTS`]), sorted. A
+/// file in a folder has the folder's name in front, as in `resel/mamba`.
 pub fn names(configs: &Path, kind: &str) -> Result<Vec<String>, ConfigError> {
-    let directory = configs.join(kind);
-    let entries = std::fs::read_dir(&directory)
-        .map_err(|source| ConfigError::Directory { directory: directory.clone(), source })?;
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
-        .map(|path| stem(&path))
-        .collect();
+    let mut names = Vec::new();
+    collect_names(&configs.join(kind), "", &mut names)?;
     names.sort();
     Ok(names)
+}
+
+fn collect_names(
+    directory: &Path,
+    prefix: &str,
+    names: &mut Vec<String>,
+) -> Result<(), ConfigError> {
+    let entries = std::fs::read_dir(directory)
+        .map_err(|source| ConfigError::Directory { directory: directory.into(), source })?;
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let name = format!("{prefix}{}", stem(&path));
+        if path.is_dir() {
+            collect_names(&path, &format!("{name}/"), names)?;
+        } else if path.extension().is_some_and(|extension| extension == "toml") {
+            names.push(name);
+        }
+    }
+    Ok(())
 }
 
 /// A file and the name that it goes by.

@@ -177,6 +177,29 @@ fn an_unknown_name_lists_the_nearest_and_all_known() {
 }
 
 #[test]
+fn a_file_in_a_folder_has_the_folders_name_in_front() {
+    let configs = configs();
+    let read = |path: &str| std::fs::read_to_string(configs.path().join(path)).unwrap();
+    write(configs.path(), "seq/theirs/lstm.toml", &read("seq/lstm.toml"));
+    let experiment = read("experiments/recall.toml").replace("\"lstm\"", "\"theirs/lstm\"");
+    write(configs.path(), "experiments/theirs/recall.toml", &experiment);
+    assert_eq!(
+        config::names(configs.path(), "seq").unwrap(),
+        ["gru", "lstm", "none", "theirs/lstm"]
+    );
+    assert_eq!(config::names(configs.path(), "experiments").unwrap(), ["recall", "theirs/recall"]);
+
+    let mut selection = select(&configs, &[]);
+    selection.experiment = "theirs/recall".into();
+    let resolved = config::resolve(&selection).unwrap();
+    assert_eq!(resolved.experiment(), "theirs/recall");
+    assert_eq!(resolved.file_name(), "theirs-recall");
+    assert_eq!(resolved.parts().seq, "theirs/lstm");
+    selection.experiment = "theirs/recal".into();
+    assert!(refuse(&selection).contains("did you mean `theirs/recall`?"));
+}
+
+#[test]
 fn an_unknown_key_names_the_nearest_wherever_it_stands() {
     let configs = configs();
     let flag = refuse(&select(&configs, &["rl.lerning_rate=1"]));

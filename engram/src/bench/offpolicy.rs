@@ -29,7 +29,7 @@ use crate::experiment::Experiment;
 pub(super) const SET: [&str; 2] = ["run.log_seconds=0.25", "rl.rate_limiter.slack_env_steps=400"];
 
 /// The experiment whose networks and replays are measured.
-const TMAZE: &str = "memory-rl-tmaze-passive";
+const TMAZE: &str = "memory-rl/tmaze-passive";
 
 /// Cells of the corridors. An episode has one decision more.
 const CORRIDORS: [usize; 2] = [50, 250];

@@ -187,9 +187,9 @@ mod tests {
     #[test]
     fn every_sweep_in_configs_can_be_run_and_its_question_is_about_it() {
         let configs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../configs");
-        let files = fs::read_dir(configs.join("sweeps")).unwrap();
-        for file in files.map(|entry| entry.unwrap().path()) {
-            let (file, configs) = (file.display().to_string(), configs.display().to_string());
+        for name in engram_service::config::names(&configs, "sweeps").unwrap() {
+            let file = configs.join(format!("sweeps/{name}.toml")).display().to_string();
+            let configs = configs.display().to_string();
             let spec = super::super::spec::tests::spec_of(&[&file, "--configs", &configs]);
             let tasks = plan(&spec, Path::new("runs/s"), &[])
                 .unwrap_or_else(|error| panic!("{file}: {error:#}"));

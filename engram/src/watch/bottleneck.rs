@@ -41,7 +41,8 @@ impl Bottleneck {
             }
             Bottleneck::RateLimiter => {
                 "intended: actors wait for updates; lower \
-                 rl.rate_limiter.updates_per_env_step, or make updates faster (see learner)"
+                 rl.rate_limiter.updates_per_env_step, or make updates faster: --device cuda, more \
+                 learner threads, a smaller network or rl.batch_size"
             }
             Bottleneck::WaitForLearner => {
                 "actors may not play yet (run.policy_lag): raise rl.batch_size with \

@@ -11,24 +11,33 @@ use tch::{Device, Kind, Tensor};
 
 use super::{DISCRETE, difference};
 
-/// All sequence models of `configs/seq`, by name.
+/// All sequence models of `configs/seq`, by name: a file in a folder has the folder's in front.
 pub(super) fn configs() -> BTreeMap<String, PolicyConfig> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/seq");
-    let read = |entry: std::io::Result<std::fs::DirEntry>| {
-        let path = entry.unwrap().path();
+    let mut configs = BTreeMap::new();
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/seq"), "", &mut configs);
+    configs
+}
+
+fn read(folder: &Path, prefix: &str, configs: &mut BTreeMap<String, PolicyConfig>) {
+    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = format!("{prefix}{}", path.file_stem().unwrap().to_string_lossy());
+        if path.is_dir() {
+            read(&path, &format!("{name}/"), configs);
+            continue;
+        }
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("# "), "{path:?} opens with a comment that says what it is");
         let config = toml::from_str(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-        (path.file_stem().unwrap().to_string_lossy().into_owned(), config)
-    };
-    std::fs::read_dir(folder).unwrap().map(read).collect()
+        configs.insert(name, config);
+    }
 }
 
 /// A small environment that a configuration is for: one of images if it looks at images.
 pub(super) fn spec(config: &PolicyConfig, action: ActionSpec) -> EnvSpec {
     let observation = match config.torso {
         TorsoConfig::Cnn { .. } | TorsoConfig::ImpalaResnet { .. } => {
-            ObservationSpec { dtype: Dtype::U8, shape: vec![3, 5, 5] }
+            let side = config.torso.least_side().max(5);
+            ObservationSpec { dtype: Dtype::U8, shape: vec![3, side, side] }
         }
         _ => ObservationSpec { dtype: Dtype::F32, shape: vec![3] },
     };
@@ -94,18 +103,18 @@ fn memory_rls_networks_have_as_many_parameters_as_the_originals() {
     let q_learning = Outputs::ActionValues { critics: 1, returns };
     let maze = || ObservationSpec { dtype: Dtype::F32, shape: vec![2] };
     for (name, count) in [
-        ("memory-rl-lstm", 191_156),
-        ("memory-rl-gpt", 298_884),
-        ("memory-rl-gpt-2-layers", 497_156),
+        ("memory-rl/lstm", 191_156),
+        ("memory-rl/gpt", 298_884),
+        ("memory-rl/gpt-2-layers", 497_156),
     ] {
         assert_eq!(parameters(name, maze(), 4, &q_learning), count, "{name}");
     }
     let sac = Outputs::ActorAndActionValues { critics: 2, returns };
     for (name, count) in [
-        ("memory-rl-cnn-lstm", 432_424),
-        ("memory-rl-cnn-lstm-2-layers", 564_520),
-        ("memory-rl-cnn-gpt", 414_660),
-        ("memory-rl-cnn-gpt-2-layers", 535_960),
+        ("memory-rl/cnn-lstm", 432_424),
+        ("memory-rl/cnn-lstm-2-layers", 564_520),
+        ("memory-rl/cnn-gpt", 414_660),
+        ("memory-rl/cnn-gpt-2-layers", 535_960),
     ] {
         assert_eq!(parameters(name, image([3, 5, 5]), 4, &sac), count, "{name}");
     }
@@ -139,10 +148,10 @@ fn resels_memories_have_as_many_parameters_as_the_originals() {
     };
     // Layers before and behind it, of which the latter has 128 cells.
     let around = |inputs: usize, width: usize| (inputs * 128 + 1) * width + (width + 1) * 128;
-    assert_eq!(memory("resel-mamba"), around(3, 256) + 645_888);
+    assert_eq!(memory("resel/mamba"), around(3, 256) + 645_888);
     let block = 4 * (512 * 512 + 512) + 2 * 512 * 2048 + 2048 + 512 + 4 * 512;
-    assert_eq!(memory("resel-gpt"), around(4, 512) + 4 * block + 2 * 512 + 513 * 512);
-    assert_eq!(memory("resel-gru"), around(3, 256) + 3 * 256 * (256 + 256 + 2));
+    assert_eq!(memory("resel/gpt"), around(4, 512) + 4 * block + 2 * 512 + 513 * 512);
+    assert_eq!(memory("resel/gru"), around(3, 256) + 3 * 256 * (256 + 256 + 2));
 }
 
 #[test]
@@ -159,10 +168,10 @@ fn memory_rls_networks_start_as_the_originals_do() {
     };
     let maze = ObservationSpec { dtype: Dtype::F32, shape: vec![2] };
     for (name, observation) in [
-        ("memory-rl-lstm", maze.clone()),
-        ("memory-rl-cnn-lstm-2-layers", image([3, 5, 5])),
-        ("memory-rl-gpt", maze),
-        ("memory-rl-cnn-gpt-2-layers", image([3, 5, 5])),
+        ("memory-rl/lstm", maze.clone()),
+        ("memory-rl/cnn-lstm-2-layers", image([3, 5, 5])),
+        ("memory-rl/gpt", maze),
+        ("memory-rl/cnn-gpt-2-layers", image([3, 5, 5])),
     ] {
         for (weight, tensor) in start(name, observation).weights() {
             let (weight, tensor) = (weight.as_str(), tensor.detach().to_kind(Kind::Double));

@@ -69,6 +69,11 @@ impl Resolved {
         &self.experiment
     }
 
+    /// The experiment's name as the name of a file or folder.
+    pub fn file_name(&self) -> String {
+        self.experiment.replace('/', "-")
+    }
+
     /// The names of its parts.
     pub fn parts(&self) -> &Parts {
         &self.parts

@@ -36,10 +36,10 @@ const WORKLOADS: [Workload; 5] = [
         batch_env_steps: None,
         updates: 50,
     },
-    resel("gru", "resel-gru", 200, 1_999),
-    resel("gru", "resel-gru", 1_000, 1_999),
-    resel("mamba", "resel-mamba", 200, 399),
-    resel("mamba", "resel-mamba", 1_000, 999),
+    resel("gru", "resel/gru", 200, 1_999),
+    resel("gru", "resel/gru", 1_000, 1_999),
+    resel("mamba", "resel/mamba", 200, 399),
+    resel("mamba", "resel/mamba", 1_000, 999),
 ];
 
 /// Episodes in the replay.
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn transitions_and_whole_episodes_are_learned_from() {
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
-        let episodes = Workload { decisions: 5, ..resel("gru", "resel-gru", 5, 9) };
+        let episodes = Workload { decisions: 5, ..resel("gru", "resel/gru", 5, 9) };
         for (workload, shape) in [(&WORKLOADS[0], [1, 256]), (&episodes, [5, 2])] {
             let mut case = workload.case(&configs, Device::Cpu).unwrap();
             let before = case.policy.save(1);
