@@ -54,6 +54,11 @@ impl Outcome {
         Outcome { reward, ending: Some(Ending::Truncated), broken: false }
     }
 
+    /// The episode goes on, or is cut off when `time` has come to `limit`; both count decisions.
+    pub fn until(limit: u32, time: u32, reward: f32) -> Self {
+        if time < limit { Outcome::goes_on(reward) } else { Outcome::truncated(reward) }
+    }
+
     /// The environment failed, as physics may: the episode is cut off. Its last observation must
     /// hold numbers nevertheless.
     pub fn broken() -> Self {

@@ -1,4 +1,4 @@
-//! Every environment, one file each.
+//! Every environment, one file each; the robots share those of [`locomotion`](crate::locomotion).
 //!
 //! | environment | solved by | after |
 //! |---|---|---|
@@ -11,8 +11,8 @@
 //! | [`tmaze`] | memory (passive), memory and credit (active) | Ni et al. 2023 |
 //! | [`visual_match`] | memory, past much that pays | Ni et al. 2023 |
 //! | [`key_to_door`] | credit, past much that pays | Ni et al. 2023 |
-//! | [`hopper`], [`walker2d`], [`half_cheetah`], [`ant`] | [`locomotion`](crate::locomotion) | PyBullet |
-//! | [`ant_direction`], [`half_cheetah_direction`], [`half_cheetah_velocity`] | locomotion towards what must be found out | Zintgraf et al. 2020 |
+//! | [`locomotion`](crate::locomotion): `hopper`, `walker2d`, `half-cheetah`, `ant` | moving to the right | PyBullet |
+//! | `ant-direction`, `half-cheetah-direction`, `half-cheetah-velocity` | locomotion towards what must be found out | Zintgraf et al. 2020 |
 //!
 //! Probes are so small that an agent which fails one fails for one reason:
 //!
@@ -24,8 +24,6 @@
 //! | [`truncation`] | takes a time limit for a terminal state |
 //! | [`recall`] | does not remember |
 
-pub mod ant;
-pub mod ant_direction;
 pub mod bandit;
 pub mod bumps;
 pub mod catch;
@@ -33,17 +31,12 @@ pub mod control;
 pub mod counting;
 pub mod delayed_catch;
 pub mod delayed_reward;
-pub mod half_cheetah;
-pub mod half_cheetah_direction;
-pub mod half_cheetah_velocity;
-pub mod hopper;
 pub mod key_to_door;
 pub mod navigation;
 pub mod recall;
 pub mod tmaze;
 pub mod truncation;
 pub mod visual_match;
-pub mod walker2d;
 
 use std::sync::Arc;
 
@@ -51,6 +44,10 @@ use toml::Table;
 
 use crate::environment::EnvironmentParameters;
 use crate::error::EnvError;
+use crate::locomotion::{
+    ANT, DirectionConfig, HALF_CHEETAH, HOPPER, LocomotionConfig, VelocityConfig, WALKER,
+    robot_parameters,
+};
 use crate::parse::parameters;
 
 /// Reads the parameters of the named environment.
@@ -85,11 +82,17 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
     ("tmaze", parameters::<tmaze::TmazeConfig>),
     ("visual-match", parameters::<visual_match::VisualMatchConfig>),
     ("key-to-door", parameters::<key_to_door::KeyToDoorConfig>),
-    ("hopper", parameters::<hopper::HopperConfig>),
-    ("walker2d", parameters::<walker2d::Walker2dConfig>),
-    ("half-cheetah", parameters::<half_cheetah::HalfCheetahConfig>),
-    ("ant", parameters::<ant::AntConfig>),
-    ("ant-direction", parameters::<ant_direction::AntDirectionConfig>),
-    ("half-cheetah-direction", parameters::<half_cheetah_direction::HalfCheetahDirectionConfig>),
-    ("half-cheetah-velocity", parameters::<half_cheetah_velocity::HalfCheetahVelocityConfig>),
+    ("hopper", |name, table| robot_parameters::<LocomotionConfig>(name, table, &HOPPER)),
+    ("walker2d", |name, table| robot_parameters::<LocomotionConfig>(name, table, &WALKER)),
+    ("half-cheetah", |name, table| {
+        robot_parameters::<LocomotionConfig>(name, table, &HALF_CHEETAH)
+    }),
+    ("ant", |name, table| robot_parameters::<LocomotionConfig>(name, table, &ANT)),
+    ("ant-direction", |name, table| robot_parameters::<DirectionConfig>(name, table, &ANT)),
+    ("half-cheetah-direction", |name, table| {
+        robot_parameters::<DirectionConfig>(name, table, &HALF_CHEETAH)
+    }),
+    ("half-cheetah-velocity", |name, table| {
+        robot_parameters::<VelocityConfig>(name, table, &HALF_CHEETAH)
+    }),
 ];

@@ -2,9 +2,14 @@
 //! (Ellenberger 2018, themselves after Roboschool), on the physics of rapier.
 //!
 //! A robot is data, a `Robot` (`locomotion/robot.rs`): shapes, hinges, torques, and the rule by
-//! which it has fallen. `locomotion/walk.rs` holds the `Locomotion` environment with the observation and
-//! the reward of the original; `locomotion/body.rs` holds the physical body, `locomotion/config.rs` the
-//! keys that all robots have, `locomotion/drawing.rs` the drawing. `locomotion/quest.rs` holds tasks that must be found out.
+//! which it has fallen. `locomotion/walk.rs` holds the `Locomotion` environment with the observation
+//! and the reward of the original; `locomotion/body.rs` holds the physical body,
+//! `locomotion/config.rs` the keys that all robots have, `locomotion/drawing.rs` the drawing.
+//! `locomotion/quest.rs` holds tasks that must be found out, `locomotion/task.rs` what every task is.
+//!
+//! A robot is observed in full, by positions alone (`p`), or by velocities alone (`v`): the latter
+//! two are the classic partially observable versions (Ni et al. 2022,
+//! <https://arxiv.org/abs/2110.05038>).
 //!
 //! | observation | |
 //! |---|---|
@@ -36,6 +41,8 @@ mod body;
 
 mod gravity;
 
+mod task;
+
 mod config;
 
 mod drawing;
@@ -50,3 +57,4 @@ pub use gravity::Gravity;
 pub use quest::{DirectionConfig, VelocityConfig};
 pub use robot::TIME_STEP;
 pub(crate) use robots::{ANT, HALF_CHEETAH, HOPPER, WALKER};
+pub(crate) use task::robot_parameters;

@@ -19,8 +19,19 @@ pub(crate) fn parameters<T>(
 where
     T: DeserializeOwned + EnvironmentParameters + 'static,
 {
-    let read: Result<T, _> = table.clone().try_into();
-    let parameters = read.map_err(|error| in_words(name, &error))?;
+    checked(name, read::<T>(name, table)?)
+}
+
+/// Reads what a table says about the environment called `name`.
+pub(crate) fn read<T: DeserializeOwned>(name: &str, table: &Table) -> Result<T, EnvError> {
+    table.clone().try_into().map_err(|error| in_words(name, &error))
+}
+
+/// Checks the parameters of the environment called `name`.
+pub(crate) fn checked(
+    name: &str,
+    parameters: impl EnvironmentParameters + 'static,
+) -> Result<Arc<dyn EnvironmentParameters>, EnvError> {
     parameters.validate().map_err(|error| EnvError::Range { environment: name.into(), error })?;
     Ok(Arc::new(parameters))
 }

@@ -17,9 +17,10 @@ pub mod target;
 
 mod bench;
 
-use engram_mdp::Generator;
+use engram_mdp::{Action, Generator, ObservationMut};
 use rand::RngExt;
 
+use crate::environment::Outcome;
 use bench::Bench;
 
 /// Half the length of the bench.
@@ -43,9 +44,22 @@ fn draw(generator: &mut Generator, intervals: &[[f32; 2]]) -> f32 {
 }
 
 /// Moves the finger as an action says: a share of the longest move, and the stiffness between the
-/// softest (-1) and `stiffest` (1).
-fn act(bench: &mut Bench, action: &[f32], stiffest: f32) {
-    let [step, stiffness] = [0, 1].map(|i| action[i].clamp(-1.0, 1.0));
+/// softest (-1) and `stiffest` (1). Where the physics broke, the episode's end is the error, and what
+/// is observed are zeros: a frame must hold numbers.
+fn act(
+    bench: &mut Bench,
+    action: Action<'_>,
+    stiffest: f32,
+    observation: &mut ObservationMut<'_>,
+) -> Result<(), Outcome> {
+    let [step, stiffness] = [0, 1].map(|i| action.vector()[i].clamp(-1.0, 1.0));
     let torque = SOFTEST + 0.5 * (stiffness + 1.0) * (stiffest - SOFTEST);
     bench.move_by(STEP * step, torque);
+    if bench.is_finite() {
+        return Ok(());
+    }
+    if let ObservationMut::F32(row) = observation {
+        row.fill(0.0);
+    }
+    Err(Outcome::broken())
 }

@@ -1,10 +1,13 @@
 //! The keys that every robot has, and the spec that they make.
 
-use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec};
+use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
 use serde::Deserialize;
 
 use super::gravity::Gravity;
 use super::robot::Robot;
+use super::task::Task;
+use super::walk::Locomotion;
+use crate::environment::Environment;
 use crate::error::{ParameterError, within};
 use crate::observe::Observe;
 
@@ -23,16 +26,16 @@ pub struct LocomotionConfig {
     pub gravity: Gravity,
 }
 
-impl LocomotionConfig {
-    pub(crate) fn validate(&self) -> Result<(), ParameterError> {
+impl Task for LocomotionConfig {
+    fn validate(&self) -> Result<(), ParameterError> {
         within("max_steps", self.max_steps, 1..=1_000_000)?;
         within("reset_noise", self.reset_noise, 0.0..=0.5)?;
         self.gravity.validate()
     }
 
-    pub(crate) fn spec(&self, robot: &Robot) -> EnvSpec {
+    fn spec(&self, name: &str, robot: &Robot) -> EnvSpec {
         EnvSpec {
-            name: format!("{}(observe={})", robot.name, self.observe),
+            name: format!("{name}(observe={})", self.observe),
             observation: ObservationSpec {
                 dtype: Dtype::F32,
                 shape: vec![shown(robot, self.observe).len()],
@@ -40,6 +43,10 @@ impl LocomotionConfig {
             action: ActionSpec::Continuous { dimensions: robot.limbs.len() },
             action_repeat: 1,
         }
+    }
+
+    fn make(&self, _name: &str, robot: &'static Robot, seed: Seed) -> Box<dyn Environment> {
+        Box::new(Locomotion::new(robot, self, seed))
     }
 }
 

@@ -31,6 +31,7 @@ use super::config::LocomotionConfig;
 use super::drawing;
 use super::gravity::Gravity;
 use super::robot::{Robot, TIME_STEP};
+use super::task::Task;
 use super::walk::Locomotion;
 use crate::canvas::Canvas;
 use crate::environment::{Environment, Outcome};
@@ -96,12 +97,20 @@ enum Goal {
     Velocity(f32),
 }
 
-/// Everything that both families share.
-struct Quests {
+/// The keys that both families have.
+#[derive(Clone, Debug)]
+struct Tries {
     max_steps: u32,
     inner_episodes: u32,
-    goals: Vec<Goal>,
+    reset_noise: f32,
+    gravity: Gravity,
     control_cost: f32,
+}
+
+/// The tasks of a family, and what they pay.
+struct Quests {
+    tries: Tries,
+    goals: Vec<Goal>,
     alive_bonus: f32,
 }
 
@@ -119,62 +128,65 @@ struct Quest {
 }
 
 impl DirectionConfig {
-    pub(crate) fn validate(&self) -> Result<(), ParameterError> {
-        validate(self.max_steps, self.inner_episodes, self.reset_noise, self.control_cost)?;
-        self.gravity.validate()?;
+    fn tries(&self) -> Tries {
+        Tries {
+            max_steps: self.max_steps,
+            inner_episodes: self.inner_episodes,
+            reset_noise: self.reset_noise,
+            gravity: self.gravity.clone(),
+            control_cost: self.control_cost,
+        }
+    }
+}
+
+impl VelocityConfig {
+    fn tries(&self) -> Tries {
+        Tries {
+            max_steps: self.max_steps,
+            inner_episodes: self.inner_episodes,
+            reset_noise: self.reset_noise,
+            gravity: self.gravity.clone(),
+            control_cost: self.control_cost,
+        }
+    }
+}
+
+impl Task for DirectionConfig {
+    fn validate(&self) -> Result<(), ParameterError> {
+        self.tries().validate()?;
         within("number of directions", self.directions.len(), 1..=1000)?;
         self.directions.iter().try_for_each(|angle| within("directions", *angle, -7.0..=7.0))?;
         within("alive_bonus", self.alive_bonus, 0.0..=100.0)
     }
 
-    pub(crate) fn spec(&self, name: &str, robot: &Robot) -> EnvSpec {
+    fn spec(&self, name: &str, robot: &Robot) -> EnvSpec {
         spec(name, robot)
     }
 
-    pub(crate) fn make(
-        &self,
-        name: &str,
-        robot: &'static Robot,
-        seed: Seed,
-    ) -> Box<dyn Environment> {
+    fn make(&self, name: &str, robot: &'static Robot, seed: Seed) -> Box<dyn Environment> {
         let quests = Quests {
-            max_steps: self.max_steps,
-            inner_episodes: self.inner_episodes,
+            tries: self.tries(),
             goals: self.directions.iter().map(|angle| Goal::Direction(*angle)).collect(),
-            control_cost: self.control_cost,
             alive_bonus: self.alive_bonus,
         };
-        Box::new(Quest::new(
-            spec(name, robot),
-            robot,
-            quests,
-            self.reset_noise,
-            &self.gravity,
-            seed,
-        ))
+        Box::new(Quest::new(name, robot, quests, seed))
     }
 }
 
-impl VelocityConfig {
-    pub(crate) fn validate(&self) -> Result<(), ParameterError> {
-        validate(self.max_steps, self.inner_episodes, self.reset_noise, self.control_cost)?;
-        self.gravity.validate()?;
+impl Task for VelocityConfig {
+    fn validate(&self) -> Result<(), ParameterError> {
+        self.tries().validate()?;
         within("min_velocity", self.min_velocity, -100.0..=100.0)?;
         within("max_velocity", self.max_velocity, self.min_velocity..=100.0)?;
         within("tasks", self.tasks, 2..=1_000_000)?;
         within("train_tasks", self.train_tasks, 1..=self.tasks - 1)
     }
 
-    pub(crate) fn spec(&self, name: &str, robot: &Robot) -> EnvSpec {
+    fn spec(&self, name: &str, robot: &Robot) -> EnvSpec {
         spec(name, robot)
     }
 
-    pub(crate) fn make(
-        &self,
-        name: &str,
-        robot: &'static Robot,
-        seed: Seed,
-    ) -> Box<dyn Environment> {
+    fn make(&self, name: &str, robot: &'static Robot, seed: Seed) -> Box<dyn Environment> {
         let set = TaskSet {
             tasks: self.tasks,
             train_tasks: self.train_tasks,
@@ -183,33 +195,22 @@ impl VelocityConfig {
         };
         let range = self.min_velocity..=self.max_velocity;
         let quests = Quests {
-            max_steps: self.max_steps,
-            inner_episodes: self.inner_episodes,
+            tries: self.tries(),
             goals: set.draw(|generator| Goal::Velocity(generator.random_range(range.clone()))),
-            control_cost: self.control_cost,
             alive_bonus: 0.0,
         };
-        Box::new(Quest::new(
-            spec(name, robot),
-            robot,
-            quests,
-            self.reset_noise,
-            &self.gravity,
-            seed,
-        ))
+        Box::new(Quest::new(name, robot, quests, seed))
     }
 }
 
-fn validate(
-    max_steps: u32,
-    inner_episodes: u32,
-    reset_noise: f32,
-    control_cost: f32,
-) -> Result<(), ParameterError> {
-    within("max_steps", max_steps, 1..=1_000_000)?;
-    within("inner_episodes", inner_episodes, 1..=1000)?;
-    within("reset_noise", reset_noise, 0.0..=0.5)?;
-    within("control_cost", control_cost, 0.0..=100.0)
+impl Tries {
+    fn validate(&self) -> Result<(), ParameterError> {
+        within("max_steps", self.max_steps, 1..=1_000_000)?;
+        within("inner_episodes", self.inner_episodes, 1..=1000)?;
+        within("reset_noise", self.reset_noise, 0.0..=0.5)?;
+        within("control_cost", self.control_cost, 0.0..=100.0)?;
+        self.gravity.validate()
+    }
 }
 
 fn spec(name: &str, robot: &Robot) -> EnvSpec {
@@ -225,25 +226,18 @@ fn spec(name: &str, robot: &Robot) -> EnvSpec {
 }
 
 impl Quest {
-    fn new(
-        spec: EnvSpec,
-        robot: &'static Robot,
-        quests: Quests,
-        reset_noise: f32,
-        gravity: &Gravity,
-        seed: Seed,
-    ) -> Self {
+    fn new(name: &str, robot: &'static Robot, quests: Quests, seed: Seed) -> Self {
         let config = LocomotionConfig {
             max_steps: u32::MAX,
-            reset_noise,
+            reset_noise: quests.tries.reset_noise,
             observe: Observe::Full,
-            gravity: gravity.clone(),
+            gravity: quests.tries.gravity.clone(),
         };
         Quest {
             walk: Locomotion::new(robot, &config, seed.derive("walk", 0)),
             goal: quests.goals[0],
             quests,
-            spec,
+            spec: spec(name, robot),
             generator: seed.derive("task", 0).generator(),
             ended: 0,
             time: 0,
@@ -252,7 +246,7 @@ impl Quest {
 
     fn reward(&self, moved: Vector, action: &[f32]) -> f32 {
         let velocity = moved / TIME_STEP;
-        let cost = self.quests.control_cost * action.iter().map(|a| a * a).sum::<f32>();
+        let cost = self.quests.tries.control_cost * action.iter().map(|a| a * a).sum::<f32>();
         let task = match self.goal {
             Goal::Direction(angle) => velocity.x * angle.cos() + velocity.y * angle.sin(),
             Goal::Velocity(wanted) => -(velocity.x - wanted).abs(),
@@ -286,11 +280,11 @@ impl Environment for Quest {
         let reward = self.reward(self.walk.torso() - before, action.vector());
         self.time += 1;
         let fell = outcome.ending.is_some();
-        if !fell && self.time < self.quests.max_steps {
+        if !fell && self.time < self.quests.tries.max_steps {
             return Outcome::goes_on(reward);
         }
         self.ended += 1;
-        if self.ended == self.quests.inner_episodes {
+        if self.ended == self.quests.tries.inner_episodes {
             return if fell { Outcome::terminated(reward) } else { Outcome::truncated(reward) };
         }
         self.time = 0;
@@ -309,8 +303,9 @@ impl Environment for Quest {
         let (robot, body) = self.walk.parts();
         drawing::draw(canvas, robot, body, Some(arrow));
         canvas.set_caption(caption);
-        let parts = vec![self.quests.max_steps; self.quests.inner_episodes as usize];
-        canvas.timeline(&parts, self.ended * self.quests.max_steps + self.time);
+        let Tries { max_steps, inner_episodes, .. } = self.quests.tries;
+        let parts = vec![max_steps; inner_episodes as usize];
+        canvas.timeline(&parts, self.ended * max_steps + self.time);
     }
 }
 
@@ -321,13 +316,16 @@ mod tests {
 
     #[test]
     fn rewards_are_those_of_the_tables() {
-        let gravity = Gravity::Fixed { strength: 9.8 };
+        let tries = Tries {
+            max_steps: 2,
+            inner_episodes: 2,
+            reset_noise: 0.0,
+            gravity: Gravity::Fixed { strength: 9.8 },
+            control_cost: 0.5,
+        };
         let quest = |goal, alive_bonus| {
-            let goals = vec![goal];
-            let quests =
-                Quests { max_steps: 2, inner_episodes: 2, goals, control_cost: 0.5, alive_bonus };
-            let name = spec("test", &HALF_CHEETAH);
-            Quest::new(name, &HALF_CHEETAH, quests, 0.0, &gravity, Seed::new(0))
+            let quests = Quests { tries: tries.clone(), goals: vec![goal], alive_bonus };
+            Quest::new("test", &HALF_CHEETAH, quests, Seed::new(0))
         };
         // 3 m/s to the right, 1 m/s to the left side; Σ a² = 0.5.
         let moved = Vector::new(3.0, 1.0, 7.0) * TIME_STEP;

@@ -10,6 +10,7 @@ use super::config::{self, LocomotionConfig};
 use super::drawing;
 use super::gravity::Gravities;
 use super::robot::{Robot, TIME_STEP, TORSO_NUMBERS};
+use super::task::Task;
 use crate::canvas::Canvas;
 use crate::environment::{Environment, Outcome};
 
@@ -61,7 +62,7 @@ impl Locomotion {
             max_steps: config.max_steps,
             reset_noise: config.reset_noise,
             shown: config::shown(robot, config.observe),
-            spec: config.spec(robot),
+            spec: config.spec(robot.name, robot),
             body: Body::new(robot, gravities.one(&mut generator)),
             gravities,
             generator,
@@ -160,12 +161,6 @@ impl Locomotion {
     }
 }
 
-impl LocomotionConfig {
-    pub(crate) fn make(&self, robot: &'static Robot, seed: Seed) -> Box<dyn Environment> {
-        Box::new(Locomotion::new(robot, self, seed))
-    }
-}
-
 impl Environment for Locomotion {
     fn spec(&self) -> &EnvSpec {
         &self.spec
@@ -196,10 +191,8 @@ impl Environment for Locomotion {
         self.feel();
         if !stands && stance.ends() {
             Outcome::terminated(reward)
-        } else if self.time >= self.max_steps {
-            Outcome::truncated(reward)
         } else {
-            Outcome::goes_on(reward)
+            Outcome::until(self.max_steps, self.time, reward)
         }
     }
 

@@ -186,13 +186,10 @@ impl Environment for Bumps {
         self.begin(start, observation);
     }
 
-    fn step(&mut self, action: Action<'_>, observation: ObservationMut<'_>) -> Outcome {
-        act(&mut self.bench, action.vector(), STIFFEST);
+    fn step(&mut self, action: Action<'_>, mut observation: ObservationMut<'_>) -> Outcome {
         self.time += 1;
-        if !self.bench.is_finite() {
-            // The physics broke; a frame must hold numbers.
-            observation.floats().fill(0.0);
-            return Outcome::broken();
+        if let Err(broken) = act(&mut self.bench, action, STIFFEST, &mut observation) {
+            return broken;
         }
         self.view.show(&self.state(), observation);
         let tip = self.bench.tip();
@@ -205,10 +202,8 @@ impl Environment for Bumps {
             Outcome::terminated(1.0)
         } else if tip.abs() >= LIMIT {
             Outcome::terminated(0.0)
-        } else if self.time >= self.config.max_steps {
-            Outcome::truncated(0.0)
         } else {
-            Outcome::goes_on(0.0)
+            Outcome::until(self.config.max_steps, self.time, 0.0)
         }
     }
 

@@ -114,21 +114,16 @@ impl Environment for BumpTarget {
         self.view.begin(&self.state(), observation);
     }
 
-    fn step(&mut self, action: Action<'_>, observation: ObservationMut<'_>) -> Outcome {
-        act(&mut self.bench, action.vector(), STIFFEST);
+    fn step(&mut self, action: Action<'_>, mut observation: ObservationMut<'_>) -> Outcome {
         self.time += 1;
-        if !self.bench.is_finite() {
-            // The physics broke; a frame must hold numbers.
-            observation.floats().fill(0.0);
-            return Outcome::broken();
+        if let Err(broken) = act(&mut self.bench, action, STIFFEST, &mut observation) {
+            return broken;
         }
         self.view.show(&self.state(), observation);
         if self.arrived() {
             Outcome::terminated(1.0)
-        } else if self.time >= self.max_steps {
-            Outcome::truncated(0.0)
         } else {
-            Outcome::goes_on(0.0)
+            Outcome::until(self.max_steps, self.time, 0.0)
         }
     }
 

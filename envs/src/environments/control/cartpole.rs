@@ -152,10 +152,8 @@ impl Environment for CartPole {
         let [position, _, angle, _] = self.state;
         if position.abs() > POSITION_LIMIT || angle.abs() > ANGLE_LIMIT {
             Outcome::terminated(1.0)
-        } else if self.time >= self.max_steps {
-            Outcome::truncated(1.0)
         } else {
-            Outcome::goes_on(1.0)
+            Outcome::until(self.max_steps, self.time, 1.0)
         }
     }
 

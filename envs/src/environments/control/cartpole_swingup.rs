@@ -131,10 +131,7 @@ impl Environment for CartPoleSwingUp {
         let from_upright = (theta + PI).rem_euclid(2.0 * PI) - PI;
         let cost = from_upright.powi(2) + 0.01 * theta_dot.powi(2) + x.powi(2);
         let reward = -0.1 * cost as f32;
-        if self.time < self.max_steps {
-            return Outcome::goes_on(reward);
-        }
-        Outcome::truncated(reward)
+        Outcome::until(self.max_steps, self.time, reward)
     }
 
     fn render(&self, canvas: &mut Canvas) {

@@ -146,10 +146,7 @@ impl Environment for DmcCartPole {
         self.time += 1;
         self.view.show(&self.full(), observation);
         let mean = (sum / f64::from(STEPS)) as f32;
-        if self.time < self.max_steps {
-            return Outcome::goes_on(mean);
-        }
-        Outcome::truncated(mean)
+        Outcome::until(self.max_steps, self.time, mean)
     }
 
     fn render(&self, canvas: &mut Canvas) {

@@ -122,10 +122,7 @@ impl Environment for DmcPendulum {
         self.time += 1;
         self.view.show(&self.state(), observation);
         let reward = upright as f32 / STEPS as f32;
-        if self.time < self.max_steps {
-            return Outcome::goes_on(reward);
-        }
-        Outcome::truncated(reward)
+        Outcome::until(self.max_steps, self.time, reward)
     }
 
     fn render(&self, canvas: &mut Canvas) {

@@ -165,10 +165,7 @@ impl Environment for Pendulum {
         self.angle += self.speed * TIME_STEP;
         self.time += 1;
         self.view.show(&self.state(), observation);
-        if self.time < self.max_steps {
-            return Outcome::goes_on(reward);
-        }
-        Outcome::truncated(reward)
+        Outcome::until(self.max_steps, self.time, reward)
     }
 
     fn render(&self, canvas: &mut Canvas) {

@@ -8,13 +8,13 @@
 //! original). A car whose velocity is seen can use it as its memory; without it (`pd`) the side
 //! must be remembered.
 
-use engram_mdp::{Action, ActionSpec, EnvSpec, Generator, ObservationMut, Seed};
+use engram_mdp::{Action, ActionSpec, EnvSpec, ObservationMut, Seed};
 use serde::Deserialize;
 
-use super::road::{Place, Road};
+use super::road::{Place, Trip};
 use crate::canvas::Canvas;
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
-use crate::error::{ParameterError, within};
+use crate::error::ParameterError;
 use crate::observe::{Part, Parts, StateLayout, View};
 
 const POWER: f64 = 0.0015;
@@ -57,8 +57,7 @@ pub enum CarReward {
 
 impl EnvironmentParameters for CarConfig {
     fn validate(&self) -> Result<(), ParameterError> {
-        within("max_steps", self.max_steps, 1..=1_000_000)?;
-        Road::check(self.priest_reach)?;
+        Trip::check(self.max_steps, self.priest_reach)?;
         LAYOUT.check(&self.observe, self.concat)
     }
 
@@ -80,13 +79,9 @@ impl EnvironmentParameters for CarConfig {
 struct Car {
     spec: EnvSpec,
     view: View,
-    max_steps: u32,
     reward: CarReward,
-    generator: Generator,
-    road: Road,
-    position: f64,
+    trip: Trip,
     velocity: f64,
-    time: u32,
 }
 
 impl Car {
@@ -94,18 +89,15 @@ impl Car {
         Car {
             spec: config.spec(),
             view: LAYOUT.view(&config.observe, config.concat),
-            max_steps: config.max_steps,
             reward: config.reward,
-            generator: seed.generator(),
-            road: Road::new(config.priest_reach),
-            position: 0.0,
+            trip: Trip::new(config.max_steps, config.priest_reach, seed),
             velocity: 0.0,
-            time: 0,
         }
     }
 
     fn state(&self) -> [f32; 3] {
-        [self.position, self.velocity, self.road.priest(self.position)].map(|x| x as f32)
+        let position = self.trip.position;
+        [position, self.velocity, self.trip.priest(position)].map(|x| x as f32)
     }
 }
 
@@ -115,40 +107,31 @@ impl Environment for Car {
     }
 
     fn reset(&mut self, observation: ObservationMut<'_>) {
-        self.position = self.road.begin(&mut self.generator);
+        self.trip.begin();
         self.velocity = 0.0;
-        self.time = 0;
         self.view.begin(&self.state(), observation);
     }
 
     fn step(&mut self, action: Action<'_>, observation: ObservationMut<'_>) -> Outcome {
         let push = POWER * f64::from(action.vector()[0].clamp(-1.0, 1.0));
         self.velocity = (self.velocity + push).clamp(-MAX_SPEED, MAX_SPEED);
-        self.position += self.velocity;
-        self.time += 1;
+        self.trip.position += self.velocity;
+        self.trip.time += 1;
         self.view.show(&self.state(), observation);
-        let place = self.road.place(self.position);
-        let left = (self.max_steps - self.time) as f32;
-        let reward = match (self.reward, place) {
+        self.trip.outcome(match (self.reward, self.trip.place()) {
             (CarReward::Heaven, Some(Place::Heaven)) => 1.0,
             (CarReward::Heaven, _) => 0.0,
-            (CarReward::Time, Some(Place::Hell)) => -1.0 - left,
+            (CarReward::Time, Some(Place::Hell)) => -1.0 - self.trip.left(),
             (CarReward::Time, _) => -1.0,
-        };
-        match place {
-            Some(_) => Outcome::terminated(reward),
-            None if self.time >= self.max_steps => Outcome::truncated(reward),
-            None => Outcome::goes_on(reward),
-        }
+        })
     }
 
     fn success(&self) -> Option<bool> {
-        Some(self.road.place(self.position) == Some(Place::Heaven))
+        Some(self.trip.succeeded())
     }
 
     fn render(&self, canvas: &mut Canvas) {
-        self.road.draw(canvas, self.position);
-        canvas.timeline(&[self.max_steps], self.time);
+        self.trip.draw(canvas);
     }
 }
 
@@ -177,8 +160,8 @@ mod tests {
             sum += outcome.reward;
             if let Some(ending) = outcome.ending {
                 let cut_off = ending == Ending::Truncated;
-                assert_eq!(cut_off, car.position.abs() < 1.0, "the ends terminate");
-                return (sum, car.time, car.success().unwrap());
+                assert_eq!(cut_off, car.trip.position.abs() < 1.0, "the ends terminate");
+                return (sum, car.trip.time, car.success().unwrap());
             }
         }
     }

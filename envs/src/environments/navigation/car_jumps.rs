@@ -9,15 +9,13 @@
 //! moments but the last are zeros. A decision costs 1, one that comes to heaven nothing, and one
 //! that comes to hell as much as all that are left.
 
-use engram_mdp::{
-    Action, ActionSpec, Dtype, EnvSpec, Generator, ObservationMut, ObservationSpec, Seed,
-};
+use engram_mdp::{Action, ActionSpec, Dtype, EnvSpec, ObservationMut, ObservationSpec, Seed};
 use serde::Deserialize;
 
-use super::road::{Place, Road};
+use super::road::{Place, Trip};
 use crate::canvas::Canvas;
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
-use crate::error::{ParameterError, within};
+use crate::error::ParameterError;
 
 /// The furthest positions.
 const LIMIT: f64 = 1.1;
@@ -54,8 +52,7 @@ enum Jump {
 
 impl EnvironmentParameters for CarTopConfig {
     fn validate(&self) -> Result<(), ParameterError> {
-        within("max_steps", self.max_steps, 1..=1_000_000)?;
-        Road::check(self.priest_reach)
+        Trip::check(self.max_steps, self.priest_reach)
     }
 
     fn spec(&self) -> EnvSpec {
@@ -74,8 +71,7 @@ impl EnvironmentParameters for CarTopConfig {
 
 impl EnvironmentParameters for CarRelativeConfig {
     fn validate(&self) -> Result<(), ParameterError> {
-        within("max_steps", self.max_steps, 1..=1_000_000)?;
-        Road::check(self.priest_reach)
+        Trip::check(self.max_steps, self.priest_reach)
     }
 
     fn spec(&self) -> EnvSpec {
@@ -111,47 +107,35 @@ impl Jump {
 struct JumpingCar {
     spec: EnvSpec,
     jump: Jump,
-    max_steps: u32,
-    generator: Generator,
-    road: Road,
-    position: f64,
-    time: u32,
+    trip: Trip,
 }
 
 impl JumpingCar {
     fn new(jump: Jump, max_steps: u32, priest_reach: f64, seed: Seed) -> Self {
-        JumpingCar {
-            spec: jump.spec(),
-            jump,
-            max_steps,
-            generator: seed.generator(),
-            road: Road::new(priest_reach),
-            position: 0.0,
-            time: 0,
-        }
+        JumpingCar { spec: jump.spec(), jump, trip: Trip::new(max_steps, priest_reach, seed) }
     }
 
-    fn reward(&self, place: Option<Place>) -> f32 {
-        match (self.jump, place) {
+    fn reward(&self) -> f32 {
+        match (self.jump, self.trip.place()) {
             (Jump::ToPosition, Some(Place::Heaven)) => 1.0,
             (Jump::ToPosition, Some(Place::Hell)) => -1.0,
             (Jump::ToPosition, None) | (Jump::ByDistance, Some(Place::Heaven)) => 0.0,
-            (Jump::ByDistance, Some(Place::Hell)) => -((self.max_steps - self.time) as f32),
+            (Jump::ByDistance, Some(Place::Hell)) => -self.trip.left(),
             (Jump::ByDistance, None) => -1.0,
         }
     }
 
     /// Moves to a position, and writes what is seen on the way.
     fn travel(&mut self, position: f64, row: &mut [f32]) {
-        let (from, way) = (self.position, position - self.position);
-        self.position = position;
+        let (from, way) = (self.trip.position, position - self.trip.position);
+        self.trip.position = position;
         if self.jump == Jump::ToPosition {
-            row.copy_from_slice(&[position, self.road.priest(position)].map(|x| x as f32));
+            row.copy_from_slice(&[position, self.trip.priest(position)].map(|x| x as f32));
             return;
         }
         for (moment, numbers) in row.chunks_exact_mut(MOMENT_NUMBERS).enumerate() {
             let at = from + way * (moment + 1) as f64 / MOMENTS as f64;
-            numbers.copy_from_slice(&[at, 0.0, self.road.priest(at)].map(|x| x as f32));
+            numbers.copy_from_slice(&[at, 0.0, self.trip.priest(at)].map(|x| x as f32));
         }
     }
 }
@@ -162,41 +146,33 @@ impl Environment for JumpingCar {
     }
 
     fn reset(&mut self, observation: ObservationMut<'_>) {
-        self.position = self.road.begin(&mut self.generator);
-        self.time = 0;
+        self.trip.begin();
         let row = observation.floats();
         row.fill(0.0);
         let place = match self.jump {
             Jump::ToPosition => 0,
             Jump::ByDistance => row.len() - MOMENT_NUMBERS,
         };
-        row[place] = self.position as f32;
+        row[place] = self.trip.position as f32;
     }
 
     fn step(&mut self, action: Action<'_>, observation: ObservationMut<'_>) -> Outcome {
         let action = f64::from(action.vector()[0].clamp(-1.0, 1.0));
         let target = match self.jump {
             Jump::ToPosition => LIMIT * action,
-            Jump::ByDistance => (self.position + action).clamp(-LIMIT, LIMIT),
+            Jump::ByDistance => (self.trip.position + action).clamp(-LIMIT, LIMIT),
         };
         self.travel(target, observation.floats());
-        self.time += 1;
-        let place = self.road.place(self.position);
-        let reward = self.reward(place);
-        match place {
-            Some(_) => Outcome::terminated(reward),
-            None if self.time >= self.max_steps => Outcome::truncated(reward),
-            None => Outcome::goes_on(reward),
-        }
+        self.trip.time += 1;
+        self.trip.outcome(self.reward())
     }
 
     fn success(&self) -> Option<bool> {
-        Some(self.road.place(self.position) == Some(Place::Heaven))
+        Some(self.trip.succeeded())
     }
 
     fn render(&self, canvas: &mut Canvas) {
-        self.road.draw(canvas, self.position);
-        canvas.timeline(&[self.max_steps], self.time);
+        self.trip.draw(canvas);
     }
 }
 

@@ -1,10 +1,11 @@
 //! Road between heaven and hell, one of them at -1 and the other at 1. A priest at 0.5 tells which
-//! to whoever is near.
+//! to whoever is near. A trip is an episode on it, whatever moves the car.
 
-use engram_mdp::Generator;
+use engram_mdp::{Generator, Seed};
 use rand::RngExt;
 
 use crate::canvas::{ACTOR, Canvas, Color, FAINT, GOAL, INK, PAPER, SIGHT, mix};
+use crate::environment::Outcome;
 use crate::error::{ParameterError, within};
 
 const PRIEST: f64 = 0.5;
@@ -12,9 +13,19 @@ const PRIEST: f64 = 0.5;
 const START: f64 = 0.2;
 const HELL: Color = [196, 62, 62];
 
+/// A car's way along the road.
+pub(super) struct Trip {
+    max_steps: u32,
+    generator: Generator,
+    road: Road,
+    pub(super) position: f64,
+    /// Decisions that were taken.
+    pub(super) time: u32,
+}
+
 /// A road, and the side of heaven in this episode.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Road {
+struct Road {
     /// Distance from the priest within which he is heard.
     priest_reach: f64,
     /// Position of heaven: -1 or 1.
@@ -28,24 +39,71 @@ pub(super) enum Place {
     Hell,
 }
 
-impl Road {
-    pub(super) fn new(priest_reach: f64) -> Self {
-        Road { priest_reach, heaven: 1.0 }
+impl Trip {
+    pub(super) fn new(max_steps: u32, priest_reach: f64, seed: Seed) -> Self {
+        Trip {
+            max_steps,
+            generator: seed.generator(),
+            road: Road { priest_reach, heaven: 1.0 },
+            position: 0.0,
+            time: 0,
+        }
     }
 
-    /// Checks the key `priest_reach`.
-    pub(super) fn check(priest_reach: f64) -> Result<(), ParameterError> {
+    /// Checks the keys `max_steps` and `priest_reach`.
+    pub(super) fn check(max_steps: u32, priest_reach: f64) -> Result<(), ParameterError> {
+        within("max_steps", max_steps, 1..=1_000_000)?;
         within("priest_reach", priest_reach, 0.05..=0.45)
     }
 
+    /// Starts an episode.
+    pub(super) fn begin(&mut self) {
+        self.position = self.road.begin(&mut self.generator);
+        self.time = 0;
+    }
+
+    /// The priest's word at a position.
+    pub(super) fn priest(&self, position: f64) -> f64 {
+        self.road.priest(position)
+    }
+
+    /// The end of the road that the car has come to.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.road.place(self.position)
+    }
+
+    /// Decisions that are left.
+    pub(super) fn left(&self) -> f32 {
+        (self.max_steps - self.time) as f32
+    }
+
+    /// Result of a decision that pays `reward`: either end of the road ends the episode.
+    pub(super) fn outcome(&self, reward: f32) -> Outcome {
+        match self.place() {
+            Some(_) => Outcome::terminated(reward),
+            None => Outcome::until(self.max_steps, self.time, reward),
+        }
+    }
+
+    pub(super) fn succeeded(&self) -> bool {
+        self.place() == Some(Place::Heaven)
+    }
+
+    pub(super) fn draw(&self, canvas: &mut Canvas) {
+        self.road.draw(canvas, self.position);
+        canvas.timeline(&[self.max_steps], self.time);
+    }
+}
+
+impl Road {
     /// Draws the side of heaven, and returns the position of a start.
-    pub(super) fn begin(&mut self, generator: &mut Generator) -> f64 {
+    fn begin(&mut self, generator: &mut Generator) -> f64 {
         self.heaven = if generator.random() { 1.0 } else { -1.0 };
         generator.random_range(-START..START)
     }
 
     /// The end of the road that a position lies at or beyond.
-    pub(super) fn place(&self, position: f64) -> Option<Place> {
+    fn place(&self, position: f64) -> Option<Place> {
         match position * self.heaven {
             side if side >= 1.0 => Some(Place::Heaven),
             side if side <= -1.0 => Some(Place::Hell),
@@ -54,11 +112,11 @@ impl Road {
     }
 
     /// The priest's word at a position: the side of heaven, or 0 where he is not heard.
-    pub(super) fn priest(&self, position: f64) -> f64 {
+    fn priest(&self, position: f64) -> f64 {
         if (position - PRIEST).abs() <= self.priest_reach { self.heaven } else { 0.0 }
     }
 
-    pub(super) fn draw(&self, canvas: &mut Canvas, position: f64) {
+    fn draw(&self, canvas: &mut Canvas, position: f64) {
         canvas.set_caption("the priest (blue) knows where heaven (green) is");
         let area = canvas.area();
         let (floor, scale) = (0.66 * area.height, area.width / 2.8);
@@ -81,13 +139,11 @@ impl Road {
 
 #[cfg(test)]
 mod tests {
-    use engram_mdp::Seed;
-
     use super::*;
 
     #[test]
     fn the_priest_is_heard_within_his_reach_and_tells_the_side_of_heaven() {
-        let mut road = Road::new(0.2);
+        let mut road = Road { priest_reach: 0.2, heaven: 1.0 };
         for heaven in [-1.0, 1.0] {
             road.heaven = heaven;
             let heard = [0.29, 0.31, 0.69, 0.71].map(|position| road.priest(position));
@@ -99,7 +155,8 @@ mod tests {
 
     #[test]
     fn heaven_is_on_either_side_as_often() {
-        let (mut road, mut generator) = (Road::new(0.2), Seed::new(1).generator());
+        let mut road = Road { priest_reach: 0.2, heaven: 1.0 };
+        let mut generator = Seed::new(1).generator();
         let mut right = 0;
         for _ in 0..1000 {
             assert!(road.begin(&mut generator).abs() <= 0.2);

@@ -132,10 +132,7 @@ impl Environment for Wind {
         self.time += 1;
         observation.floats().copy_from_slice(&self.position.map(|x| x as f32));
         let reward = f32::from(u8::from(self.arrived()));
-        if self.time < self.max_steps {
-            return Outcome::goes_on(reward);
-        }
-        Outcome::truncated(reward)
+        Outcome::until(self.max_steps, self.time, reward)
     }
 
     fn render(&self, canvas: &mut Canvas) {
