@@ -84,62 +84,60 @@ def pendulum(seed, name="pendulum", length=1.0, strength=1.2):
     print("observations =", rows(observations), "\n")
 
 
-def dmc_cartpole(start, policy, steps):
-    """The control suite's cart-pole: its model and its reward, five steps of MuJoCo per action."""
+def dmc(name, model_text, start, policy, steps, reward, observe):
+    """A model of the control suite: five steps of MuJoCo per action, and the mean reward of them."""
     import mujoco
-    from dm_control.suite import cartpole as suite
-    from dm_control.utils.rewards import tolerance
 
-    xml, assets = suite.get_model_and_assets()
-    model = mujoco.MjModel.from_xml_string(xml.decode(), assets)
+    xml, assets = model_text
+    model = mujoco.MjModel.from_xml_string(xml.decode() if isinstance(xml, bytes) else xml, assets)
     data = mujoco.MjData(model)
-    data.qpos[:], data.qvel[:] = start[:2], start[2:]
+    data.qpos[:], data.qvel[:] = start[: model.nq], start[model.nq :]
     actions, observations, rewards = [], [], []
     for step in range(steps):
         data.ctrl[0] = np.float32(policy(step))
         total = 0.0
         for _ in range(5):
             mujoco.mj_step(model, data)
-            upright = (math.cos(data.qpos[1]) + 1) / 2
-            centered = (1 + tolerance(data.qpos[0], margin=2)) / 2
-            control = tolerance(data.ctrl[0], margin=1, value_at_margin=0, sigmoid="quadratic")
-            slow = (1 + tolerance(data.qvel[1], margin=5)) / 2
-            total += upright * centered * (4 + control) / 5 * slow
+            total += reward(data)
         actions.append(data.ctrl[0])
-        (x, angle), (speed, turning) = data.qpos, data.qvel
-        observations.append([x, math.cos(angle), math.sin(angle), speed, turning])
+        observations.append(observe(data))
         rewards.append(total / 5)
-    print("[[dmc_cartpole]]")
+    print(f"[[{name}]]")
     print("start =", numbers(start, 17))
     print("actions =", numbers(actions))
     print("rewards =", numbers(rewards))
     print("observations =", rows(observations), "\n")
 
 
+def dmc_cartpole(name, start, policy, steps):
+    """The control suite's cart-pole, with as many poles as `start` has numbers for."""
+    from dm_control.suite import cartpole as suite
+    from dm_control.utils.rewards import tolerance
+
+    def reward(data):
+        upright = np.mean((np.cos(np.cumsum(data.qpos[1:])) + 1) / 2)
+        centered = (1 + tolerance(data.qpos[0], margin=2)) / 2
+        control = tolerance(data.ctrl[0], margin=1, value_at_margin=0, sigmoid="quadratic")
+        slow = (1 + tolerance(data.qvel[1:], margin=5).min()) / 2
+        return upright * centered * (4 + control) / 5 * slow
+
+    def observe(data):
+        angles = np.cumsum(data.qpos[1:])
+        turned = [number for angle in angles for number in (math.cos(angle), math.sin(angle))]
+        return [data.qpos[0], *turned, *data.qvel]
+
+    model = suite.get_model_and_assets(len(start) // 2 - 1)
+    dmc(name, model, start, policy, steps, reward, observe)
+
+
 def dmc_pendulum(angle, policy, steps):
-    """The control suite's pendulum: its model and its reward, five steps of MuJoCo per action."""
-    import mujoco
+    """The control suite's pendulum."""
     from dm_control.suite import pendulum as suite
 
-    xml, assets = suite.get_model_and_assets()
-    model = mujoco.MjModel.from_xml_string(xml.decode(), assets)
-    data = mujoco.MjData(model)
-    data.qpos[0] = angle
-    actions, observations, rewards = [], [], []
-    for step in range(steps):
-        data.ctrl[0] = np.float32(policy(step))
-        upright = 0
-        for _ in range(5):
-            mujoco.mj_step(model, data)
-            upright += math.cos(data.qpos[0]) >= math.cos(math.radians(8))
-        actions.append(data.ctrl[0])
-        observations.append([math.cos(data.qpos[0]), math.sin(data.qpos[0]), data.qvel[0]])
-        rewards.append(upright / 5)
-    print("[[dmc_pendulum]]")
-    print("start =", numbers([angle], 17))
-    print("actions =", numbers(actions))
-    print("rewards =", numbers(rewards))
-    print("observations =", rows(observations), "\n")
+    upright = lambda data: float(math.cos(data.qpos[0]) >= math.cos(math.radians(8)))
+    observe = lambda data: [math.cos(data.qpos[0]), math.sin(data.qpos[0]), data.qvel[0]]
+    model = suite.get_model_and_assets()
+    dmc("dmc_pendulum", model, [angle, 0.0], policy, steps, upright, observe)
 
 
 def main():
@@ -155,11 +153,20 @@ def main():
     cartpole_continuous(noisy, seed=5)
     pendulum(seed=3, name="pendulum_short", length=0.2, strength=0.3)
 
-    dmc_cartpole([0.05, 0.03, 0.01, -0.01], lambda step: 0.1 * math.sin(step), 40)
-    dmc_cartpole([0.0, math.pi + 0.01, 0.0, 0.0], lambda step: 0.7 * math.sin(0.3 * step), 80)
-    dmc_cartpole([0.0, math.pi - 0.01, 0.01, 0.02], lambda step: 0.5 if step < 30 else -0.5, 80)
+    dmc_cartpole("dmc_cartpole", [0.05, 0.03, 0.01, -0.01], lambda step: 0.1 * math.sin(step), 40)
+    dmc_cartpole("dmc_cartpole", [0.0, math.pi + 0.01, 0.0, 0.0], lambda step: 0.7 * math.sin(0.3 * step), 80)
+    dmc_cartpole("dmc_cartpole", [0.0, math.pi - 0.01, 0.01, 0.02], lambda step: 0.5 if step < 30 else -0.5, 80)
     dmc_pendulum(0.02, lambda step: -0.2 if step < 3 else 0.3 * math.sin(step), 40)
     dmc_pendulum(math.pi, lambda step: math.sin(0.35 * step), 80)
+
+    two = [0.0, math.pi + 0.01, 0.1, 0.0, 0.01, -0.01]
+    dmc_cartpole("dmc_cartpole_two_poles", two, lambda step: 0.7 * math.sin(0.3 * step), 30)
+    two = [1.2, 0.1, -0.2, 0.5, 0.01, -0.01]
+    dmc_cartpole("dmc_cartpole_two_poles", two, lambda step: 0.5, 30)
+    three = [0.0, math.pi - 0.01, -0.1, 0.05, 0.0, 0.01, -0.01, 0.02]
+    dmc_cartpole("dmc_cartpole_three_poles", three, lambda step: 0.7 * math.sin(0.3 * step), 30)
+    three = [-1.2, 0.1, 0.1, -0.2, -0.5, 0.01, -0.01, 0.02]
+    dmc_cartpole("dmc_cartpole_three_poles", three, lambda step: -0.4, 30)
 
 
 if __name__ == "__main__":

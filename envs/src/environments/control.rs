@@ -5,7 +5,7 @@
 //! | `cartpole` | Gymnasium's CartPole-v1 |
 //! | `cartpole-continuous` | the same cart, pushed by as much as the action says (Yang & Nguyen 2021) |
 //! | `cartpole-swingup-variable-length` | a pole of unknown length swings up (Yang & Nguyen 2021) |
-//! | `dmc-cartpole` | the DeepMind Control Suite's balance and swing-up |
+//! | `dmc-cartpole` | the DeepMind Control Suite's balance and swing-up, of up to three poles |
 //! | `dmc-pendulum` | the DeepMind Control Suite's swing-up |
 //! | `pendulum` | Gymnasium's Pendulum-v1 |
 //! | `pendulum-variable-length` | a pendulum of unknown length (Yang & Nguyen 2021) |
@@ -19,6 +19,9 @@ pub mod dmc_cartpole;
 pub mod dmc_pendulum;
 pub mod pendulum;
 
+mod dmc_cart;
+mod soft_limit;
+
 use std::f64::consts::TAU;
 
 use engram_mdp::Generator;
@@ -28,23 +31,24 @@ use crate::canvas::{ACTOR, Area, Canvas, FAINT, GOAL, INK, PAPER, SIGHT};
 use crate::error::{ParameterError, within};
 
 /// A cart on a track, and the pole on it, as they are drawn.
-struct CartDrawing {
+struct CartDrawing<'a> {
     /// The cart's position, and how far it may go to either side.
     position: f32,
     limit: f32,
     /// Height of the track, as a share of the canvas.
     track: f32,
-    /// The pole's tip above the cart's hinge: right, up.
-    tip: [f32; 2],
+    /// The way from hinge to tip of every pole, each on the tip of the one before: right, up.
+    poles: &'a [[f32; 2]],
     /// The push, as a share of the strongest.
     push: f32,
 }
 
-impl CartDrawing {
+impl CartDrawing<'_> {
     fn draw(&self, canvas: &mut Canvas) {
         let Area { width, height, .. } = canvas.area();
-        let scale = width / (2.0 * self.limit + 1.0);
         let track = self.track * height;
+        let reach: f32 = self.poles.iter().map(|[right, up]| right.hypot(*up)).sum();
+        let scale = (width / (2.0 * self.limit + 1.0)).min(0.9 * track / reach);
         let x = width / 2.0 + self.position * scale;
         canvas.line([0.0, track], [width, track], 2.0, FAINT);
         for limit in [-self.limit, self.limit] {
@@ -54,10 +58,13 @@ impl CartDrawing {
         canvas.rectangle([x - 24.0, track - 26.0], [48.0, 20.0], INK);
         canvas.disc([x - 14.0, track - 5.0], 5.0, INK);
         canvas.disc([x + 14.0, track - 5.0], 5.0, INK);
-        let hinge = [x, track - 26.0];
-        let tip = [x + self.tip[0] * scale, hinge[1] - self.tip[1] * scale];
-        canvas.line(hinge, tip, 8.0, ACTOR);
-        canvas.disc(hinge, 3.0, PAPER);
+        let mut hinge = [x, track - 26.0];
+        for [right, up] in self.poles {
+            let tip = [hinge[0] + right * scale, hinge[1] - up * scale];
+            canvas.line(hinge, tip, 8.0, ACTOR);
+            canvas.disc(hinge, 3.0, PAPER);
+            hinge = tip;
+        }
         let side = x + 28.0_f32.copysign(self.push);
         canvas.arrow([side, track - 16.0], [side + 60.0 * self.push, track - 16.0], SIGHT);
     }

@@ -166,7 +166,7 @@ impl Environment for CartPole {
             position,
             limit: POSITION_LIMIT as f32,
             track: 0.8,
-            tip: [pole * angle.sin(), pole * angle.cos()],
+            poles: &[[pole * angle.sin(), pole * angle.cos()]],
             push: (self.force / CONTINUOUS_FORCE) as f32,
         };
         cart.draw(canvas);

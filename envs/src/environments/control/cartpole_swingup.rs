@@ -142,7 +142,7 @@ impl Environment for CartPoleSwingUp {
             position: x as f32,
             limit: POSITION_LIMIT as f32,
             track: 0.6,
-            tip: [-self.length * sin, self.length * cos].map(|x| 2.0 * x as f32),
+            poles: &[[-self.length * sin, self.length * cos].map(|x| 2.0 * x as f32)],
             push: self.action as f32,
         };
         cart.draw(canvas);

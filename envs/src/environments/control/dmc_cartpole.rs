@@ -1,48 +1,39 @@
-//! CartPole of the DeepMind Control Suite, balance and swing-up (Tassa et al. 2018,
-//! <https://arxiv.org/abs/1801.00690>), with the dynamics of its MuJoCo model: a cart of 1 kg on a
-//! rail of ±1.8 meters with soft ends, a pole of 1 meter and 0.1 kg, a push of up to 10 newtons.
+//! CartPole of the DeepMind Control Suite, its four tasks (Tassa et al. 2018,
+//! <https://arxiv.org/abs/1801.00690>): a cart on a rail carries one to three poles, one upon the
+//! other. The dynamics are in `control/dmc_cart.rs`.
 //!
-//! The state is cart position, cosine and sine of the pole's angle (zero is upright), cart velocity,
-//! angular velocity, and the last action. A decision lasts 5 steps of 0.01 seconds. Its reward is the
-//! mean of the suite's over them: in [0, 1], 1 for an upright pole above the middle, at rest, without a
-//! push. Nothing ends an episode but time: `max_steps` (200 decisions are the suite's 10 seconds).
+//! | task | poles | start |
+//! |---|---|---|
+//! | `balance` | one | near the middle, nearly upright |
+//! | `swingup` | one | in the middle, hanging |
+//! | `two-poles`, `three-poles` | two, three | the same |
 //!
-//! `balance` starts near upright, `swingup` with a hanging pole.
-
-use std::f64::consts::PI;
+//! The state is cart position, cosine and sine of every pole's angle (zero is upright), cart velocity,
+//! angular velocity of every hinge, and the last action. A decision lasts 5 steps of 0.01 seconds. Its
+//! reward is the mean of the suite's over them: in [0, 1], 1 for upright poles above the middle, at
+//! rest, without a push. Nothing ends an episode but time: `max_steps` (200 decisions are the suite's
+//! 10 seconds).
 
 use engram_mdp::{Action, ActionSpec, EnvSpec, Generator, ObservationMut, Seed};
-use rand::RngExt;
 use serde::Deserialize;
 
-use super::{CartDrawing, normal};
+use super::CartDrawing;
+use super::dmc_cart::{Cart, RAIL};
 use crate::canvas::Canvas;
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{ParameterError, within};
 use crate::observe::{Part, Parts, StateLayout, View};
 
-const GRAVITY: f64 = 9.81;
-const CART_MASS: f64 = 1.0;
-const POLE_MASS: f64 = 0.1;
-/// Distance of the pole's center of mass from the hinge, and its inertia around it: a capsule of
-/// radius 0.045.
-const CENTER: f64 = 0.5;
-const INERTIA: f64 = 0.009_424_592_767;
-const RAIL_DAMPING: f64 = 5e-4;
-const HINGE_DAMPING: f64 = 2e-6;
-const FORCE: f64 = 10.0;
-/// Seconds of a step, and steps of a decision.
-const TIME_STEP: f64 = 0.01;
+/// Steps of a decision.
 const STEPS: u32 = 5;
+/// Numbers of the state with three poles.
+const MOST_NUMBERS: usize = 12;
 
-const LAYOUT: StateLayout = StateLayout {
-    parts: &[
-        Part { letter: 'p', name: "positions", indices: &[0, 1, 2] },
-        Part { letter: 'v', name: "velocities", indices: &[3, 4] },
-        Part { letter: 'a', name: "last action", indices: &[5] },
-    ],
-    full: "pv",
-};
+const ONE_POLE: StateLayout = StateLayout { parts: &parts(&[0, 1, 2], &[3, 4], &[5]), full: "pv" };
+const TWO_POLES: StateLayout =
+    StateLayout { parts: &parts(&[0, 1, 2, 3, 4], &[5, 6, 7], &[8]), full: "pv" };
+const THREE_POLES: StateLayout =
+    StateLayout { parts: &parts(&[0, 1, 2, 3, 4, 5, 6], &[7, 8, 9, 10], &[11]), full: "pv" };
 
 /// The parameters of the suite's CartPole.
 #[derive(Clone, Debug, Deserialize)]
@@ -50,7 +41,7 @@ const LAYOUT: StateLayout = StateLayout {
 pub struct DmcCartPoleConfig {
     /// Decisions after which an episode is cut off.
     pub max_steps: u32,
-    /// First state of an episode.
+    /// Number of poles, and first state of an episode.
     pub task: DmcCartPoleTask,
     /// Observed parts of the state: letters of `pva`, or `full`, which is `pv`.
     pub observe: Parts,
@@ -58,109 +49,161 @@ pub struct DmcCartPoleConfig {
     pub concat: Option<usize>,
 }
 
-/// First state of an episode.
+/// Number of poles, and first state of an episode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum DmcCartPoleTask {
     /// Near the middle, the pole nearly upright.
     Balance,
     /// In the middle, the pole hanging.
+    #[serde(rename = "swingup")]
     SwingUp,
+    /// In the middle, two poles hanging.
+    TwoPoles,
+    /// In the middle, three poles hanging.
+    ThreePoles,
+}
+
+impl DmcCartPoleTask {
+    /// Name of the environments that look alike.
+    fn name(self) -> &'static str {
+        match self {
+            DmcCartPoleTask::Balance | DmcCartPoleTask::SwingUp => "dmc-cartpole",
+            DmcCartPoleTask::TwoPoles => "dmc-cartpole-two-poles",
+            DmcCartPoleTask::ThreePoles => "dmc-cartpole-three-poles",
+        }
+    }
+
+    fn layout(self) -> StateLayout {
+        match self {
+            DmcCartPoleTask::Balance | DmcCartPoleTask::SwingUp => ONE_POLE,
+            DmcCartPoleTask::TwoPoles => TWO_POLES,
+            DmcCartPoleTask::ThreePoles => THREE_POLES,
+        }
+    }
+
+    fn make(self, spec: EnvSpec, view: View, max_steps: u32, seed: Seed) -> Box<dyn Environment> {
+        match self {
+            DmcCartPoleTask::Balance | DmcCartPoleTask::SwingUp => {
+                Box::new(DmcCartPole::<2>::new(self, spec, view, max_steps, seed))
+            }
+            DmcCartPoleTask::TwoPoles => {
+                Box::new(DmcCartPole::<3>::new(self, spec, view, max_steps, seed))
+            }
+            DmcCartPoleTask::ThreePoles => {
+                Box::new(DmcCartPole::<4>::new(self, spec, view, max_steps, seed))
+            }
+        }
+    }
 }
 
 impl EnvironmentParameters for DmcCartPoleConfig {
     fn validate(&self) -> Result<(), ParameterError> {
         within("max_steps", self.max_steps, 1..=1_000_000)?;
-        LAYOUT.check(&self.observe, self.concat)
+        self.task.layout().check(&self.observe, self.concat)
     }
 
     fn spec(&self) -> EnvSpec {
-        let view = LAYOUT.view(&self.observe, self.concat);
-        view.spec("dmc-cartpole", ActionSpec::Continuous { dimensions: 1 })
+        let view = self.task.layout().view(&self.observe, self.concat);
+        view.spec(self.task.name(), ActionSpec::Continuous { dimensions: 1 })
     }
 
     fn make(&self, seed: Seed) -> Box<dyn Environment> {
-        Box::new(DmcCartPole::new(self, seed))
+        let view = self.task.layout().view(&self.observe, self.concat);
+        self.task.make(self.spec(), view, self.max_steps, seed)
     }
 }
 
-struct DmcCartPole {
+const fn parts(
+    positions: &'static [usize],
+    velocities: &'static [usize],
+    last_action: &'static [usize],
+) -> [Part; 3] {
+    [
+        Part { letter: 'p', name: "positions", indices: positions },
+        Part { letter: 'v', name: "velocities", indices: velocities },
+        Part { letter: 'a', name: "last action", indices: last_action },
+    ]
+}
+
+struct DmcCartPole<const JOINTS: usize> {
     spec: EnvSpec,
     view: View,
     max_steps: u32,
     task: DmcCartPoleTask,
     generator: Generator,
-    /// Cart position, pole angle, cart velocity, angular velocity.
-    state: [f64; 4],
+    cart: Cart<JOINTS>,
     action: f64,
     time: u32,
 }
 
-impl DmcCartPole {
-    fn new(config: &DmcCartPoleConfig, seed: Seed) -> Self {
+impl<const JOINTS: usize> DmcCartPole<JOINTS> {
+    fn new(task: DmcCartPoleTask, spec: EnvSpec, view: View, max_steps: u32, seed: Seed) -> Self {
         DmcCartPole {
-            spec: config.spec(),
-            view: LAYOUT.view(&config.observe, config.concat),
-            max_steps: config.max_steps,
-            task: config.task,
+            spec,
+            view,
+            max_steps,
+            task,
             generator: seed.generator(),
-            state: [0.0; 4],
+            cart: Cart::at_rest(),
             action: 0.0,
             time: 0,
         }
     }
 
-    fn full(&self) -> [f32; 6] {
-        let [x, theta, x_dot, theta_dot] = self.state;
-        let (sin, cos) = theta.sin_cos();
-        [x, cos, sin, x_dot, theta_dot, self.action].map(|x| x as f32)
+    /// The state, and zeros for the poles that there are not.
+    fn numbers(&self) -> [f32; MOST_NUMBERS] {
+        let Cart { positions, velocities } = &self.cart;
+        let angles = positions[1..].iter().flat_map(|angle| [angle.cos(), angle.sin()]);
+        let speeds = std::iter::once(velocities[0]).chain(self.cart.hinge_speeds());
+        let all = std::iter::once(positions[0]).chain(angles).chain(speeds);
+        let mut numbers = [0.0; MOST_NUMBERS];
+        for (to, number) in numbers.iter_mut().zip(all.chain([self.action])) {
+            *to = number as f32;
+        }
+        numbers
     }
 }
 
-impl Environment for DmcCartPole {
+impl<const JOINTS: usize> Environment for DmcCartPole<JOINTS> {
     fn spec(&self) -> &EnvSpec {
         &self.spec
     }
 
     fn reset(&mut self, observation: ObservationMut<'_>) {
-        let generator = &mut self.generator;
-        let [x, theta] = match self.task {
-            DmcCartPoleTask::Balance => {
-                [generator.random_range(-0.1..0.1), generator.random_range(-0.034..0.034)]
-            }
-            DmcCartPoleTask::SwingUp => [0.01 * normal(generator), PI + 0.01 * normal(generator)],
+        self.cart = match self.task {
+            DmcCartPoleTask::Balance => Cart::upright(&mut self.generator),
+            _ => Cart::hanging(&mut self.generator),
         };
-        self.state = [x, theta, 0.01 * normal(generator), 0.01 * normal(generator)];
         self.action = 0.0;
         self.time = 0;
-        self.view.begin(&self.full(), observation);
+        self.view.begin(&self.numbers(), observation);
     }
 
     fn step(&mut self, action: Action<'_>, observation: ObservationMut<'_>) -> Outcome {
         self.action = f64::from(action.vector()[0].clamp(-1.0, 1.0));
         let mut sum = 0.0;
         for _ in 0..STEPS {
-            self.state = advance(self.state, FORCE * self.action);
-            sum += reward(self.state, self.action);
+            self.cart.advance(self.action);
+            sum += self.cart.reward(self.action);
         }
         self.time += 1;
-        self.view.show(&self.full(), observation);
-        let mean = (sum / f64::from(STEPS)) as f32;
-        Outcome::until(self.max_steps, self.time, mean)
+        self.view.show(&self.numbers(), observation);
+        Outcome::until(self.max_steps, self.time, (sum / f64::from(STEPS)) as f32)
     }
 
     fn render(&self, canvas: &mut Canvas) {
         canvas.set_caption(match self.task {
             DmcCartPoleTask::Balance => "keep the pole upright above the middle",
             DmcCartPoleTask::SwingUp => "swing the pole up and hold it above the middle",
+            _ => "swing the poles up and hold them above the middle",
         });
-        let [x, theta, ..] = self.state;
-        let (sin, cos) = theta.sin_cos();
+        let poles: Vec<_> = self.cart.poles().map(|tip| tip.map(|x| x as f32)).collect();
         let cart = CartDrawing {
-            position: x as f32,
+            position: self.cart.positions[0] as f32,
             limit: RAIL as f32,
-            track: 0.6,
-            tip: [sin, cos].map(|x| 2.0 * (CENTER * x) as f32),
+            track: if JOINTS == 2 { 0.6 } else { 0.5 },
+            poles: &poles,
             push: self.action as f32,
         };
         cart.draw(canvas);
@@ -168,129 +211,66 @@ impl Environment for DmcCartPole {
     }
 }
 
-/// The suite's smooth reward: an upright pole, a cart in the middle, a small push, a slow pole.
-fn reward([x, theta, _, theta_dot]: [f64; 4], action: f64) -> f64 {
-    // One at zero, a tenth at the margin.
-    let near_zero = |x: f64, margin: f64| 0.1_f64.powf((x / margin).powi(2));
-    let upright = (theta.cos() + 1.0) / 2.0;
-    let centered = (1.0 + near_zero(x, 2.0)) / 2.0;
-    let small_control = (4.0 + (1.0 - action.powi(2)).max(0.0)) / 5.0;
-    let small_velocity = (1.0 + near_zero(theta_dot, 5.0)) / 2.0;
-    upright * centered * small_control * small_velocity
-}
-
-/// A step of the classic Runge-Kutta method of the fourth order.
-fn advance(state: [f64; 4], force: f64) -> [f64; 4] {
-    let moved = |slope: [f64; 4], time: f64| [0, 1, 2, 3].map(|i| state[i] + time * slope[i]);
-    let first = slope(state, force);
-    let second = slope(moved(first, TIME_STEP / 2.0), force);
-    let third = slope(moved(second, TIME_STEP / 2.0), force);
-    let fourth = slope(moved(third, TIME_STEP), force);
-    let mean = |i: usize| (first[i] + 2.0 * second[i] + 2.0 * third[i] + fourth[i]) / 6.0;
-    moved([0, 1, 2, 3].map(mean), TIME_STEP)
-}
-
-/// Time derivative of the state: M q̈ = forces, where M is the mass matrix of cart and pole.
-fn slope([x, theta, x_dot, theta_dot]: [f64; 4], force: f64) -> [f64; 4] {
-    let (sin, cos) = theta.sin_cos();
-    let (cart, coupling) = (CART_MASS + POLE_MASS, POLE_MASS * CENTER * cos);
-    let pole = INERTIA + POLE_MASS * CENTER.powi(2);
-    let determinant = cart * pole - coupling.powi(2);
-    let along = force - RAIL_DAMPING * x_dot + POLE_MASS * CENTER * sin * theta_dot.powi(2);
-    let around = POLE_MASS * GRAVITY * CENTER * sin - HINGE_DAMPING * theta_dot;
-    let free = (pole * along - coupling * around) / determinant;
-    // The end of the rail acts upon the cart like one more force.
-    let along = along + rail_end(x, x_dot, free, pole / determinant);
-    [
-        x_dot,
-        theta_dot,
-        (pole * along - coupling * around) / determinant,
-        (cart * around - coupling * along) / determinant,
-    ]
-}
-
-/// Half the length of the rail.
-const RAIL: f64 = 1.8;
-
-/// The force of the end of the rail upon a cart beyond it: MuJoCo's soft constraint
-/// (<https://mujoco.readthedocs.io/en/stable/modeling.html#solver-parameters>) with `solref` 0.08, 1
-/// and `solimp` 0.9, 0.95, 0.001. `free` is the cart's acceleration without it, `mobility` that per
-/// newton.
-fn rail_end(x: f64, x_dot: f64, free: f64, mobility: f64) -> f64 {
-    const TIME: f64 = 0.08;
-    const STIFFEST: f64 = 0.95;
-    /// Mobility of the cart while the pole is upright.
-    const REST_MOBILITY: f64 = {
-        let (cart, coupling) = (CART_MASS + POLE_MASS, POLE_MASS * CENTER);
-        let pole = INERTIA + POLE_MASS * CENTER * CENTER;
-        pole / (cart * pole - coupling * coupling)
-    };
-    let inwards = -x.signum();
-    let beyond = x.abs() - RAIL;
-    if beyond <= 0.0 {
-        return 0.0;
-    }
-    let depth = (beyond / 0.001).min(1.0);
-    let curve = if depth < 0.5 { 2.0 * depth.powi(2) } else { 1.0 - 2.0 * (1.0 - depth).powi(2) };
-    let impedance = 0.9 + (STIFFEST - 0.9) * curve;
-    let stiffness = 1.0 / (STIFFEST * TIME).powi(2);
-    let damping = 2.0 / (STIFFEST * TIME);
-    let wanted = -damping * inwards * x_dot + stiffness * impedance * beyond;
-    let softness = (1.0 - impedance) / impedance * REST_MOBILITY;
-    inwards * ((wanted - inwards * free) / (mobility + softness)).max(0.0)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::f64::consts::PI;
+
     use engram_mdp::Ending;
 
     use super::*;
     use crate::goldens::{self, assert_close};
 
-    fn cartpole(task: DmcCartPoleTask, observe: &str, seed: u64) -> DmcCartPole {
+    fn cartpole<const JOINTS: usize>(
+        task: DmcCartPoleTask,
+        observe: &str,
+        seed: u64,
+    ) -> DmcCartPole<JOINTS> {
         let (observe, concat) = (observe.into(), None);
-        DmcCartPole::new(
-            &DmcCartPoleConfig { max_steps: 200, task, observe, concat },
-            Seed::new(seed),
-        )
+        let config = DmcCartPoleConfig { max_steps: 200, task, observe, concat };
+        let view = task.layout().view(&config.observe, None);
+        DmcCartPole::new(task, config.spec(), view, 200, Seed::new(seed))
     }
 
-    #[test]
-    fn dynamics_and_rewards_are_the_suites_even_at_the_ends_of_the_rail() {
-        let (mut furthest, mut episodes) = (0.0_f64, 0);
-        for episode in goldens::episodes("dmc_cartpole") {
-            let mut environment = cartpole(DmcCartPoleTask::SwingUp, "full", 0);
-            environment.state = goldens::numbers(&episode, "start").try_into().unwrap();
+    /// Plays what the suite recorded, and returns the furthest position of the cart.
+    fn replay<const JOINTS: usize>(name: &str, task: DmcCartPoleTask) -> f64 {
+        let mut furthest = 0.0_f64;
+        for episode in goldens::episodes(name) {
+            let mut environment = cartpole::<JOINTS>(task, "full", 0);
+            let start = goldens::numbers(&episode, "start");
+            environment.cart = Cart::from_joints(&start[..JOINTS], &start[JOINTS..]);
             let actions = goldens::numbers(&episode, "actions");
             let rewards = goldens::numbers(&episode, "rewards");
             let observations = goldens::rows(&episode, "observations");
             for (t, &action) in actions.iter().enumerate() {
-                let mut row = [0.0; 5];
+                let mut row = vec![0.0; environment.spec.observation.len()];
                 let action = [action as f32];
                 let action = Action::Continuous(&action);
                 let outcome = environment.step(action, ObservationMut::F32(&mut row));
                 assert_close(&row, &observations[t], 1e-5, t);
                 assert_close(&[outcome.reward], &rewards[t..=t], 1e-5, t);
                 assert_eq!(outcome.ending, (t == 199).then_some(Ending::Truncated));
-                furthest = furthest.max(environment.state[0].abs());
+                furthest = furthest.max(environment.cart.positions[0].abs());
             }
-            episodes += 1;
         }
-        assert!(furthest > RAIL && episodes == 3, "{furthest} in {episodes}");
+        furthest
     }
 
     #[test]
-    fn a_pole_at_rest_above_the_middle_is_paid_one_and_a_hanging_one_nothing() {
-        assert_eq!(reward([0.0; 4], 0.0), 1.0);
-        assert!(reward([0.0, PI, 0.0, 0.0], 0.0) < 1e-9);
-        // Two meters away, five radians per second, full push: (1.1 / 2) (1.1 / 2) (4 / 5).
-        assert!((reward([2.0, 0.0, 0.0, 5.0], 1.0) - 0.242).abs() < 1e-12);
+    fn dynamics_and_rewards_are_the_suites_even_at_the_ends_of_the_rail() {
+        assert_eq!(goldens::episodes("dmc_cartpole").len(), 3);
+        assert!(replay::<2>("dmc_cartpole", DmcCartPoleTask::SwingUp) > RAIL);
+    }
+
+    #[test]
+    fn two_poles_and_three_move_as_in_the_suite() {
+        assert!(replay::<3>("dmc_cartpole_two_poles", DmcCartPoleTask::TwoPoles) > RAIL);
+        assert!(replay::<4>("dmc_cartpole_three_poles", DmcCartPoleTask::ThreePoles) > RAIL);
     }
 
     #[test]
     fn a_linear_controller_balances_and_earns_nearly_the_most() {
         for seed in 0..10 {
-            let mut environment = cartpole(DmcCartPoleTask::Balance, "full", seed);
+            let mut environment = cartpole::<2>(DmcCartPoleTask::Balance, "full", seed);
             let mut row = [0.0; 5];
             environment.reset(ObservationMut::F32(&mut row));
             let mut sum = 0.0;
@@ -306,11 +286,26 @@ mod tests {
 
     #[test]
     fn a_swing_up_begins_with_a_hanging_pole_and_earns_little_without_a_push() {
-        let mut environment = cartpole(DmcCartPoleTask::SwingUp, "va", 5);
+        let mut environment = cartpole::<2>(DmcCartPoleTask::SwingUp, "va", 5);
         let mut row = [1.0; 3];
         environment.reset(ObservationMut::F32(&mut row));
-        assert!((environment.state[1] - PI).abs() < 0.06 && row[2] == 0.0);
+        assert!((environment.cart.positions[1] - PI).abs() < 0.06 && row[2] == 0.0);
         let outcome = environment.step(Action::Continuous(&[-0.5]), ObservationMut::F32(&mut row));
         assert!(outcome.reward < 0.01 && row[2] == -0.5 && row[0] < 0.0);
+    }
+
+    #[test]
+    fn several_poles_begin_hanging_and_more_bent_than_the_first() {
+        let mut environment = cartpole::<4>(DmcCartPoleTask::ThreePoles, "pva", 5);
+        let mut row = [1.0; 12];
+        let mut bent = 0.0_f32;
+        for _ in 0..100 {
+            environment.reset(ObservationMut::F32(&mut row));
+            let [x, cos_1, sin_1, cos_2, _, cos_3, ..] = row;
+            assert!(x.abs() < 0.06 && cos_1 < -0.99 && cos_2 < -0.85 && cos_3 < -0.8, "{row:?}");
+            assert!(sin_1.abs() < 0.06 && row[11] == 0.0);
+            bent = bent.max(1.0 + cos_2);
+        }
+        assert!(bent > 0.01, "{bent}");
     }
 }
