@@ -69,6 +69,7 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
         parameters::<control::cartpole_swingup::CartPoleSwingUpConfig>,
     ),
     ("dmc-cartpole", parameters::<control::dmc_cartpole::DmcCartPoleConfig>),
+    ("dmc-cartpole-pixels", parameters::<control::dmc_cartpole::DmcCartPolePixelsConfig>),
     ("dmc-pendulum", parameters::<control::dmc_pendulum::DmcPendulumConfig>),
     ("pendulum", parameters::<control::pendulum::PendulumConfig>),
     ("pendulum-variable-length", parameters::<control::pendulum::VariablePendulumConfig>),

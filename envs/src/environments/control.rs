@@ -6,6 +6,7 @@
 //! | `cartpole-continuous` | the same cart, pushed by as much as the action says (Yang & Nguyen 2021) |
 //! | `cartpole-swingup-variable-length` | a pole of unknown length swings up (Yang & Nguyen 2021) |
 //! | `dmc-cartpole` | the DeepMind Control Suite's balance and swing-up, of up to three poles |
+//! | `dmc-cartpole-pixels` | the same, in pictures |
 //! | `dmc-pendulum` | the DeepMind Control Suite's swing-up |
 //! | `pendulum` | Gymnasium's Pendulum-v1 |
 //! | `pendulum-variable-length` | a pendulum of unknown length (Yang & Nguyen 2021) |
@@ -20,6 +21,7 @@ pub mod dmc_pendulum;
 pub mod pendulum;
 
 mod dmc_cart;
+mod film;
 mod soft_limit;
 
 use std::f64::consts::TAU;

@@ -8,17 +8,25 @@
 //! | `swingup` | one | in the middle, hanging |
 //! | `two-poles`, `three-poles` | two, three | the same |
 //!
-//! The state is cart position, cosine and sine of every pole's angle (zero is upright), cart velocity,
-//! angular velocity of every hinge, and the last action. A decision lasts 5 steps of 0.01 seconds. Its
-//! reward is the mean of the suite's over them: in [0, 1], 1 for upright poles above the middle, at
-//! rest, without a push. Nothing ends an episode but time: `max_steps` (200 decisions are the suite's
-//! 10 seconds).
+//! `dmc-cartpole` shows numbers: cart position, cosine and sine of every pole's angle (zero is
+//! upright), cart velocity, angular velocity of every hinge, and the last action. A decision lasts 5
+//! steps of 0.01 seconds.
+//!
+//! `dmc-cartpole-pixels` shows pictures, the three newest; see `control/film.rs`. A decision lasts
+//! 2 steps.
+//!
+//! A decision's reward is the mean of the suite's over its steps: in [0, 1], 1 for upright poles above
+//! the middle, at rest, without a push. Nothing ends an episode but time: `max_steps` (the suite's 10
+//! seconds are 200 decisions, or 500 with pictures).
 
-use engram_mdp::{Action, ActionSpec, EnvSpec, Generator, ObservationMut, Seed};
+use engram_mdp::{
+    Action, ActionSpec, Dtype, EnvSpec, Generator, ObservationMut, ObservationSpec, Seed,
+};
 use serde::Deserialize;
 
 use super::CartDrawing;
 use super::dmc_cart::{Cart, RAIL};
+use super::film::{self, Film};
 use crate::canvas::Canvas;
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{ParameterError, within};
@@ -26,6 +34,7 @@ use crate::observe::{Part, Parts, StateLayout, View};
 
 /// Steps of a decision.
 const STEPS: u32 = 5;
+const PIXEL_STEPS: u32 = 2;
 /// Numbers of the state with three poles.
 const MOST_NUMBERS: usize = 12;
 
@@ -47,6 +56,16 @@ pub struct DmcCartPoleConfig {
     pub observe: Parts,
     /// Observations side by side; the present one alone if absent.
     pub concat: Option<usize>,
+}
+
+/// The parameters of the suite's CartPole, seen in pictures.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DmcCartPolePixelsConfig {
+    /// Decisions after which an episode is cut off.
+    pub max_steps: u32,
+    /// Number of poles, and first state of an episode.
+    pub task: DmcCartPoleTask,
 }
 
 /// Number of poles, and first state of an episode.
@@ -82,16 +101,16 @@ impl DmcCartPoleTask {
         }
     }
 
-    fn make(self, spec: EnvSpec, view: View, max_steps: u32, seed: Seed) -> Box<dyn Environment> {
+    fn make(self, spec: EnvSpec, sight: Sight, max_steps: u32, seed: Seed) -> Box<dyn Environment> {
         match self {
             DmcCartPoleTask::Balance | DmcCartPoleTask::SwingUp => {
-                Box::new(DmcCartPole::<2>::new(self, spec, view, max_steps, seed))
+                Box::new(DmcCartPole::<2>::new(self, spec, sight, max_steps, seed))
             }
             DmcCartPoleTask::TwoPoles => {
-                Box::new(DmcCartPole::<3>::new(self, spec, view, max_steps, seed))
+                Box::new(DmcCartPole::<3>::new(self, spec, sight, max_steps, seed))
             }
             DmcCartPoleTask::ThreePoles => {
-                Box::new(DmcCartPole::<4>::new(self, spec, view, max_steps, seed))
+                Box::new(DmcCartPole::<4>::new(self, spec, sight, max_steps, seed))
             }
         }
     }
@@ -110,7 +129,26 @@ impl EnvironmentParameters for DmcCartPoleConfig {
 
     fn make(&self, seed: Seed) -> Box<dyn Environment> {
         let view = self.task.layout().view(&self.observe, self.concat);
-        self.task.make(self.spec(), view, self.max_steps, seed)
+        self.task.make(self.spec(), Sight::Numbers(view), self.max_steps, seed)
+    }
+}
+
+impl EnvironmentParameters for DmcCartPolePixelsConfig {
+    fn validate(&self) -> Result<(), ParameterError> {
+        within("max_steps", self.max_steps, 1..=1_000_000)
+    }
+
+    fn spec(&self) -> EnvSpec {
+        EnvSpec {
+            name: format!("{}-pixels", self.task.name()),
+            observation: ObservationSpec { dtype: Dtype::U8, shape: film::SHAPE.to_vec() },
+            action: ActionSpec::Continuous { dimensions: 1 },
+            action_repeat: 1,
+        }
+    }
+
+    fn make(&self, seed: Seed) -> Box<dyn Environment> {
+        self.task.make(self.spec(), Sight::Pictures(Film::new()), self.max_steps, seed)
     }
 }
 
@@ -126,9 +164,15 @@ const fn parts(
     ]
 }
 
+/// What an agent sees of the cart.
+enum Sight {
+    Numbers(View),
+    Pictures(Film),
+}
+
 struct DmcCartPole<const JOINTS: usize> {
     spec: EnvSpec,
-    view: View,
+    sight: Sight,
     max_steps: u32,
     task: DmcCartPoleTask,
     generator: Generator,
@@ -138,10 +182,10 @@ struct DmcCartPole<const JOINTS: usize> {
 }
 
 impl<const JOINTS: usize> DmcCartPole<JOINTS> {
-    fn new(task: DmcCartPoleTask, spec: EnvSpec, view: View, max_steps: u32, seed: Seed) -> Self {
+    fn new(task: DmcCartPoleTask, spec: EnvSpec, sight: Sight, max_steps: u32, seed: Seed) -> Self {
         DmcCartPole {
             spec,
-            view,
+            sight,
             max_steps,
             task,
             generator: seed.generator(),
@@ -177,19 +221,31 @@ impl<const JOINTS: usize> Environment for DmcCartPole<JOINTS> {
         };
         self.action = 0.0;
         self.time = 0;
-        self.view.begin(&self.numbers(), observation);
+        let numbers = self.numbers();
+        match &mut self.sight {
+            Sight::Numbers(view) => view.begin(&numbers, observation),
+            Sight::Pictures(film) => film.begin(&self.cart, observation),
+        }
     }
 
     fn step(&mut self, action: Action<'_>, observation: ObservationMut<'_>) -> Outcome {
         self.action = f64::from(action.vector()[0].clamp(-1.0, 1.0));
+        let steps = match self.sight {
+            Sight::Numbers(_) => STEPS,
+            Sight::Pictures(_) => PIXEL_STEPS,
+        };
         let mut sum = 0.0;
-        for _ in 0..STEPS {
+        for _ in 0..steps {
             self.cart.advance(self.action);
             sum += self.cart.reward(self.action);
         }
         self.time += 1;
-        self.view.show(&self.numbers(), observation);
-        Outcome::until(self.max_steps, self.time, (sum / f64::from(STEPS)) as f32)
+        let numbers = self.numbers();
+        match &mut self.sight {
+            Sight::Numbers(view) => view.show(&numbers, observation),
+            Sight::Pictures(film) => film.show(&self.cart, observation),
+        }
+        Outcome::until(self.max_steps, self.time, (sum / f64::from(steps)) as f32)
     }
 
     fn render(&self, canvas: &mut Canvas) {
@@ -228,7 +284,13 @@ mod tests {
         let (observe, concat) = (observe.into(), None);
         let config = DmcCartPoleConfig { max_steps: 200, task, observe, concat };
         let view = task.layout().view(&config.observe, None);
-        DmcCartPole::new(task, config.spec(), view, 200, Seed::new(seed))
+        DmcCartPole::new(task, config.spec(), Sight::Numbers(view), 200, Seed::new(seed))
+    }
+
+    fn pixels(seed: u64) -> DmcCartPole<2> {
+        let task = DmcCartPoleTask::Balance;
+        let spec = DmcCartPolePixelsConfig { max_steps: 500, task }.spec();
+        DmcCartPole::new(task, spec, Sight::Pictures(Film::new()), 500, Seed::new(seed))
     }
 
     /// Plays what the suite recorded, and returns the furthest position of the cart.
@@ -307,5 +369,39 @@ mod tests {
             bent = bent.max(1.0 + cos_2);
         }
         assert!(bent > 0.01, "{bent}");
+    }
+
+    /// Plays the policy, and returns what is earned.
+    fn watch(seed: u64, mut policy: impl FnMut(&[u8]) -> f32) -> f32 {
+        let mut environment = pixels(seed);
+        let mut row = vec![0; environment.spec.observation.len()];
+        environment.reset(ObservationMut::U8(&mut row));
+        let mut sum = 0.0;
+        for t in 1..=500 {
+            let action = [policy(&row)];
+            let outcome =
+                environment.step(Action::Continuous(&action), ObservationMut::U8(&mut row));
+            assert_eq!(outcome.ending, (t == 500).then_some(Ending::Truncated));
+            sum += outcome.reward;
+        }
+        sum
+    }
+
+    #[test]
+    fn a_controller_that_sees_pictures_alone_balances() {
+        // From the newest picture and the one before: cart and pole, and how they move.
+        for seed in 0..5 {
+            let balancing = |row: &[u8]| {
+                let [before, now] = [1, 2].map(|frame| film::positions(row, frame));
+                let Some([x0, tip0]) = before else { return 0.0 };
+                let [x, tip] = now.expect("the newest picture");
+                let (sin, sin0) = (tip - x, tip0 - x0);
+                let (x_dot, sin_dot) = ((x - x0) / 0.02, (sin - sin0) / 0.02);
+                0.1 * x + 0.2 * x_dot + 2.5 * sin + 0.6 * sin_dot
+            };
+            let sum = watch(seed, balancing);
+            assert!(sum > 450.0, "{sum} of 500");
+        }
+        assert!(watch(0, |_| 0.0) < 450.0);
     }
 }
