@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`recall`] | remembering one cue | – |
 //! | [`catch`] | a reaction | bsuite |
-//! | [`control`] | control of carts and pendulums, from positions or velocities alone if asked | Gymnasium; Yang & Nguyen 2021 |
+//! | [`control`] | control of carts, pendulums and an arm, from positions or velocities alone if asked | Gymnasium; Yang & Nguyen 2021 |
 //! | [`delayed_catch`] | reactions, and credit for them that comes late | Raposo et al. 2021 |
 //! | [`navigation`] | finding out where the goal is, or the wind, and remembering it | Yang & Nguyen 2021; RESeL |
 //! | [`bumps`] | feeling with a soft finger, remembering, pushing with a stiff one | Yang & Nguyen 2021 |
@@ -73,6 +73,7 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
     ("dmc-pendulum", parameters::<control::dmc_pendulum::DmcPendulumConfig>),
     ("pendulum", parameters::<control::pendulum::PendulumConfig>),
     ("pendulum-variable-length", parameters::<control::pendulum::VariablePendulumConfig>),
+    ("reacher", parameters::<control::reacher::ReacherConfig>),
     ("car-heaven-hell", parameters::<navigation::car::CarConfig>),
     ("car-heaven-hell-top", parameters::<navigation::car_jumps::CarTopConfig>),
     ("car-heaven-hell-relative", parameters::<navigation::car_jumps::CarRelativeConfig>),

@@ -135,7 +135,15 @@ fn an_interrupted_episode_is_reported_once_and_never_one_that_had_not_begun() {
 
 #[test]
 fn worlds_that_begin_at_random_begin_otherwise_in_every_environment_of_a_group() {
-    let begins = ["cartpole", "pendulum", "car-heaven-hell", "water-maze", "bump"];
+    let begins = [
+        "cartpole",
+        "pendulum",
+        "reacher",
+        "car-heaven-hell",
+        "water-maze",
+        "bump",
+        "dmc-cartpole-t",
+    ];
     let mut checked = 0;
     for (name, config) in configs() {
         // The simple maze begins in the middle; its platform is not seen.

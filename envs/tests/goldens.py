@@ -140,6 +140,36 @@ def dmc_pendulum(angle, policy, steps):
     dmc("dmc_pendulum", model, [angle, 0.0], policy, steps, upright, observe)
 
 
+def reacher(policy, steps, seed):
+    """Gymnasium's Reacher-v4, with two changes.
+
+    The last number of its observation, which is always zero, is left out. The fingertip is where it
+    is: MuJoCo leaves bodies where the last stage of Runge-Kutta saw them, up to a millimeter away
+    when the elbow hits its end.
+    """
+    import mujoco
+
+    env = gymnasium.make("Reacher-v4")
+    env.reset(seed=seed)
+    data = env.unwrapped.data
+    start = [*data.qpos, *data.qvel[:2]]
+    actions, observations, rewards = [], [], []
+    for step in range(steps):
+        action = np.array(policy(step), dtype=np.float32)
+        _, reward, _, _, _ = env.step(action)
+        mujoco.mj_kinematics(env.unwrapped.model, data)
+        observation = env.unwrapped._get_obs()
+        assert observation[10] == 0
+        actions.append(action)
+        observations.append(observation[:10])
+        rewards.append(reward)
+    print("[[reacher]]")
+    print("start =", numbers(start, 17))
+    print("actions =", rows(actions))
+    print("rewards =", numbers(rewards))
+    print("observations =", rows(observations), "\n")
+
+
 def main():
     print("# Written by goldens.py; see there.\n")
     lean = lambda o, _: int(o[2] + 0.3 * o[3] + 0.05 * o[0] + 0.1 * o[1] > 0)
@@ -167,6 +197,10 @@ def main():
     dmc_cartpole("dmc_cartpole_three_poles", three, lambda step: 0.7 * math.sin(0.3 * step), 30)
     three = [-1.2, 0.1, 0.1, -0.2, -0.5, 0.01, -0.01, 0.02]
     dmc_cartpole("dmc_cartpole_three_poles", three, lambda step: -0.4, 30)
+
+    reacher(lambda step: [0.3 * math.sin(step), 0.2 * math.cos(0.7 * step)], 50, seed=1)
+    reacher(lambda step: [0.2, 1.0 if step < 12 else -0.5], 30, seed=2)
+    reacher(lambda step: [-1.0, -0.3] if step < 5 else [0.5, 0.0], 30, seed=3)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-//! Classic control: carts with poles, and pendulums.
+//! Classic control: carts with poles, pendulums, and an arm.
 //!
 //! | environment | after |
 //! |---|---|
@@ -10,6 +10,7 @@
 //! | `dmc-pendulum` | the DeepMind Control Suite's swing-up |
 //! | `pendulum` | Gymnasium's Pendulum-v1 |
 //! | `pendulum-variable-length` | a pendulum of unknown length (Yang & Nguyen 2021) |
+//! | `reacher` | Gymnasium's Reacher-v4; its goal may be hidden after the first look (Yang & Nguyen 2021) |
 //!
 //! Yang & Nguyen 2021: <https://arxiv.org/abs/2110.12628>. Each is seen in full, by positions or
 //! velocities alone, with the last action, or through a window into the past (`observe`, `concat`).
@@ -19,6 +20,7 @@ pub mod cartpole_swingup;
 pub mod dmc_cartpole;
 pub mod dmc_pendulum;
 pub mod pendulum;
+pub mod reacher;
 
 mod dmc_cart;
 mod film;
