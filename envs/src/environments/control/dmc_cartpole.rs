@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `balance` | one | near the middle, nearly upright |
 //! | `swingup` | one | in the middle, hanging |
-//! | `two-poles`, `three-poles` | two, three | the same |
+//! | `two-poles`, `three-poles` | two, three | in the middle, hanging, a little bent |
 //!
 //! `dmc-cartpole` shows numbers: cart position, cosine and sine of every pole's angle (zero is
 //! upright), cart velocity, angular velocity of every hinge, and the last action. A decision lasts 5

@@ -318,8 +318,8 @@ mod tests {
                 let action = [0, 1].map(|i| action[i] as f32);
                 let action = Action::Continuous(&action);
                 let outcome = environment.step(action, ObservationMut::F32(&mut row));
-                assert_close(&row, &observations[t], 2e-5, t);
-                assert_close(&[outcome.reward], &rewards[t..=t], 2e-5, t);
+                assert_close(&row, &observations[t], 1e-5, t);
+                assert_close(&[outcome.reward], &rewards[t..=t], 1e-5, t);
                 assert_eq!(outcome.ending, (t == 49).then_some(Ending::Truncated));
                 furthest = furthest.max(environment.arm.angles[1].abs());
             }

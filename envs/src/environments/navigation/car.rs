@@ -118,12 +118,14 @@ impl Environment for Car {
         self.trip.position += self.velocity;
         self.trip.time += 1;
         self.view.show(&self.state(), observation);
-        self.trip.outcome(match (self.reward, self.trip.place()) {
+        let place = self.trip.place();
+        let reward = match (self.reward, place) {
             (CarReward::Heaven, Some(Place::Heaven)) => 1.0,
             (CarReward::Heaven, _) => 0.0,
             (CarReward::Time, Some(Place::Hell)) => -1.0 - self.trip.left(),
             (CarReward::Time, _) => -1.0,
-        })
+        };
+        self.trip.outcome(place, reward)
     }
 
     fn success(&self) -> Option<bool> {

@@ -115,8 +115,8 @@ impl JumpingCar {
         JumpingCar { spec: jump.spec(), jump, trip: Trip::new(max_steps, priest_reach, seed) }
     }
 
-    fn reward(&self) -> f32 {
-        match (self.jump, self.trip.place()) {
+    fn reward(&self, place: Option<Place>) -> f32 {
+        match (self.jump, place) {
             (Jump::ToPosition, Some(Place::Heaven)) => 1.0,
             (Jump::ToPosition, Some(Place::Hell)) => -1.0,
             (Jump::ToPosition, None) | (Jump::ByDistance, Some(Place::Heaven)) => 0.0,
@@ -164,7 +164,8 @@ impl Environment for JumpingCar {
         };
         self.travel(target, observation.floats());
         self.trip.time += 1;
-        self.trip.outcome(self.reward())
+        let place = self.trip.place();
+        self.trip.outcome(place, self.reward(place))
     }
 
     fn success(&self) -> Option<bool> {

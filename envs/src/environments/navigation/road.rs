@@ -77,9 +77,10 @@ impl Trip {
         (self.max_steps - self.time) as f32
     }
 
-    /// Result of a decision that pays `reward`: either end of the road ends the episode.
-    pub(super) fn outcome(&self, reward: f32) -> Outcome {
-        match self.place() {
+    /// Result of a decision that led to `place` and pays `reward`: either end of the road ends the
+    /// episode.
+    pub(super) fn outcome(&self, place: Option<Place>, reward: f32) -> Outcome {
+        match place {
             Some(_) => Outcome::terminated(reward),
             None => Outcome::until(self.max_steps, self.time, reward),
         }
