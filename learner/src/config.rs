@@ -145,6 +145,17 @@ pub(crate) fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
     *setting == T::default()
 }
 
+/// 1, what a number of updates is where it is left out.
+pub(crate) fn one() -> u64 {
+    1
+}
+
+/// True if a number of updates is what it is where it is left out.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+pub(crate) fn is_one(updates: &u64) -> bool {
+    *updates == one()
+}
+
 /// Lets a setting pass that is within its range.
 pub(crate) fn require(
     within: bool,

@@ -16,7 +16,9 @@ use super::continuous::{ActorCritic, ActorRule, CriticsConfig, Proposal};
 use super::replay_batch::ReplayBatch;
 use super::state_dict::{StateDict, StateError};
 use super::temperature::{Alpha, TuningRule};
-use crate::config::{OffPolicyConfig, OutOfRange, cost, learning_rate, positive, require};
+use crate::config::{
+    OffPolicyConfig, OutOfRange, cost, is_one, learning_rate, one, positive, require,
+};
 use crate::losses::state_action::temperature_loss;
 
 /// The objective of soft actor-critic (Haarnoja et al. 2018, <https://arxiv.org/abs/1812.05905>).
@@ -28,7 +30,7 @@ pub struct SacConfig {
     /// α, what a nat of entropy is worth.
     pub temperature: SacTemperature,
     /// Updates of the critics for each of the actor and of α; 1 if not given.
-    #[serde(default = "every_update", skip_serializing_if = "is_every_update")]
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     pub policy_delay: u64,
 }
 
@@ -195,15 +197,6 @@ impl Objective for SacConfig {
         let actor = SoftActor { alpha: temperature.start(policy) };
         Box::new(ActorCritic::new(config, critics, *policy_delay, actor, policy, seed))
     }
-}
-
-pub(super) fn every_update() -> u64 {
-    1
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)]
-pub(super) fn is_every_update(delay: &u64) -> bool {
-    *delay == every_update()
 }
 
 impl std::fmt::Debug for SoftActor {

@@ -15,10 +15,9 @@ use tch::{Tensor, no_grad};
 use super::algorithm::{Objective, ReplayAlgorithm};
 use super::continuous::{ActorCritic, ActorRule, CriticEncoder, CriticsConfig, Proposal};
 use super::replay_batch::ReplayBatch;
-use super::sac::{every_update, is_every_update};
 use super::state_dict::{StateDict, StateError, copies, restore, under};
 use super::target_network::update_target;
-use crate::config::{OffPolicyConfig, OutOfRange, cost, positive};
+use crate::config::{OffPolicyConfig, OutOfRange, cost, is_one, one, positive};
 use crate::losses::state_action::Judgement;
 
 /// The objective of TD3 (Fujimoto et al. 2018, <https://arxiv.org/abs/1802.09477>).
@@ -29,7 +28,7 @@ pub struct Td3Config {
     pub critics: CriticsConfig,
     /// Updates of the critics for each of the actor; 1 if not given, 2 in the paper, which lets
     /// the targets wait as long (`rl.target.every`).
-    #[serde(default = "every_update", skip_serializing_if = "is_every_update")]
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     pub policy_delay: u64,
     /// Noise on the actions of which targets are.
     pub target_noise: TargetNoise,
@@ -174,7 +173,7 @@ impl Objective for DdpgConfig {
     }
 
     fn validate(&self, shared: &OffPolicyConfig) -> Result<(), OutOfRange> {
-        self.critics().check(shared, every_update())
+        self.critics().check(shared, 1)
     }
 
     fn start(
@@ -184,7 +183,7 @@ impl Objective for DdpgConfig {
     ) -> Box<dyn ReplayAlgorithm> {
         let critics = config.objective.critics();
         let actor = DeterministicActor::new(policy, None);
-        Box::new(ActorCritic::new(config, &critics, every_update(), actor, policy, seed))
+        Box::new(ActorCritic::new(config, &critics, 1, actor, policy, seed))
     }
 }
 

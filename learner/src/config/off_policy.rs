@@ -8,7 +8,8 @@ use super::exploration::ExplorationConfig;
 use super::rate_limiter::RateLimiterConfig;
 use super::replay::{ReplayConfig, Sampling};
 use super::{
-    OptimizerConfig, OutOfRange, RewardClip, is_default, learning_rate, positive, require, share,
+    OptimizerConfig, OutOfRange, RewardClip, is_default, is_one, learning_rate, one, positive,
+    require, share,
 };
 
 /// Settings of learning from a replay. The objective `O`, what is learned from sequences, is the
@@ -218,12 +219,3 @@ impl<O> OffPolicyConfig<O> {
 /// Upper parts of the names of weights.
 const PARTS: [&str; 8] =
     ["torso", "embed", "memory", "skip", "policy", "value", "action_values", "state_action_values"];
-
-fn one() -> u64 {
-    1
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_one(every: &u64) -> bool {
-    *every == 1
-}
