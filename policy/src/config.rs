@@ -76,7 +76,7 @@ pub enum TorsoConfig {
         features: i64,
         /// Start of all layers.
         init: Initialization,
-        /// What follows the linear layer; nothing if not given.
+        /// Layers behind the linear one; none if not given.
         #[serde(default, skip_serializing_if = "CnnOutput::is_linear")]
         output: CnnOutput,
     },
@@ -94,7 +94,7 @@ pub enum TorsoConfig {
     },
 }
 
-/// What follows the linear layer behind convolutions.
+/// Layers behind the linear one of convolutions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CnnOutput {

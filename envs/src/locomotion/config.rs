@@ -1,14 +1,9 @@
-//! The keys that every robot has, and the spec that they make.
+//! The keys that every robot has, and what they show of it.
 
-use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
 use serde::Deserialize;
 
 use super::gravity::Gravity;
 use super::robot::Robot;
-use super::task::Task;
-use super::walk::Locomotion;
-use crate::environment::Environment;
-use crate::error::{ParameterError, within};
 use crate::observe::Observe;
 
 /// The parameters of a robot that moves to the right.
@@ -24,30 +19,6 @@ pub struct LocomotionConfig {
     pub observe: Observe,
     /// Gravity of an episode; fixed at 9.8 in the original.
     pub gravity: Gravity,
-}
-
-impl Task for LocomotionConfig {
-    fn validate(&self) -> Result<(), ParameterError> {
-        within("max_steps", self.max_steps, 1..=1_000_000)?;
-        within("reset_noise", self.reset_noise, 0.0..=0.5)?;
-        self.gravity.validate()
-    }
-
-    fn spec(&self, name: &str, robot: &Robot) -> EnvSpec {
-        EnvSpec {
-            name: format!("{name}(observe={})", self.observe),
-            observation: ObservationSpec {
-                dtype: Dtype::F32,
-                shape: vec![shown(robot, self.observe).len()],
-            },
-            action: ActionSpec::Continuous { dimensions: robot.limbs.len() },
-            action_repeat: 1,
-        }
-    }
-
-    fn make(&self, _name: &str, robot: &'static Robot, seed: Seed) -> Box<dyn Environment> {
-        Box::new(Locomotion::new(robot, self, seed))
-    }
 }
 
 /// The indices of the full observation that are shown.

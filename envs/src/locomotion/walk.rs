@@ -1,7 +1,9 @@
 //! Locomotion: the environment that all robots share, with the observation and the reward of the
 //! original; see [`locomotion`](super).
 
-use engram_mdp::{Action, EnvSpec, Generator, ObservationMut, Seed};
+use engram_mdp::{
+    Action, ActionSpec, Dtype, EnvSpec, Generator, ObservationMut, ObservationSpec, Seed,
+};
 use rand::RngExt;
 use rapier3d::math::{Rotation, Vector};
 
@@ -13,6 +15,7 @@ use super::robot::{Robot, TIME_STEP, TORSO_NUMBERS};
 use super::task::Task;
 use crate::canvas::Canvas;
 use crate::environment::{Environment, Outcome};
+use crate::error::{ParameterError, within};
 
 /// Distance of the target to the right, in meters.
 const TARGET: f32 = 1000.0;
@@ -51,6 +54,30 @@ struct Look {
     pitch: f32,
     distance: f32,
     joints_at_limit: usize,
+}
+
+impl Task for LocomotionConfig {
+    fn validate(&self) -> Result<(), ParameterError> {
+        within("max_steps", self.max_steps, 1..=1_000_000)?;
+        within("reset_noise", self.reset_noise, 0.0..=0.5)?;
+        self.gravity.validate()
+    }
+
+    fn spec(&self, name: &str, robot: &Robot) -> EnvSpec {
+        EnvSpec {
+            name: format!("{name}(observe={})", self.observe),
+            observation: ObservationSpec {
+                dtype: Dtype::F32,
+                shape: vec![config::shown(robot, self.observe).len()],
+            },
+            action: ActionSpec::Continuous { dimensions: robot.limbs.len() },
+            action_repeat: 1,
+        }
+    }
+
+    fn make(&self, _name: &str, robot: &'static Robot, seed: Seed) -> Box<dyn Environment> {
+        Box::new(Locomotion::new(robot, self, seed))
+    }
 }
 
 impl Locomotion {

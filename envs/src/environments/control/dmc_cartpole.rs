@@ -164,7 +164,7 @@ const fn parts(
     ]
 }
 
-/// What an agent sees of the cart.
+/// View of the cart: what an agent sees.
 enum Sight {
     Numbers(View),
     Pictures(Film),
