@@ -11,6 +11,8 @@ mod algorithm;
 
 mod vtrace;
 
+mod ppo;
+
 mod dqn;
 
 mod sac_discrete;
@@ -46,6 +48,7 @@ pub use self::algorithm::{
 };
 pub use self::continuous::{CriticEncoder, CriticsConfig};
 pub use self::dqn::{Dqn, QLearningConfig};
+pub use self::ppo::{Ppo, PpoConfig, PpoLoss, Proximal};
 pub use self::replay_batch::ReplayBatch;
 pub use self::sac::{SacConfig, SacTemperature};
 pub use self::sac_discrete::{EncoderSharing, SacDiscrete, SacDiscreteConfig, Temperature};
@@ -57,6 +60,7 @@ pub use crate::telemetry::update_stats::{Phases, UpdateStats};
 /// Every algorithm: its name, the key `algorithm` of `[rl]`, and how the rest of it is read.
 const ALGORITHMS: &[(&str, Read)] = &[
     ("vtrace", streams::<VtraceConfig>),
+    ("ppo", streams::<PpoConfig>),
     ("dqn", replay::<QLearningConfig>),
     ("sac_discrete", replay::<SacDiscreteConfig>),
     ("sac", replay::<SacConfig>),

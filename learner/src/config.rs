@@ -14,6 +14,7 @@ pub mod rate_limiter;
 pub mod replay;
 
 use serde::{Deserialize, Serialize};
+use tch::Tensor;
 use thiserror::Error;
 
 pub use self::off_policy::{ErrorLoss, OffPolicyConfig, SelectionNetwork, TargetUpdate};
@@ -26,6 +27,16 @@ pub enum RewardClip {
     None,
     /// It is clamped to `[-1, 1]`.
     AbsOne,
+}
+
+impl RewardClip {
+    /// `rewards` as they are learned from.
+    pub fn of(self, rewards: &Tensor) -> Tensor {
+        match self {
+            RewardClip::None => rewards.shallow_clone(),
+            RewardClip::AbsOne => rewards.clamp(-1.0, 1.0),
+        }
+    }
 }
 
 /// Schedule of a learning rate, or of a loss's weight, over a run.

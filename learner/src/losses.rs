@@ -12,6 +12,8 @@
 
 pub mod vtrace;
 
+pub mod advantages;
+
 pub mod clipped_surrogate;
 
 pub mod n_step;

@@ -50,8 +50,8 @@ fn unknown_and_missing_keys_are_errors_that_name_them() {
     assert!(in_optimizer.contains("`beta3`") && in_optimizer.contains("`beta2`"), "{in_optimizer}");
     let missing = refuse(&VTRACE.replace("lambda =", "# lambda ="));
     assert!(missing.contains("`lambda`"), "{missing}");
-    let algorithm = refuse(&VTRACE.replace("\"vtrace\"", "\"ppo\""));
-    assert!(algorithm.contains("`ppo`") && algorithm.contains("`vtrace`"), "{algorithm}");
+    let algorithm = refuse(&VTRACE.replace("\"vtrace\"", "\"a2c\""));
+    assert!(algorithm.contains("`a2c`") && algorithm.contains("`vtrace`"), "{algorithm}");
 }
 
 #[test]
@@ -74,12 +74,32 @@ fn values_out_of_range_are_refused_with_the_range() {
 }
 
 #[test]
+fn numbers_of_ppo_outside_their_range_are_named() {
+    let refuse = |line: &str| {
+        let (key, _) = line.split_once(" = ").unwrap();
+        let rest = PPO.lines().filter(|found| !found.starts_with(key));
+        let text = std::iter::once(line).chain(rest).collect::<Vec<_>>().join("\n");
+        let rl: RlConfig = toml::from_str(&text).unwrap();
+        rl.algorithm().validate().expect_err("refused").to_string()
+    };
+    assert_eq!(refuse("epochs = 0"), "rl.epochs is 0; it must be between 1 and 1000");
+    assert!(
+        refuse("minibatches = 5").contains("rl.minibatches is 5; it must be a divisor of rl.b")
+    );
+    assert!(refuse("ratio_clip = 1.0").contains("above 0 and below 1"));
+    assert!(refuse("value_clip = 0.0").contains("rl.value_clip is 0"));
+    assert!(refuse("kl_stop = -0.1").contains("rl.kl_stop"));
+    assert!(refuse("importance_clip = nan").contains("rl.importance_clip is NaN"));
+}
+
+#[test]
 fn inf_switches_a_limit_off() {
     let mut config = vtrace(VTRACE);
     (config.rho_clip, config.max_grad_norm) = (f64::INFINITY, f64::INFINITY);
     config.validate().expect("no limit is a limit too");
 }
 
+const PPO: &str = include_str!("../../configs/rl/ppo.toml");
 const SAC: &str = include_str!("../../configs/rl/sac.toml");
 const EMBED: &str = "{ previous_action = 4, activation = \"relu\", init = { name = \"fan_in\" } }";
 const INPUTS: &str = "seq.inputs=[\"observation\", \"previous_observation\", \"previous_action\", \
@@ -96,6 +116,9 @@ fn every_key_that_may_be_left_out_can_be_set() {
         let value = match *key {
             "rl.ratio_clip" => "0.2",
             "rl.normalize_advantages" => "0.1",
+            "rl.value_clip" => "0.2",
+            "rl.kl_stop" => "0.02",
+            "rl.importance_clip" => "2.0",
             "rl.max_grad_norm" => "5.0",
             "rl.learning_rates" => "{ memory = 1e-5 }",
             "rl.random_shift" => "4",
@@ -133,6 +156,7 @@ fn every_key_that_may_be_left_out_can_be_set() {
         };
         let part = match *key {
             "rl.ratio_clip" | "rl.normalize_advantages" => VTRACE,
+            "rl.value_clip" | "rl.kl_stop" | "rl.importance_clip" => PPO,
             "rl.rate_limiter.turns" => include_str!("../../configs/rl/memory-rl/dqn.toml"),
             "rl.objective.critic_learning_rate" => include_str!("../../configs/rl/ddpg.toml"),
             "rl.objective.policy_delay" | "rl.objective.temperature.greatest" => SAC,

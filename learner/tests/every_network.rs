@@ -25,6 +25,7 @@ use fixtures::{acts_by_vectors, episode, resolved_with, spec, stream, vector_spe
 use tch::{Device, Tensor};
 
 const VTRACE: &str = include_str!("../../configs/rl/vtrace.toml");
+const PPO: &str = include_str!("../../configs/rl/ppo.toml");
 const DQN: &str = include_str!("../../configs/rl/dqn.toml");
 const SAC_DISCRETE: &str = include_str!("../../configs/rl/sac-discrete.toml");
 const SAC: &str = include_str!("../../configs/rl/rsac.toml");
@@ -32,8 +33,9 @@ const TD3: &str = include_str!("../../configs/rl/rtd3.toml");
 const DDPG: &str = include_str!("../../configs/rl/rdpg.toml");
 
 /// Every algorithm, with its networks in every arrangement.
-const CASES: [(&str, &str, &str); 9] = [
+const CASES: [(&str, &str, &str); 10] = [
     ("vtrace", VTRACE, "rl.batch_size=2"),
+    ("ppo", PPO, "rl.minibatches=2"),
     ("dqn", DQN, "rl.batch_size=2"),
     ("sac_discrete", SAC_DISCRETE, "rl.batch_size=2"),
     ("sac_discrete", SAC_DISCRETE, "rl.objective.encoder={ name = \"separate\" }"),

@@ -76,6 +76,21 @@ impl Batch {
         })
     }
 
+    /// The trajectories `rows` of it, in their order.
+    pub fn select(&self, rows: &[i64]) -> Batch {
+        let index = Tensor::from_slice(rows).to_device(self.rewards.device());
+        let columns = |tensor: &Tensor| tensor.index_select(1, &index);
+        Batch {
+            inputs: self.inputs.select(rows),
+            actions: columns(&self.actions),
+            behavior_log_probs: columns(&self.behavior_log_probs),
+            rewards: columns(&self.rewards),
+            weights: columns(&self.weights),
+            terminated: columns(&self.terminated),
+            core_state: self.core_state.index_select(0, &index),
+        }
+    }
+
     /// T.
     pub fn unroll_length(&self) -> i64 {
         self.rewards.size()[0]
@@ -204,6 +219,34 @@ mod tests {
         assert_eq!(numbers(&batch.weights), [1., 1., 1., 0., 0., 1., 1., 1.]);
         assert_eq!(numbers(&batch.terminated), [0., 1., 1., 0., 0., 0., 0., 0.]);
         assert_eq!(numbers(&batch.core_state), [0., 0., 0., 1., 1., 1.]);
+    }
+
+    #[test]
+    fn some_of_a_batch_are_the_batch_of_some() {
+        let all = [trajectory(0, 4), trajectory(1, 4), trajectory(2, 4)];
+        let batch = |of: &[Trajectory]| Batch::from_trajectories(of, &spec(), Device::Cpu).unwrap();
+        let found = batch(&all).select(&[2, 0]);
+        let expected = batch(&[all[2].clone(), all[0].clone()]);
+        let columns = |batch: &Batch| {
+            let Batch { inputs, actions, behavior_log_probs, rewards, .. } = batch;
+            [
+                &inputs.observation,
+                &inputs.previous_action,
+                &inputs.previous_reward,
+                &inputs.is_first,
+                actions,
+                behavior_log_probs,
+                rewards,
+                &batch.weights,
+                &batch.terminated,
+                &batch.core_state,
+            ]
+            .map(Tensor::shallow_clone)
+        };
+        for (found, expected) in columns(&found).iter().zip(columns(&expected)) {
+            assert_eq!(found, &expected);
+        }
+        assert_eq!(found.inputs.resets(), expected.inputs.resets());
     }
 
     #[test]

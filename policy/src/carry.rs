@@ -29,6 +29,11 @@ impl Carry {
         self.columns().is_empty()
     }
 
+    /// The state, where it does not travel with trajectories.
+    pub(crate) fn state(&self) -> &CoreState {
+        &self.state
+    }
+
     /// The state, and the sensitivities.
     pub(crate) fn into_parts(self) -> (CoreState, Sensitivities) {
         (self.state, self.sensitivities)

@@ -69,6 +69,20 @@ impl Inputs {
         }
     }
 
+    /// Of frames of B environments at T moments those of the environments `rows`, in their order.
+    pub(crate) fn select(&self, rows: &[i64]) -> Inputs {
+        assert_eq!(self.leading().len(), 2, "frames have leading shape [T, B]");
+        let index = Tensor::from_slice(rows).to_device(self.observation.device());
+        let columns = |tensor: &Tensor| tensor.index_select(1, &index);
+        Inputs {
+            observation: columns(&self.observation),
+            previous_action: columns(&self.previous_action),
+            previous_reward: columns(&self.previous_reward),
+            is_first: columns(&self.is_first),
+            resets: self.resets.select(rows),
+        }
+    }
+
     /// Beginnings of episodes among these frames.
     pub fn resets(&self) -> &Resets {
         &self.resets

@@ -357,6 +357,21 @@ impl Policy {
         Ok(Unrolled { output: self.output(&self.beside_memory(y, &features)), context })
     }
 
+    /// What [`unroll_streams`](Self::unroll_streams) says of the frames, without gradients, and
+    /// with nothing to carry on.
+    pub fn evaluate_streams(
+        &self,
+        inputs: &Inputs,
+        core_state: &Tensor,
+        carry: &Carry,
+    ) -> Result<PolicyOutput, PolicyError> {
+        let state = match self.memory.exports_state() || carry.is_empty() {
+            true => self.core_state(core_state)?,
+            false => carry.state().shallow_clone(),
+        };
+        Ok(tch::no_grad(|| self.unroll(inputs, &state).0))
+    }
+
     /// The gradient of `loss`, a scalar, by each weight that learns, in the order of
     /// [`trainable`](Self::trainable): what backpropagation finds within the unroll that the loss
     /// is of, and what RTRL adds for the time before it, from the unroll's `context`. Not defined

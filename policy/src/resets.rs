@@ -62,6 +62,12 @@ impl Resets {
         Resets::new(self.first[rows].to_vec(), self.batch)
     }
 
+    /// The environments `rows`, in their order.
+    pub(crate) fn select(&self, rows: &[i64]) -> Resets {
+        let moment = |time| rows.iter().map(move |&row| self.at(time)[row as usize]);
+        Resets::new((0..self.time()).flat_map(moment).collect(), rows.len())
+    }
+
     /// bool `[B]`: whether an episode begins at moment `time`.
     pub(crate) fn first_at(&self, time: usize, device: Device) -> Tensor {
         Tensor::from_slice(self.at(time)).to_device(device)

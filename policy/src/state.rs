@@ -36,6 +36,16 @@ pub trait Batched: Sized {
         self.map(batch, |tensor| tensor.index_select(0, rows))
     }
 
+    /// The rows of all `parts`, which are alike, one part after the other.
+    fn cat(parts: &[Self]) -> Self {
+        let columns: Vec<_> = parts.iter().map(Self::columns).collect();
+        let mut numbers = 0..;
+        parts[0].map(parts.iter().map(Self::batch).sum(), |_| {
+            let column = numbers.next().expect("numbers do not end");
+            Tensor::cat(&columns.iter().map(|part| part[column]).collect::<Vec<_>>(), 0)
+        })
+    }
+
     /// All numbers, f32 `[B, S]`, to be sent or stored.
     fn flatten(&self) -> Tensor {
         let batch = self.batch();

@@ -7,7 +7,7 @@
 use engram_policy::{Batch, Batched, CoreState, Policy};
 use tch::{Tensor, no_grad};
 
-use crate::config::{OffPolicyConfig, RewardClip};
+use crate::config::OffPolicyConfig;
 use crate::losses::Decisions;
 use crate::losses::n_step::{NStepInput, NStepReturns, n_step_returns};
 use crate::replay::ReplaySample;
@@ -62,10 +62,7 @@ impl ReplayBatch {
 
     /// Returns of the decisions.
     pub fn returns<O>(&self, config: &OffPolicyConfig<O>) -> NStepReturns {
-        let rewards = match config.reward_clip {
-            RewardClip::None => self.batch.rewards.shallow_clone(),
-            RewardClip::AbsOne => self.batch.rewards.clamp(-1.0, 1.0),
-        };
+        let rewards = config.reward_clip.of(&self.batch.rewards);
         let (rewards, terminated) = (self.learned(&rewards), self.learned(&self.batch.terminated));
         let input = NStepInput { rewards: &rewards, terminated: &terminated, mask: &self.mask };
         n_step_returns(&input, config.discount, config.n_step)

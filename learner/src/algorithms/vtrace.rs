@@ -24,6 +24,7 @@ use crate::config::{
     OptimizerConfig, OutOfRange, RewardClip, Schedule, cost, learning_rate, positive, require,
     share,
 };
+use crate::losses::advantages::normalized;
 use crate::losses::clipped_surrogate::clipped_surrogate;
 use crate::losses::vtrace::{VtraceInput, VtraceOptions, VtraceSummary, vtrace};
 use crate::telemetry::update_stats::{Phases, UpdateStats};
@@ -160,7 +161,7 @@ impl Vtrace {
             &VtraceInput {
                 target_log_probs: &log_probs,
                 behavior_log_probs: &batch.behavior_log_probs,
-                rewards: &self.clipped(&batch.rewards),
+                rewards: &config.reward_clip.of(&batch.rewards),
                 discounts: &(going_on * config.discount),
                 weights: &batch.weights,
                 values: output.value(),
@@ -190,13 +191,6 @@ impl Vtrace {
             Reduction::Mean => sum / returns.summary.decisions.max(1.0),
         };
         Loss { total, policy, value, entropy, summary: returns.summary, context }
-    }
-
-    fn clipped(&self, rewards: &Tensor) -> Tensor {
-        match self.config.reward_clip {
-            RewardClip::None => rewards.shallow_clone(),
-            RewardClip::AbsOne => rewards.clamp(-1.0, 1.0),
-        }
     }
 }
 
@@ -332,17 +326,6 @@ impl VtraceConfig {
             lambda: self.lambda,
         }
     }
-}
-
-/// `advantages` with mean 0 and standard deviation 1 where `weights` are 1, and 0 where they are 0;
-/// all `[T, B]`. They are divided by no less than `least`.
-fn normalized(advantages: &Tensor, weights: &Tensor, least: f64) -> Tensor {
-    let kind = advantages.kind();
-    let weights = weights.to_kind(kind);
-    let count = weights.sum(kind).clamp_min(1.0);
-    let centered = (advantages - (advantages * &weights).sum(kind) / &count) * &weights;
-    let deviation = (centered.square().sum(kind) / count).sqrt();
-    centered / deviation.clamp_min(least)
 }
 
 /// Brings everything that is reported to the host, in one copy: the losses in total, of the policy

@@ -124,10 +124,10 @@ impl Batcher {
     fn split(&self, selected: Selected) -> Vec<Minibatch> {
         let Selected { trajectories, keys, stale } = selected;
         let mut rows: Vec<_> = keys.into_iter().zip(trajectories).collect();
+        rows.sort_by_key(|(key, _)| {
+            (key.stream.actor, key.stream.env_index, key.generation, key.sequence)
+        });
         if self.minibatches > 1 {
-            rows.sort_by_key(|(key, _)| {
-                (key.stream.actor, key.stream.env_index, key.generation, key.sequence)
-            });
             rows.shuffle(&mut self.seed.derive("batch", self.newest.version()).generator());
         }
         let size = rows.len().div_ceil(self.minibatches).max(1);

@@ -11,7 +11,9 @@
 
 use std::sync::Arc;
 
-use engram_learner::algorithms::{AlgorithmConfig, LearnsFromReplay, RlConfig, VtraceConfig};
+use engram_learner::algorithms::{
+    AlgorithmConfig, LearnsFromReplay, PpoConfig, RlConfig, VtraceConfig,
+};
 use engram_mdp::{
     ActionSpec, Actions, Decision, Dtype, Ending, EnvSpec, Frames, Generator, ObservationMut,
     ObservationSpec, Seed, StepType, StreamId, Trajectory, TrajectoryBuilder,
@@ -219,6 +221,14 @@ pub fn network(torso: i64, memory: MemoryConfig) -> PolicyConfig {
 /// A policy for `task`, whose weights follow from the seed.
 pub fn policy(kind: Kind, config: &PolicyConfig, task: Task, seed: u64) -> Policy {
     Policy::of_kind(kind, config, &task.spec(), Seed::new(seed), Device::Cpu).expect("a policy")
+}
+
+/// The shipped PPO settings, changed.
+pub fn ppo(change: impl Fn(&mut PpoConfig)) -> PpoConfig {
+    let mut config = settings(include_str!("../../../configs/rl/ppo.toml"), "");
+    change(&mut config);
+    config.validate().expect("its values are in range");
+    config
 }
 
 /// The shipped V-trace settings, changed.

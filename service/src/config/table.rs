@@ -22,6 +22,9 @@ pub(super) struct Assignment {
 pub const OPTIONAL: &[&str] = &[
     "rl.ratio_clip",
     "rl.normalize_advantages",
+    "rl.value_clip",
+    "rl.kl_stop",
+    "rl.importance_clip",
     "rl.max_grad_norm",
     "rl.learning_rates",
     "rl.random_shift",
