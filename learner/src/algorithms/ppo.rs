@@ -19,7 +19,7 @@ use engram_mdp::Seed;
 use engram_policy::{Batch, Batched, Carry, Outputs, Policy, UnrollContext, Unrolled};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::algorithm::{
     Algorithm, AlgorithmConfig, LearnsFromStreams, NonFinite, StreamsAlgorithm, to_host,
