@@ -9,6 +9,7 @@
 //!          group             the seeds of one hue on one task
 //!          comparison        all groups
 //!          statistics        means and their intervals
+//!          epochs            the best stretch of a curve, as POPGym's tables have it
 //! show     figures           learning curves, final scores over lengths
 //!          intervals         inter-quartile means       table             CSV and Markdown
 //!          chart             drawing, as PNG and SVG
@@ -17,6 +18,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod statistics;
+
+pub mod epochs;
 
 pub mod chart;
 

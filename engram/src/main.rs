@@ -1,8 +1,8 @@
 //! `engram`: train, evaluate, plot, measure, and check an installation, from one command line.
 //!
 //! In reading order: [`experiment`] is what is trained; [`in_process`] starts the learner, the
-//! inference server and the actors in this process; [`train`], [`sweep`], [`eval`], [`plot`],
-//! [`render`], [`diagnose`], [`mod@bench`], [`doctor`], [`certs`] and those of [`watch`] are the
+//! inference server and the actors in this process; [`train`], [`sweep`], [`reproduce`], [`eval`],
+//! [`plot`], [`render`], [`diagnose`], [`mod@bench`], [`doctor`], [`certs`] and those of [`watch`] are the
 //! commands. What several runs say together is read, drawn and put into tables by
 //! `engram_analysis`.
 
@@ -17,6 +17,8 @@ mod in_process;
 mod train;
 
 mod sweep;
+
+mod reproduce;
 
 mod eval;
 
@@ -58,6 +60,8 @@ enum EngramCommand {
     Train(Box<train::TrainArgs>),
     /// Train every combination of some settings over several seeds: charts and a table
     Sweep(Box<sweep::SweepArgs>),
+    /// Train one column of a published table, and show it beside what was published
+    Reproduce(Box<reproduce::ReproduceArgs>),
     /// Play greedy episodes with what a run has learned
     Eval(eval::EvalArgs),
     /// Draw runs: learning curves, results over lengths, inter-quartile means; and a table
@@ -106,6 +110,7 @@ fn run(command: &EngramCommand) -> Result<()> {
             train::run(args, &shutdown)
         }
         EngramCommand::Sweep(args) => sweep::run(args, &shutdown),
+        EngramCommand::Reproduce(args) => reproduce::run(args, &shutdown),
         EngramCommand::Eval(args) => eval::run(args, &shutdown),
         EngramCommand::Plot(args) => plot::run(args),
         EngramCommand::Render(args) => render::run(args, &shutdown),

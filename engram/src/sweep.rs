@@ -21,51 +21,76 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use engram_service::{Shutdown, failure};
 
-pub(crate) use self::args::SweepArgs;
+pub(crate) use self::args::{ExecutorArgs, SweepArgs};
 use self::executor::quoted;
-use self::plan::SweepTask;
+pub(crate) use self::grid::Axis;
+pub(crate) use self::plan::SweepTask;
 use self::progress_view::ProgressView;
-use self::spec::SweepSpec;
+pub(crate) use self::spec::SweepSpec;
 use crate::plot;
 
 /// Trains every combination with every seed that is not finished yet, and draws all of them.
-#[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn run(args: &SweepArgs, shutdown: &Shutdown) -> Result<()> {
     let spec = SweepSpec::from_args(args)?;
-    let folder = args.runs.join(&spec.name);
-    let tasks = plan::plan(&spec, &folder, &args.train)?;
-    let slots = args.executors.slots()?;
-    let finished = tasks.iter().filter(|task| task.is_finished()).count();
-    let combinations = tasks.len() / spec.seeds.len();
-    println!(
-        "{combinations} combinations × {} seeds in {}, {finished} finished already",
-        spec.seeds.len(),
-        folder.display()
-    );
-    let warnings: BTreeSet<_> = tasks.iter().filter_map(|task| task.left_out.as_ref()).collect();
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    let mut view = ProgressView::new(&tasks);
-    let outcome = scheduler::run(&tasks, &slots, &mut view, shutdown);
-    view.finish();
-    conclude(&spec, &folder, &tasks);
-    if outcome.stopped {
+    let study =
+        Study { spec: &spec, runs: &args.runs, executors: &args.executors, train: &args.train };
+    study.run(shutdown).map(drop)
+}
+
+/// A sweep and where it runs.
+pub(crate) struct Study<'a> {
+    /// What is trained.
+    pub(crate) spec: &'a SweepSpec,
+    /// Folder of runs, in which the sweep has one of its own.
+    pub(crate) runs: &'a Path,
+    /// Machines.
+    pub(crate) executors: &'a ExecutorArgs,
+    /// Flags of every `engram train`.
+    pub(crate) train: &'a [String],
+}
+
+impl Study<'_> {
+    /// Trains what is not finished yet, and draws all that is. Returns the runs, of which some are
+    /// not finished if this was stopped.
+    #[expect(clippy::print_stdout, reason = "this is the command's answer")]
+    pub(crate) fn run(&self, shutdown: &Shutdown) -> Result<Vec<SweepTask>> {
+        let spec = self.spec;
+        let folder = self.runs.join(&spec.name);
+        let tasks = plan::plan(spec, &folder, self.train)?;
+        let slots = self.executors.slots()?;
         let finished = tasks.iter().filter(|task| task.is_finished()).count();
-        println!("stopped with {finished} of {} runs finished; go on with", tasks.len());
-        let words: Vec<String> = std::env::args().map(|word| quoted(&word)).collect();
-        println!("    {}", words.join(" "));
-        return Ok(());
+        let combinations = tasks.len() / spec.seeds.len();
+        println!(
+            "{combinations} combinations × {} seeds in {}, {finished} finished already",
+            spec.seeds.len(),
+            folder.display()
+        );
+        let warnings: BTreeSet<_> =
+            tasks.iter().filter_map(|task| task.left_out.as_ref()).collect();
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let mut view = ProgressView::new(&tasks);
+        let outcome = scheduler::run(&tasks, &slots, &mut view, shutdown);
+        view.finish();
+        conclude(spec, &folder, &tasks);
+        if outcome.stopped {
+            let finished = tasks.iter().filter(|task| task.is_finished()).count();
+            println!("stopped with {finished} of {} runs finished; go on with", tasks.len());
+            let words: Vec<String> = std::env::args().map(|word| quoted(&word)).collect();
+            println!("    {}", words.join(" "));
+            return Ok(tasks);
+        }
+        if outcome.failed.is_empty() {
+            return Ok(tasks);
+        }
+        for (index, why) in &outcome.failed {
+            let (name, log) = (&tasks[*index].name, tasks[*index].log());
+            println!("failed     {name}: {why}; log {}", log.display());
+        }
+        let (failed, all) = (outcome.failed.len(), tasks.len());
+        bail!("{failed} of {all} runs failed; the same command tries them again")
     }
-    if outcome.failed.is_empty() {
-        return Ok(());
-    }
-    for (index, why) in &outcome.failed {
-        let (name, log) = (&tasks[*index].name, tasks[*index].log());
-        println!("failed     {name}: {why}; log {}", log.display());
-    }
-    let (failed, all) = (outcome.failed.len(), tasks.len());
-    bail!("{failed} of {all} runs failed; the same command tries them again")
 }
 
 /// Draws the finished runs. If there is nothing to draw, as where runs are shorter than an episode,
