@@ -131,7 +131,7 @@ fn check_lengths(lengths: &[f64]) -> Result<(), ParameterError> {
 }
 
 /// A draw from the standard normal distribution (Box & Muller 1958).
-fn normal(generator: &mut Generator) -> f64 {
+pub(crate) fn normal(generator: &mut Generator) -> f64 {
     let radius = (-2.0 * (1.0 - generator.random_range(0.0..1.0_f64)).ln()).sqrt();
     radius * generator.random_range(0.0..TAU).cos()
 }
