@@ -91,3 +91,20 @@ impl World for Autoencode {
         canvas.timeline(&[size as u32 - 1, size as u32], time as u32);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environments::popgym::goldens::{self, Player};
+
+    impl Player for Autoencode {
+        fn best(&self, _memory: &mut usize) -> usize {
+            if self.deck.left() == 0 { self.wanted() } else { 0 }
+        }
+    }
+
+    #[test]
+    fn episodes_are_the_packages() {
+        goldens::replay::<Autoencode>();
+    }
+}

@@ -116,3 +116,20 @@ impl World for Battleship {
         canvas.timeline(&[self.max_steps()], self.time);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environments::popgym::goldens::{self, Player};
+
+    impl Player for Battleship {
+        fn best(&self, _memory: &mut usize) -> usize {
+            (0..self.ships.len()).find(|&cell| self.ships[cell] && !self.shot[cell]).unwrap()
+        }
+    }
+
+    #[test]
+    fn episodes_are_the_packages() {
+        goldens::replay::<Battleship>();
+    }
+}

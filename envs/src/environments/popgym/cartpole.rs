@@ -141,3 +141,27 @@ fn show(state: [f64; 4], seen: [usize; 2], sigma: f64, chance: &mut impl Chance,
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environments::popgym::goldens::{Physical, replay_physics};
+
+    impl<S: Sense> Physical for CartPole<S> {
+        fn set_state(&mut self, draw: impl FnMut(f64) -> f64, even: bool) {
+            let never_falls = [2.2, 3.0, 0.1, 3.0];
+            self.state = if even { never_falls } else { [2.41, 3.0, 0.21, 3.0] }.map(draw);
+        }
+    }
+
+    #[test]
+    fn decisions_are_the_packages() {
+        replay_physics::<PositionOnlyCartPole>();
+        replay_physics::<VelocityOnlyCartPole>();
+    }
+
+    #[test]
+    fn decisions_under_the_same_noise_are_the_packages() {
+        replay_physics::<NoisyPositionOnlyCartPole>();
+    }
+}

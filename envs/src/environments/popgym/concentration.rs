@@ -162,3 +162,24 @@ impl World for Concentration {
         canvas.timeline(&[self.max_steps], self.time);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environments::popgym::goldens::{self, Player};
+
+    impl Player for Concentration {
+        fn best(&self, _memory: &mut usize) -> usize {
+            let closed = |&place: &usize| !self.open[place] && self.first != Some(place);
+            let fits = |&place: &usize| {
+                self.first.is_none_or(|first| self.value(first) == self.value(place))
+            };
+            (0..self.open.len()).filter(closed).find(fits).expect("every card has a like")
+        }
+    }
+
+    #[test]
+    fn episodes_are_the_packages() {
+        goldens::replay::<Concentration>();
+    }
+}

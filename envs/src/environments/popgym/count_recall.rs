@@ -94,3 +94,20 @@ impl World for CountRecall {
         canvas.timeline(&[self.values.size() as u32 - 1], self.values.dealt() as u32 - 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environments::popgym::goldens::{self, Player};
+
+    impl Player for CountRecall {
+        fn best(&self, _memory: &mut usize) -> usize {
+            self.answer()
+        }
+    }
+
+    #[test]
+    fn episodes_are_the_packages() {
+        goldens::replay::<CountRecall>();
+    }
+}

@@ -61,3 +61,21 @@ impl World for HigherLower {
         canvas.timeline(&[self.deck.size() as u32 - 1], self.deck.dealt() as u32 - 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environments::popgym::goldens::{self, Player};
+
+    impl Player for HigherLower {
+        fn best(&self, _memory: &mut usize) -> usize {
+            let next = Face::Rank.of(self.deck.cards()[self.deck.left() - 1]);
+            usize::from(next < self.rank)
+        }
+    }
+
+    #[test]
+    fn episodes_are_the_packages() {
+        goldens::replay::<HigherLower>();
+    }
+}

@@ -203,3 +203,53 @@ impl World for LabyrinthExplore {
         self.walk.render(canvas);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environments::popgym::goldens::{self, Player};
+
+    impl Walk {
+        /// Keeps a hand at the right wall.
+        fn along_the_wall(&self, memory: &mut usize) -> usize {
+            const CLOCKWISE: [usize; 4] = [2, 1, 3, 0];
+            let at = CLOCKWISE.iter().position(|action| action == memory).unwrap();
+            let turned = [1, 0, 3, 2].map(|turn| CLOCKWISE[(at + turn) % 4]);
+            let [row, column] = self.place.map(|at| at as i32);
+            let free = |&action: &usize| {
+                let [row, column] =
+                    [[row, column - 1], [row, column + 1], [row - 1, column], [row + 1, column]]
+                        [action];
+                let inside = 0..self.maze.side as i32;
+                inside.contains(&row)
+                    && inside.contains(&column)
+                    && self.maze.at([row as usize, column as usize]) != Cell::Wall
+            };
+            let Some(action) = turned.into_iter().find(free) else { return 0 };
+            *memory = action;
+            action
+        }
+    }
+
+    impl Player for LabyrinthEscape {
+        fn best(&self, memory: &mut usize) -> usize {
+            self.0.along_the_wall(memory)
+        }
+    }
+
+    impl Player for LabyrinthExplore {
+        fn best(&self, memory: &mut usize) -> usize {
+            self.walk.along_the_wall(memory)
+        }
+    }
+
+    #[test]
+    fn escapes_are_the_packages() {
+        goldens::replay::<LabyrinthEscape>();
+    }
+
+    #[test]
+    fn explorations_are_the_packages() {
+        goldens::replay::<LabyrinthExplore>();
+    }
+}

@@ -130,3 +130,20 @@ impl World for MineSweeper {
         canvas.timeline(&[self.free()], self.time);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environments::popgym::goldens::{self, Player};
+
+    impl Player for MineSweeper {
+        fn best(&self, _memory: &mut usize) -> usize {
+            self.cells.iter().position(|&cell| cell == Cell::Clear).unwrap()
+        }
+    }
+
+    #[test]
+    fn episodes_are_the_packages() {
+        goldens::replay::<MineSweeper>();
+    }
+}

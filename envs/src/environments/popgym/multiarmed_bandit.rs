@@ -65,3 +65,23 @@ impl World for MultiarmedBandit {
         canvas.timeline(&[self.max_steps], self.time);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environments::popgym::goldens::{self, Player};
+
+    impl Player for MultiarmedBandit {
+        fn best(&self, _memory: &mut usize) -> usize {
+            let better = |best: usize, arm: usize| {
+                if self.arms[arm] > self.arms[best] { arm } else { best }
+            };
+            (0..self.arms.len()).reduce(better).unwrap()
+        }
+    }
+
+    #[test]
+    fn episodes_are_the_packages() {
+        goldens::replay::<MultiarmedBandit>();
+    }
+}

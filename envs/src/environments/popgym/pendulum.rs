@@ -112,3 +112,21 @@ fn show(angle: f64, sigma: f64, chance: &mut impl Chance, row: &mut [f32]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environments::popgym::goldens::{Physical, replay_physics};
+
+    impl<S: Sense> Physical for Pendulum<S> {
+        fn set_state(&mut self, draw: impl FnMut(f64) -> f64, _even: bool) {
+            self.state = [9.0, 8.0].map(draw);
+        }
+    }
+
+    #[test]
+    fn decisions_are_the_packages() {
+        replay_physics::<PositionOnlyPendulum>();
+        replay_physics::<NoisyPositionOnlyPendulum>();
+    }
+}

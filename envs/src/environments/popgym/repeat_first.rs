@@ -56,3 +56,20 @@ impl World for RepeatFirst {
         canvas.timeline(&[self.deck.size() as u32 - 1], first as u32);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environments::popgym::goldens::{self, Player};
+
+    impl Player for RepeatFirst {
+        fn best(&self, _memory: &mut usize) -> usize {
+            self.first
+        }
+    }
+
+    #[test]
+    fn episodes_are_the_packages() {
+        goldens::replay::<RepeatFirst>();
+    }
+}

@@ -70,3 +70,20 @@ impl World for RepeatPrevious {
         canvas.timeline(&[self.deck.size() as u32 - 1], self.deck.dealt() as u32 - 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environments::popgym::goldens::{self, Player};
+
+    impl Player for RepeatPrevious {
+        fn best(&self, _memory: &mut usize) -> usize {
+            self.wanted().unwrap_or(0)
+        }
+    }
+
+    #[test]
+    fn episodes_are_the_packages() {
+        goldens::replay::<RepeatPrevious>();
+    }
+}
