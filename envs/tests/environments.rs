@@ -149,6 +149,9 @@ fn worlds_that_begin_at_random_begin_otherwise_in_every_environment_of_a_group()
         "water-maze",
         "bump",
         "dmc-cartpole-t",
+        "popgym/noisy",
+        "popgym/position",
+        "popgym/velocity",
     ];
     let mut checked = 0;
     for (name, config) in configs() {

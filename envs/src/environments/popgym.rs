@@ -187,3 +187,43 @@ fn one_hot(row: &mut [f32], class: usize) {
     row.fill(0.0);
     row[class] = 1.0;
 }
+
+#[cfg(test)]
+mod tests {
+    use engram_mdp::ActionSpec;
+
+    use crate::EnvConfig;
+
+    fn read(text: &str) -> Result<EnvConfig, String> {
+        EnvConfig::from_table(text.parse().unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_unknown_level_is_answered_with_the_three_there_are() {
+        assert_eq!(
+            read("name = 'popgym-repeat-previous'\nlevel = 'hrad'").unwrap_err(),
+            "`level` of environment `popgym-repeat-previous`: unknown choice `hrad`; did you mean \
+             `hard`? Known: easy, medium, hard"
+        );
+        assert_eq!(
+            read("name = 'popgym-battleship'").unwrap_err(),
+            "environment `popgym-battleship` needs the key `level`"
+        );
+        assert_eq!(
+            read("name = 'popgym-battleship'\nlevel = 'easy'\nsize = 8").unwrap_err(),
+            "environment `popgym-battleship` has no key `size`; known: level"
+        );
+    }
+
+    #[test]
+    fn a_level_changes_the_sizes_of_a_world_and_not_its_name() {
+        let spec = |level: &str| {
+            read(&format!("name = 'popgym-count-recall'\nlevel = '{level}'")).unwrap().spec()
+        };
+        let sizes = ["easy", "medium", "hard"].map(|level| spec(level).observation.len());
+        assert_eq!(sizes, [4, 8, 26]);
+        let actions = ["easy", "medium", "hard"].map(|level| spec(level).action);
+        assert_eq!(actions, [27, 27, 17].map(|count| ActionSpec::Discrete { count }));
+        assert_eq!(spec("hard").name, "popgym-count-recall");
+    }
+}

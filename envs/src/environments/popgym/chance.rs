@@ -42,3 +42,38 @@ impl Chance for Generator {
         control::normal(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use engram_mdp::Seed;
+
+    use super::*;
+
+    const DRAWS: u32 = 40_000;
+
+    #[test]
+    fn whole_numbers_are_equally_frequent() {
+        let mut generator = Seed::new(8).generator();
+        let mut counts = [0_u32; 10];
+        (0..DRAWS).for_each(|_| counts[generator.below(10)] += 1);
+        // 4000 expected, with a standard deviation of 60.
+        assert!(counts.iter().all(|count| (3700..4300).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn draws_have_the_means_and_variances_of_their_distributions() {
+        let mut generator = Seed::new(9).generator();
+        let mut moments = |draw: fn(&mut Generator) -> f64| {
+            let numbers: Vec<f64> = (0..DRAWS).map(|_| draw(&mut generator)).collect();
+            let mean = numbers.iter().sum::<f64>() / f64::from(DRAWS);
+            let square = numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+            (mean, square / f64::from(DRAWS))
+        };
+        let near = |(mean, variance): (f64, f64), expected: (f64, f64)| {
+            (mean - expected.0).abs() < 0.03 && (variance - expected.1).abs() < 0.05
+        };
+        assert!(near(moments(Chance::normal), (0.0, 1.0)));
+        assert!(near(moments(Chance::unit), (0.5, 1.0 / 12.0)));
+        assert!(near(moments(|chance| chance.within(1.5)), (0.0, 0.75)));
+    }
+}
