@@ -26,8 +26,6 @@
 
 mod level;
 
-mod chance;
-
 mod deck;
 
 mod autoencode;
@@ -73,9 +71,9 @@ pub use repeat_first::RepeatFirst;
 pub use repeat_previous::RepeatPrevious;
 
 use crate::canvas::Canvas;
+use crate::chance::Chance;
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::ParameterError;
-use chance::Chance;
 
 /// The parameters of the world `W`.
 #[derive(Clone, Debug, Deserialize)]

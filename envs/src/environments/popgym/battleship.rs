@@ -4,9 +4,9 @@
 
 use engram_mdp::{Action, ActionSpec};
 
-use super::chance::Chance;
 use super::{Level, World, one_hot};
 use crate::canvas::{ACTOR, Canvas, FAINT, GOAL, INK, mix};
+use crate::chance::Chance;
 use crate::environment::Outcome;
 
 const SHIPS: [usize; 4] = [2, 3, 3, 4];

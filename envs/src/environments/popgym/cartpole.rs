@@ -10,9 +10,9 @@ use std::marker::PhantomData;
 
 use engram_mdp::{Action, ActionSpec};
 
-use super::chance::Chance;
 use super::{Level, World};
 use crate::canvas::Canvas;
+use crate::chance::Chance;
 use crate::environment::Outcome;
 use crate::environments::control::cartpole::{
     ANGLE_LIMIT, DISCRETE_FORCE, POSITION_LIMIT, advance, draw, falls,

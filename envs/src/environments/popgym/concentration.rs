@@ -8,10 +8,10 @@
 
 use engram_mdp::{Action, ActionSpec};
 
-use super::chance::Chance;
 use super::deck::{Deck, Face, paint};
 use super::{Level, World, one_hot};
 use crate::canvas::{Canvas, FAINT, INK};
+use crate::chance::Chance;
 use crate::environment::Outcome;
 
 /// Concentration.

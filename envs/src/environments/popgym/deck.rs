@@ -1,8 +1,8 @@
 //! Decks of cards. Cards are numbered by rank, then suit: ace of spades, ace of diamonds, ace of
 //! clubs, ace of hearts, two of spades and so on, from 0 to 51.
 
-use super::chance::Chance;
 use crate::canvas::{ACTOR, Canvas, Color, FAINT, GOAL, INK, SIGHT, mix};
+use crate::chance::Chance;
 
 /// Cards of one deck.
 pub(crate) const CARDS: usize = 52;

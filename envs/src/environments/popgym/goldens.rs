@@ -4,10 +4,10 @@
 use engram_mdp::{Action, ActionSpec, Ending};
 use toml::{Table, Value};
 
-use super::chance::Chance;
 use super::{Level, World};
+use crate::chance::Chance;
 use crate::environment::Outcome;
-use crate::goldens::{assert_close, numbers, rows};
+use crate::goldens::{Digest, SharedChance, assert_close, numbers, rows, strings};
 
 const TEXT: &str = include_str!("../../../tests/popgym/goldens.toml");
 const EPISODES: usize = 340;
@@ -26,44 +26,6 @@ pub(super) trait Physical: World {
     fn set_state(&mut self, draw: impl FnMut(f64) -> f64, even: bool);
 }
 
-/// The generator that both programs have (SplitMix64, <https://doi.org/10.1145/2714064.2660195>).
-struct SharedChance(u64);
-
-impl SharedChance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
-
-impl Chance for SharedChance {
-    fn below(&mut self, count: usize) -> usize {
-        (((self.next() >> 32) * count as u64) >> 32) as usize
-    }
-
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / 2.0_f64.powi(53)
-    }
-
-    /// Nearly normal, and the same to the last digit wherever it is added up.
-    fn normal(&mut self) -> f64 {
-        (0..12).map(|_| self.unit()).sum::<f64>() - 6.0
-    }
-}
-
-/// The hash of everything that was seen, paid and ended (FNV-1a).
-struct Digest(u64);
-
-impl Digest {
-    fn add(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-        }
-    }
-}
-
 /// The record of a world at each level, with what tells its generators apart.
 fn records<W: World>() -> Vec<(Level, u64, Table)> {
     let all: Table = TEXT.parse().unwrap();
@@ -76,11 +38,6 @@ fn records<W: World>() -> Vec<(Level, u64, Table)> {
         (level, seed, record.as_table().unwrap().clone())
     };
     levels.into_iter().zip(0..).zip(records).map(record).collect()
-}
-
-fn strings(record: &Table, key: &str) -> Vec<String> {
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    record[key].as_array().unwrap().iter().map(text).collect()
 }
 
 /// The classes that one-hot vectors of these lengths stand for.
@@ -118,7 +75,7 @@ pub(super) fn replay<W: Player>() {
         let actions = record["actions"].as_integer().unwrap() as usize;
         assert_eq!(world.action(), ActionSpec::Discrete { count: actions });
         let mut row = vec![f32::NAN; world.width()];
-        let mut digest = Digest(0xcbf2_9ce4_8422_2325);
+        let mut digest = Digest::default();
         let (mut steps, mut ends, mut total) = (0_i64, [0_i64; 3], 0.0);
         let first = strings(&record, "first");
         let mut digests = strings(&record, "digests").into_iter();
@@ -151,7 +108,7 @@ pub(super) fn replay<W: Player>() {
             ends[usize::from(end)] += 1;
             if episode & (episode + 1) == 0 || episode == EPISODES - 1 {
                 let expected = digests.next().unwrap();
-                assert_eq!(format!("{:016x}", digest.0), expected, "{level:?}: episode {episode}");
+                assert_eq!(digest.text(), expected, "{level:?}: episode {episode}");
             }
         }
         let expected = ["steps", "terminated", "truncated"].map(|key| record[key].as_integer());

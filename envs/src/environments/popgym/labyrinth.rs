@@ -13,10 +13,10 @@
 
 use engram_mdp::{Action, ActionSpec};
 
-use super::chance::Chance;
 use super::maze::{Cell, Maze, Place};
 use super::{Level, World, one_hot};
 use crate::canvas::{ACTOR, Canvas, FAINT, GOAL, INK, PAPER, SIGHT, mix};
+use crate::chance::Chance;
 use crate::environment::Outcome;
 
 const CLASSES: usize = 5;

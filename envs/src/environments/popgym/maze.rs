@@ -2,7 +2,7 @@
 //! were not visited yet, each from a random visited cell until it is stuck, one more walk than the
 //! grid has cells. A cell that no walk came to stays a wall.
 
-use super::chance::Chance;
+use crate::chance::Chance;
 
 /// Content of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

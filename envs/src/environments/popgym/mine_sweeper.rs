@@ -7,9 +7,9 @@
 
 use engram_mdp::{Action, ActionSpec};
 
-use super::chance::Chance;
 use super::{Level, World, one_hot};
 use crate::canvas::{ACTOR, Canvas, FAINT, INK, PAPER, SIGHT, mix};
+use crate::chance::Chance;
 use crate::environment::Outcome;
 
 /// MineSweeper.

@@ -4,9 +4,9 @@
 
 use engram_mdp::{Action, ActionSpec};
 
-use super::chance::Chance;
 use super::{Level, World, one_hot};
 use crate::canvas::{ACTOR, Canvas, FAINT, SIGHT};
+use crate::chance::Chance;
 use crate::environment::Outcome;
 
 /// Multiarmed Bandit.

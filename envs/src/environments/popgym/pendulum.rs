@@ -11,9 +11,9 @@ use std::marker::PhantomData;
 
 use engram_mdp::{Action, ActionSpec};
 
-use super::chance::Chance;
 use super::{Level, World};
 use crate::canvas::Canvas;
+use crate::chance::Chance;
 use crate::environment::Outcome;
 use crate::environments::control::pendulum::{LENGTH, MAX_TORQUE, advance, cost, draw};
 

@@ -4,10 +4,10 @@
 
 use engram_mdp::{Action, ActionSpec};
 
-use super::chance::Chance;
 use super::deck::{Deck, Face, SUITS, suit_name};
 use super::{Level, World, one_hot};
 use crate::canvas::Canvas;
+use crate::chance::Chance;
 use crate::environment::Outcome;
 
 /// Repeat Previous.

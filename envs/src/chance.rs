@@ -1,9 +1,9 @@
-//! Chance: the draws that a world asks for. Tests answer them as the package was answered.
+//! Chance: the draws that a world asks for. Tests answer them as another program was answered.
+
+use std::f64::consts::TAU;
 
 use engram_mdp::Generator;
 use rand::RngExt;
-
-use crate::environments::control;
 
 /// Source of everything random in a world.
 pub(crate) trait Chance {
@@ -21,10 +21,10 @@ pub(crate) trait Chance {
         2.0 * limit * self.unit() - limit
     }
 
-    /// Puts cards into a random order (Fisher and Yates).
-    fn shuffle(&mut self, cards: &mut [u8]) {
-        for last in (1..cards.len()).rev() {
-            cards.swap(last, self.below(last + 1));
+    /// Puts numbers into a random order (Fisher and Yates).
+    fn shuffle(&mut self, numbers: &mut [u8]) {
+        for last in (1..numbers.len()).rev() {
+            numbers.swap(last, self.below(last + 1));
         }
     }
 }
@@ -39,8 +39,14 @@ impl Chance for Generator {
     }
 
     fn normal(&mut self) -> f64 {
-        control::normal(self)
+        normal(self)
     }
+}
+
+/// A draw from the standard normal distribution (Box & Muller 1958).
+pub(crate) fn normal(generator: &mut Generator) -> f64 {
+    let radius = (-2.0 * (1.0 - generator.random_range(0.0..1.0_f64)).ln()).sqrt();
+    radius * generator.random_range(0.0..TAU).cos()
 }
 
 #[cfg(test)]
