@@ -3,6 +3,7 @@
 //! | environment | solved by | after |
 //! |---|---|---|
 //! | [`recall`] | remembering one cue | – |
+//! | [`memory_chain`] | remembering bits | bsuite |
 //! | [`catch`] | a reaction | bsuite |
 //! | [`control`] | control of carts, pendulums and an arm, from positions or velocities alone if asked | Gymnasium; Yang & Nguyen 2021 |
 //! | [`delayed_catch`] | reactions, and credit for them that comes late | Raposo et al. 2021 |
@@ -33,6 +34,7 @@ pub mod counting;
 pub mod delayed_catch;
 pub mod delayed_reward;
 pub mod key_to_door;
+pub mod memory_chain;
 pub mod navigation;
 pub mod popgym;
 pub mod recall;
@@ -63,6 +65,7 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
     ("delayed-reward", parameters::<delayed_reward::DelayedRewardConfig>),
     ("truncation", parameters::<truncation::TruncationConfig>),
     ("recall", parameters::<recall::RecallConfig>),
+    ("memory-chain", parameters::<memory_chain::MemoryChainConfig>),
     ("catch", parameters::<catch::CatchConfig>),
     ("delayed-catch", parameters::<delayed_catch::DelayedCatchConfig>),
     ("cartpole", parameters::<control::cartpole::CartPoleConfig>),

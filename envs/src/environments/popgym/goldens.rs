@@ -1,4 +1,4 @@
-//! Episodes of the package, `tests/popgym/goldens.toml`, made by `tests/popgym/goldens.py`: both
+//! Episodes of the package, `tests/replays/popgym.toml`, made by `tests/replays/popgym_goldens.py`: both
 //! programs draw from the same generator, so every deck, board and maze is the same.
 
 use engram_mdp::{Action, ActionSpec, Ending};
@@ -9,7 +9,7 @@ use crate::chance::Chance;
 use crate::environment::Outcome;
 use crate::goldens::{Digest, SharedChance, assert_close, numbers, rows, strings};
 
-const TEXT: &str = include_str!("../../../tests/popgym/goldens.toml");
+const TEXT: &str = include_str!("../../../tests/replays/popgym.toml");
 const EPISODES: usize = 340;
 /// Share of the decisions that are the best ones, in episodes that follow one another.
 const SKILLS: [f64; 4] = [0.0, 0.5, 1.0, 0.9375];

@@ -1,9 +1,9 @@
-"""Plays the worlds of POPGym for the tests of this crate, and writes goldens.toml.
+"""Plays the worlds of POPGym for the tests of this crate, and writes popgym.toml.
 
     python3 -m venv goldens && goldens/bin/pip install popgym==1.0.7 gymnasium==1.4.0 mazelib==0.9.16
-    goldens/bin/python envs/tests/popgym/goldens.py > envs/tests/popgym/goldens.toml
+    goldens/bin/python envs/tests/replays/popgym_goldens.py > envs/tests/replays/popgym.toml
 
-The package's generators are replaced by one that the tests have too (SplitMix64), so both draw the
+The package's generators are replaced by the one of chance.py, which the tests have too: both draw the
 same decks, boards, mazes, arms and noise. A second one draws actions: at random, or the best ones for
 who sees the whole state, so that episodes end in every way. What was seen, paid and ended goes into
 a hash; the hashes after 1, 2, 4, 8 … episodes are written, and the first frames in full. Observations
@@ -21,77 +21,14 @@ import mazelib.generate.MazeGenAlgo
 import mazelib.mazelib
 import numpy as np
 import popgym.envs
+from chance import Chance, Digest, is_written
 from popgym.core.maze import Cell
 from popgym.envs import labyrinth_escape, labyrinth_explore
 from popgym.wrappers import DiscreteAction
 
 EPISODES = 340
-WORD = (1 << 64) - 1
 SKILLS = [0.0, 0.5, 1.0, 0.9375]
 LEVELS = ["easy", "medium", "hard"]
-
-
-class Chance:
-    """SplitMix64, with the calls of numpy's generator that the package makes."""
-
-    def __init__(self, seed):
-        self.state = seed
-
-    def next(self):
-        self.state = (self.state + 0x9E3779B97F4A7C15) & WORD
-        z = self.state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & WORD
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & WORD
-        return z ^ (z >> 31)
-
-    def below(self, count):
-        return ((self.next() >> 32) * count) >> 32
-
-    def unit(self):
-        return (self.next() >> 11) * 2.0**-53
-
-    def shuffle(self, array):
-        for last in range(len(array) - 1, 0, -1):
-            other = self.below(last + 1)
-            array[last], array[other] = array[other], array[last]
-
-    def integers(self, high, size):
-        return np.array([self.below(high) for _ in range(size)])
-
-    def choice(self, array, size, replace):
-        assert not replace
-        array = array.copy()
-        for drawn in range(size):
-            other = drawn + self.below(len(array) - drawn)
-            array[drawn], array[other] = array[other], array[drawn]
-        return array[:size]
-
-    def random(self, size=None, dtype=np.float64):
-        if size is None:
-            return self.unit()
-        return np.array([self.unit() for _ in range(size)], dtype=dtype)
-
-    def uniform(self, low, high, size=None):
-        if size is not None:
-            low, high = np.full(size, low), np.full(size, high)
-        assert np.array_equal(-low, high)
-        return np.array([2.0 * limit * self.unit() - limit for limit in high])
-
-    def normal(self, mean, deviation):
-        assert mean == 0
-        # Nearly normal, and the same to the last digit wherever it is added up.
-        return np.array([s * (sum(self.unit() for _ in range(12)) - 6.0) for s in deviation])
-
-
-class Digest:
-    """FNV-1a of 64 bits."""
-
-    def __init__(self):
-        self.hash = 0xCBF29CE484222325
-
-    def add(self, data):
-        for byte in data:
-            self.hash = ((self.hash ^ byte) * 0x100000001B3) & WORD
 
 
 def draw_mazes_from(chance):
@@ -224,8 +161,8 @@ def cards_and_boards(name, best, worlds):
                     first.append(f"{text(classes(observation))} {np.float32(reward):.9g} {end}")
                 count, total = count + 1, total + reward
             steps, ends[end] = steps + count, ends[end] + 1
-            if episode & (episode + 1) == 0 or episode == EPISODES - 1:
-                digests.append(f"{digest.hash:016x}")
+            if is_written(episode, EPISODES):
+                digests.append(digest.text())
         print(f"[[{name}]]")
         print(f'level = "{label}"')
         print("classes =", sizes)
@@ -276,7 +213,7 @@ def control(name, limits, worlds):
 
 def main():
     warnings.simplefilter("ignore")
-    print("# Written by goldens.py; see there.\n")
+    print("# Written by popgym_goldens.py; see there.\n")
 
     def of(name, module=popgym.envs):
         return [getattr(module, name + level) for level in ["Easy", "Medium", "Hard"]]
