@@ -1,5 +1,6 @@
 //! Prints how many steps per second one core takes in each environment of `configs/env`, or in those
-//! that are named: `cargo run --release -p engram-envs --example step_speed -- pendulum wind`.
+//! that are named: `cargo run --release -p engram-envs --example step_speed -- pendulum popgym`. A
+//! folder stands for all of its files.
 //!
 //! Eight environments of a kind are stepped in a group with random actions, resets among them, for
 //! half a second of CPU time.
@@ -20,13 +21,9 @@ const SECONDS: f64 = 0.5;
 fn main() -> Result<(), Box<dyn Error>> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/env");
-    let mut names = Vec::new();
-    for file in fs::read_dir(&folder)? {
-        let path = file?.path();
-        names.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
-    }
+    let mut names = names(&folder, "")?;
     names.sort();
-    names.retain(|name| wanted.is_empty() || wanted.contains(name));
+    names.retain(|name| wanted.is_empty() || wanted.iter().any(|wanted| is_named(name, wanted)));
     println!("{:44} {:>14}", "environment", "env steps/s");
     for name in names {
         let text = fs::read_to_string(folder.join(format!("{name}.toml")))?;
@@ -34,6 +31,27 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{name:44} {:14.0}", steps_per_second(&config)?);
     }
     Ok(())
+}
+
+/// Names of the files of a folder and of those in it, with the folder's name in front.
+fn names(folder: &Path, prefix: &str) -> Result<Vec<String>, Box<dyn Error>> {
+    let mut found = Vec::new();
+    for file in fs::read_dir(folder)? {
+        let path = file?.path();
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let name = format!("{prefix}{stem}");
+        if path.is_dir() {
+            found.append(&mut names(&path, &format!("{name}/"))?);
+        } else {
+            found.push(name);
+        }
+    }
+    Ok(found)
+}
+
+/// True if a name was asked for, alone or with all of its folder.
+fn is_named(name: &str, wanted: &str) -> bool {
+    name == wanted || name.starts_with(&format!("{wanted}/"))
 }
 
 fn steps_per_second(config: &EnvConfig) -> Result<f64, Box<dyn Error>> {

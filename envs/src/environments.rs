@@ -3,11 +3,13 @@
 //! | environment | solved by | after |
 //! |---|---|---|
 //! | [`recall`] | remembering one cue | – |
+//! | [`memory_chain`] | remembering bits | bsuite |
 //! | [`catch`] | a reaction | bsuite |
 //! | [`control`] | control of carts, pendulums and an arm, from positions or velocities alone if asked | Gymnasium; Yang & Nguyen 2021 |
 //! | [`delayed_catch`] | reactions, and credit for them that comes late | Raposo et al. 2021 |
 //! | [`navigation`] | finding out where the goal is, or the wind, and remembering it | Yang & Nguyen 2021; RESeL |
 //! | [`bumps`] | feeling with a soft finger, remembering, pushing with a stiff one | Yang & Nguyen 2021 |
+//! | [`popgym`] | remembering cards, counts, places; searching; control from half of a state | Morad et al. 2023 |
 //! | [`tmaze`] | memory (passive), memory and credit (active) | Ni et al. 2023 |
 //! | [`visual_match`] | memory, past much that pays | Ni et al. 2023 |
 //! | [`key_to_door`] | credit, past much that pays | Ni et al. 2023 |
@@ -32,7 +34,9 @@ pub mod counting;
 pub mod delayed_catch;
 pub mod delayed_reward;
 pub mod key_to_door;
+pub mod memory_chain;
 pub mod navigation;
+pub mod popgym;
 pub mod recall;
 pub mod tmaze;
 pub mod truncation;
@@ -49,6 +53,7 @@ use crate::locomotion::{
     robot_parameters,
 };
 use crate::parse::parameters;
+use popgym::PopgymConfig;
 
 /// Reads the parameters of the named environment.
 type Reader = fn(&str, &Table) -> Result<Arc<dyn EnvironmentParameters>, EnvError>;
@@ -60,6 +65,7 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
     ("delayed-reward", parameters::<delayed_reward::DelayedRewardConfig>),
     ("truncation", parameters::<truncation::TruncationConfig>),
     ("recall", parameters::<recall::RecallConfig>),
+    ("memory-chain", parameters::<memory_chain::MemoryChainConfig>),
     ("catch", parameters::<catch::CatchConfig>),
     ("delayed-catch", parameters::<delayed_catch::DelayedCatchConfig>),
     ("cartpole", parameters::<control::cartpole::CartPoleConfig>),
@@ -84,6 +90,28 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
     ("tmaze", parameters::<tmaze::TmazeConfig>),
     ("visual-match", parameters::<visual_match::VisualMatchConfig>),
     ("key-to-door", parameters::<key_to_door::KeyToDoorConfig>),
+    ("popgym-autoencode", parameters::<PopgymConfig<popgym::Autoencode>>),
+    ("popgym-battleship", parameters::<PopgymConfig<popgym::Battleship>>),
+    ("popgym-concentration", parameters::<PopgymConfig<popgym::Concentration>>),
+    ("popgym-count-recall", parameters::<PopgymConfig<popgym::CountRecall>>),
+    ("popgym-higher-lower", parameters::<PopgymConfig<popgym::HigherLower>>),
+    ("popgym-labyrinth-escape", parameters::<PopgymConfig<popgym::LabyrinthEscape>>),
+    ("popgym-labyrinth-explore", parameters::<PopgymConfig<popgym::LabyrinthExplore>>),
+    ("popgym-mine-sweeper", parameters::<PopgymConfig<popgym::MineSweeper>>),
+    ("popgym-multiarmed-bandit", parameters::<PopgymConfig<popgym::MultiarmedBandit>>),
+    (
+        "popgym-noisy-position-only-cartpole",
+        parameters::<PopgymConfig<popgym::NoisyPositionOnlyCartPole>>,
+    ),
+    (
+        "popgym-noisy-position-only-pendulum",
+        parameters::<PopgymConfig<popgym::NoisyPositionOnlyPendulum>>,
+    ),
+    ("popgym-position-only-cartpole", parameters::<PopgymConfig<popgym::PositionOnlyCartPole>>),
+    ("popgym-position-only-pendulum", parameters::<PopgymConfig<popgym::PositionOnlyPendulum>>),
+    ("popgym-repeat-first", parameters::<PopgymConfig<popgym::RepeatFirst>>),
+    ("popgym-repeat-previous", parameters::<PopgymConfig<popgym::RepeatPrevious>>),
+    ("popgym-velocity-only-cartpole", parameters::<PopgymConfig<popgym::VelocityOnlyCartPole>>),
     ("hopper", |name, table| robot_parameters::<LocomotionConfig>(name, table, &HOPPER)),
     ("walker2d", |name, table| robot_parameters::<LocomotionConfig>(name, table, &WALKER)),
     ("half-cheetah", |name, table| {

@@ -20,6 +20,8 @@ mod vector;
 
 mod observe;
 
+mod chance;
+
 mod tasks;
 
 pub mod canvas;

@@ -2,7 +2,7 @@
 //! and a group of it shows frames in order.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use engram_envs::{EnvConfig, VectorEnv};
 use engram_mdp::{
@@ -11,18 +11,24 @@ use engram_mdp::{
 use proptest::prelude::*;
 use rand::RngExt;
 
-/// Every file in `configs/env`, by name.
+/// Files of a folder and of those in it.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder).expect("a folder").map(|file| file.expect("a file").path());
+    paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// Every file in `configs/env`, by name; one in a folder has the folder's name in front.
 fn configs() -> Vec<(String, EnvConfig)> {
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../configs/env");
-    let files = fs::read_dir(directory).expect("the configurations").map(|file| {
-        let path = file.expect("a file").path();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/env");
+    let files = files(&directory).into_iter().map(|path| {
         let text = fs::read_to_string(&path).expect("text");
         assert!(text.starts_with("# "), "{} does not start with what it is", path.display());
         let config = EnvConfig::from_table(text.parse().expect("TOML"));
-        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let name = path.strip_prefix(&directory).expect("a file of the folder").with_extension("");
+        let name = name.to_string_lossy().into_owned();
         (name, config.unwrap_or_else(|error| panic!("{}: {error}", path.display())))
     });
-    let mut configs: Vec<_> = files.collect();
+    let mut configs: Vec<(String, EnvConfig)> = files.collect();
     configs.sort_by(|(a, _), (b, _)| a.cmp(b));
     configs
 }
@@ -143,6 +149,9 @@ fn worlds_that_begin_at_random_begin_otherwise_in_every_environment_of_a_group()
         "water-maze",
         "bump",
         "dmc-cartpole-t",
+        "popgym/noisy",
+        "popgym/position",
+        "popgym/velocity",
     ];
     let mut checked = 0;
     for (name, config) in configs() {

@@ -26,11 +26,6 @@ mod dmc_cart;
 mod film;
 mod soft_limit;
 
-use std::f64::consts::TAU;
-
-use engram_mdp::Generator;
-use rand::RngExt;
-
 use crate::canvas::{ACTOR, Area, Canvas, FAINT, GOAL, INK, PAPER, SIGHT};
 use crate::error::{ParameterError, within};
 
@@ -128,10 +123,4 @@ fn check_lengths(lengths: &[f64]) -> Result<(), ParameterError> {
         return Err(ParameterError::new("lengths", format!("{lengths:?}"), range));
     }
     lengths.iter().try_for_each(|&length| within("lengths", length, 0.05..=10.0))
-}
-
-/// A draw from the standard normal distribution (Box & Muller 1958).
-fn normal(generator: &mut Generator) -> f64 {
-    let radius = (-2.0 * (1.0 - generator.random_range(0.0..1.0_f64)).ln()).sqrt();
-    radius * generator.random_range(0.0..TAU).cos()
 }

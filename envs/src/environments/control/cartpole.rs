@@ -28,12 +28,12 @@ const TOTAL_MASS: f64 = 1.0 + POLE_MASS;
 const LENGTH: f64 = 0.5;
 const POLE_MASS_LENGTH: f64 = POLE_MASS * LENGTH;
 /// The push of a discrete action, and the strongest push of a continuous one, in newtons.
-const DISCRETE_FORCE: f64 = 10.0;
+pub(crate) const DISCRETE_FORCE: f64 = 10.0;
 const CONTINUOUS_FORCE: f64 = 30.0;
 /// Seconds between two decisions.
 const TIME_STEP: f64 = 0.02;
-const POSITION_LIMIT: f64 = 2.4;
-const ANGLE_LIMIT: f64 = 12.0 * 2.0 * PI / 360.0;
+pub(crate) const POSITION_LIMIT: f64 = 2.4;
+pub(crate) const ANGLE_LIMIT: f64 = 12.0 * 2.0 * PI / 360.0;
 
 const LAYOUT: StateLayout = StateLayout {
     parts: &[
@@ -149,8 +149,7 @@ impl Environment for CartPole {
         self.state = advance(self.state, self.force);
         self.time += 1;
         self.view.show(&self.state.map(|x| x as f32), observation);
-        let [position, _, angle, _] = self.state;
-        if position.abs() > POSITION_LIMIT || angle.abs() > ANGLE_LIMIT {
+        if falls(self.state) {
             Outcome::terminated(1.0)
         } else {
             Outcome::until(self.max_steps, self.time, 1.0)
@@ -159,23 +158,33 @@ impl Environment for CartPole {
 
     fn render(&self, canvas: &mut Canvas) {
         canvas.set_caption("push the cart so that the pole stays upright");
-        let [position, _, angle, _] = self.state.map(|x| x as f32);
-        // The pole is drawn twice as long as it is.
-        let pole = 4.0 * LENGTH as f32;
-        let cart = CartDrawing {
-            position,
-            limit: POSITION_LIMIT as f32,
-            track: 0.8,
-            poles: &[[pole * angle.sin(), pole * angle.cos()]],
-            push: (self.force / CONTINUOUS_FORCE) as f32,
-        };
-        cart.draw(canvas);
+        draw(canvas, self.state, (self.force / CONTINUOUS_FORCE) as f32);
         canvas.timeline(&[self.max_steps], self.time);
     }
 }
 
+/// Draws the cart and its pole; `push` is a share of the strongest.
+pub(crate) fn draw(canvas: &mut Canvas, state: [f64; 4], push: f32) {
+    let [position, _, angle, _] = state.map(|x| x as f32);
+    // The pole is drawn twice as long as it is.
+    let pole = 4.0 * LENGTH as f32;
+    let cart = CartDrawing {
+        position,
+        limit: POSITION_LIMIT as f32,
+        track: 0.8,
+        poles: &[[pole * angle.sin(), pole * angle.cos()]],
+        push,
+    };
+    cart.draw(canvas);
+}
+
+/// True if the cart has left its track or the pole leans too far.
+pub(crate) fn falls([position, _, angle, _]: [f64; 4]) -> bool {
+    position.abs() > POSITION_LIMIT || angle.abs() > ANGLE_LIMIT
+}
+
 /// One explicit Euler step (Florian 2007, <https://coneural.org/florian/papers/05_cart_pole.pdf>).
-fn advance([x, x_dot, theta, theta_dot]: [f64; 4], force: f64) -> [f64; 4] {
+pub(crate) fn advance([x, x_dot, theta, theta_dot]: [f64; 4], force: f64) -> [f64; 4] {
     let (sin, cos) = theta.sin_cos();
     let push = (force + POLE_MASS_LENGTH * theta_dot.powi(2) * sin) / TOTAL_MASS;
     let theta_acc = (GRAVITY * sin - cos * push)

@@ -14,8 +14,9 @@ use engram_mdp::{Action, ActionSpec, EnvSpec, Generator, ObservationMut, Seed};
 use rand::RngExt;
 use serde::Deserialize;
 
-use super::{CartDrawing, check_lengths, normal};
+use super::{CartDrawing, check_lengths};
 use crate::canvas::Canvas;
+use crate::chance::normal;
 use crate::environment::{Environment, EnvironmentParameters, Outcome};
 use crate::error::{ParameterError, within};
 use crate::observe::{Part, Parts, StateLayout, View};

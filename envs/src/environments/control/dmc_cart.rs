@@ -7,8 +7,8 @@ use std::f64::consts::PI;
 use engram_mdp::Generator;
 use rand::RngExt;
 
-use super::normal;
 use super::soft_limit::{Joint, SoftLimit};
+use crate::chance::normal;
 
 const GRAVITY: f64 = 9.81;
 const CART_MASS: f64 = 1.0;

@@ -25,8 +25,8 @@ use crate::observe::{Part, Parts, StateLayout, View};
 const GRAVITY: f64 = 10.0;
 const MASS: f64 = 1.0;
 /// The length of Gymnasium's pendulum.
-const LENGTH: f64 = 1.0;
-const MAX_TORQUE: f64 = 2.0;
+pub(crate) const LENGTH: f64 = 1.0;
+pub(crate) const MAX_TORQUE: f64 = 2.0;
 const MAX_SPEED: f64 = 8.0;
 /// Seconds between two decisions.
 const TIME_STEP: f64 = 0.05;
@@ -158,11 +158,7 @@ impl Environment for Pendulum {
     fn step(&mut self, action: Action<'_>, observation: ObservationMut<'_>) -> Outcome {
         self.torque = MAX_TORQUE * f64::from(action.vector()[0].clamp(-1.0, 1.0));
         let reward = -cost(self.angle, self.speed, self.torque) as f32;
-
-        let acceleration = 3.0 * GRAVITY / (2.0 * self.length) * self.angle.sin()
-            + 3.0 / (MASS * self.length.powi(2)) * self.torque;
-        self.speed = (self.speed + acceleration * TIME_STEP).clamp(-MAX_SPEED, MAX_SPEED);
-        self.angle += self.speed * TIME_STEP;
+        [self.angle, self.speed] = advance([self.angle, self.speed], self.torque, self.length);
         self.time += 1;
         self.view.show(&self.state(), observation);
         Outcome::until(self.max_steps, self.time, reward)
@@ -171,17 +167,31 @@ impl Environment for Pendulum {
     fn render(&self, canvas: &mut Canvas) {
         canvas.set_caption("swing the pendulum up and hold it there");
         let longest = self.lengths.iter().copied().fold(0.0, f64::max);
-        let drawing = PendulumDrawing {
-            angle: self.angle as f32,
-            length: (self.length / longest) as f32,
-            torque: (self.torque / MAX_TORQUE) as f32,
-        };
-        drawing.draw(canvas);
+        draw(canvas, self.angle, self.torque, self.length / longest);
         canvas.timeline(&[self.max_steps], self.time);
     }
 }
 
-fn cost(angle: f64, speed: f64, torque: f64) -> f64 {
+/// Draws a pendulum; `length` is a share of the longest.
+pub(crate) fn draw(canvas: &mut Canvas, angle: f64, torque: f64, length: f64) {
+    let drawing = PendulumDrawing {
+        angle: angle as f32,
+        length: length as f32,
+        torque: (torque / MAX_TORQUE) as f32,
+    };
+    drawing.draw(canvas);
+}
+
+/// Angle and speed after a decision.
+pub(crate) fn advance([angle, speed]: [f64; 2], torque: f64, length: f64) -> [f64; 2] {
+    let acceleration =
+        3.0 * GRAVITY / (2.0 * length) * angle.sin() + 3.0 / (MASS * length.powi(2)) * torque;
+    let speed = (speed + acceleration * TIME_STEP).clamp(-MAX_SPEED, MAX_SPEED);
+    [angle + speed * TIME_STEP, speed]
+}
+
+/// Cost of a decision in the state in which it is taken.
+pub(crate) fn cost(angle: f64, speed: f64, torque: f64) -> f64 {
     let from_upright = (angle + PI).rem_euclid(2.0 * PI) - PI;
     from_upright.powi(2) + 0.1 * speed.powi(2) + 0.001 * torque.powi(2)
 }
