@@ -13,6 +13,8 @@ mod vtrace;
 
 mod ppo;
 
+mod pqn;
+
 mod dqn;
 
 mod sac_discrete;
@@ -28,6 +30,8 @@ mod temperature;
 mod replay_batch;
 
 mod finite_step;
+
+mod epochs;
 
 pub mod optimizer;
 
@@ -49,6 +53,7 @@ pub use self::algorithm::{
 pub use self::continuous::{CriticEncoder, CriticsConfig};
 pub use self::dqn::{Dqn, QLearningConfig};
 pub use self::ppo::{Ppo, PpoConfig, PpoLoss, Proximal};
+pub use self::pqn::{Pqn, PqnConfig};
 pub use self::replay_batch::ReplayBatch;
 pub use self::sac::{SacConfig, SacTemperature};
 pub use self::sac_discrete::{EncoderSharing, SacDiscrete, SacDiscreteConfig, Temperature};
@@ -61,6 +66,7 @@ pub use crate::telemetry::update_stats::{Phases, UpdateStats};
 const ALGORITHMS: &[(&str, Read)] = &[
     ("vtrace", streams::<VtraceConfig>),
     ("ppo", streams::<PpoConfig>),
+    ("pqn", streams::<PqnConfig>),
     ("dqn", replay::<QLearningConfig>),
     ("sac_discrete", replay::<SacDiscreteConfig>),
     ("sac", replay::<SacConfig>),
@@ -121,8 +127,11 @@ impl RlConfig {
 
     /// Actors that explore in ways of their own; 1 where all explore alike.
     pub(crate) fn exploring_actors(&self) -> u32 {
-        let RlConfig::Replay(config) = self else { return 1 };
-        config.shared().exploration.spread.map_or(1, |spread| spread.actors)
+        let spread = match self {
+            RlConfig::Streams(config) => config.exploration().and_then(|explore| explore.spread),
+            RlConfig::Replay(config) => config.shared().exploration.spread,
+        };
+        spread.map_or(1, |spread| spread.actors)
     }
 }
 

@@ -197,12 +197,20 @@ fn pairs(changes: &[&str]) -> impl Iterator<Item = Pair> {
     all_pairs(changes).into_iter().filter(|pair| pair.refusal().is_none())
 }
 
-/// All pairs, those that are refused too.
+/// True if a model is tried with an algorithm. Those in a folder, which are another program's, meet
+/// the algorithms of that folder and V-trace, PPO and DQN; all others meet every algorithm.
+fn meet(seq: &str, rl: &str) -> bool {
+    let Some((folder, _)) = seq.split_once('/') else { return true };
+    rl.split_once('/').is_some_and(|(other, _)| other == folder)
+        || ["vtrace", "ppo", "dqn"].contains(&rl)
+}
+
+/// All pairs that are tried, those that are refused too.
 fn all_pairs(changes: &[&str]) -> Vec<Pair> {
     tch::set_num_threads(1);
     let (models, algorithms) = (parts("seq"), parts("rl"));
     let pairs = models.iter().flat_map(|(seq, model)| {
-        algorithms.iter().map(move |(rl, algorithm)| {
+        algorithms.iter().filter(|(rl, _)| meet(seq, rl)).map(move |(rl, algorithm)| {
             Pair::new((seq.as_str(), model.as_str()), (rl.as_str(), algorithm.as_str()), changes)
         })
     });

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::memory::MemoryConfig;
+use crate::memory::normalize::Norm;
 pub use crate::mlp::Activation;
 pub use crate::range::MAX_WIDTH;
 use crate::range::in_range;
@@ -65,6 +66,9 @@ pub enum TorsoConfig {
         activation: Activation,
         /// Start of them.
         init: Initialization,
+        /// Normalization between each layer and its activation; none if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        norm: Option<Norm>,
     },
     /// Convolutions, each followed by a ReLU, then one linear layer without activation: the small
     /// network of Ni et al. 2023, <https://arxiv.org/abs/2307.03864>. Needs observations of shape
@@ -271,7 +275,7 @@ impl TorsoConfig {
     fn validate(&self) -> Result<(), PolicyError> {
         match self {
             TorsoConfig::Identity {} => Ok(()),
-            TorsoConfig::Mlp { hidden, activation: _, init } => {
+            TorsoConfig::Mlp { hidden, activation: _, init, norm: _ } => {
                 init.validate("torso.init")?;
                 in_range("number of torso.hidden", hidden.len() as i64, 64)?;
                 hidden.iter().try_for_each(|&width| in_range("torso.hidden", width, MAX_WIDTH))

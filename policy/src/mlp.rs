@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::initialization::Initialization;
+use crate::memory::normalize::{Norm, Normalize};
 use crate::parameters::Parameters;
 
 /// Activation behind a linear layer.
@@ -61,9 +62,12 @@ impl Linear {
     }
 }
 
-/// Linear layers, each followed by the activation.
+/// What is added to a variance before its root is taken: that of PyTorch's `LayerNorm`.
+const EPSILON: f64 = 1e-5;
+
+/// Linear layers, each followed by the activation, with a norm between them or without.
 pub(crate) struct Mlp {
-    layers: Vec<Linear>,
+    layers: Vec<(Linear, Option<Normalize>)>,
     activation: Activation,
     outputs: i64,
 }
@@ -77,10 +81,26 @@ impl Mlp {
         activation: Activation,
         init: Initialization,
     ) -> Self {
+        Mlp::normalized(p, name, inputs, hidden, activation, init, None)
+    }
+
+    /// The same with norms.
+    pub(crate) fn normalized(
+        p: &mut Parameters,
+        name: &str,
+        inputs: i64,
+        hidden: &[i64],
+        activation: Activation,
+        init: Initialization,
+        norm: Option<Norm>,
+    ) -> Self {
         let mut outputs = inputs;
         let mut layers = Vec::with_capacity(hidden.len());
         for (i, &width) in hidden.iter().enumerate() {
-            layers.push(Linear::new(p, &format!("{name}.{i}"), outputs, width, init));
+            let layer = Linear::new(p, &format!("{name}.{i}"), outputs, width, init);
+            let norm_name = format!("{name}.{i}.norm");
+            let norm = norm.map(|norm| Normalize::new(norm, width, EPSILON, &norm_name, p));
+            layers.push((layer, norm));
             outputs = width;
         }
         Mlp { layers, activation, outputs }
@@ -94,8 +114,11 @@ impl Mlp {
     /// `[.., inputs]` to `[.., outputs]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         let mut x = x.shallow_clone();
-        for layer in &self.layers {
-            x = self.activation.of(layer.forward(&x));
+        for (layer, norm) in &self.layers {
+            let y = layer.forward(&x);
+            x = self
+                .activation
+                .of(norm.as_ref().map_or_else(|| y.shallow_clone(), |norm| norm.forward(&y)));
         }
         x
     }

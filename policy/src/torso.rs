@@ -36,8 +36,8 @@ impl Torso {
         let inputs = observation.len() as i64;
         let (network, outputs) = match config {
             TorsoConfig::Identity {} => (TorsoNetwork::Identity, inputs),
-            TorsoConfig::Mlp { hidden, activation, init } => {
-                let mlp = Mlp::new(p, "torso", inputs, hidden, *activation, *init);
+            TorsoConfig::Mlp { hidden, activation, init, norm } => {
+                let mlp = Mlp::normalized(p, "torso", inputs, hidden, *activation, *init, *norm);
                 let outputs = mlp.outputs();
                 (TorsoNetwork::Mlp(mlp), outputs)
             }

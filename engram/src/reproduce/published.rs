@@ -105,3 +105,45 @@ impl Cells {
         self.scores.get(layer).copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn configs() -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../configs")
+    }
+
+    #[test]
+    fn every_table_names_parts_that_there_are() {
+        let known = |kind| engram_service::config::names(&configs(), kind).unwrap();
+        let (envs, experiments) = (known("env"), known("experiments"));
+        for name in known("published") {
+            let table = PublishedTable::read(&configs(), &name).unwrap();
+            assert!(experiments.contains(&table.experiment), "{name}: {}", table.experiment);
+            for (level, worlds) in &table.levels {
+                for (world, cells) in worlds {
+                    assert!(envs.contains(&table.part(world)), "{name}: {level}: {world}");
+                    let scores = cells.scores.values();
+                    assert!(scores.clone().all(|&score| score <= cells.best.score), "{world}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_table_does_not_have_is_named_with_what_it_has() {
+        let error = PublishedTable::read(&configs(), "popgim").unwrap_err().to_string();
+        assert!(error.contains("`popgim`; there is popgym"), "{error}");
+        let table = PublishedTable::read(&configs(), "popgym").unwrap();
+        let error = table.worlds("esay", &[]).unwrap_err().to_string();
+        assert!(error.contains("no level `esay`; it has easy, hard, medium"), "{error}");
+        let error = table.worlds("easy", &["repeat-frist".into()]).unwrap_err().to_string();
+        assert!(error.contains("did you mean `repeat-first`?"), "{error}");
+        assert_eq!(table.worlds("easy", &[]).unwrap().len(), 8);
+        assert_eq!(table.cells("easy", "count-recall").score("gru"), Some(0.177));
+        assert_eq!(table.cells("easy", "count-recall").score("lstm"), None);
+    }
+}

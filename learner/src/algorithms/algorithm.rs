@@ -2,12 +2,13 @@
 
 use engram_mdp::Seed;
 use engram_policy::exploration::Choice;
-use engram_policy::{Batch, Carry, Outputs, Policy};
+use engram_policy::{Batch, Carry, Exploration, Outputs, Policy};
 use tch::{Device, Kind, Tensor};
 use thiserror::Error;
 
 use super::replay_batch::ReplayBatch;
 use super::state_dict::{StateDict, StateError};
+use crate::config::exploration::ExplorationConfig;
 use crate::config::{OffPolicyConfig, OutOfRange};
 use crate::telemetry::update_stats::UpdateStats;
 
@@ -35,6 +36,11 @@ pub trait LearnsFromStreams: AlgorithmConfig {
     /// [`batch_size`](AlgorithmConfig::batch_size).
     fn minibatches(&self) -> usize {
         1
+    }
+
+    /// How actors explore, where they do not draw actions from the policy.
+    fn exploration(&self) -> Option<&ExplorationConfig> {
+        None
     }
 
     /// The algorithm, about to make its first update of `policy`.
@@ -100,6 +106,12 @@ pub trait StreamsAlgorithm: Algorithm {
         carry: Carry,
         progress: f64,
     ) -> Result<(UpdateStats, Carry), NonFinite>;
+
+    /// How actors explore with the weights as they are, where they do not draw actions from the
+    /// policy.
+    fn exploration(&self) -> Option<Exploration> {
+        None
+    }
 }
 
 /// An algorithm that learns from a replay.

@@ -15,17 +15,15 @@
 
 use std::time::Instant;
 
-use engram_mdp::Seed;
-use engram_policy::{Batch, Batched, Carry, Outputs, Policy, UnrollContext, Unrolled};
-use rand::seq::SliceRandom;
+use engram_policy::{Batch, Carry, Outputs, Policy, UnrollContext, Unrolled};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::algorithm::{
-    Algorithm, AlgorithmConfig, LearnsFromStreams, NonFinite, StreamsAlgorithm, to_host,
+    Algorithm, AlgorithmConfig, LearnsFromStreams, NonFinite, StreamsAlgorithm,
 };
-use super::optimizer::{Optimizer, clip_factor, global_norm};
-use super::state_dict::{StateDict, StateError, copies, find, restore, under};
+use super::epochs::{EpochMeans, EpochPlan, Epochs, PartLoss};
+use super::state_dict::{StateDict, StateError};
 use crate::config::{
     OptimizerConfig, OutOfRange, RewardClip, Schedule, cost, learning_rate, positive, require,
     share,
@@ -34,7 +32,7 @@ use crate::losses::advantages::{GaeInput, gae, normalized};
 use crate::losses::clipped_surrogate::clipped_surrogate;
 use crate::losses::masked_mean;
 use crate::losses::vtrace::VtraceSummary;
-use crate::telemetry::update_stats::{Phases, UpdateStats};
+use crate::telemetry::update_stats::UpdateStats;
 
 /// Proximal policy optimization (Schulman et al. 2017, <https://arxiv.org/abs/1707.06347>).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,9 +95,7 @@ pub struct PpoConfig {
 #[derive(Debug)]
 pub struct Ppo {
     config: PpoConfig,
-    optimizer: Optimizer,
-    /// Batches so far, from which shares of the next one are drawn.
-    batches: i64,
+    epochs: Epochs,
 }
 
 /// What the weights before a batch's first step say of it. All tensors are constants, `[T, B]`.
@@ -134,14 +130,6 @@ pub struct PpoLoss {
     pub clipped: Tensor,
 }
 
-/// Sums over the optimizer steps of an update.
-#[derive(Default)]
-struct Sums {
-    steps: f64,
-    losses: [f64; 7],
-    phases: Phases,
-}
-
 impl Ppo {
     /// Columns that an update reports, means over its optimizer steps: what was minimized, minus the
     /// clipped surrogate, the value loss, the policy's entropy in nats, the gradient's length before
@@ -166,8 +154,7 @@ impl Ppo {
 
     /// An algorithm that has made no update yet.
     pub fn new(config: &PpoConfig, policy: &Policy) -> Self {
-        let optimizer = Optimizer::new(&config.optimizer, &policy.trainable());
-        Ppo { config: config.clone(), optimizer, batches: 0 }
+        Ppo { config: config.clone(), epochs: Epochs::new(&config.optimizer, policy) }
     }
 
     /// What `policy` says of `batch` before the first step, and a summary of it.
@@ -214,134 +201,68 @@ impl Ppo {
         proximal: &Proximal,
         progress: f64,
     ) -> (PpoLoss, UnrollContext) {
-        let (config, unroll_length) = (&self.config, batch.unroll_length());
-        let unrolled = policy.unroll_streams(&batch.inputs, &batch.core_state, carry);
-        let Unrolled { output, context } =
-            unrolled.expect("core states are checked where trajectories enter");
-        let decisions = output.distribution.narrow(0, unroll_length);
-        let log_probs = decisions.log_prob(&batch.actions);
-        let mean = |x: &Tensor| masked_mean(x, &batch.weights, None);
-
-        let advantages = match config.normalize_advantages {
-            Some(least) => &normalized(&proximal.advantages, &batch.weights, least),
-            None => &proximal.advantages,
-        };
-        let surrogate =
-            clipped_surrogate(&log_probs, &proximal.log_probs, advantages, config.ratio_clip);
-        let surrogate = match &proximal.importance {
-            Some(importance) => surrogate * importance,
-            None => surrogate,
-        };
-        let policy = -mean(&surrogate);
-        let value = mean(&self.value_losses(&output.value().narrow(0, 0, unroll_length), proximal));
-        let entropy = mean(&decisions.entropy());
-        let entropy_cost = config.entropy_cost * config.entropy_schedule.factor(progress);
-        let total = &policy + &value * config.baseline_cost - &entropy * entropy_cost;
-
-        let moved = log_probs.detach() - &proximal.log_probs;
-        let ratio = moved.exp();
-        let divergence = mean(&(&ratio - 1.0 - moved));
-        let clipped = mean(&(ratio - 1.0).abs().gt(config.ratio_clip).to_kind(log_probs.kind()));
-        (PpoLoss { total, policy, value, entropy, divergence, clipped }, context)
-    }
-
-    /// Half the squared error of each of `values`, `[T, B]`.
-    fn value_losses(&self, values: &Tensor, proximal: &Proximal) -> Tensor {
-        let free = (values - &proximal.targets).square();
-        let losses = match self.config.value_clip {
-            None => free,
-            Some(clip) => {
-                let near = &proximal.values + (values - &proximal.values).clamp(-clip, clip);
-                free.maximum(&(near - &proximal.targets).square())
-            }
-        };
-        losses * 0.5
+        loss(&self.config, policy, batch, carry, proximal, progress)
     }
 
     /// Rows of a batch of `batch` trajectories for each minibatch of an epoch.
     pub fn minibatches(&self, batch: i64, epoch: usize) -> Vec<Vec<i64>> {
-        let mut rows: Vec<i64> = (0..batch).collect();
-        if self.config.minibatches > 1 {
-            let seed = Seed::new(self.batches as u64).derive("epoch", epoch as u64);
-            rows.shuffle(&mut seed.generator());
+        self.epochs.minibatches(batch, epoch, self.config.minibatches)
+    }
+}
+
+/// See [`Ppo::loss`].
+fn loss(
+    config: &PpoConfig,
+    policy: &Policy,
+    batch: &Batch,
+    carry: Carry,
+    proximal: &Proximal,
+    progress: f64,
+) -> (PpoLoss, UnrollContext) {
+    let unroll_length = batch.unroll_length();
+    let unrolled = policy.unroll_streams(&batch.inputs, &batch.core_state, carry);
+    let Unrolled { output, context } =
+        unrolled.expect("core states are checked where trajectories enter");
+    let decisions = output.distribution.narrow(0, unroll_length);
+    let log_probs = decisions.log_prob(&batch.actions);
+    let mean = |x: &Tensor| masked_mean(x, &batch.weights, None);
+
+    let advantages = match config.normalize_advantages {
+        Some(least) => &normalized(&proximal.advantages, &batch.weights, least),
+        None => &proximal.advantages,
+    };
+    let surrogate =
+        clipped_surrogate(&log_probs, &proximal.log_probs, advantages, config.ratio_clip);
+    let surrogate = match &proximal.importance {
+        Some(importance) => surrogate * importance,
+        None => surrogate,
+    };
+    let policy = -mean(&surrogate);
+    let values = output.value().narrow(0, 0, unroll_length);
+    let value = mean(&value_losses(config.value_clip, &values, proximal));
+    let entropy = mean(&decisions.entropy());
+    let entropy_cost = config.entropy_cost * config.entropy_schedule.factor(progress);
+    let total = &policy + &value * config.baseline_cost - &entropy * entropy_cost;
+
+    let moved = log_probs.detach() - &proximal.log_probs;
+    let ratio = moved.exp();
+    let divergence = mean(&(&ratio - 1.0 - moved));
+    let clipped = mean(&(ratio - 1.0).abs().gt(config.ratio_clip).to_kind(log_probs.kind()));
+    (PpoLoss { total, policy, value, entropy, divergence, clipped }, context)
+}
+
+/// Half the squared error of each of `values`, `[T, B]`; with a clip no less than that of the value
+/// that is no further than `clip` from what it was.
+fn value_losses(clip: Option<f64>, values: &Tensor, proximal: &Proximal) -> Tensor {
+    let free = (values - &proximal.targets).square();
+    let losses = match clip {
+        None => free,
+        Some(clip) => {
+            let near = &proximal.values + (values - &proximal.values).clamp(-clip, clip);
+            free.maximum(&(near - &proximal.targets).square())
         }
-        let size = rows.len().div_ceil(self.config.minibatches).max(1);
-        rows.chunks(size).map(<[i64]>::to_vec).collect()
-    }
-
-    /// All epochs. Returns what the streams carry on.
-    fn learn(
-        &mut self,
-        policy: &Policy,
-        batch: &Batch,
-        carry: &Carry,
-        proximal: &Proximal,
-        progress: f64,
-        sums: &mut Sums,
-    ) -> Result<Carry, NonFinite> {
-        let mut epoch = 0;
-        loop {
-            let (before, mut carries) = (sums.losses[5], Vec::new());
-            let minibatches = self.minibatches(batch.batch(), epoch);
-            for rows in &minibatches {
-                carries.push(self.step(policy, batch, carry, proximal, rows, progress, sums)?);
-            }
-            epoch += 1;
-            let divergence = (sums.losses[5] - before) / minibatches.len() as f64;
-            let too_far = self.config.kl_stop.is_some_and(|limit| divergence > limit);
-            if epoch == self.config.epochs || too_far {
-                // Row `rows[i]` of the batch stands at place i of what was carried on.
-                let rows = Tensor::from_slice(&minibatches.concat()).argsort(0, false);
-                return Ok(Carry::cat(&carries).index_select(&rows.to_device(policy.device())));
-            }
-        }
-    }
-
-    /// One optimizer step, from the trajectories `rows`.
-    #[expect(clippy::too_many_arguments, reason = "one step of the loop above")]
-    fn step(
-        &mut self,
-        policy: &Policy,
-        batch: &Batch,
-        carry: &Carry,
-        proximal: &Proximal,
-        rows: &[i64],
-        progress: f64,
-        sums: &mut Sums,
-    ) -> Result<Carry, NonFinite> {
-        let started = Instant::now();
-        let index = Tensor::from_slice(rows).to_device(policy.device());
-        let (batch, carry) = (batch.select(rows), carry.index_select(&index));
-        let (loss, context) = self.loss(policy, &batch, carry, &proximal.select(&index), progress);
-        let forward_ended = Instant::now();
-
-        let weights = policy.trainable();
-        let (gradients, carry) = policy.gradient(&loss.total, context);
-        let mut gradient = self.optimizer.flatten(&gradients);
-        let PpoLoss { total, policy: of_policy, value, entropy, divergence, clipped } = &loss;
-        let norm = global_norm(&gradient);
-        let numbers = to_host([total, of_policy, value, entropy, &norm, divergence, clipped]);
-        let [total, .., norm, _, _] = numbers;
-        NonFinite::check("loss", total)?;
-        NonFinite::check("gradient's length", norm)?;
-        let backward_ended = Instant::now();
-
-        let factor = clip_factor(norm, self.config.max_grad_norm);
-        if factor < 1.0 {
-            gradient = gradient.g_mul_scalar_(factor);
-        }
-        self.optimizer.step(&weights, &gradient, self.learning_rate(progress));
-        sums.steps += 1.0;
-        sums.losses.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
-        sums.phases.forward += forward_ended - started;
-        sums.phases.backward += backward_ended - forward_ended;
-        sums.phases.optimizer += backward_ended.elapsed();
-        Ok(carry)
-    }
-
-    fn learning_rate(&self, progress: f64) -> f64 {
-        self.config.learning_rate * self.config.schedule.factor(progress)
-    }
+    };
+    losses * 0.5
 }
 
 impl Proximal {
@@ -364,16 +285,11 @@ impl Algorithm for Ppo {
     }
 
     fn state(&self) -> StateDict {
-        let mut state = self.optimizer.state();
-        state.push(("batches".into(), Tensor::from_slice(&[self.batches])));
-        state
+        self.epochs.state()
     }
 
     fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), StateError> {
-        let batches = find(state, "batches", &[1])?.int64_value(&[0]);
-        self.optimizer.load_state(state)?;
-        self.batches = batches;
-        Ok(())
+        self.epochs.load_state(state)
     }
 }
 
@@ -387,26 +303,45 @@ impl StreamsAlgorithm for Ppo {
     ) -> Result<(UpdateStats, Carry), NonFinite> {
         let started = Instant::now();
         let (proximal, summary) = self.proximal(policy, batch, &carry);
-        let mut sums = Sums::default();
-        sums.phases.forward = started.elapsed();
-        let weights = policy.trainable();
-        let before = (under("weights", copies(&weights)), self.optimizer.state());
-        let carry = match self.learn(policy, batch, &carry, &proximal, progress, &mut sums) {
-            Ok(carry) => carry,
-            Err(error) => {
-                let back = "what was copied fits";
-                restore(&weights, "weights", &before.0).expect(back);
-                self.optimizer.load_state(&before.1).expect(back);
-                return Err(error);
-            }
+        let before = started.elapsed();
+        let config = &self.config;
+        let learning_rate = config.learning_rate * config.schedule.factor(progress);
+        let plan = EpochPlan {
+            epochs: config.epochs,
+            minibatches: config.minibatches,
+            learning_rate,
+            max_grad_norm: config.max_grad_norm,
         };
-        self.batches += 1;
-        let means = sums.losses.map(|sum| sum / sums.steps);
+        let loss = |part: &Batch, carry: Carry, rows: &Tensor| {
+            let (loss, context) =
+                loss(config, policy, part, carry, &proximal.select(rows), progress);
+            let PpoLoss { total, policy, value, entropy, divergence, clipped } = loss;
+            PartLoss { total, numbers: [policy, value, entropy, divergence, clipped], context }
+        };
+        let moved_too_far = |[.., divergence, _]: &[f64; 5]| {
+            config.kl_stop.is_some_and(|limit| *divergence > limit)
+        };
+        let learned = self.epochs.learn(policy, batch, &carry, &plan, loss, moved_too_far)?;
+        let EpochMeans { steps, loss, grad_norm, numbers, mut phases, carry } = learned;
+        phases.forward += before;
+        let [policy_loss, value_loss, entropy, divergence, clipped] = numbers;
         let VtraceSummary { mean_value, mean_rho, explained_variance, decisions: _ } = summary;
-        let of_batch = [mean_value, mean_rho, explained_variance];
-        let numbers = means.into_iter().chain([self.learning_rate(progress), sums.steps]);
-        let numbers = Self::COLUMNS.iter().copied().zip(numbers.chain(of_batch)).collect();
-        Ok((UpdateStats { numbers, phases: sums.phases }, carry))
+        let numbers = [
+            loss,
+            policy_loss,
+            value_loss,
+            entropy,
+            grad_norm,
+            divergence,
+            clipped,
+            learning_rate,
+            steps,
+            mean_value,
+            mean_rho,
+            explained_variance,
+        ];
+        let numbers = Self::COLUMNS.iter().copied().zip(numbers).collect();
+        Ok((UpdateStats { numbers, phases }, carry))
     }
 }
 
@@ -428,14 +363,7 @@ impl AlgorithmConfig for PpoConfig {
     }
 
     fn validate(&self) -> Result<(), OutOfRange> {
-        let batch_size = self.batch_size;
-        let sized = (1..=65_536).contains(&batch_size);
-        require(sized, "batch_size", batch_size, "between 1 and 65536 trajectories")?;
-        let counted = (1..=1000).contains(&self.epochs);
-        require(counted, "epochs", self.epochs, "between 1 and 1000")?;
-        let divides = self.minibatches >= 1 && batch_size.is_multiple_of(self.minibatches);
-        let range = "a divisor of rl.batch_size, at least 1";
-        require(divides, "minibatches", self.minibatches, range)?;
+        EpochPlan::validate(self.batch_size, self.epochs, self.minibatches)?;
         share("discount", self.discount)?;
         share("lambda", self.lambda)?;
         let clip = self.ratio_clip;

@@ -51,7 +51,7 @@ impl ExplorationConfig {
         }
     }
 
-    pub(super) fn validate(&self) -> Result<(), OutOfRange> {
+    pub(crate) fn validate(&self) -> Result<(), OutOfRange> {
         share("exploration.last_epsilon", self.last_epsilon)?;
         cost("exploration.action_noise", self.action_noise)?;
         let Some(SpreadConfig { actors, exponent }) = self.spread else { return Ok(()) };

@@ -251,7 +251,7 @@ impl Pipeline for StreamsPipeline {
     }
 
     fn exploration(&self) -> Option<Exploration> {
-        None
+        self.algorithm.exploration()
     }
 
     fn publish_updates(&self) -> u64 {

@@ -205,6 +205,7 @@ pub fn network(torso: i64, memory: MemoryConfig) -> PolicyConfig {
             hidden: vec![torso],
             activation: Activation::Tanh,
             init: Initialization::FAN_IN,
+            norm: None,
         },
         embed: None,
         memory,

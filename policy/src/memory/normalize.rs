@@ -18,7 +18,7 @@ pub enum Norm {
 }
 
 /// One norm over the last dimension.
-pub(super) struct Normalize {
+pub(crate) struct Normalize {
     /// `[W]`.
     weight: Tensor,
     /// `[W]`.
@@ -28,7 +28,7 @@ pub(super) struct Normalize {
 }
 
 impl Normalize {
-    pub(super) fn new(
+    pub(crate) fn new(
         norm: Norm,
         width: i64,
         epsilon: f64,
@@ -49,7 +49,7 @@ impl Normalize {
     }
 
     /// `[.., W]` to `[.., W]`.
-    pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         let (shape, weight) = (self.weight.size(), Some(&self.weight));
         match &self.bias {
             Some(bias) => x.layer_norm(shape, weight, Some(bias), self.epsilon, false),

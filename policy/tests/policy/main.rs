@@ -224,6 +224,7 @@ fn config(memory: MemoryConfig) -> PolicyConfig {
             hidden: vec![5],
             activation: Activation::Tanh,
             init: Initialization::FAN_IN,
+            norm: None,
         },
         embed: None,
         memory,

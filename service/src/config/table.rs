@@ -56,6 +56,7 @@ pub const OPTIONAL: &[&str] = &[
     "seq.embed.previous_reward",
     "seq.embed.previous_observation",
     "seq.torso.output",
+    "seq.torso.norm",
     "seq.skip",
     "seq.memory.input",
     "seq.head.action",

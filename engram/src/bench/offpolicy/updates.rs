@@ -88,6 +88,7 @@ impl SequenceModelKind {
                         hidden: vec![64],
                         activation,
                         init: Initialization::FAN_IN,
+                        norm: None,
                     },
                     embed: Some(embed),
                     memory,
