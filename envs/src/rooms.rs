@@ -34,8 +34,8 @@ mod views;
 mod walker;
 
 pub(crate) use figure::{Figure, OBJECTS};
-pub(crate) use game::{Event, Game, GameSettings, Mark, Task};
+pub(crate) use game::{Event, Game, GameSettings, Task};
 pub(crate) use plan::{Block, Plan};
-pub(crate) use scene::{Scene, Thing};
+pub(crate) use scene::{Mark, Scene, Thing};
 pub(crate) use surface::{DOORS, Surface};
 pub(crate) use walker::{BODY, FRAMES_PER_SECOND, REACH, Walker};

@@ -39,7 +39,7 @@ pub(crate) struct Camera {
     /// Column of the sky that every column sees when the player looks east.
     sky_columns: Vec<usize>,
     pixels: Vec<u32>,
-    /// What every column's ray has met, near things first, and where a column's part begins.
+    /// Blocks that every column's ray has met, near things first, and where a column's part begins.
     covers: Vec<Cover>,
     begins: Vec<usize>,
     /// Depth and number of the figures in view.
@@ -303,7 +303,7 @@ impl Camera {
     }
 }
 
-/// What a ray meets.
+/// A block's face where a ray meets it.
 #[derive(Clone, Copy)]
 struct Face {
     depth: f32,

@@ -1,8 +1,7 @@
 //! A game for people: what the player sees, and beside it the world from above.
 
 use super::camera::Camera;
-use super::game::{GameSettings, Mark};
-use super::scene::Scene;
+use super::scene::{Mark, Scene};
 use super::texture::lit;
 use super::walker::BODY;
 use crate::canvas::{ACTOR, Area, Canvas, INK, SIGHT};
@@ -11,10 +10,9 @@ use crate::canvas::{ACTOR, Area, Canvas, INK, SIGHT};
 const PICTURE: f32 = 0.58;
 const GAP: f32 = 8.0;
 
-/// Draws a scene.
-pub(super) fn draw(scene: &Scene, marks: &[Mark], settings: GameSettings, canvas: &mut Canvas) {
+/// Draws a scene; `aspect` is the height of the player's picture as a share of its width.
+pub(super) fn draw(scene: &Scene, marks: &[Mark], aspect: f32, canvas: &mut Canvas) {
     let area = canvas.area();
-    let aspect = settings.height as f32 / settings.width as f32;
     let width = (PICTURE * (area.width - GAP)).floor().min((area.height / aspect).floor());
     let height = (width * aspect).floor();
     let top = area.top + ((area.height - height) / 2.0).floor();

@@ -6,9 +6,9 @@ use engram_mdp::{
 
 use super::camera::Camera;
 use super::drawing;
-use super::scene::Scene;
+use super::scene::{Mark, Scene};
 use super::walker::{ACTION_REPEAT, ACTIONS, Wish};
-use crate::canvas::{Canvas, Color};
+use crate::canvas::Canvas;
 use crate::environment::{Environment, Outcome};
 use crate::error::{ParameterError, within};
 
@@ -37,25 +37,18 @@ pub(crate) trait Task: Send {
     /// Caption for people: what is to be done now.
     fn caption(&self) -> String;
 
-    /// What the agent does not see, for people.
+    /// Marks of what the agent does not see, for people.
     fn marks(&self) -> Vec<Mark> {
         Vec::new()
     }
 }
 
-/// What the rules make of a frame.
+/// Result of a frame by the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Event {
     pub(crate) reward: f32,
     /// True if the task is done, and the episode with it.
     pub(crate) ends: bool,
-}
-
-/// A disc on the map.
-pub(crate) struct Mark {
-    pub(crate) place: [f32; 2],
-    pub(crate) radius: f32,
-    pub(crate) color: Color,
 }
 
 impl Event {
@@ -147,7 +140,8 @@ impl<T: Task> Environment for Game<T> {
 
     fn render(&self, canvas: &mut Canvas) {
         canvas.set_caption(self.task.caption());
-        drawing::draw(&self.scene, &self.task.marks(), self.settings, canvas);
+        let aspect = self.settings.height as f32 / self.settings.width as f32;
+        drawing::draw(&self.scene, &self.task.marks(), aspect, canvas);
         canvas.timeline(&[self.settings.max_steps], self.decisions);
     }
 }

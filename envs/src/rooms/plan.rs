@@ -2,7 +2,7 @@
 
 use super::surface::Surface;
 
-/// What stands on a cell, and fills it.
+/// A block that stands on a cell, and fills it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Block {
     pub(crate) surface: Surface,

@@ -1,4 +1,4 @@
-//! What there is to see: a plan, the player, and figures that stand about.
+//! A scene: a plan, the player, and figures that stand about.
 
 use super::figure::Figure;
 use super::plan::Plan;
@@ -39,6 +39,13 @@ impl Scene {
     pub(crate) fn reaches(&self, place: [f32; 2], reach: f32) -> bool {
         distance(self.player.place, place) < reach
     }
+}
+
+/// A disc on the map, for people.
+pub(crate) struct Mark {
+    pub(crate) place: [f32; 2],
+    pub(crate) radius: f32,
+    pub(crate) color: Color,
 }
 
 /// Distance between two places.

@@ -13,7 +13,7 @@ const SIDE: usize = 1 << LOG;
 pub(crate) const SKY_COLUMNS: usize = 1024;
 pub(crate) const SKY_ROWS: usize = 128;
 
-/// What a wall or a floor is made of.
+/// Material of a wall or a floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Surface {

@@ -38,7 +38,7 @@ const SPREAD: f32 = 10.0;
 /// Distance that is kept to what was bumped into, so that rounding never puts the body inside.
 const SKIN: f32 = 0.03;
 
-/// What an action asks for: steps forward and to the right, turns to the right.
+/// Wish of an action: steps forward and to the right, turns to the right.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Wish {
     forward: f32,

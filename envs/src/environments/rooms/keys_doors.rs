@@ -203,7 +203,8 @@ fn build(level: &Level, grid: usize) -> Plan {
 
 impl Task for KeysDoors {
     fn begin(&mut self, generator: &mut Generator) -> Scene {
-        let level = Level::draw(&self.sizes, generator);
+        self.level = Level::draw(&self.sizes, generator);
+        let level = &self.level;
         (self.key, self.opened, self.reached) = (None, 0, false);
         self.doors.clear();
         for way in &level.ways {
@@ -211,7 +212,7 @@ impl Task for KeysDoors {
             let cell = passage(one, two);
             self.doors.extend(way.door.map(|color| ClosedDoor { cell, color }));
         }
-        let plan = build(&level, self.sizes.grid);
+        let plan = build(level, self.sizes.grid);
         let [left, top] = corner(level.rooms[0].at);
         // The upper row, or the middle of the lower one: where no key lies.
         let cell = match generator.random_range(0..4) {
@@ -232,7 +233,6 @@ impl Task for KeysDoors {
                 scene.things.push(Thing { figure, place });
             }
         }
-        self.level = level;
         scene
     }
 

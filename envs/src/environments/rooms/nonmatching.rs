@@ -149,7 +149,7 @@ impl Nonmatching {
         Walker::spread([x, y], EAST, generator)
     }
 
-    /// What stands in the rooms in this round.
+    /// Figures that stand in the rooms in this round.
     fn things(&self) -> Vec<Thing> {
         let thing = |figure, cells| Thing { figure, place: self.place(cells) };
         let [example, choice] = self.sides;
@@ -279,7 +279,7 @@ mod tests {
         assert!((example[0] - place[0] - FENCE * 128.0 - BODY).abs() < 1.0, "{place:?}");
     }
 
-    /// What a player sees who looks at the middle of the wall ahead.
+    /// Picture of a player who looks at the middle of the wall ahead.
     fn picture(game: &mut Game<Nonmatching>, cells: [f32; 2]) -> Vec<u8> {
         let mut image = vec![0; 3 * 72 * 96];
         game.scene.player = Walker::new(game.task.place(cells), EAST);

@@ -279,6 +279,12 @@ mod tests {
     }
 
     #[test]
+    fn a_platform_in_the_wall_is_refused() {
+        let error = WatermazeConfig { platform_spread: 640.0, ..config() }.validate().unwrap_err();
+        assert_eq!(error.to_string(), "`platform_spread` is 640; it must be 0 to 620");
+    }
+
+    #[test]
     fn random_players_stay_out_of_walls() {
         for seed in 0..4 {
             wander(config().game(Seed::new(seed)), seed, 2500);

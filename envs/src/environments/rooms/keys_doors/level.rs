@@ -24,7 +24,7 @@ const EARLY_TRAP: f64 = 0.5;
 /// Things that a room has a place for.
 const ITEMS: usize = 2;
 
-/// How large a level is, and what is in it.
+/// Size of a level, and numbers of what is in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
     pub(super) grid: usize,
@@ -38,7 +38,7 @@ pub(super) struct Sizes {
     pub(super) useless_keys: usize,
 }
 
-/// What lies in a room.
+/// A thing that lies in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Item {
     Key(u8),

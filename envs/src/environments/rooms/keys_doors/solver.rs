@@ -13,7 +13,7 @@ pub(super) enum Move {
     Open(usize),
 }
 
-/// How far one has come.
+/// Progress through a level.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct State {
     opened: Vec<usize>,
@@ -37,7 +37,7 @@ fn within_reach(level: &Level, opened: &[usize]) -> Vec<bool> {
     reached
 }
 
-/// Everything that can be done next, and where it leads to; nothing follows the goal.
+/// Every move that can follow, and the state that it leads to; nothing follows the goal.
 pub(super) fn moves(level: &Level, state: &State) -> Vec<(State, Move)> {
     let reached = within_reach(level, &state.opened);
     let mut moves = Vec::new();
@@ -78,14 +78,14 @@ pub(super) fn wins(level: &Level, step: Move) -> bool {
 pub(super) fn solve(level: &Level, start: State) -> Option<Vec<Move>> {
     let mut known = HashSet::from([start.clone()]);
     let mut waiting = VecDeque::from([(start, Vec::new())]);
-    while let Some((state, done)) = waiting.pop_front() {
+    while let Some((state, past)) = waiting.pop_front() {
         for (after, step) in moves(level, &state) {
-            let done = [&done[..], &[step]].concat();
+            let past = [&past[..], &[step]].concat();
             if wins(level, step) {
-                return Some(done);
+                return Some(past);
             }
             if known.insert(after.clone()) {
-                waiting.push_back((after, done));
+                waiting.push_back((after, past));
             }
         }
     }

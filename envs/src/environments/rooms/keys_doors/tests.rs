@@ -38,7 +38,7 @@ fn cell_of(level: &Level, room: usize, number: usize) -> [usize; 2] {
 fn solver(game: &Game<KeysDoors>) -> usize {
     let (task, scene) = (&game.task, &game.scene);
     let plan = &scene.plan;
-    let done = |step: &Move| match *step {
+    let past = |step: &Move| match *step {
         Move::Take(room, number) => {
             let place = plan.middle(cell_of(&task.level, room, number));
             scene.things.iter().all(|thing| thing.place != place)
@@ -50,7 +50,7 @@ fn solver(game: &Game<KeysDoors>) -> usize {
     };
     let solution = solve(&task.level, State::default()).unwrap();
     let step =
-        solution.iter().find(|step| !done(step)).expect("the episode ends with the last one");
+        solution.iter().find(|step| !past(step)).expect("the episode ends with the last one");
     let goal = match *step {
         Move::Take(room, number) => cell_of(&task.level, room, number),
         Move::Open(way) => {
@@ -151,7 +151,7 @@ fn two_rooms() -> (KeysDoors, Scene) {
     (task, scene)
 }
 
-/// What happens to a player who is at a place.
+/// Event of a player who is at a place.
 fn at(task: &mut KeysDoors, scene: &mut Scene, place: [f32; 2]) -> Event {
     scene.player.place = place;
     task.pass(scene, &mut Seed::new(0).generator())
@@ -179,6 +179,18 @@ fn a_door_opens_to_the_key_of_its_color_alone_and_uses_it_up() {
 }
 
 #[test]
+fn parameters_are_checked() {
+    let refused = |config: KeysDoorsPuzzleConfig| config.validate().unwrap_err().to_string();
+    let config = config();
+    let few_colors = KeysDoorsPuzzleConfig { grid: 5, max_doors: 5, ..config.clone() };
+    assert_eq!(refused(few_colors), "`max_doors` is 5; it must be 1 to 4");
+    let none = KeysDoorsPuzzleConfig { min_doors: 0, ..config.clone() };
+    assert_eq!(refused(none), "`min_doors` is 0; it must be 1 to 3");
+    let thin = KeysDoorsPuzzleConfig { width: 8, ..config };
+    assert_eq!(refused(thin), "`width` is 8; it must be 16 to 640");
+}
+
+#[test]
 fn random_players_stay_out_of_walls_and_doors() {
     for seed in 0..6 {
         wander(config().game(Seed::new(seed)), seed, 2500);
@@ -194,7 +206,9 @@ fn returns_of_random_players_and_of_one_who_has_read_the_solution() {
         let best = player.episode(solver);
         assert_eq!(best.1, Some(Ending::Terminated), "seed {seed} takes too long");
         steps += player.steps;
-        (best.0, player.random_episode(seed).0)
+        let (random, ending) = player.random_episode(seed);
+        assert_eq!(ending == Some(Ending::Truncated), player.steps == 900);
+        (best.0, random)
     };
     let (best, random) = mean((0..30).map(play));
     println!("keys-doors-puzzle: oracle {best:.1} in {} steps, random {random:.1}", steps / 30);
