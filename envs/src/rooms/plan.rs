@@ -13,8 +13,7 @@ pub(crate) struct Block {
 /// A rectangle: from and to on both axes.
 pub(crate) type Bounds = [[f32; 2]; 2];
 
-/// Cells in rows and columns. Whoever leaves the plan's blocks alone is inside of its outermost
-/// cells, which are all blocked.
+/// Cells in rows and columns. Blocks enclose the player; beyond the plan is nothing but the ground.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) columns: usize,

@@ -7,6 +7,7 @@ use rand::RngExt;
 
 use super::game::{Game, Task};
 use super::plan::Plan;
+use super::surface::Surface;
 use super::walker::{ACTIONS, BODY, Walker};
 use crate::environment::{Environment, Outcome};
 
@@ -40,6 +41,9 @@ impl<T: Task> Player<T> {
         let speed = player.velocity[0].hypot(player.velocity[1]);
         // As in Quake, who turns while running may be a little faster than 320.
         assert!(speed < 400.0 && player.heading.is_finite(), "{player:?}");
+        let [column, row] = self.game.scene.plan.cell_of(player.place);
+        let floor = self.game.scene.plan.floor(column, row);
+        assert_ne!(floor, Surface::Sea, "{player:?} is out of the world");
         let inside = self.game.scene.plan.obstacle(player.place, BODY);
         assert!(inside.is_none(), "{player:?} is inside of {inside:?}");
         outcome
