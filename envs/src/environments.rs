@@ -13,6 +13,7 @@
 //! | [`tmaze`] | memory (passive), memory and credit (active) | Ni et al. 2023 |
 //! | [`visual_match`] | memory, past much that pays | Ni et al. 2023 |
 //! | [`key_to_door`] | credit, past much that pays | Ni et al. 2023 |
+//! | [`rooms`] | seeing a world from within, remembering what and where, planning | DeepMind Lab |
 //! | [`locomotion`](crate::locomotion): `hopper`, `walker2d`, `half-cheetah`, `ant` | moving to the right | PyBullet |
 //! | `ant-direction`, `half-cheetah-direction`, `half-cheetah-velocity` | locomotion towards what must be found out | Zintgraf et al. 2020 |
 //!
@@ -38,6 +39,7 @@ pub mod memory_chain;
 pub mod navigation;
 pub mod popgym;
 pub mod recall;
+pub mod rooms;
 pub mod tmaze;
 pub mod truncation;
 pub mod visual_match;
@@ -112,6 +114,12 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
     ("popgym-repeat-first", parameters::<PopgymConfig<popgym::RepeatFirst>>),
     ("popgym-repeat-previous", parameters::<PopgymConfig<popgym::RepeatPrevious>>),
     ("popgym-velocity-only-cartpole", parameters::<PopgymConfig<popgym::VelocityOnlyCartPole>>),
+    ("rooms-watermaze", parameters::<rooms::watermaze::WatermazeConfig>),
+    (
+        "rooms-select-nonmatching-object",
+        parameters::<rooms::nonmatching::SelectNonmatchingObjectConfig>,
+    ),
+    ("rooms-keys-doors-puzzle", parameters::<rooms::keys_doors::KeysDoorsPuzzleConfig>),
     ("hopper", |name, table| robot_parameters::<LocomotionConfig>(name, table, &HOPPER)),
     ("walker2d", |name, table| robot_parameters::<LocomotionConfig>(name, table, &WALKER)),
     ("half-cheetah", |name, table| {

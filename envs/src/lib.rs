@@ -30,6 +30,8 @@ pub mod gridworld;
 
 pub mod locomotion;
 
+pub mod rooms;
+
 pub mod environments;
 
 #[cfg(test)]

@@ -127,6 +127,8 @@ fn r2acs_networks_have_as_many_parameters_as_the_originals() {
         ("resnet-elstm-rtrl", [3, 64, 64], 15, 890_448),
         ("resnet-elstm-rtrl", [4, 84, 84], 6, 1_355_223),
         ("resnet-elstm-512-rtrl", [3, 72, 96], 9, 1_647_178),
+        ("resnet-elstm-512-tbptt", [3, 72, 96], 9, 1_647_178),
+        ("resnet-feedforward", [3, 72, 96], 9, 985_172),
     ] {
         let found = parameters(name, image(shape), actions, &Outputs::ActorCritic {});
         assert_eq!(found, count, "{name} with {shape:?}");
