@@ -106,6 +106,7 @@ const INPUTS: &str = "seq.inputs=[\"observation\", \"previous_observation\", \"p
                       \"previous_reward\"]";
 const CNN: &str = "seq.torso={ name = \"cnn\", features = 4, init = { name = \"fan_in\" }, \
                    convolutions = [{ channels = 2, kernel = 2, stride = 1 }] }";
+const MLP: &str = "seq.torso={ name = \"mlp\", hidden = [4], activation = \"relu\", init = { name = \"fan_in\" } }";
 const GPT2: &str = "seq.memory={ name = \"gpt2\", width = 8, heads = 2, blocks = 1, \
                     context_length = 9, positions = \"sine\", dropout = 0.0 }";
 
@@ -167,7 +168,7 @@ fn every_key_that_may_be_left_out_can_be_set() {
         // Tables that the key may stand in.
         let mut changes = match *key {
             "seq.memory.input" => vec![GPT2.to_owned()],
-            "seq.torso.norm" => "layer",
+            "seq.torso.norm" => vec![MLP.to_owned()],
             "seq.torso.output" => vec![CNN.to_owned()],
             key if key.starts_with("seq.") => {
                 vec![format!("seq.embed={EMBED}"), INPUTS.to_owned()]
