@@ -9,6 +9,7 @@
 //! | [`delayed_catch`] | reactions, and credit for them that comes late | Raposo et al. 2021 |
 //! | [`navigation`] | finding out where the goal is, or the wind, and remembering it | Yang & Nguyen 2021; RESeL |
 //! | [`bumps`] | feeling with a soft finger, remembering, pushing with a stiff one | Yang & Nguyen 2021 |
+//! | [`minigrid`] | remembering an object along a hallway | MiniGrid |
 //! | [`popgym`] | remembering cards, counts, places; searching; control from half of a state | Morad et al. 2023 |
 //! | [`tmaze`] | memory (passive), memory and credit (active) | Ni et al. 2023 |
 //! | [`visual_match`] | memory, past much that pays | Ni et al. 2023 |
@@ -36,6 +37,7 @@ pub mod delayed_catch;
 pub mod delayed_reward;
 pub mod key_to_door;
 pub mod memory_chain;
+pub mod minigrid;
 pub mod navigation;
 pub mod popgym;
 pub mod recall;
@@ -92,6 +94,7 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
     ("tmaze", parameters::<tmaze::TmazeConfig>),
     ("visual-match", parameters::<visual_match::VisualMatchConfig>),
     ("key-to-door", parameters::<key_to_door::KeyToDoorConfig>),
+    ("minigrid-memory", parameters::<minigrid::memory::MiniGridMemoryConfig>),
     ("popgym-autoencode", parameters::<PopgymConfig<popgym::Autoencode>>),
     ("popgym-battleship", parameters::<PopgymConfig<popgym::Battleship>>),
     ("popgym-concentration", parameters::<PopgymConfig<popgym::Concentration>>),

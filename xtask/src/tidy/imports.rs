@@ -27,7 +27,8 @@ const ORDER: [(&str, &str); 7] = [
     ),
     (
         "envs",
-        "vector config environments gridworld rooms locomotion observe tasks parse environment canvas error",
+        "vector config environments gridworld rooms locomotion observe tasks parse environment canvas \
+         chance error",
     ),
     (
         "policy",
