@@ -18,7 +18,7 @@ fn a_column_is_trained_and_stands_beside_what_was_published() {
         command.args(["reproduce", "popgym", "--seq", "mlp", "--worlds", "repeat-previous"]);
         command.args(["--seeds", "1,2", "--evaluate", "4", "--configs", &configs()]);
         let tiny = ["run.envs_per_actor=8", "run.unroll_length=26", "run.env_steps=2000"];
-        let batches = ["rl.batch_size=8", "rl.epochs=1", "run.log_seconds=0.05"];
+        let batches = ["rl.batch_size=8", "rl.epochs=1", "run.log_seconds=0.1"];
         for set in tiny.iter().chain(&batches) {
             command.args(["--set", set]);
         }
