@@ -39,7 +39,7 @@ pub(crate) fn run(args: &SweepArgs, shutdown: &Shutdown) -> Result<()> {
 
 /// A sweep and where it runs.
 pub(crate) struct Study<'a> {
-    /// What is trained.
+    /// Spec of its runs.
     pub(crate) spec: &'a SweepSpec,
     /// Folder of runs, in which the sweep has one of its own.
     pub(crate) runs: &'a Path,

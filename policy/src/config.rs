@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::memory::MemoryConfig;
-use crate::memory::normalize::Norm;
+use crate::normalize::Norm;
 pub use crate::mlp::Activation;
 pub use crate::range::MAX_WIDTH;
 use crate::range::in_range;

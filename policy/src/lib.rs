@@ -57,6 +57,7 @@ mod parts;
 pub mod device;
 
 mod mlp;
+mod normalize;
 mod parameters;
 mod random;
 mod range;
@@ -76,7 +77,7 @@ pub use initialization::Initialization;
 pub use inputs::Inputs;
 pub use memory::MemoryConfig;
 pub use memory::gpt2::Positions;
-pub use memory::normalize::Norm;
+pub use normalize::Norm;
 pub use memory::rtrl::Gradient;
 pub use policy::{Policy, PolicyOutput, Unrolled};
 pub use resets::Resets;

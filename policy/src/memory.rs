@@ -7,8 +7,7 @@
 //!
 //! Layers whose recurrence is elementwise can do more: `rtrl` tells how their gradients reach
 //! back before the unroll. `scan` computes linear recurrences in parallel, `gated` unrolls layers
-//! over libtorch's kernels, `feed_forward` is what follows several layers, `normalize` what blocks
-//! begin with.
+//! over libtorch's kernels, `feed_forward` is what follows several layers.
 //!
 //! Adding a layer: `docs/guide/own-memory-layer.md`.
 
@@ -17,7 +16,6 @@ mod causal_conv;
 mod feed_forward;
 mod gated;
 pub mod input_layer;
-pub mod normalize;
 pub mod rtrl;
 mod scan;
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::initialization::Initialization;
-use crate::memory::normalize::{Norm, Normalize};
+use crate::normalize::{Norm, Normalize};
 use crate::parameters::Parameters;
 
 /// Activation behind a linear layer.
@@ -62,7 +62,7 @@ impl Linear {
     }
 }
 
-/// What is added to a variance before its root is taken: that of PyTorch's `LayerNorm`.
+/// Number added to a variance before its root is taken: that of PyTorch's `LayerNorm`.
 const EPSILON: f64 = 1e-5;
 
 /// Linear layers, each followed by the activation, with a norm between them or without.

@@ -357,7 +357,7 @@ impl Policy {
         Ok(Unrolled { output: self.output(&self.beside_memory(y, &features)), context })
     }
 
-    /// What [`unroll_streams`](Self::unroll_streams) says of the frames, without gradients, and
+    /// Output that [`unroll_streams`](Self::unroll_streams) has at the frames, without gradients, and
     /// with nothing to carry on.
     pub fn evaluate_streams(
         &self,

@@ -22,7 +22,7 @@ use serde::Deserialize;
 /// A published table.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct PublishedTable {
-    /// Where the scores are from.
+    /// Source of the scores.
     pub(crate) source: String,
     /// Folder of its worlds and layers.
     folder: String,

@@ -38,7 +38,7 @@ pub trait LearnsFromStreams: AlgorithmConfig {
         1
     }
 
-    /// How actors explore, where they do not draw actions from the policy.
+    /// Exploration of actors, where they do not draw actions from the policy.
     fn exploration(&self) -> Option<&ExplorationConfig> {
         None
     }
@@ -107,8 +107,7 @@ pub trait StreamsAlgorithm: Algorithm {
         progress: f64,
     ) -> Result<(UpdateStats, Carry), NonFinite>;
 
-    /// How actors explore with the weights as they are, where they do not draw actions from the
-    /// policy.
+    /// Exploration with the weights as they are, where actors do not draw from the policy.
     fn exploration(&self) -> Option<Exploration> {
         None
     }

@@ -40,19 +40,19 @@ pub(super) struct EpochPlan {
 
 /// Loss of a minibatch, and N numbers to report. All are scalars.
 pub(super) struct PartLoss<const N: usize> {
-    /// What is minimized.
+    /// Scalar that is minimized.
     pub(super) total: Tensor,
     /// Numbers to report.
     pub(super) numbers: [Tensor; N],
-    /// What the loss reaches back to.
+    /// Context that the loss reaches back to.
     pub(super) context: UnrollContext,
 }
 
-/// What a batch came to: means over optimizer steps.
+/// Means over the optimizer steps of a batch.
 pub(super) struct EpochMeans<const N: usize> {
     /// Optimizer steps.
     pub(super) steps: f64,
-    /// What was minimized.
+    /// Loss that was minimized.
     pub(super) loss: f64,
     /// Length of the gradient before it was clipped.
     pub(super) grad_norm: f64,
@@ -60,7 +60,7 @@ pub(super) struct EpochMeans<const N: usize> {
     pub(super) numbers: [f64; N],
     /// Time, a sum.
     pub(super) phases: Phases,
-    /// What the streams carry on.
+    /// Carry of the streams from here on.
     pub(super) carry: Carry,
 }
 

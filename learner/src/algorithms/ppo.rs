@@ -51,8 +51,8 @@ pub struct PpoConfig {
     pub lambda: f64,
     /// ε, the share by which an action's probability is pushed away at most from what it was.
     pub ratio_clip: f64,
-    /// How far a value may move from what it was before a batch before its error counts no less
-    /// for it. Absent: values are free.
+    /// Distance from what it was before a batch beyond which a value's move does not make its error
+    /// count less. Absent: values are free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_clip: Option<f64>,
     /// The least standard deviation by which the advantages of a minibatch are divided, so that they
@@ -98,7 +98,7 @@ pub struct Ppo {
     epochs: Epochs,
 }
 
-/// What the weights before a batch's first step say of it. All tensors are constants, `[T, B]`.
+/// Outputs of the weights before a batch's first step. All tensors are constants, `[T, B]`.
 #[derive(Debug)]
 pub struct Proximal {
     /// log π of the policy that ratios are taken to.
@@ -107,16 +107,16 @@ pub struct Proximal {
     pub importance: Option<Tensor>,
     /// V(x_t).
     pub values: Tensor,
-    /// What V(x_t) should have been.
+    /// Targets of V(x_t).
     pub targets: Tensor,
-    /// How much better the action was.
+    /// Advantages of the actions taken.
     pub advantages: Tensor,
 }
 
 /// Loss of a minibatch. Scalars: means over its decisions.
 #[derive(Debug)]
 pub struct PpoLoss {
-    /// What is minimized.
+    /// Scalar that is minimized.
     pub total: Tensor,
     /// Minus the clipped surrogate.
     pub policy: Tensor,
@@ -157,7 +157,7 @@ impl Ppo {
         Ppo { config: config.clone(), epochs: Epochs::new(&config.optimizer, policy) }
     }
 
-    /// What `policy` says of `batch` before the first step, and a summary of it.
+    /// Outputs of `policy` on `batch` before the first step, and a summary of them.
     pub fn proximal(
         &self,
         policy: &Policy,

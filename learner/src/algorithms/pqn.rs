@@ -55,7 +55,7 @@ pub struct PqnConfig {
     pub max_grad_norm: f64,
     /// The rule that turns gradients into steps.
     pub optimizer: OptimizerConfig,
-    /// How often actors act at random. There is no warm-up: ε falls from the first env step on.
+    /// Share of random actions. There is no warm-up: ε falls from the first env step on.
     pub exploration: ExplorationConfig,
     /// Updates in a row that may be skipped because a number was not finite, before the run stops.
     pub max_non_finite_updates: u32,

@@ -31,7 +31,7 @@ use self::block::{EPSILON, TransformerBlock};
 pub(super) use self::dropout::{Dropout, DropoutSeeds};
 pub(super) use self::style::{Pass, TransformerStyle};
 use self::window::Window;
-use super::normalize::Normalize;
+use crate::normalize::Normalize;
 use crate::error::PolicyError;
 use crate::parameters::Parameters;
 use crate::range::{MAX_CONTEXT, MAX_WIDTH, in_range};

@@ -16,7 +16,7 @@ use tch::{Kind, Tensor};
 
 use super::attention::{Pass, Shape, Transformer, TransformerStyle, example_heads, numbers};
 use super::input_layer::{self, InputLayer};
-use super::normalize::Norm;
+use crate::normalize::Norm;
 use super::{BuiltMemory, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;

@@ -9,7 +9,7 @@
 
 use tch::Tensor;
 
-use super::normalize::{Norm, Normalize};
+use crate::normalize::{Norm, Normalize};
 use crate::initialization::Initialization;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;

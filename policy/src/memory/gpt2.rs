@@ -25,7 +25,7 @@ use super::attention::{
     DropoutSeeds, Pass, Shape, Transformer, TransformerStyle, example_heads, numbers,
 };
 use super::input_layer::InputLayer;
-use super::normalize::Norm;
+use crate::normalize::Norm;
 use super::{BuiltMemory, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;

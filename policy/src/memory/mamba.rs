@@ -22,7 +22,7 @@ use tch::Tensor;
 
 use super::feed_forward::FeedForward;
 use super::input_layer::{self, InputLayer};
-use super::normalize::{Norm, Normalize};
+use crate::normalize::{Norm, Normalize};
 use super::{BuiltMemory, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::mlp::Linear;

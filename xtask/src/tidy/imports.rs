@@ -23,7 +23,7 @@ const ORDER: [(&str, &str); 7] = [
     (
         "analysis",
         "figures intervals table comparison group grouping runs curves chart final_evaluation \
-         question statistics",
+         question statistics epochs",
     ),
     (
         "envs",
@@ -33,11 +33,11 @@ const ORDER: [(&str, &str); 7] = [
     (
         "policy",
         "batch device policy encoder torso embedders inputs parts slots unroll_context carry weights exploration \
-         heads config memory distribution mlp parameters initialization random range state error resets",
+         heads config memory distribution mlp normalize parameters initialization random range state error resets",
     ),
     (
         "engram",
-        "bench sweep diagnose watch render doctor certs train plot eval in_process experiment \
+        "bench reproduce sweep diagnose watch render doctor certs train plot eval in_process experiment \
          compute",
     ),
     ("learner", "main run storage batches rpc algorithms replay losses telemetry config"),

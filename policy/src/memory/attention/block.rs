@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use super::style::{Pass, TransformerStyle};
 use super::window::Window;
-use crate::memory::normalize::Normalize;
+use crate::normalize::Normalize;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
 

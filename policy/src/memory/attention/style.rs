@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::dropout::Dropout;
 use crate::initialization::Initialization;
-use crate::memory::normalize::Norm;
+use crate::normalize::Norm;
 
 /// Choices in which transformers differ.
 pub(in crate::memory) struct TransformerStyle {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::memory::input_layer::InputLayer;
-use crate::memory::normalize::Norm;
+use crate::normalize::Norm;
 
 /// Mamba: selective state spaces (Gu & Dao 2023).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
