@@ -6,18 +6,23 @@
 //! training, many frames at a time, as parallel as the layer allows.
 //!
 //! Layers whose recurrence is elementwise can do more: `rtrl` tells how their gradients reach
-//! back before the unroll. `scan` computes linear recurrences in parallel, `gated` unrolls layers
-//! over libtorch's kernels, `feed_forward` is what follows several layers, `normalize` what blocks
-//! begin with.
+//! back before the unroll. `scan` computes linear recurrences in parallel, `input_gated` is one that
+//! several layers share, `gated` unrolls layers over libtorch's kernels, `recent` and `positions` are
+//! for layers that look back upon frames or count them, `feed_forward` is what follows several layers,
+//! `normalize` what blocks begin with.
 //!
 //! Adding a layer: `docs/guide/own-memory-layer.md`.
 
 mod attention;
+pub mod candidate;
 mod causal_conv;
 mod feed_forward;
 mod gated;
+mod input_gated;
 pub mod input_layer;
 pub mod normalize;
+mod positions;
+mod recent;
 pub mod rtrl;
 mod scan;
 
