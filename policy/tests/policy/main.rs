@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attention;
+mod carries;
 mod configs;
 mod devices;
 mod embedders;
@@ -12,7 +13,6 @@ mod gradients;
 mod heads;
 mod memories;
 mod parts;
-
 mod previous;
 mod rtrl;
 mod state_space;
