@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod attention;
+mod baselines;
 mod carries;
 mod configs;
 mod devices;

@@ -2,6 +2,7 @@
 //! differences, and against its own definition, step by step; in double precision.
 
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
+use engram_policy::memory::candidate::Candidate;
 use engram_policy::memory::elstm::ElstmConfig;
 use engram_policy::{
     Activation, Batched, Carry, Gradient, HeadConfig, HeadInit, Inputs, MemoryConfig, MemoryInput,
@@ -10,9 +11,7 @@ use engram_policy::{
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
 
-use super::{
-    DISCRETE, difference, frames_with, gilr, lru, moments, numbers, real_time_memories,
-};
+use super::{DISCRETE, difference, frames_with, gilr, lru, moments, numbers, real_time_memories};
 
 /// A policy all of whose weights have an exact gradient: nothing learns below the memory.
 pub(super) fn policy(memory: MemoryConfig) -> Policy {
@@ -138,9 +137,19 @@ fn truncated_gradients_differ_from_it() {
     }
 }
 
+/// True if the layer's function has a kink, which differences would straddle somewhere.
+fn has_a_kink(memory: &MemoryConfig) -> bool {
+    match memory {
+        MemoryConfig::Indrnn(layer) => layer.activation != Activation::Tanh,
+        MemoryConfig::Mingru(layer) => layer.candidate == Candidate::Positive,
+        MemoryConfig::Minlstm(layer) => layer.candidate == Candidate::Positive,
+        _ => false,
+    }
+}
+
 #[test]
 fn unrolls_add_up_to_finite_differences() {
-    for memory in real_time_memories(3) {
+    for memory in real_time_memories(3).into_iter().filter(|memory| !has_a_kink(memory)) {
         let (policy, inputs) = (policy(memory.clone()), life(2));
         let (sums, _) = by_unrolls(&policy, &inputs);
         for ((name, weight), sum) in policy.trainable().iter().zip(&sums) {
@@ -257,7 +266,10 @@ fn the_elstms_sensitivities_follow_their_recursion() {
 
 /// Inputs of the memory, `[T, B, D + 1]` with a one behind, and 0 where an episode begins,
 /// `[T, B, 1]`; and the memory's weights.
-pub(super) fn oracle(policy: &Policy, inputs: &Inputs) -> (Tensor, Tensor, impl Fn(&str) -> Tensor) {
+pub(super) fn oracle(
+    policy: &Policy,
+    inputs: &Inputs,
+) -> (Tensor, Tensor, impl Fn(&str) -> Tensor) {
     let named = policy.trainable();
     let weight = move |name: &str| {
         let found = named.iter().find(|(n, _)| n == &format!("memory.{name}"));
