@@ -1,4 +1,4 @@
-//! What is carried from one unroll of a stream to the next where gradients are exact.
+//! Carries: what goes from one unroll of a stream to the next where gradients are exact.
 
 use engram_mdp::Seed;
 use engram_policy::Batched;

@@ -16,6 +16,7 @@ mod memories;
 mod parts;
 mod previous;
 mod rtrl;
+mod sizes;
 mod state_space;
 mod torso;
 mod weights;
