@@ -6,11 +6,10 @@
 //! ```
 //!
 //! A cell multiplies what it remembers by one number, so that over T frames a gradient grows by
-//! u^T at most. The paper keeps |u| within γ^(1/T), and the authors' programs take γ = 2, clipping u
-//! before each update; T is `horizon` here, and u is clipped after each. u starts uniform in
-//! (0, 2^(1/T)], the paper's range for ReLUs, so that some cells forget at once and some do not (the
-//! authors' programs start it in (0, 1), which is nearly the same). W and b start as a linear layer
-//! does.
+//! u^T at most. The paper keeps |u| within γ^(1/T). γ is 2 here, as in POPGym's (the authors' notes
+//! name 2 and 10), T is `horizon`, and u is clipped after each update. It starts uniform in
+//! (0, 2^(1/T)], so that some cells forget at once and some do not; the authors' and POPGym's
+//! programs start it in (0, 1), which is nearly the same. W and b start as a linear layer does.
 //!
 //! For RTRL (see `rtrl`), with act' the activation's slope:
 //!
