@@ -301,6 +301,39 @@ class Gilr(Memory):
         return self.last(self.w.linear("output", h)), [h]
 
 
+class Mingru(Memory):
+    def initial_state(self, batch):
+        return [self.zeros(batch, self.config["hidden"])]
+
+    def step(self, x, state):
+        v, f = self.w.linear("recurrence", x).chunk(2, 1)
+        f = f.sigmoid()
+        h = f * state[0] + (1 - f) * self.candidate(v)
+        return self.last(h), [h]
+
+    def candidate(self, v):
+        positive = torch.where(v < 0, v.sigmoid(), v + 0.5)
+        return {"tanh": v.tanh(), "linear": v, "positive": positive}[self.config["candidate"]]
+
+
+class Minlstm(Mingru):
+    def step(self, x, state):
+        v, f, i = self.w.linear("recurrence", x).chunk(3, 1)
+        f, i = f.sigmoid(), i.sigmoid()
+        h = (f * state[0] + i * self.candidate(v)) / (f + i)
+        return self.last(h), [h]
+
+
+class Indrnn(Memory):
+    def initial_state(self, batch):
+        return [self.zeros(batch, self.config["hidden"])]
+
+    def step(self, x, state):
+        argument = self.w.linear("input", x) + self.w["recurrent_weight"] * state[0]
+        h = ACTIVATIONS[self.config["activation"]](argument)
+        return h, [h]
+
+
 class GilrLstm(Memory):
     def initial_state(self, batch):
         return [self.zeros(batch, self.config["hidden"]) for _ in range(2)]
@@ -337,6 +370,25 @@ class Conv1d(Memory):
         return self.last(y), [before]
 
 
+class FrameStack(Memory):
+    def initial_state(self, batch):
+        return [self.zeros(batch, self.config["frames"] - 1, 0)]  # As wide as the first features.
+
+    def step(self, x, state):
+        before = state[0] if state[0].shape[2] else x.new_zeros(*state[0].shape[:2], x.shape[1])
+        seen = torch.cat([before, x.unsqueeze(1)], 1)
+        return seen.flatten(1), [seen[:, 1:]]
+
+
+class PositionalMlp(Memory):
+    def initial_state(self, batch):
+        return [self.zeros(batch)]
+
+    def step(self, x, state):
+        y = x + sines(state[0], x.shape[1])
+        return mlp(self.w, y, len(self.config["hidden"]), self.config["activation"]), [state[0] + 1]
+
+
 class Mamba(Memory):
     EPSILON = 1e-8
 
@@ -368,6 +420,13 @@ class Mamba(Memory):
         h = decay * h + write.unsqueeze(2) * (delta * x).unsqueeze(1)
         y = (h * read.unsqueeze(2)).sum(1) + w["skip"] * x
         return w.linear("output", y * F.silu(z)), conv, h
+
+
+def sines(number, width):
+    """Sine positions [B, W] of frames' numbers [B]."""
+    waves = 1e4 ** (-2 * torch.arange((width + 1) // 2).to(number) / width)
+    angles = number.unsqueeze(1) * waves
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :width]
 
 
 class Attention(Memory):
@@ -420,9 +479,7 @@ class Gpt2(Attention):
         width = self.config["width"]
         if self.config["positions"] == "learned":
             return self.w["positions"][number.clamp(max=self.config["context_length"] - 1)]
-        waves = 1e4 ** (-2 * torch.arange((width + 1) // 2).to(self.like) / width)
-        angles = number.unsqueeze(1).to(self.like) * waves
-        return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :width]
+        return sines(number.to(self.like), width)
 
 
 class Stack(Memory):
@@ -450,11 +507,16 @@ MEMORIES = {
     "elstm": Elstm,
     "lru": Lru,
     "gilr": Gilr,
+    "mingru": Mingru,
+    "minlstm": Minlstm,
+    "indrnn": Indrnn,
     "gilr_lstm": GilrLstm,
     "mamba": Mamba,
     "cgpt": Cgpt,
     "gpt2": Gpt2,
     "conv1d": Conv1d,
+    "frame_stack": FrameStack,
+    "positional_mlp": PositionalMlp,
     "dense": Dense,
     "stack": Stack,
 }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::memory::MemoryConfig;
-use crate::normalize::Norm;
 pub use crate::mlp::Activation;
+use crate::normalize::Norm;
 pub use crate::range::MAX_WIDTH;
 use crate::range::in_range;
 

@@ -6,16 +6,21 @@
 //! training, many frames at a time, as parallel as the layer allows.
 //!
 //! Layers whose recurrence is elementwise can do more: `rtrl` tells how their gradients reach
-//! back before the unroll. `scan` computes linear recurrences in parallel, `gated` unrolls layers
-//! over libtorch's kernels, `feed_forward` is what follows several layers.
+//! back before the unroll. `scan` computes linear recurrences in parallel, `input_gated` is one that
+//! several layers share, `gated` unrolls layers over libtorch's kernels, `recent` and `positions` are
+//! for layers that look back upon frames or count them, `feed_forward` is what follows several layers.
 //!
 //! Adding a layer: `docs/guide/own-memory-layer.md`.
 
 mod attention;
+pub mod candidate;
 mod causal_conv;
 mod feed_forward;
 mod gated;
+mod input_gated;
 pub mod input_layer;
+mod positions;
+mod recent;
 pub mod rtrl;
 mod scan;
 
@@ -23,14 +28,19 @@ pub mod cgpt;
 pub mod conv1d;
 pub mod dense;
 pub mod elstm;
+pub mod frame_stack;
 pub mod gilr;
 pub mod gilr_lstm;
 pub mod gpt2;
 pub mod gru;
+pub mod indrnn;
 pub mod lru;
 pub mod lstm;
 pub mod mamba;
+pub mod mingru;
+pub mod minlstm;
 pub mod none;
+pub mod positional_mlp;
 pub(crate) mod previous;
 pub mod stack;
 
@@ -57,12 +67,18 @@ pub enum MemoryConfig {
     Gru(gru::GruConfig),
     /// The LSTM with elementwise recurrence.
     Elstm(elstm::ElstmConfig),
+    /// The independently recurrent neural network.
+    Indrnn(indrnn::IndrnnConfig),
     /// The linear recurrent unit.
     Lru(lru::LruConfig),
     /// The gated impulse linear recurrence.
     Gilr(gilr::GilrConfig),
     /// An LSTM on a gated impulse linear recurrence.
     GilrLstm(gilr_lstm::GilrLstmConfig),
+    /// The minimal gated recurrent unit.
+    Mingru(mingru::MingruConfig),
+    /// The minimal long short-term memory.
+    Minlstm(minlstm::MinlstmConfig),
     /// Selective state spaces.
     Mamba(mamba::MambaConfig),
     /// Causal attention with ALiBi.
@@ -71,6 +87,10 @@ pub enum MemoryConfig {
     Gpt2(gpt2::Gpt2Config),
     /// A causal convolution.
     Conv1d(conv1d::Conv1dConfig),
+    /// The last few frames side by side.
+    FrameStack(frame_stack::FrameStackConfig),
+    /// Fully connected layers that see the time.
+    PositionalMlp(positional_mlp::PositionalMlpConfig),
     /// Fully connected layers without a state.
     Dense(dense::DenseConfig),
     /// Layers of any kind, one after another.
@@ -84,13 +104,18 @@ impl MemoryConfig {
             MemoryConfig::Lstm(layer) => layer,
             MemoryConfig::Gru(layer) => layer,
             MemoryConfig::Elstm(layer) => layer,
+            MemoryConfig::Indrnn(layer) => layer,
             MemoryConfig::Lru(layer) => layer,
             MemoryConfig::Gilr(layer) => layer,
             MemoryConfig::GilrLstm(layer) => layer,
+            MemoryConfig::Mingru(layer) => layer,
+            MemoryConfig::Minlstm(layer) => layer,
             MemoryConfig::Mamba(layer) => layer,
             MemoryConfig::Cgpt(layer) => layer,
             MemoryConfig::Gpt2(layer) => layer,
             MemoryConfig::Conv1d(layer) => layer,
+            MemoryConfig::FrameStack(layer) => layer,
+            MemoryConfig::PositionalMlp(layer) => layer,
             MemoryConfig::Dense(layer) => layer,
             MemoryConfig::Stack(layer) => layer,
         }
@@ -219,6 +244,10 @@ pub(crate) trait Memory: Send {
         let _ = (sensitivities, updates, errors);
         None
     }
+
+    /// Puts weights back into the range that the layer keeps them in, where it has one: after each
+    /// update.
+    fn constrain(&self) {}
 
     /// Starts dropout where the layer has it, drawn from `seed`; `None` ends it.
     fn set_dropout(&mut self, seed: Option<Seed>) {

@@ -32,6 +32,16 @@ impl Activation {
             Activation::Identity => x,
         }
     }
+
+    /// Its derivative, by what it gave: `y`.
+    pub(crate) fn slope(self, y: &Tensor) -> Tensor {
+        match self {
+            Activation::Relu => y.gt(0.0).to_kind(y.kind()),
+            Activation::Tanh => 1.0 - y.square(),
+            Activation::Elu => y.clamp_max(0.0) + 1.0,
+            Activation::Identity => y.ones_like(),
+        }
+    }
 }
 
 /// `y = x Wᵀ + b`.
@@ -121,5 +131,26 @@ impl Mlp {
                 .of(norm.as_ref().map_or_else(|| y.shallow_clone(), |norm| norm.forward(&y)));
         }
         x
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    #[test]
+    fn slopes_are_those_of_backpropagation() {
+        let x = Tensor::linspace(-2.1, 2.2, 40, (Kind::Double, Device::Cpu));
+        for activation in
+            [Activation::Relu, Activation::Tanh, Activation::Elu, Activation::Identity]
+        {
+            let x = x.copy().set_requires_grad(true);
+            let y = activation.of(&x * 1.0);
+            let expected = &Tensor::run_backward(&[y.sum(Kind::Double)], &[&x], false, false)[0];
+            let off = (activation.slope(&y.detach()) - expected).abs().max().double_value(&[]);
+            assert!(off < 1e-12, "{activation:?}: off by {off}");
+        }
     }
 }

@@ -20,6 +20,11 @@ impl Parameters {
         Parameters { generator: seed.generator(), kind, device, named: Vec::new() }
     }
 
+    /// Kind and device of all of them.
+    pub(crate) fn options(&self) -> (Kind, Device) {
+        (self.kind, self.device)
+    }
+
     /// A weight `[outputs, inputs, ..]` of a layer that starts as `init` says; behind the inputs, the
     /// sides of a convolution's kernel. `fan_in` is what counts as its inputs in
     /// [`FanIn`](Initialization::FanIn).

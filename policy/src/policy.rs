@@ -387,6 +387,12 @@ impl Policy {
         context.next_carry(&*self.memory)
     }
 
+    /// Puts weights back into the range that their layer keeps them in, where it has one, in place:
+    /// for after each update.
+    pub fn constrain(&self) {
+        self.memory.constrain();
+    }
+
     /// From here on unrolls use dropout, drawn from `seed`, in memories that have it; acting never
     /// does. `None` ends it.
     pub fn set_dropout(&mut self, seed: Option<Seed>) {

@@ -79,11 +79,19 @@ impl<P: Pipeline> Learner<P> {
         match updated {
             Ok(_) => {
                 self.counters.updates += 1;
+                self.constrain();
                 self.pipeline.restart_if_due(&self.policy, self.counters.updates);
             }
             Err(_) => self.counters.non_finite_updates += 1,
         }
         updated
+    }
+
+    /// Keeps weights in their range, in every network.
+    fn constrain(&mut self) {
+        self.policy.constrain();
+        let networks = self.pipeline.algorithm_mut().networks();
+        networks.into_iter().for_each(|network| network.constrain());
     }
 
     /// Draws anew, in every network, what the next update drops.

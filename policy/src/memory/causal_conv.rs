@@ -5,11 +5,11 @@
 //! ```
 //!
 //! It carries the last K − 1 inputs. Weights and biases start as PyTorch's Conv1d does, uniform in
-//! `±1/√K`. Unrolling takes K products of shifted inputs and no loop over time; what a tap would
-//! see of an episode before is put to zero, where there is such a thing.
+//! `±1/√K`. Unrolling takes K products of shifted inputs (`recent`) and no loop over time.
 
 use tch::Tensor;
 
+use super::recent::Recent;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
 
@@ -55,36 +55,13 @@ impl CausalConv {
     /// them: resets at moment 0 are not yet applied. Returns y `[T, B, H]` and what is before
     /// the next x.
     pub(super) fn unroll(&self, x: &Tensor, before: &Tensor, resets: &Resets) -> (Tensor, Tensor) {
-        let (time, batch, channels) = x.size3().expect("the convolution unrolls [T, B, H]");
-        assert_eq!(before.size(), [batch, self.taps - 1, channels], "K - 1 inputs before");
-        let ages = resets.ages();
-        let seen = Tensor::cat(&[&before.transpose(0, 1), x], 0); // [K - 1 + T, B, H]
+        let recent = Recent::new(x, before, resets);
         let mut y = self.bias.addcmul(&self.weight.select(1, 0), x);
         for k in 1..self.taps {
-            let shifted = seen.narrow(0, self.taps - 1 - k, time);
-            let unseen = ages.iter().map(|age| age.is_some_and(|age| age < k));
-            let shifted = without(&shifted, unseen.collect(), &[time, batch, 1]);
-            y = y.addcmul(&self.weight.select(1, k), &shifted);
+            y = y.addcmul(&self.weight.select(1, k), &recent.back(k));
         }
-        let after = seen.narrow(0, time, self.taps - 1).transpose(0, 1);
-        let last = &ages[ages.len() - batch as usize..];
-        let frames = self.taps - 1;
-        // Of the inputs before the next frame, the i-th is K - 2 - i frames older than the last.
-        let unseen = last
-            .iter()
-            .flat_map(|age| (0..frames).map(move |i| age.is_some_and(|age| age < frames - 1 - i)));
-        (y, without(&after, unseen.collect(), &[batch, frames, 1]))
+        (y, recent.after())
     }
-}
-
-/// `x` with zeros where `unseen`, which has shape `shape`, says so. Not by a product: what was not
-/// finite would survive it.
-fn without(x: &Tensor, unseen: Vec<bool>, shape: &[i64]) -> Tensor {
-    if !unseen.contains(&true) {
-        return x.contiguous();
-    }
-    let unseen = Tensor::from_slice(&unseen).view(shape).to_device(x.device());
-    x.masked_fill(&unseen, 0.0)
 }
 
 #[cfg(test)]

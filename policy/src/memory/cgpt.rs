@@ -16,11 +16,11 @@ use tch::{Kind, Tensor};
 
 use super::attention::{Pass, Shape, Transformer, TransformerStyle, example_heads, numbers};
 use super::input_layer::{self, InputLayer};
-use crate::normalize::Norm;
 use super::{BuiltMemory, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::mlp::Linear;
+use crate::normalize::Norm;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
 use crate::state::CoreState;

@@ -18,6 +18,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
+use super::candidate::Candidate;
 use super::rtrl::{self, Gradient, gated_backward::GatedUnroll};
 use super::{
     BuiltMemory, LayerConfig, Memory, MemoryConfig, Sensitivities, SensitivityUpdate, StateGradient,
@@ -186,6 +187,7 @@ impl Elstm {
         let time = x.size()[0] as usize;
         let backward = GatedUnroll {
             start: c_0,
+            candidate: Candidate::Tanh,
             z: &walk.z[..time],
             f: &walk.f[..time],
             c: &walk.c[..time],

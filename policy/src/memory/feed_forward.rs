@@ -9,9 +9,9 @@
 
 use tch::Tensor;
 
-use crate::normalize::{Norm, Normalize};
 use crate::initialization::Initialization;
 use crate::mlp::Linear;
+use crate::normalize::{Norm, Normalize};
 use crate::parameters::Parameters;
 
 /// Residual feed-forward layer, as wide as its inputs.

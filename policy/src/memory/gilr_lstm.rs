@@ -18,7 +18,8 @@
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
-use super::gilr::{OutputLayer, Recurrence};
+use super::gilr;
+use super::input_gated::{OutputLayer, Recurrence};
 use super::scan::scan;
 use super::{BuiltMemory, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
@@ -81,13 +82,13 @@ impl GilrLstm {
     fn new(config: &GilrLstmConfig, inputs: i64, name: &str, p: &mut Parameters) -> Self {
         let &GilrLstmConfig { hidden, forget_bias, feed_forward } = config;
         let recurrence =
-            Recurrence::new(inputs, hidden, forget_bias, &format!("{name}.recurrence"), p);
+            gilr::recurrence(inputs, hidden, forget_bias, &format!("{name}.recurrence"), p);
         let weight = p.glorot(format!("{name}.gates.weight"), &[4 * hidden, hidden], 2 * hidden);
         let bias = p.constant(format!("{name}.gates.bias"), &[4 * hidden], 0.0);
         no_grad(|| {
             let _ = bias.narrow(0, 0, hidden).g_add_scalar_(forget_bias);
         });
-        let output = OutputLayer::new(hidden, feed_forward, name, p);
+        let output = gilr::output(hidden, feed_forward, name, p);
         GilrLstm { hidden, recurrence, weight, bias, output }
     }
 

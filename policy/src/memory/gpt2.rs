@@ -5,10 +5,9 @@
 //! y_t = LayerNorm( blocks( E x_t + position(n) ) )        n: the frame's number in its episode
 //! ```
 //!
-//! Sine positions are sin(n / 10⁴^(2i/W)) at dimension 2i and its cosine at 2i + 1; they know no
-//! longest episode. Learned ones are a vector for each n below the context's length; from there on
-//! a frame has the last of them. Numbers go on from unroll to unroll. E may be left out where the
-//! features are as wide as the stream.
+//! Sine positions are in `positions`. Learned ones are a vector for each n below the context's
+//! length; from there on a frame has the last of them. Numbers go on from unroll to unroll. E may
+//! be left out where the features are as wide as the stream.
 //!
 //! The blocks, and what is carried, are in `attention`; their GELU is the tanh approximation. Their
 //! weights and learned positions start normal with standard deviation 0.02, their biases at zero;
@@ -25,19 +24,17 @@ use super::attention::{
     DropoutSeeds, Pass, Shape, Transformer, TransformerStyle, example_heads, numbers,
 };
 use super::input_layer::InputLayer;
-use crate::normalize::Norm;
+use super::positions::SinePositions;
 use super::{BuiltMemory, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::mlp::Linear;
+use crate::normalize::Norm;
 use crate::parameters::Parameters;
 use crate::resets::Resets;
 use crate::state::CoreState;
 
 const INITIAL_STD: f64 = 0.02;
-
-/// The longest wave of sine positions, in 2π frames.
-const BASE: f64 = 1e4;
 
 /// GPT-2 as Memory-RL has it, with absolute positions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -128,8 +125,8 @@ pub(crate) struct Gpt2 {
 
 /// Table of positions.
 enum Table {
-    /// Radians per frame of each wave: `[⌈W / 2⌉]`.
-    Sine(Tensor),
+    /// Of W numbers each.
+    Sine(SinePositions),
     /// `[M, W]`.
     Learned(Tensor),
 }
@@ -147,10 +144,7 @@ impl Gpt2 {
         let input = config.input.build(inputs, width, name, p)?;
         let transformer = Transformer::new(config.shape(), &style, name, p);
         let positions = match positions {
-            Positions::Sine => {
-                let (kind, device) = transformer.options();
-                Table::Sine(frequencies(width).to_kind(kind).to_device(device))
-            }
+            Positions::Sine => Table::Sine(SinePositions::new(width, transformer.options())),
             Positions::Learned => {
                 let (name, shape) = (format!("{name}.positions"), [context_length, width]);
                 Table::Learned(p.normal(name, &shape, 0.0, INITIAL_STD))
@@ -182,11 +176,7 @@ impl Table {
     /// Numbers i64 `[T, B]` to positions `[T, B, W]`.
     fn at(&self, numbers: &Tensor, width: i64) -> Tensor {
         match self {
-            Table::Sine(frequencies) => {
-                let angles = numbers.to_kind(frequencies.kind()).unsqueeze(-1) * frequencies;
-                let pairs = Tensor::stack(&[angles.sin(), angles.cos()], -1);
-                pairs.flatten(-2, -1).narrow(-1, 0, width)
-            }
+            Table::Sine(positions) => positions.at(numbers),
             Table::Learned(vectors) => {
                 let last = vectors.size()[0] - 1;
                 let rows = vectors.index_select(0, &numbers.clamp_max(last).view([-1]));
@@ -194,12 +184,6 @@ impl Table {
             }
         }
     }
-}
-
-/// 10⁴^(−2i/W) for each pair of a sine and a cosine.
-fn frequencies(width: i64) -> Tensor {
-    let frequency = |i: i64| BASE.powf(-2.0 * i as f64 / width as f64);
-    Tensor::from_slice(&(0..(width + 1) / 2).map(frequency).collect::<Vec<_>>())
 }
 
 impl Memory for Gpt2 {

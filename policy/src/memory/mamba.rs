@@ -22,10 +22,10 @@ use tch::Tensor;
 
 use super::feed_forward::FeedForward;
 use super::input_layer::{self, InputLayer};
-use crate::normalize::{Norm, Normalize};
 use super::{BuiltMemory, LayerConfig, Memory, MemoryConfig};
 use crate::error::PolicyError;
 use crate::mlp::Linear;
+use crate::normalize::{Norm, Normalize};
 use crate::parameters::Parameters;
 use crate::range::{MAX_WIDTH, in_range, number_in_range};
 use crate::resets::Resets;

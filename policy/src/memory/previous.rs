@@ -124,6 +124,10 @@ impl Memory for PreviousObservation {
         self.inner.update_sensitivities(sensitivities, updates, below.as_ref())
     }
 
+    fn constrain(&self) {
+        self.inner.constrain();
+    }
+
     fn set_dropout(&mut self, seed: Option<Seed>) {
         self.inner.set_dropout(seed);
     }

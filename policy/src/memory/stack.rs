@@ -193,6 +193,10 @@ impl Memory for Stack {
         losses.into_iter().reduce(|sum, loss| sum + loss)
     }
 
+    fn constrain(&self) {
+        self.layers.iter().for_each(|layer| layer.constrain());
+    }
+
     fn set_dropout(&mut self, seed: Option<Seed>) {
         for (i, layer) in self.layers.iter_mut().enumerate() {
             layer.set_dropout(seed.map(|seed| seed.derive("layer", i as u64)));

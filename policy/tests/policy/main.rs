@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod attention;
+mod baselines;
+mod carries;
 mod configs;
 mod devices;
 mod embedders;
@@ -12,9 +14,9 @@ mod gradients;
 mod heads;
 mod memories;
 mod parts;
-
 mod previous;
 mod rtrl;
+mod sizes;
 mod state_space;
 mod torso;
 mod weights;

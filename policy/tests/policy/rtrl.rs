@@ -2,6 +2,7 @@
 //! differences, and against its own definition, step by step; in double precision.
 
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
+use engram_policy::memory::candidate::Candidate;
 use engram_policy::memory::elstm::ElstmConfig;
 use engram_policy::{
     Activation, Batched, Carry, Gradient, HeadConfig, HeadInit, Inputs, MemoryConfig, MemoryInput,
@@ -10,12 +11,10 @@ use engram_policy::{
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
 
-use super::{
-    DISCRETE, difference, frames_with, gilr, lru, moments, numbers, random, real_time_memories,
-};
+use super::{DISCRETE, difference, frames_with, gilr, lru, moments, numbers, real_time_memories};
 
 /// A policy all of whose weights have an exact gradient: nothing learns below the memory.
-fn policy(memory: MemoryConfig) -> Policy {
+pub(super) fn policy(memory: MemoryConfig) -> Policy {
     let config = PolicyConfig {
         inputs: vec![MemoryInput::Observation, MemoryInput::PreviousReward],
         torso: TorsoConfig::Identity {},
@@ -41,11 +40,11 @@ fn policy(memory: MemoryConfig) -> Policy {
 /// Three unrolls of 4 steps and the frame after them, for 5 environments: without any reset, with
 /// one exactly on the first border, with one inside the second unroll, with random ones, and with
 /// one in the frame that the unrolls share at the end.
-const UNROLL: i64 = 4;
-const UNROLLS: i64 = 3;
-const BATCH: i64 = 5;
+pub(super) const UNROLL: i64 = 4;
+pub(super) const UNROLLS: i64 = 3;
+pub(super) const BATCH: i64 = 5;
 
-fn life(seed: u64) -> Inputs {
+pub(super) fn life(seed: u64) -> Inputs {
     let mut generator = Seed::new(seed).generator();
     let time = UNROLLS * UNROLL + 1;
     let mut first = vec![false; (time * BATCH) as usize];
@@ -75,7 +74,7 @@ pub(super) fn flat(state: &impl Batched) -> Tensor {
 
 /// The gradients of all weights: those of every unroll by itself, which are given what the last
 /// one left, added up; and what is left at the end.
-fn by_unrolls(policy: &Policy, inputs: &Inputs) -> (Vec<Tensor>, Carry) {
+pub(super) fn by_unrolls(policy: &Policy, inputs: &Inputs) -> (Vec<Tensor>, Carry) {
     let weights = policy.trainable();
     let mut sums: Vec<Tensor> = weights.iter().map(|(_, weight)| weight.zeros_like()).collect();
     let mut state = policy.initial_state(BATCH);
@@ -103,7 +102,7 @@ fn whole_loss(policy: &Policy, inputs: &Inputs) -> Tensor {
     (0..UNROLLS).map(part).reduce(|sum, part| sum + part).unwrap()
 }
 
-fn relative(found: &Tensor, expected: &Tensor) -> f64 {
+pub(super) fn relative(found: &Tensor, expected: &Tensor) -> f64 {
     difference(found, expected) / expected.abs().max().double_value(&[]).max(1e-3)
 }
 
@@ -138,9 +137,19 @@ fn truncated_gradients_differ_from_it() {
     }
 }
 
+/// True if the layer's function has a kink, which differences would straddle somewhere.
+fn has_a_kink(memory: &MemoryConfig) -> bool {
+    match memory {
+        MemoryConfig::Indrnn(layer) => layer.activation != Activation::Tanh,
+        MemoryConfig::Mingru(layer) => layer.candidate == Candidate::Positive,
+        MemoryConfig::Minlstm(layer) => layer.candidate == Candidate::Positive,
+        _ => false,
+    }
+}
+
 #[test]
 fn unrolls_add_up_to_finite_differences() {
-    for memory in real_time_memories(3) {
+    for memory in real_time_memories(3).into_iter().filter(|memory| !has_a_kink(memory)) {
         let (policy, inputs) = (policy(memory.clone()), life(2));
         let (sums, _) = by_unrolls(&policy, &inputs);
         for ((name, weight), sum) in policy.trainable().iter().zip(&sums) {
@@ -257,7 +266,10 @@ fn the_elstms_sensitivities_follow_their_recursion() {
 
 /// Inputs of the memory, `[T, B, D + 1]` with a one behind, and 0 where an episode begins,
 /// `[T, B, 1]`; and the memory's weights.
-fn oracle(policy: &Policy, inputs: &Inputs) -> (Tensor, Tensor, impl Fn(&str) -> Tensor) {
+pub(super) fn oracle(
+    policy: &Policy,
+    inputs: &Inputs,
+) -> (Tensor, Tensor, impl Fn(&str) -> Tensor) {
     let named = policy.trainable();
     let weight = move |name: &str| {
         let found = named.iter().find(|(n, _)| n == &format!("memory.{name}"));
@@ -364,49 +376,5 @@ fn the_lrus_sensitivities_follow_their_recursion() {
         assert!(relative(to_input, &expected) < 1e-9);
         let expected = Tensor::stack(&[rate_re, rate_im], 2).flatten(1, 2);
         assert!(relative(to_rate, &expected) < 1e-9);
-    }
-}
-
-#[test]
-fn random_carries_do_not_survive_a_reset() {
-    for memory in real_time_memories(6) {
-        let policy = policy(memory);
-        let mut generator = Seed::new(3).generator();
-        let first = (0..(UNROLL + 1) * BATCH).map(|row| row < BATCH).collect();
-        let inputs = frames_with(&mut generator, UNROLL + 1, BATCH, DISCRETE, first);
-        let carry = policy.initial_carry(BATCH);
-        let noise = random(&mut generator, &[BATCH, carry.width() as i64]);
-        let noise = policy.initial_carry(1).unflatten(&noise).unwrap();
-        let state = flat(&policy.initial_state(BATCH));
-        let [clean, noisy] = [carry, noise].map(|carry| {
-            let unrolled = policy.unroll_streams(&inputs, &state, carry).unwrap();
-            flat(&policy.next_carry(unrolled.context))
-        });
-        assert_eq!(clean, noisy);
-    }
-}
-
-#[test]
-fn how_a_life_is_cut_makes_no_difference_to_what_is_carried() {
-    // Large and long enough for a layer to go through its moments and its environments in parts.
-    let (hidden, time) = (512, 120);
-    for memory in real_time_memories(hidden) {
-        let policy = policy(memory.clone());
-        let mut generator = Seed::new(4).generator();
-        let first = (0..(time + 1) * BATCH).map(|row| row < BATCH || row % 97 == 0).collect();
-        let inputs = frames_with(&mut generator, time + 1, BATCH, DISCRETE, first);
-        let carried = |unroll: i64| {
-            let (mut state, mut carry) = (policy.initial_state(BATCH), policy.initial_carry(BATCH));
-            for start in (0..time).step_by(unroll as usize) {
-                let frames = moments(&inputs, start, unroll + 1);
-                let unrolled = policy.unroll_streams(&frames, &flat(&state), carry).unwrap();
-                carry = policy.next_carry(unrolled.context);
-                state = tch::no_grad(|| policy.unroll(&moments(&inputs, start, unroll), &state).1);
-            }
-            carry
-        };
-        let (whole, parts) = (flat(&carried(time)), flat(&carried(6)));
-        assert!(whole.abs().max().double_value(&[]) > 0.1, "{memory:?}");
-        assert!(relative(&parts, &whole) < 1e-9, "{memory:?}");
     }
 }

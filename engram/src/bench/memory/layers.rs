@@ -2,19 +2,25 @@
 //! and one step of acting.
 
 use anyhow::Result;
+use engram_policy::memory::candidate::Candidate;
 use engram_policy::memory::cgpt::CgptConfig;
 use engram_policy::memory::conv1d::Conv1dConfig;
 use engram_policy::memory::elstm::ElstmConfig;
+use engram_policy::memory::frame_stack::FrameStackConfig;
 use engram_policy::memory::gilr::GilrConfig;
 use engram_policy::memory::gilr_lstm::GilrLstmConfig;
 use engram_policy::memory::gpt2::Gpt2Config;
 use engram_policy::memory::gru::GruConfig;
+use engram_policy::memory::indrnn::IndrnnConfig;
 use engram_policy::memory::input_layer::InputLayer;
 use engram_policy::memory::lru::LruConfig;
 use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::memory::mamba::MambaConfig;
+use engram_policy::memory::mingru::MingruConfig;
+use engram_policy::memory::minlstm::MinlstmConfig;
+use engram_policy::memory::positional_mlp::PositionalMlpConfig;
 use engram_policy::{
-    Batched, Gradient, Initialization, MemoryConfig, Norm, Positions, UnrollContext,
+    Activation, Batched, Gradient, Initialization, MemoryConfig, Norm, Positions, UnrollContext,
 };
 use tch::{Device, no_grad};
 
@@ -30,11 +36,11 @@ pub(super) fn run(device: Device, seconds: f64) -> Result<()> {
     let [time, batch] = UPDATE;
     println!("\nLayers of about {WIDTH} numbers in and 128 out (attention and Mamba: 64); ms\n");
     println!(
-        "{:<12}{:>11}{:>9}{:>9}{:>8}{:>11}{:>10}{:>8}{:>22}",
+        "{:<15}{:>11}{:>9}{:>9}{:>8}{:>11}{:>10}{:>8}{:>22}",
         "", "", "unroll of", "1000", "", "an update,", "T=32 B=64", "", "a step, B = 1, 32, 256"
     );
     println!(
-        "{:<12}{:>11}{:>9}{:>9}{:>8}{:>11}{:>10}{:>8}{:>22}",
+        "{:<15}{:>11}{:>9}{:>9}{:>8}{:>11}{:>10}{:>8}{:>22}",
         "layer", "parameters", "steps", "unroll", "ratio", "by steps", "unroll", "ratio", "µs"
     );
     for (name, memory) in layers() {
@@ -46,7 +52,7 @@ pub(super) fn run(device: Device, seconds: f64) -> Result<()> {
             .into_iter()
             .collect();
         println!(
-            "{name:<12}{:>11}{:>9.1}{:>9.1}{:>8.1}{:>11.1}{:>10.1}{:>8.1}{:>22}",
+            "{name:<15}{:>11}{:>9.1}{:>9.1}{:>8.1}{:>11.1}{:>10.1}{:>8.1}{:>22}",
             workload.policy.parameter_count(),
             1e3 * stepped,
             1e3 * unrolled,
@@ -69,6 +75,7 @@ fn layers() -> Vec<(&'static str, MemoryConfig)> {
     let hidden = 128;
     let (gradient, forget_bias, feed_forward) = (Gradient::Tbptt, 2.0, false);
     let (width, heads, blocks, context_length) = (64, 4, 1, 64);
+    let (candidate, init) = (Candidate::Linear, Initialization::FAN_IN);
     vec![
         (
             "lstm",
@@ -94,6 +101,35 @@ fn layers() -> Vec<(&'static str, MemoryConfig)> {
             MemoryConfig::Lru(LruConfig { hidden, radius: [0.9, 0.999], feed_forward, gradient }),
         ),
         ("gilr", MemoryConfig::Gilr(GilrConfig { hidden, forget_bias, feed_forward, gradient })),
+        (
+            "mingru",
+            MemoryConfig::Mingru(MingruConfig {
+                hidden,
+                candidate,
+                forget_bias,
+                feed_forward,
+                gradient,
+            }),
+        ),
+        (
+            "minlstm",
+            MemoryConfig::Minlstm(MinlstmConfig {
+                hidden,
+                candidate,
+                forget_bias,
+                feed_forward,
+                gradient,
+            }),
+        ),
+        (
+            "indrnn",
+            MemoryConfig::Indrnn(IndrnnConfig {
+                hidden,
+                activation: Activation::Relu,
+                horizon: 1000,
+                gradient,
+            }),
+        ),
         ("gilr_lstm", MemoryConfig::GilrLstm(GilrLstmConfig { hidden, forget_bias, feed_forward })),
         (
             "mamba",
@@ -133,6 +169,15 @@ fn layers() -> Vec<(&'static str, MemoryConfig)> {
             }),
         ),
         ("conv1d", MemoryConfig::Conv1d(Conv1dConfig { hidden, kernel: 4, feed_forward })),
+        ("frame_stack", MemoryConfig::FrameStack(FrameStackConfig { frames: 4 })),
+        (
+            "positional_mlp",
+            MemoryConfig::PositionalMlp(PositionalMlpConfig {
+                hidden: vec![hidden],
+                activation: Activation::Relu,
+                init,
+            }),
+        ),
     ]
 }
 

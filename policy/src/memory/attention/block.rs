@@ -4,8 +4,8 @@ use tch::Tensor;
 
 use super::style::{Pass, TransformerStyle};
 use super::window::Window;
-use crate::normalize::Normalize;
 use crate::mlp::Linear;
+use crate::normalize::Normalize;
 use crate::parameters::Parameters;
 
 /// Of all norms.

@@ -4,13 +4,15 @@
 //! c_t = f_t ⊙ c_{t-1} + (1 − f_t) ⊙ z_t
 //! ```
 //!
-//! where z is a tanh and f a σ of arguments that may see c_{t−1} through weights w_z and w_f, as in
-//! the eLSTM, or do not, as in the GILR. What a moment does to c_t through these arguments, and
-//! through c_{t−1}, is
+//! where z is a `candidate`, mostly a tanh, and f a σ of arguments that may see c_{t−1} through
+//! weights w_z and w_f, as in the eLSTM, or do not, as in the GILR. What a moment does to c_t through
+//! these arguments, and through c_{t−1}, is
 //!
 //! ```text
-//! e_z = (1 − f) ⊙ (1 − z²)     e_f = (c_{t-1} − z) ⊙ f ⊙ (1 − f)     a = f + e_z ⊙ w_z + e_f ⊙ w_f
+//! e_z = (1 − f) ⊙ z'     e_f = (c_{t-1} − z) ⊙ f ⊙ (1 − f)     a = f + e_z ⊙ w_z + e_f ⊙ w_f
 //! ```
+//!
+//! z' being z's slope, 1 − z² where it is a tanh.
 //!
 //! In tensors that is some ten passes over T moments of all cells; on a CPU, where such passes are
 //! what costs, [`on_cpu`] makes one of them. With 100 moments of 32 environments and 512 cells it
@@ -24,6 +26,7 @@ use tch::kind::Element;
 use tch::{Device, Kind, Tensor};
 
 use super::suffix_products;
+use crate::memory::candidate::Candidate;
 use crate::resets::Resets;
 
 /// Fewer numbers are not worth another thread.
@@ -33,6 +36,8 @@ const NUMBERS_PER_THREAD: usize = 1 << 16;
 pub(in crate::memory) struct GatedUnroll<'a> {
     /// c_0: `[B, N]`.
     pub(in crate::memory) start: &'a Tensor,
+    /// Function that z is of its argument.
+    pub(in crate::memory) candidate: Candidate,
     /// z_t, T of `[B, N]`.
     pub(in crate::memory) z: &'a [Tensor],
     /// f_t, T of `[B, N]`.
@@ -83,7 +88,7 @@ fn in_tensors(cells: &GatedUnroll<'_>) -> GatedBackward {
     let kept = cells.resets.kept(options.0, options.1).narrow(0, 0, time);
     let earlier: Vec<_> = std::iter::once(cells.start).chain(cells.c).take(time as usize).collect();
     let earlier = Tensor::stack(&earlier, 0) * &kept;
-    let e_z = Tensor::tanh_backward(&(1.0 - &f), &z);
+    let e_z = cells.candidate.backward(&(1.0 - &f), &z);
     let e_f = Tensor::sigmoid_backward(&(&earlier - &z), &f);
     let factors = match cells.recurrent_weight {
         Some(w) => f.addcmul(&e_z, &w.get(0)).addcmul_(&e_f, &w.get(1)) * kept,
@@ -101,6 +106,7 @@ fn in_tensors(cells: &GatedUnroll<'_>) -> GatedBackward {
 trait Number:
     Element
     + Copy
+    + PartialOrd
     + Send
     + Sync
     + From<u8>
@@ -109,14 +115,22 @@ trait Number:
     + Sub<Output = Self>
     + Mul<Output = Self>
 {
+    /// ½.
+    const HALF: Self;
 }
 
-impl Number for f32 {}
-impl Number for f64 {}
+impl Number for f32 {
+    const HALF: f32 = 0.5;
+}
+
+impl Number for f64 {
+    const HALF: f64 = 0.5;
+}
 
 /// Input of all threads: the unroll as slices, each moment's `[B, N]`.
 struct Moments<'a, T> {
     hidden: usize,
+    candidate: Candidate,
     z: Vec<&'a [T]>,
     f: Vec<&'a [T]>,
     /// c_{t-1}.
@@ -166,6 +180,7 @@ fn on_cpu<T: Number>(cells: &GatedUnroll<'_>, threads: usize) -> GatedBackward {
     let zeros = Tensor::zeros([hidden], options);
     let moments = Moments {
         hidden: hidden as usize,
+        candidate: cells.candidate,
         z: z.iter().map(numbers::<T>).collect(),
         f: f.iter().map(numbers::<T>).collect(),
         before: before.iter().map(numbers::<T>).collect(),
@@ -221,6 +236,19 @@ fn shares<'a, T>(
 
 impl<T: Number> ThreadShare<'_, T> {
     fn backward(self, moments: &Moments<'_, T>) {
+        let one = T::from(1);
+        // One loop each, so that none asks at every number.
+        match moments.candidate {
+            Candidate::Tanh => self.walk(moments, |z| one - z * z),
+            Candidate::Linear => self.walk(moments, |_| one),
+            Candidate::Positive => {
+                self.walk(moments, |z| if z >= T::HALF { one } else { z - z * z });
+            }
+        }
+    }
+
+    /// `slope` gives that of a candidate by its value.
+    fn walk(self, moments: &Moments<'_, T>, slope: impl Fn(T) -> T) {
         let n = moments.hidden;
         for (t, effects) in self.effects.into_iter().enumerate().rev() {
             let later = self.later.chunks_exact_mut(n);
@@ -231,7 +259,7 @@ impl<T: Number> ThreadShare<'_, T> {
                 let begins = moments.begins[t][row];
                 let before = if begins { moments.zeros } else { &moments.before[t][at.clone()] };
                 let gates = [&moments.z[t][at.clone()], &moments.f[t][at]];
-                moment(gates, before, moments.weights, effects, through_cells, later);
+                moment(gates, &slope, before, moments.weights, effects, through_cells, later);
                 if begins {
                     later.fill(T::from(0));
                 }
@@ -240,9 +268,11 @@ impl<T: Number> ThreadShare<'_, T> {
     }
 }
 
-/// One moment of one environment: z and f, c_{t−1}, and both weights, all `[N]` or `[2, N]`.
+/// One moment of one environment: z and f, z's slope by its value, c_{t−1}, and both weights, all
+/// `[N]` or `[2, N]`.
 fn moment<T: Number>(
     [z, f]: [&[T]; 2],
+    slope: impl Fn(T) -> T,
     before: &[T],
     weights: &[T],
     effects: &mut [T],
@@ -258,7 +288,7 @@ fn moment<T: Number>(
     let one = T::from(1);
     for i in 0..n {
         let (z, f, c) = (z[i], f[i], before[i]);
-        let e_z = (one - f) * (one - z * z);
+        let e_z = (one - f) * slope(z);
         let e_f = (c - z) * f * (one - f);
         let (effect_z, effect_f) = (e_z * later[i], e_f * later[i]);
         effects_z[i] = effect_z;
@@ -313,9 +343,12 @@ mod tests {
             let [z, f, c] = [(); 3].map(|()| draw(&[time, batch, hidden]));
             let (z, f, c) = (z.tanh().unbind(0), f.sigmoid().unbind(0), c.unbind(0));
             let weights = draw(&[2, hidden]);
-            for recurrent_weight in [None, Some(&weights)] {
+            let candidates = [Candidate::Tanh, Candidate::Linear, Candidate::Positive];
+            let cases = candidates.map(|candidate| [None, Some(&weights)].map(|w| (candidate, w)));
+            for (candidate, recurrent_weight) in cases.into_iter().flatten() {
                 let cells = GatedUnroll {
                     start: &start,
+                    candidate,
                     z: &z,
                     f: &f,
                     c: &c,
