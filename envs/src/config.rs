@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use engram_mdp::EnvSpec;
+use engram_mdp::{EnvSpec, Seed};
 use toml::{Table, Value};
 
-use crate::environment::EnvironmentParameters;
+use crate::environment::{Environment, EnvironmentParameters};
 use crate::environments::REGISTRY;
 use crate::error::EnvError;
 use crate::gym::{self, GymConfig};
@@ -75,6 +75,13 @@ impl EnvConfig {
             }
             EnvKind::Gym(config) => config.spec(),
         }
+    }
+
+    /// The environment itself, alone; everything random in it comes from `seed`. Panics if it is
+    /// served by another process: a [`VectorEnv`](crate::VectorEnv) has those.
+    pub fn make(&self, seed: Seed) -> Box<dyn Environment> {
+        let parameters = self.parameters().expect("an environment of this process");
+        parameters.make(seed)
     }
 
     /// True if the environment runs in another process, which must be there to ask for its spec.

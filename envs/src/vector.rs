@@ -83,9 +83,7 @@ impl VectorEnv {
         let count = indices.len();
         let rows = match &config.kind {
             EnvKind::Rust(parameters) => {
-                let environments: Vec<_> = seeds.map(|seed| parameters.make(seed)).collect();
-                debug_assert!(environments.iter().all(|environment| environment.spec() == &spec));
-                Rows::Rust(environments)
+                Rows::Rust(seeds.map(|seed| parameters.make(seed)).collect())
             }
             EnvKind::Gym(config) => {
                 let group = ServedGroup::start(config, &spec, seeds.collect())?;

@@ -79,7 +79,7 @@ fn frames(
 fn every_environment_shows_what_its_spec_says() {
     for (name, config) in rust_configs() {
         let spec = config.spec();
-        assert_eq!(VectorEnv::new(&config, 0..1, Seed::new(0)).spec(), &spec, "{name}");
+        assert_eq!(config.make(Seed::new(0)).spec(), &spec, "{name}");
         for (step, frames) in frames(&config, 0..3, 7, 300).iter().enumerate() {
             let checked = frames.check(&spec, 3);
             assert_eq!(checked, Ok(()), "{name} at step {step}");

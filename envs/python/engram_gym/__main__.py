@@ -1,8 +1,8 @@
 """The command line: `python -m engram_gym`.
 
-    engram-gym --stdin                       serves the actor at the other end of standard input
-    engram-gym --listen unix:/run/gym.sock   serves every actor that connects, each in a process
-    engram-gym --listen 127.0.0.1:7000       the same over TCP
+engram-gym --stdin                       serves the actor at the other end of standard input
+engram-gym --listen unix:/run/gym.sock   serves every actor that connects, each in a process
+engram-gym --listen 127.0.0.1:7000       the same over TCP
 """
 
 import argparse
@@ -13,17 +13,23 @@ import sys
 
 
 def main():
-    parser = argparse.ArgumentParser("engram-gym", description="Serves Gymnasium environments to Engram's actors.")
+    parser = argparse.ArgumentParser(
+        "engram-gym", description="Serves Gymnasium environments to Engram's actors."
+    )
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--stdin", action="store_true", help="serve the actor that started this process")
-    where.add_argument("--listen", metavar="ADDR", help="serve all that connect: unix:/PATH or HOST:PORT")
+    where.add_argument(
+        "--stdin", action="store_true", help="serve the actor that started this process"
+    )
+    where.add_argument(
+        "--listen", metavar="ADDR", help="serve all that connect: unix:/PATH or HOST:PORT"
+    )
     where.add_argument("--descriptor", type=int, metavar="N", help=argparse.SUPPRESS)
     parser.add_argument(
         "--module",
         action="append",
         default=[],
         metavar="NAME",
-        help="with --listen: a module that actors may have imported (`module`, or before the colon of an id)",
+        help="with --listen: a module that actors may name (`module`, or before an id's colon)",
     )
     arguments = parser.parse_args()
     # One process steps one group: threads of matrix products would only be in each other's way.
@@ -71,7 +77,9 @@ def listen(address, modules):
         connection, _ = listener.accept()
         with connection:
             number = connection.fileno()
-            served.append(subprocess.Popen([*command, "--descriptor", str(number)], pass_fds=[number]))
+            served.append(
+                subprocess.Popen([*command, "--descriptor", str(number)], pass_fds=[number])
+            )
         # Those that have ended are waited for here.
         served = [process for process in served if process.poll() is None]
 

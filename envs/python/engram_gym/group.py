@@ -63,7 +63,14 @@ class Group:
         self._codes = view[codes : codes + count]
         self._successes = view[codes + count : codes + 2 * count]
         if inline:
-            self._view(np.frombuffer(self._message, self._dtype, observations // self._dtype.itemsize, head + 4 * count))
+            self._view(
+                np.frombuffer(
+                    self._message,
+                    self._dtype,
+                    observations // self._dtype.itemsize,
+                    head + 4 * count,
+                )
+            )
 
     def _view(self, numbers):
         self._observations = numbers.reshape((len(self.rows), *self._shape))
@@ -145,7 +152,9 @@ class Group:
             if fine:
                 continue
             if commands[index] == wire.RESET_ROW:
-                raise RuntimeError("the first observation of an episode holds something else than numbers")
+                raise RuntimeError(
+                    "the first observation of an episode holds something else than numbers"
+                )
             if self._floats is not None:
                 np.nan_to_num(self._floats[index], copy=False, nan=0.0, posinf=0.0, neginf=0.0)
             self._codes[index] = row.broken()
@@ -185,8 +194,8 @@ def check(settings):
     """Refuses settings that the actor cannot have meant."""
     if settings.get("protocol") != wire.PROTOCOL:
         raise Refused(
-            f"the actor speaks protocol {settings.get('protocol')}, this server {wire.PROTOCOL}: install "
-            f"engram-gym from the checkout that the actor was built from"
+            f"the actor speaks protocol {settings.get('protocol')}, this server {wire.PROTOCOL}: "
+            f"install engram-gym from the checkout that the actor was built from"
         )
     if len(settings["seeds"]) != settings["rows"] or settings["rows"] < 1:
         raise Refused(f"{len(settings['seeds'])} seeds for {settings['rows']} rows")

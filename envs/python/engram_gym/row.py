@@ -57,7 +57,7 @@ class Row:
         self.reward, self.success = 0.0, wire.UNKNOWN
 
     def step(self, action, out):
-        """Takes one decision; returns its code. `out` is left alone by an environment that failed."""
+        """Takes one decision; returns its code. An environment that failed leaves `out` alone."""
         try:
             action = self._decode(action)
             if self._plain:
@@ -85,7 +85,11 @@ class Row:
         """The same action for several steps of the environment, or until the episode ends."""
         total = 0.0
         for _ in range(self._skip):
-            if self._sticky and self._last_action is not None and self._noise.random() < self._sticky:
+            if (
+                self._sticky
+                and self._last_action is not None
+                and self._noise.random() < self._sticky
+            ):
                 action = self._last_action
             self._last_action = action
             observation, reward, terminated, truncated, info = self.env.step(action)

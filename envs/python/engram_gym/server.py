@@ -56,7 +56,9 @@ def _check_modules(settings, allowed):
     # Gymnasium imports what stands before a colon in an id.
     names = {settings.get("module"), settings["id"].rpartition(":")[0]} - {None, ""}
     for name in sorted(names - set(allowed)):
-        raise Refused(f"this server does not import `{name}` for an actor; start it with --module {name}")
+        raise Refused(
+            f"this server does not import `{name}` for an actor; start it with --module {name}"
+        )
 
 
 def _play(channel, group):
@@ -67,7 +69,9 @@ def _play(channel, group):
         elif kind == wire.RENDER:
             _render(channel, group, int.from_bytes(payload, "little"))
         else:
-            raise Refused(f"a message of kind {kind}; STEP ({wire.STEP}) or RENDER ({wire.RENDER}) follow SPEC")
+            raise Refused(
+                f"a message of kind {kind}; STEP ({wire.STEP}) or RENDER ({wire.RENDER}) can follow"
+            )
 
 
 def _render(channel, group, row):

@@ -65,7 +65,9 @@ def encoder(space, keys=None):
     if len(parts) == 1:
         key, part = parts[0]
         inner = encoder(part)
-        return Encoder(inner.shape, inner.dtype, lambda observation, row: inner.encode(observation[key], row))
+        return Encoder(
+            inner.shape, inner.dtype, lambda observation, row: inner.encode(observation[key], row)
+        )
     return _side_by_side([(key, _floats(encoder(part))) for key, part in parts])
 
 
@@ -170,7 +172,9 @@ def decoder(space, bound=None):
     kind = _kind(space)
     if kind == "Discrete":
         start = int(getattr(space, "start", 0))
-        return _checked(Decoder((lambda a: int(a) + start) if start else int, discrete=int(space.n)), space)
+        return _checked(
+            Decoder((lambda a: int(a) + start) if start else int, discrete=int(space.n)), space
+        )
     if kind == "MultiDiscrete":
         shape, counts = space.nvec.shape, np.asarray(space.nvec).reshape(-1)
         starts = np.asarray(getattr(space, "start", np.zeros_like(counts))).reshape(-1)
@@ -181,18 +185,22 @@ def decoder(space, bound=None):
     if kind == "Box":
         return _box_actions(space, bound)
     raise Refused(
-        f"the action space is {space} ({kind}); Discrete, MultiDiscrete, MultiBinary and Box can be "
-        f"served"
+        f"the action space is {space} ({kind}); Discrete, MultiDiscrete, MultiBinary and Box can "
+        f"be served"
     )
 
 
 def _combinations(space, counts, starts, shape, dtype):
     total = int(np.prod([float(count) for count in counts]))
     if total > MAX_ACTIONS:
-        raise Refused(f"the action space {space} has {total} combinations; at most {MAX_ACTIONS} can be served")
+        raise Refused(
+            f"the action space {space} has {total} combinations; {MAX_ACTIONS} can be served"
+        )
 
     def decode(index):
-        return (np.array(np.unravel_index(int(index), counts)) + starts).astype(dtype).reshape(shape)
+        return (
+            (np.array(np.unravel_index(int(index), counts)) + starts).astype(dtype).reshape(shape)
+        )
 
     return _checked(Decoder(decode, discrete=total), space)
 
@@ -222,5 +230,7 @@ def _box_actions(space, bound):
 def _checked(decoder, space):
     count = decoder.discrete if decoder.discrete is not None else decoder.continuous
     if not 1 <= count <= MAX_ACTIONS:
-        raise Refused(f"the action space {space} has {count} actions or dimensions; 1 to {MAX_ACTIONS} can be served")
+        raise Refused(
+            f"the action space {space} has {count} actions or dimensions; 1 to {MAX_ACTIONS} can be"
+        )
     return decoder

@@ -70,7 +70,9 @@ class Channel:
         self._fill(memoryview(self._header))
         length, kind = HEADER.unpack(self._header)
         if length > MAX_PAYLOAD:
-            raise ValueError(f"a message of {length} bytes was announced; the limit is {MAX_PAYLOAD}")
+            raise ValueError(
+                f"a message of {length} bytes was announced; the limit is {MAX_PAYLOAD}"
+            )
         if length > len(self._payload):
             self._payload = bytearray(length)
         view = memoryview(self._payload)[:length]

@@ -64,10 +64,14 @@ def shares(old, new):
 def parts(inner, indices):
     """Some numbers of an observation, in the order of `indices`."""
     if len(inner.shape) != 1:
-        raise Refused(f"`observe` takes numbers of a flat observation; this one is {list(inner.shape)}")
+        raise Refused(
+            f"`observe` takes numbers of a flat observation; this one is {list(inner.shape)}"
+        )
     beyond = [index for index in indices if not 0 <= index < inner.size]
     if beyond:
-        raise Refused(f"`observe` names {beyond}; the observation has numbers 0 to {inner.size - 1}")
+        raise Refused(
+            f"`observe` names {beyond}; the observation has numbers 0 to {inner.size - 1}"
+        )
     chosen, all_numbers = np.array(indices, np.intp), np.zeros(inner.shape, inner.dtype)
 
     def encode(observation, row):

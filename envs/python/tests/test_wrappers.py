@@ -35,7 +35,13 @@ class Script(gymnasium.Env):
 
     def step(self, action):
         self.time += 1
-        return np.array([self.time, action], np.float32), float(self.time), self.time == self.length, False, {}
+        return (
+            np.array([self.time, action], np.float32),
+            float(self.time),
+            self.time == self.length,
+            False,
+            {},
+        )
 
 
 def row(environment, **settings):
@@ -47,7 +53,9 @@ def row(environment, **settings):
 
 class Spaces(unittest.TestCase):
     def test_discrete_observations_are_one_hot(self):
-        np.testing.assert_array_equal(encoded(encoder(spaces.Discrete(4, start=2)), 3), [0, 1, 0, 0])
+        np.testing.assert_array_equal(
+            encoded(encoder(spaces.Discrete(4, start=2)), 3), [0, 1, 0, 0]
+        )
         multi = encoder(spaces.MultiDiscrete([2, 3]))
         np.testing.assert_array_equal(encoded(multi, np.array([1, 2])), [0, 1, 0, 0, 1])
 
@@ -64,7 +72,10 @@ class Spaces(unittest.TestCase):
             b=spaces.Discrete(2),
             a=spaces.Tuple([spaces.Box(-1, 1, (2, 2)), spaces.Box(0, 255, (1,), np.uint8)]),
         )
-        observation = {"b": 1, "a": (np.array([[1, 2], [3, 4]], np.float32), np.array([255], np.uint8))}
+        observation = {
+            "b": 1,
+            "a": (np.array([[1, 2], [3, 4]], np.float32), np.array([255], np.uint8)),
+        }
         np.testing.assert_array_equal(encoded(encoder(space), observation), [1, 2, 3, 4, 1, 0, 1])
         np.testing.assert_array_equal(encoded(encoder(space, ["b"]), observation), [0, 1])
         with self.assertRaisesRegex(Refused, r"names \['c'\]; the observation has \['a', 'b'\]"):
@@ -89,8 +100,10 @@ class Spaces(unittest.TestCase):
     def test_combinations_are_discrete(self):
         dec = decoder(spaces.MultiDiscrete([2, 3]))
         self.assertEqual(dec.spec(), {"discrete": 6})
-        np.testing.assert_array_equal([dec.decode(a) for a in range(6)], [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]])
-        with self.assertRaisesRegex(Refused, "10000 combinations; at most 4096"):
+        np.testing.assert_array_equal(
+            [dec.decode(a) for a in range(6)], [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
+        )
+        with self.assertRaisesRegex(Refused, "10000 combinations; 4096"):
             decoder(spaces.MultiDiscrete([100, 100]))
         with self.assertRaisesRegex(Refused, "Text"):
             decoder(spaces.Text(3))
@@ -101,9 +114,13 @@ class Wrappers(unittest.TestCase):
         np.testing.assert_allclose(shares(3, 2), [[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]], rtol=1e-6)
         inner = encoder(spaces.Box(0, 255, (4, 8), np.uint8))
         image = np.repeat(np.array([[0, 100, 200, 20]], np.uint8), 2, 1).repeat(4, 0)
-        np.testing.assert_array_equal(encoded(resize(inner, 2, 4), image)[0], [[0, 100, 200, 20]] * 2)
+        np.testing.assert_array_equal(
+            encoded(resize(inner, 2, 4), image)[0], [[0, 100, 200, 20]] * 2
+        )
         np.testing.assert_array_equal(encoded(resize(inner, 1, 1), image)[0], [[80]])
-        np.testing.assert_array_equal(encoded(resize(inner, 8, 16), image)[0], image.repeat(2, 0).repeat(2, 1))
+        np.testing.assert_array_equal(
+            encoded(resize(inner, 8, 16), image)[0], image.repeat(2, 0).repeat(2, 1)
+        )
 
     def test_gray_is_brightness(self):
         inner = encoder(spaces.Box(0, 255, (8, 8, 3), np.uint8))
@@ -134,7 +151,9 @@ class Rows(unittest.TestCase):
 
     def test_a_time_limit_counts_decisions_and_truncates(self):
         stepped, out = row(Script(length=99), max_steps=3, frame_skip=2)
-        self.assertEqual([stepped.step(0, out) for _ in range(3)], [wire.MID, wire.MID, wire.TRUNCATED])
+        self.assertEqual(
+            [stepped.step(0, out) for _ in range(3)], [wire.MID, wire.MID, wire.TRUNCATED]
+        )
         stepped.reset(out)
         self.assertEqual(stepped.step(0, out), wire.MID)
 

@@ -127,7 +127,7 @@ pub(super) fn remedy(program: &str, said: &str) -> Option<String> {
 fn pass_on(log: ChildStderr, tail: &Mutex<VecDeque<String>>) {
     for line in BufReader::new(log).split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line).trim_end().to_string();
-        tracing::warn!(target: "engram_envs::gym", "{line}");
+        tracing::info!(target: "engram_envs::gym", "{line}");
         let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
         if tail.len() == TAIL {
             tail.pop_front();

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 
-use engram_envs::{VectorEnv, canvas::Canvas};
+use engram_envs::{EnvConfig, VectorEnv, canvas::Canvas};
 use engram_mdp::{ActionSpec, Actions, Ending, Finish, StepType};
 
 use crate::support::{Folder, config, counting, here, observations, open};
@@ -231,6 +231,27 @@ fn what_a_server_lacks_or_refuses_is_said_with_the_remedy() {
     assert!(died.contains("exit status: 3") && died.contains("last words of a server"), "{died}");
     let died = refusal(&python, "id = 'Odd'\nkwargs = { die = 'reset', length = 1 }");
     assert!(died.contains("3 servers in a row were lost") && died.contains("status: 4"), "{died}");
+}
+
+#[test]
+fn keys_out_of_range_are_named_with_their_range() {
+    let refuse = |keys: &str| {
+        let table = format!("name = 'gym'\nid = 'A'\n{keys}").parse().unwrap();
+        EnvConfig::from_table(table).unwrap_err().to_string()
+    };
+    for (keys, message) in [
+        ("frame_skip = 0", "`frame_skip` of environment `gym` is 0; it must be 1 to 1000"),
+        ("sticky_actions = 1.5", "`sticky_actions` of environment `gym` is 1.5; it must be 0 to 1"),
+        ("address = 'here'", "is here; it must be \"unix:/PATH\" or \"HOST:PORT\""),
+        ("observe = [0, 'x']", "it must be numbers, counted from 0, or names of a Dict's parts"),
+        ("frame_skips = 4", "has no key `frame_skips`; did you mean `frame_skip`?"),
+    ] {
+        let found = refuse(keys);
+        assert!(found.contains(message), "{found}");
+    }
+    let table = "name = 'gym'".parse().unwrap();
+    let missing = EnvConfig::from_table(table).unwrap_err().to_string();
+    assert_eq!(missing, "environment `gym` needs the key `id`");
 }
 
 #[test]

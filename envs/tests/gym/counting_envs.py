@@ -37,3 +37,27 @@ class Faulty(gymnasium.Env):
 
 
 gymnasium.register("Faulty-v0", entry_point=Faulty)
+
+
+class Pixels(gymnasium.Env):
+    """Pictures whose left half is the time, ten times, and whose right half is white."""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (96, 96, 3), np.uint8)
+    action_space = gymnasium.spaces.Box(-2.0, 2.0, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return self._picture(), {}
+
+    def step(self, action):
+        self.time += 1
+        return self._picture(), float(action[0]), False, False, {}
+
+    def _picture(self):
+        picture = np.full((96, 96, 3), 255, np.uint8)
+        picture[:, :48] = 10 * self.time
+        return picture
+
+
+gymnasium.register("Pixels-v0", entry_point=Pixels)

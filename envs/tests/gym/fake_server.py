@@ -79,7 +79,9 @@ def serve(channel):
             channel.send(wire.PICTURE, wire.PICTURE_SIZE.pack(2, 1) + bytes([0, 0, 0, 255, 0, 0]))
             continue
         at = (count + 3) // 4 * 4
-        actions = struct.unpack_from(f"<{count * dimensions}f" if dimensions else f"<{count}i", payload, at)
+        actions = struct.unpack_from(
+            f"<{count * dimensions}f" if dimensions else f"<{count}i", payload, at
+        )
         rewards, codes, successes = [0.0] * count, bytearray(count), bytearray(count)
         for number, row in enumerate(rows):
             command = payload[number]

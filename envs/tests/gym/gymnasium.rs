@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use engram_envs::canvas::Canvas;
-use engram_mdp::{Actions, Ending, Finish, Seed, StepType};
+use engram_envs::{VectorEnv, canvas::Canvas};
+use engram_mdp::{Actions, Ending, Finish, Observations, Seed, StepType};
 
 use crate::support::{Folder, gymnasium, here, observations, open};
 
@@ -85,6 +85,36 @@ fn success_and_pictures_come_from_the_environment() {
     let mut canvas = Canvas::new(6, 4);
     group.render(0, &mut canvas);
     assert_eq!(canvas.pixels(), [7; 3 * 6 * 4]);
+}
+
+#[test]
+fn pictures_come_gray_and_small_and_stacked_through_the_shared_file() {
+    let Some(python) = gymnasium() else { return };
+    let keys = "id = 'Pixels-v0'\nmodule = 'counting_envs'\ngrayscale = true\nresize = [48, 48]\n\
+                frame_stack = 2\nmax_steps = 3\nframe_skip = 2";
+    let mut group = open(&python, keys, 8).unwrap();
+    assert_eq!(
+        group.spec().to_string(),
+        "gym:Pixels-v0(grayscale, resize=48x48, frame_stack=2): u8[2, 48, 48] observations, \
+         1-dimensional continuous actions, action repeat 2"
+    );
+    let pictures = |group: &VectorEnv| {
+        let Observations::U8(bytes) = &group.frames().observations else { panic!("bytes") };
+        let picture = |row: &[u8]| (row[0], row[47], row[48 * 48], row[48 * 48 + 47]);
+        bytes.chunks(2 * 48 * 48).map(picture).collect::<Vec<_>>()
+    };
+    for _ in 0..2 {
+        assert_eq!(pictures(&group), [(0, 0, 0, 255); 8]);
+        group.step(&Actions::Continuous(vec![0.5; 8]));
+        assert_eq!(pictures(&group), [(0, 255, 20, 255); 8]);
+        assert_eq!(group.frames().previous_rewards, [2.0; 8], "0.5 of 2, twice");
+        group.step(&Actions::Continuous(vec![0.5; 8]));
+        assert_eq!(pictures(&group), [(20, 255, 40, 255); 8]);
+        let ended = group.step(&Actions::Continuous(vec![0.5; 8])).to_vec();
+        assert!(ended.iter().all(|e| e.finish == Finish::Ended(Ending::Truncated)));
+        assert_eq!(ended.len(), 8);
+        group.step(&Actions::Continuous(vec![0.5; 8]));
+    }
 }
 
 #[test]

@@ -3,9 +3,9 @@
     python step_directly.py ID STEPS SEED...
 
 One environment for each seed. After an episode's end a step begins the next, whatever the action.
-Action of row r at step t: (t * 7 + r * 3 + t * t // 5) % 2. For each step, and before the first, all
-rows: the observation, the reward (0 at first), and 0 at the first frame of an episode, 1 in between,
-2 where it has terminated, 3 where it was truncated; all as little-endian 32-bit floats.
+Action of row r at step t: (t * 7 + r * 3 + t * t // 5) % 2. Before the first step and after each,
+all rows: the observation, the reward (0 at first), and 0 at the first frame of an episode, 1 in
+between, 2 where it has terminated, 3 where it was truncated; all as little-endian 32-bit floats.
 """
 
 import sys

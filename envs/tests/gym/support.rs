@@ -33,8 +33,8 @@ pub(crate) fn counting() -> String {
     here("pythons/counting")
 }
 
-/// A Python that has Gymnasium, of ENGRAM_TEST_PYTHON, which `cargo xtask test` sets, or `python3`;
-/// `None` if it has none.
+/// A Python that has Gymnasium: ENGRAM_TEST_PYTHON or `python3`, with the packages that
+/// `cargo xtask test` brings; `None` if it has none.
 pub(crate) fn gymnasium() -> Option<String> {
     let python = here("pythons/gymnasium");
     let there = Command::new(&python).args(["-c", "import gymnasium, numpy"]).output();
@@ -43,7 +43,9 @@ pub(crate) fn gymnasium() -> Option<String> {
     }
     #[expect(clippy::print_stderr, reason = "nobody must take a skipped test for a passed one")]
     {
-        eprintln!("SKIPPED: python3 has no gymnasium; set ENGRAM_TEST_PYTHON to a Python that has");
+        eprintln!(
+            "SKIPPED: python3 has no gymnasium; run `cargo xtask test`, or set ENGRAM_TEST_PYTHON"
+        );
     }
     None
 }
