@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use crate::environment::{Environment, EnvironmentParameters};
 use crate::environments::REGISTRY;
 use crate::error::EnvError;
-use crate::gym::{self, GymConfig};
+use crate::gym::{self, GymConfig, GymEnvironment};
 use crate::parse;
 
 /// The key that holds the environment's name; the other keys are its parameters.
@@ -27,7 +27,7 @@ pub(crate) enum EnvKind {
     /// In this process.
     Rust(Arc<dyn EnvironmentParameters>),
     /// In a Python process. Clones share the spec that it was asked for.
-    Gym(Arc<GymConfig>),
+    Gym(Arc<GymEnvironment>),
 }
 
 impl EnvConfig {
@@ -42,7 +42,10 @@ impl EnvConfig {
             let config = parse::read::<GymConfig>(&name, &parameters)?;
             let error = |error| EnvError::Range { environment: name.clone(), error };
             config.validate().map_err(error)?;
-            return Ok(EnvConfig { table, kind: EnvKind::Gym(Arc::new(config)) });
+            return Ok(EnvConfig {
+                table,
+                kind: EnvKind::Gym(Arc::new(GymEnvironment::new(config))),
+            });
         }
         let Some((_, read)) = REGISTRY.iter().find(|(known, _)| *known == name) else {
             return Err(EnvError::UnknownName { found: name, known: Self::names() });
@@ -73,7 +76,7 @@ impl EnvConfig {
             EnvKind::Rust(parameters) => {
                 Ok(parameters.spec().checked().expect("valid parameters make a valid spec"))
             }
-            EnvKind::Gym(config) => config.spec(),
+            EnvKind::Gym(environment) => environment.spec(),
         }
     }
 

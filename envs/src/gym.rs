@@ -2,13 +2,16 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | [`config`] | the keys, and the spec that only the server knows |
+//! | [`environment`] | the keys with the spec that only the server knows |
+//! | [`config`] | the keys |
 //! | [`wire`] | the protocol's messages |
 //! | [`process`] | the server's process: its start, its log, its end |
 //! | [`server`] | one connection: spec, steps, pictures |
 //! | [`group`] | the servers of a group, and the replacement of those that are lost |
 //!
 //! The other side is `envs/python`, a package that is installed with pip.
+
+mod environment;
 
 mod config;
 
@@ -22,4 +25,5 @@ mod group;
 
 pub use config::GymConfig;
 pub(crate) use config::NAME;
+pub(crate) use environment::GymEnvironment;
 pub(crate) use group::{Order, RowEnd, ServedGroup};

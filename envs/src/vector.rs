@@ -85,8 +85,8 @@ impl VectorEnv {
             EnvKind::Rust(parameters) => {
                 Rows::Rust(seeds.map(|seed| parameters.make(seed)).collect())
             }
-            EnvKind::Gym(config) => {
-                let group = ServedGroup::start(config, &spec, seeds.collect())?;
+            EnvKind::Gym(environment) => {
+                let group = environment.group(seeds.collect())?;
                 Rows::Served(Box::new(group), vec![Order::Reset; count])
             }
         };

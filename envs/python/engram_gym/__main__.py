@@ -7,6 +7,7 @@ engram-gym --listen 127.0.0.1:7000       the same over TCP
 
 import argparse
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -39,11 +40,12 @@ def main():
         if arguments.listen:
             listen(arguments.listen, arguments.module)
         elif arguments.stdin:
+            # The actor gets it too, and ends its servers itself.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             serve(take_stdin(), None)
         else:
             serve(socket.socket(fileno=arguments.descriptor), arguments.module)
     except KeyboardInterrupt:
-        # The actor ends its servers itself.
         pass
 
 

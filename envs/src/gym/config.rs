@@ -1,14 +1,11 @@
 //! Keys of a Gymnasium environment.
 
 use std::fmt::Write as _;
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use engram_mdp::EnvSpec;
 use serde::Deserialize;
 use toml::Table;
 
-use super::server::Server;
 use crate::error::{EnvError, ParameterError, within};
 
 /// The name in `[env]`.
@@ -55,9 +52,6 @@ pub struct GymConfig {
     pub observe: Option<Vec<Part>>,
     /// Bound of continuous actions that the environment does not bound.
     pub action_bound: Option<f64>,
-    /// The spec, once a server was asked.
-    #[serde(skip)]
-    spec: OnceLock<Result<EnvSpec, EnvError>>,
 }
 
 /// A part of an observation.
@@ -112,15 +106,6 @@ impl GymConfig {
         Ok(())
     }
 
-    /// Observations and actions. The first call starts a server, and asks it.
-    pub(crate) fn spec(&self) -> Result<EnvSpec, EnvError> {
-        let ask = || match Server::start(self, &[0]) {
-            Ok(server) => Ok(server.spec().clone()),
-            Err(reason) => Err(self.error(reason)),
-        };
-        self.spec.get_or_init(ask).clone()
-    }
-
     /// An error of this environment's server.
     pub(crate) fn error(&self, reason: String) -> EnvError {
         EnvError::Server { environment: self.id.clone(), reason }
@@ -137,7 +122,7 @@ impl GymConfig {
         self.step_seconds.map_or(STEP_LIMIT, Duration::from_secs_f64)
     }
 
-    /// The spec's name: the id, and the wrappers that change how a frame looks.
+    /// Name of the spec: the id, and the wrappers that change how a frame looks.
     pub(super) fn look(&self) -> String {
         let mut look = String::new();
         if self.grayscale == Some(true) {

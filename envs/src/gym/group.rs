@@ -77,7 +77,7 @@ impl ServedGroup {
         seeds: Vec<Seed>,
     ) -> Result<Self, EnvError> {
         let rows = seeds.len();
-        let count = (config.workers.unwrap_or(1) as usize).clamp(1, rows);
+        let count = (config.workers.unwrap_or(1) as usize).min(rows).max(1);
         // The first ones take one more, where that does not come out even.
         let begin = |worker: usize| worker * (rows / count) + worker.min(rows % count);
         let ranges: Vec<_> = (0..count).map(|worker| begin(worker)..begin(worker + 1)).collect();

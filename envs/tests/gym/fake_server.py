@@ -8,6 +8,7 @@ too. A decision pays the time before it. `kwargs` may also hold:
     continuous  dimensions of the actions; the first number of one is shown
     refuse      a text: the environment is not made, and this is why
     die         "make" or "reset": the process ends there
+    exit_at     the process ends at this step of its life, before any row has taken it
     sulk        a file: while it exists, rows that step are answered by nonsense
 """
 
@@ -73,6 +74,7 @@ def serve(channel):
     if file:
         channel.receive()
         os.unlink(file.name)
+    life = 0
     while True:
         kind, payload = channel.receive()
         if kind == wire.RENDER:
@@ -82,6 +84,9 @@ def serve(channel):
         actions = struct.unpack_from(
             f"<{count * dimensions}f" if dimensions else f"<{count}i", payload, at
         )
+        life += any(command == wire.STEP_ROW for command in payload[:count])
+        if life == kwargs.get("exit_at"):
+            os._exit(5)
         rewards, codes, successes = [0.0] * count, bytearray(count), bytearray(count)
         for number, row in enumerate(rows):
             command = payload[number]
