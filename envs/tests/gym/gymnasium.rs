@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use engram_envs::{VectorEnv, canvas::Canvas};
+use engram_envs::{EnvConfig, VectorEnv, canvas::Canvas};
 use engram_mdp::{Actions, Ending, Finish, Observations, Seed, StepType};
 
 use crate::support::{Folder, gymnasium, here, observations, open};
@@ -39,6 +39,29 @@ fn cartpole_is_what_gymnasium_shows_over_ten_thousand_steps() {
         }
     }
     assert!(ends > 200, "{ends} episodes");
+}
+
+#[test]
+fn the_preset_hides_velocities_and_is_deterministic() {
+    let Some(python) = gymnasium() else { return };
+    let file = here("../../../configs/env/gym-cartpole.toml");
+    let mut table: toml::Table = std::fs::read_to_string(file).unwrap().parse().unwrap();
+    table.insert("python".into(), python.into());
+    let config = EnvConfig::from_table(table).unwrap();
+    let played = || {
+        let mut group = VectorEnv::open(&config, 0..3, Seed::new(1)).unwrap();
+        assert_eq!(group.spec().observation.shape, [2]);
+        let mut all = vec![group.frames().clone()];
+        for step in 0..300 {
+            group.step(&Actions::Discrete((0..3).map(|row| (step + row) / 2 % 2).collect()));
+            assert_eq!(group.frames().check(group.spec(), 3), Ok(()));
+            all.push(group.frames().clone());
+        }
+        all
+    };
+    let once = played();
+    assert!(once == played());
+    assert!(once.iter().any(|frames| frames.step_types[0].is_last()));
 }
 
 #[test]
