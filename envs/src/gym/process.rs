@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -47,7 +47,8 @@ impl Process {
             .map_err(failed)?;
         let errors = child.stderr.take().expect("it was piped");
         let tail = Arc::new(Mutex::new(VecDeque::new()));
-        let (end, log) = channel();
+        // Nothing is ever sent: its end is the message.
+        let (end, log) = sync_channel(0);
         let kept = tail.clone();
         let reader = thread::Builder::new().name("gym-log".into()).spawn(move || {
             pass_on(errors, &kept);
