@@ -92,7 +92,8 @@ pub fn generation_now() -> u64 {
 }
 
 impl ActorConfig {
-    /// Checks every setting; the message names it, its value, and what would be right.
+    /// Checks every setting; the message names it, its value, and what would be right. An
+    /// environment that is served elsewhere is asked for its spec.
     pub fn validate(&self) -> Result<(), ActorError> {
         within("envs", u64::from(self.envs), 1, u64::from(MAX_ENVS_PER_STREAM))?;
         if self.inference.is_empty() {
@@ -102,6 +103,7 @@ impl ActorConfig {
                 expected: "the address of at least one inference server".into(),
             });
         }
+        self.env.try_spec()?;
         match self.mode {
             ActorMode::Train { unroll_length, max_unacknowledged, .. } => {
                 within("unroll_length", unroll_length as u64, 1, MAX_UNROLL_LENGTH as u64)?;

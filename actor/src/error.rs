@@ -1,5 +1,6 @@
 //! Errors that end an actor. Faults that a new connection may mend are retried, and not here.
 
+use engram_envs::EnvError;
 use engram_service::{ConfigError, NetError};
 use thiserror::Error;
 
@@ -59,6 +60,9 @@ pub enum ActorError {
         /// The limit.
         limit: usize,
     },
+    /// The environment is served by a Python process, which cannot be used.
+    #[error(transparent)]
+    Environment(#[from] EnvError),
     /// The system has no room for the actor's event loop.
     #[error("the actor's event loop could not be started: {0}")]
     Runtime(#[from] std::io::Error),

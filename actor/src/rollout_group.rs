@@ -121,6 +121,9 @@ impl RolloutGroup {
     /// The loop. It ends when the policy is lost, or nothing more is wanted.
     async fn play(&mut self, policy: &mut InferenceStream) -> Result<Infallible, Disconnect> {
         loop {
+            if let Some(error) = self.environments.failure() {
+                return Err(Disconnect::Fatal(error.clone().into()));
+            }
             self.observe(policy).await?;
             self.begin_unroll(policy).await?;
             let answer = self.ask(policy).await?;

@@ -262,11 +262,11 @@ impl ActorBuilder<'_> {
             };
             let (env, busy, sink) = (config.env.clone(), busy.clone(), record(env_indices.clone()));
             let group = move |seed: Seed| {
-                let environments =
-                    VectorEnv::new(&env, env_indices.clone(), seed).staggered(stagger_steps, seed);
+                let environments = VectorEnv::open(&env, env_indices.clone(), seed)?
+                    .staggered(stagger_steps, seed);
                 let draws = seed.derive("inference", index as u64);
                 let inference = InferenceConnector::new(peer, identity, env_indices, within, draws);
-                RolloutGroup::new(environments, inference, sink, report_every, busy)
+                Ok(RolloutGroup::new(environments, inference, sink, report_every, busy))
             };
             groups.spawn(play(seed.clone(), group, self.leave.clone()));
         }
@@ -282,7 +282,7 @@ impl ActorBuilder<'_> {
 /// is nothing to play: the learner wants nothing, or refuses the actor.
 async fn play(
     mut seed: watch::Receiver<Option<Seed>>,
-    group: impl FnOnce(Seed) -> RolloutGroup,
+    group: impl FnOnce(Seed) -> Result<RolloutGroup, ActorError>,
     leave: Shutdown,
 ) -> Result<GroupSummary, ActorError> {
     let seed = tokio::select! {
@@ -290,7 +290,7 @@ async fn play(
         given = seed.wait_for(Option::is_some) => given.ok().and_then(|seed| *seed),
     };
     match seed {
-        Some(seed) => group(seed).run(leave).await,
+        Some(seed) => group(seed)?.run(leave).await,
         None => Ok(GroupSummary::default()),
     }
 }

@@ -107,6 +107,7 @@ fn train(
     let experiment = resolve(args, config)?;
     let run_id = name.unwrap_or_else(|| experiment.run_name(config));
     let folder = args.runs.join(&run_id);
+    experiment.env.try_spec()?;
     println!("{}", introduction(&experiment, &run_id));
     if let Some(warning) = experiment.resolved.left_out() {
         tracing::warn!("{warning}");

@@ -2,6 +2,8 @@
 //! that are named: `cargo run --release -p engram-envs --example step_speed -- pendulum popgym`. A
 //! folder stands for all of its files.
 //!
+//! Those that are served by other processes are left out: `gym_speed` measures them.
+//!
 //! Eight environments of a kind are stepped in a group with random actions, resets among them, for
 //! half a second of CPU time.
 
@@ -28,6 +30,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     for name in names {
         let text = fs::read_to_string(folder.join(format!("{name}.toml")))?;
         let config = EnvConfig::from_table(text.parse()?)?;
+        // The time of one that is served passes in another process.
+        if config.is_served() {
+            continue;
+        }
         println!("{name:44} {:14.0}", steps_per_second(&config)?);
     }
     Ok(())

@@ -109,6 +109,30 @@ impl Canvas {
         }
     }
 
+    /// Shows a picture of red, green and blue bytes, as large as fits, in the middle.
+    pub(crate) fn picture(&mut self, width: usize, height: usize, pixels: &[u8]) {
+        let scale = (self.width as f32 / width as f32).min(self.height as f32 / height as f32);
+        let size =
+            |side: usize, most: usize| ((side as f32 * scale).round() as usize).clamp(1, most);
+        let (wide, high) = (size(width, self.width), size(height, self.height));
+        let (left, top) = ((self.width - wide) / 2, (self.height - high) / 2);
+        for row in 0..high {
+            let rows = covered(row, high, height);
+            for column in 0..wide {
+                let columns = covered(column, wide, width);
+                let mean = |channel: usize| {
+                    let pixel =
+                        |y: usize, x: usize| u32::from(pixels[3 * (y * width + x) + channel]);
+                    let sum: u32 =
+                        rows.clone().flat_map(|y| columns.clone().map(move |x| pixel(y, x))).sum();
+                    (sum / (rows.len() * columns.len()) as u32) as u8
+                };
+                let at = 3 * ((top + row) * self.width + left + column);
+                self.pixels[at..at + 3].copy_from_slice(&[0, 1, 2].map(mean));
+            }
+        }
+    }
+
     /// Fills a rectangle whose edges are rounded to pixels.
     pub fn rectangle(&mut self, [left, top]: [f32; 2], [width, height]: [f32; 2], color: Color) {
         let columns = span(left, left + width, self.width);
@@ -221,6 +245,12 @@ impl Grid {
     }
 }
 
+/// The pixels of a side of `from` that pixel `at` of the same side in `to` pixels covers.
+fn covered(at: usize, to: usize, from: usize) -> std::ops::Range<usize> {
+    let first = at * from / to;
+    first..((at + 1) * from / to).max(first + 1)
+}
+
 /// The pixels between two coordinates, within `0..end`.
 fn span(from: f32, to: f32, end: usize) -> std::ops::Range<usize> {
     // What is negative or not a number becomes 0.
@@ -265,6 +295,19 @@ mod tests {
         canvas.disc([f32::NAN, 1.0], 3.0, GOAL);
         assert_eq!((at(&canvas, 0, 1), at(&canvas, 7, 2)), (&INK[..], &PAPER[..]));
         assert_eq!(at(&canvas, 7, 6), GOAL);
+    }
+
+    #[test]
+    fn a_picture_of_any_size_is_shown_in_the_middle_without_loss_of_light() {
+        let mut canvas = Canvas::new(8, 4);
+        let left_half = |x: usize| if x < 6 { GOAL } else { INK };
+        let pixels: Vec<u8> = (0..12 * 12).flat_map(|i| left_half(i % 12)).collect();
+        canvas.picture(12, 12, &pixels);
+        assert_eq!((at(&canvas, 1, 0), at(&canvas, 6, 3)), (&PAPER[..], &PAPER[..]));
+        assert_eq!((at(&canvas, 2, 0), at(&canvas, 3, 3)), (&GOAL[..], &GOAL[..]));
+        assert_eq!((at(&canvas, 4, 0), at(&canvas, 5, 3)), (&INK[..], &INK[..]));
+        canvas.picture(1, 1, &ACTOR);
+        assert_eq!((at(&canvas, 2, 0), at(&canvas, 5, 3)), (&ACTOR[..], &ACTOR[..]));
     }
 
     #[test]

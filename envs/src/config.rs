@@ -8,6 +8,8 @@ use toml::{Table, Value};
 use crate::environment::{Environment, EnvironmentParameters};
 use crate::environments::REGISTRY;
 use crate::error::EnvError;
+use crate::gym::{self, GymConfig, GymEnvironment};
+use crate::parse;
 
 /// The key that holds the environment's name; the other keys are its parameters.
 const NAME: &str = "name";
@@ -16,7 +18,16 @@ const NAME: &str = "name";
 #[derive(Clone, Debug)]
 pub struct EnvConfig {
     table: Table,
-    parameters: Arc<dyn EnvironmentParameters>,
+    pub(crate) kind: EnvKind,
+}
+
+/// Place where an environment runs.
+#[derive(Clone, Debug)]
+pub(crate) enum EnvKind {
+    /// In this process.
+    Rust(Arc<dyn EnvironmentParameters>),
+    /// In a Python process. Clones share the spec that it was asked for.
+    Gym(Arc<GymEnvironment>),
 }
 
 impl EnvConfig {
@@ -27,15 +38,24 @@ impl EnvConfig {
         let Some(Value::String(name)) = parameters.remove(NAME) else {
             return Err(EnvError::Nameless { known: Self::names() });
         };
+        if name == gym::NAME {
+            let config = parse::read::<GymConfig>(&name, &parameters)?;
+            let error = |error| EnvError::Range { environment: name.clone(), error };
+            config.validate().map_err(error)?;
+            return Ok(EnvConfig {
+                table,
+                kind: EnvKind::Gym(Arc::new(GymEnvironment::new(config))),
+            });
+        }
         let Some((_, read)) = REGISTRY.iter().find(|(known, _)| *known == name) else {
             return Err(EnvError::UnknownName { found: name, known: Self::names() });
         };
-        Ok(EnvConfig { parameters: read(&name, &parameters)?, table })
+        Ok(EnvConfig { kind: EnvKind::Rust(read(&name, &parameters)?), table })
     }
 
     /// The names of all environments.
     pub fn names() -> Vec<&'static str> {
-        REGISTRY.iter().map(|(name, _)| *name).collect()
+        REGISTRY.iter().map(|(name, _)| *name).chain([gym::NAME]).collect()
     }
 
     /// The section as it was read.
@@ -44,24 +64,49 @@ impl EnvConfig {
     }
 
     /// Observations and actions of the environment. The spec's name carries the parameters that
-    /// change what a frame looks like.
+    /// change what a frame looks like. Where only a server knows, the first call starts one, and
+    /// panics if that fails: a program calls [`try_spec`](Self::try_spec) first.
     pub fn spec(&self) -> EnvSpec {
-        self.parameters.spec().checked().expect("valid parameters make a valid spec")
+        self.try_spec().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The environment itself; everything random in it comes from `seed`.
+    /// The same, with the reason if a server is needed and cannot be asked.
+    pub fn try_spec(&self) -> Result<EnvSpec, EnvError> {
+        match &self.kind {
+            EnvKind::Rust(parameters) => {
+                Ok(parameters.spec().checked().expect("valid parameters make a valid spec"))
+            }
+            EnvKind::Gym(environment) => environment.spec(),
+        }
+    }
+
+    /// The environment itself, alone; everything random in it comes from `seed`. Panics if it is
+    /// served by another process: a [`VectorEnv`](crate::VectorEnv) has those.
     pub fn make(&self, seed: Seed) -> Box<dyn Environment> {
-        self.parameters.make(seed)
+        let parameters = self.parameters().expect("an environment of this process");
+        parameters.make(seed)
+    }
+
+    /// True if the environment runs in another process, which must be there to ask for its spec.
+    pub fn is_served(&self) -> bool {
+        matches!(self.kind, EnvKind::Gym(_))
     }
 
     /// The expected return of an optimal policy, where it is known.
     pub fn optimum(&self) -> Option<f32> {
-        self.parameters.optimum()
+        self.parameters()?.optimum()
     }
 
     /// The share of episodes that the best policy without memory solves, where it is known.
     pub fn memoryless(&self) -> Option<f32> {
-        self.parameters.memoryless()
+        self.parameters()?.memoryless()
+    }
+
+    fn parameters(&self) -> Option<&dyn EnvironmentParameters> {
+        match &self.kind {
+            EnvKind::Rust(parameters) => Some(&**parameters),
+            EnvKind::Gym(_) => None,
+        }
     }
 }
 

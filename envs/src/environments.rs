@@ -18,6 +18,8 @@
 //! | [`locomotion`](crate::locomotion): `hopper`, `walker2d`, `half-cheetah`, `ant` | moving to the right | PyBullet |
 //! | `ant-direction`, `half-cheetah-direction`, `half-cheetah-velocity` | locomotion towards what must be found out | Zintgraf et al. 2020 |
 //!
+//! Any environment of Gymnasium is served by a Python process: [`gym`](crate::GymConfig).
+//!
 //! Probes are so small that an agent which fails one fails for one reason:
 //!
 //! | probe | an agent that fails it |

@@ -50,6 +50,14 @@ pub enum EnvError {
         /// The value found, and the type expected.
         reason: String,
     },
+    /// A Python process that serves the environment cannot be used.
+    #[error("environment `{environment}`: {reason}")]
+    Server {
+        /// The environment's id.
+        environment: String,
+        /// The fault, and what would mend it.
+        reason: String,
+    },
     /// A parameter's value is out of range.
     #[error("`{}` of environment `{environment}` {}", error.key, error.fault())]
     Range {

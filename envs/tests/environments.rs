@@ -1,4 +1,4 @@
-//! Properties of every environment in `configs/env`: it is what its spec says, it is deterministic,
+//! Properties of every environment in `configs/env` that runs in this process: it is what its spec says, it is deterministic,
 //! and a group of it shows frames in order.
 
 use std::fs;
@@ -31,6 +31,11 @@ fn configs() -> Vec<(String, EnvConfig)> {
     let mut configs: Vec<(String, EnvConfig)> = files.collect();
     configs.sort_by(|(a, _), (b, _)| a.cmp(b));
     configs
+}
+
+/// Those that run in this process. `tests/gym` plays the others.
+fn rust_configs() -> Vec<(String, EnvConfig)> {
+    configs().into_iter().filter(|(_, config)| !config.is_served()).collect()
 }
 
 fn config(name: &str) -> EnvConfig {
@@ -72,7 +77,7 @@ fn frames(
 
 #[test]
 fn every_environment_shows_what_its_spec_says() {
-    for (name, config) in configs() {
+    for (name, config) in rust_configs() {
         let spec = config.spec();
         assert_eq!(config.make(Seed::new(0)).spec(), &spec, "{name}");
         for (step, frames) in frames(&config, 0..3, 7, 300).iter().enumerate() {
@@ -93,7 +98,7 @@ fn every_environment_has_a_configuration() {
 
 #[test]
 fn the_same_seed_gives_the_same_episodes() {
-    for (name, config) in configs() {
+    for (name, config) in rust_configs() {
         let [once, again] = [0, 1].map(|_| frames(&config, 0..2, 3, 100));
         assert!(once == again, "{name} is not deterministic");
     }
@@ -101,7 +106,7 @@ fn the_same_seed_gives_the_same_episodes() {
 
 #[test]
 fn an_environment_depends_on_its_index_and_not_on_its_group() {
-    for (name, config) in configs() {
+    for (name, config) in rust_configs() {
         let first = |indices| frames(&config, indices, 3, 0).remove(0);
         let (spec, together) = (config.spec(), first(0..4));
         let mut apart = Frames::with_capacity(&spec, 4);
@@ -153,7 +158,7 @@ fn worlds_that_begin_at_random_begin_otherwise_in_every_environment_of_a_group()
         "popgym/velocity",
     ];
     let mut checked = 0;
-    for (name, config) in configs() {
+    for (name, config) in rust_configs() {
         // The simple maze begins in the middle; its platform is not seen.
         let alike = ["water-maze-simple", "water-maze-simple-concat10"].contains(&&*name);
         if alike || !begins.iter().any(|begin| name.starts_with(begin)) {
@@ -173,7 +178,7 @@ fn worlds_that_begin_at_random_begin_otherwise_in_every_environment_of_a_group()
 
 #[test]
 fn an_action_that_is_not_a_number_truncates_its_episode_and_spares_the_others() {
-    for (name, config) in configs() {
+    for (name, config) in rust_configs() {
         let spec = config.spec();
         let ActionSpec::Continuous { dimensions } = spec.action else { continue };
         let mut group = VectorEnv::new(&config, 0..3, Seed::new(5));
@@ -226,7 +231,7 @@ proptest! {
 
     #[test]
     fn frames_come_in_order_and_episodes_add_up(
-        name in prop::sample::select(configs().into_iter().map(|(name, _)| name).collect::<Vec<_>>()),
+        name in prop::sample::select(rust_configs().into_iter().map(|(name, _)| name).collect::<Vec<_>>()),
         rows in 1_u32..4,
         seed in any::<u64>(),
         steps in 1_usize..250,

@@ -70,8 +70,10 @@ async fn evaluate(arguments: EvaluatorCli) -> anyhow::Result<()> {
             "this run asks for no evaluation: run.eval_env_steps and run.final_eval_episodes are 0"
         );
     }
+    let env = EnvConfig::from_table(resolved.table("env").clone())?;
+    env.try_spec()?;
     let greedy = GreedyEpisodes {
-        env: EnvConfig::from_table(resolved.table("env").clone())?,
+        env,
         envs: settings.envs_per_actor,
         device: arguments.device,
         threads: arguments.threads,

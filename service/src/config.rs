@@ -50,13 +50,17 @@ use table::Assignment;
 /// The directory of experiments below `configs/`.
 pub const EXPERIMENTS: &str = "experiments";
 
+/// Before an id of Gymnasium, instead of the name of an environment in `configs/env`.
+const GYM: &str = "gym:";
+
 /// Choice of an experiment and of changes to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExperimentSelection {
     /// The name of an experiment, or the path of a `.toml` file: an experiment, or a run's
     /// resolved `config.toml`.
     pub experiment: String,
-    /// Another environment than the experiment's: a name, or the path of a `.toml` file.
+    /// Another environment than the experiment's: a name, `gym:` and an id of Gymnasium, or the
+    /// path of a `.toml` file.
     pub env: Option<String>,
     /// Another algorithm than the experiment's.
     pub rl: Option<String>,
@@ -74,7 +78,7 @@ pub struct ConfigArgs {
     /// Name of an experiment, or path of a .toml file (an experiment, or a run's config.toml)
     #[arg(value_name = "EXPERIMENT")]
     pub experiment: String,
-    /// Another environment: a name from configs/env, or a .toml file
+    /// Another environment: a name from configs/env, gym:ID, or a .toml file
     #[arg(long, value_name = "NAME")]
     pub env: Option<String>,
     /// Another algorithm: a name from configs/rl, or a .toml file
@@ -221,8 +225,17 @@ fn read_part(
     kind: &'static str,
     name: &str,
 ) -> Result<(String, Table), ConfigError> {
+    if let Some(id) = name.strip_prefix(GYM).filter(|_| kind == "env") {
+        return Ok((name.replace(':', "-"), gym(id)));
+    }
     let source = locate(configs, kind, name)?;
     Ok((source.name, read(&source.path)?))
+}
+
+/// The environment of Gymnasium with this id, and nothing else.
+fn gym(id: &str) -> Table {
+    let keys = [("name", "gym"), ("id", id)];
+    keys.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
 }
 
 /// The parts that the command line puts in the place of the experiment's.

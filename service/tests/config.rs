@@ -84,6 +84,28 @@ fn later_words_win_part_then_experiment_then_command_line() {
 }
 
 #[test]
+fn an_id_of_gymnasium_is_an_environment_without_a_file() {
+    let configs = configs();
+    let selection = |id: &str, set: &[&str]| ExperimentSelection {
+        env: Some(id.into()),
+        ..select(&configs, set)
+    };
+    let set = ["env.kwargs={ gravity = 5.0 }", "env.observe=[0, 2]"];
+    let resolved = config::resolve(&selection("gym:ALE/Pong-v5", &set)).unwrap();
+    let env = resolved.table("env");
+    assert_eq!((&env["name"], &env["id"]), (&"gym".into(), &"ALE/Pong-v5".into()));
+    assert_eq!(env["kwargs"]["gravity"], 5.0.into());
+    assert_eq!(env["observe"], vec![0, 2].into());
+    assert_eq!(resolved.parts().env, "gym-ALE/Pong-v5");
+    let again = config::Resolved::from_toml(&resolved.to_toml()).unwrap();
+    assert_eq!(again.table("env"), env);
+    let refused = refuse(&selection("gym:ALE/Pong-v5", &["env.delay=1"]));
+    assert!(refused.contains("unknown key `env.delay`"), "{refused}");
+    let refused = refuse(&select(&configs, &["env.observe=[0, 2]"]));
+    assert!(refused.contains("unknown key `env.observe`"), "only Gymnasium's: {refused}");
+}
+
+#[test]
 fn a_replaced_part_comes_without_the_overrides_of_the_other() {
     let configs = configs();
     let selection = ExperimentSelection { seq: Some("none".into()), ..select(&configs, &[]) };

@@ -6,6 +6,7 @@
 //! | [`host`] | the checkout, the cache and the tools of this machine |
 //! | [`setup`] | brings libtorch: a LIBTORCH that is set, else Python wheels, else the archive |
 //! | [`docker`] | what tests of containers need: compose, buildx, images |
+//! | [`gymnasium`] | packages of Python that some tests want |
 //! | [`packages`] | programs that some tests want from the system |
 //! | [`steps`] | train, test, bench, lint: cargo, with libtorch in place |
 //! | [`tidy`] | what the compiler cannot check: layers, comments, configs, links |
@@ -22,6 +23,8 @@ mod host;
 mod setup;
 
 mod docker;
+
+mod gymnasium;
 
 mod packages;
 

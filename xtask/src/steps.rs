@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result};
 
 use crate::docker;
+use crate::gymnasium;
 use crate::host::Host;
 use crate::packages;
 use crate::setup::{self, Wish};
@@ -56,6 +57,11 @@ pub(crate) fn test(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {
     packages::bring(&packages::OF_TESTS);
     let mut command = cargo(host);
     command.args(["test", "--locked", "--no-fail-fast"]);
+    // Without, the tests of served environments say that they were skipped.
+    match gymnasium::provide(host) {
+        Ok(packages) => _ = command.env(gymnasium::VARIABLE, packages),
+        Err(error) => eprintln!("setup: Gymnasium cannot be tested: {error:#}"),
+    }
     let chosen = |word: &OsString| word == "-p" || word.to_string_lossy().starts_with("--package");
     if !args.iter().any(chosen) {
         command.arg("--workspace");

@@ -20,6 +20,21 @@ pub(super) struct Assignment {
 /// Keys that a part may leave out, which switches a feature off. They may be set all the same,
 /// where the table that they belong to exists.
 pub const OPTIONAL: &[&str] = &[
+    "env.module",
+    "env.kwargs",
+    "env.python",
+    "env.address",
+    "env.workers",
+    "env.step_seconds",
+    "env.frame_skip",
+    "env.frame_stack",
+    "env.grayscale",
+    "env.resize",
+    "env.clip_reward",
+    "env.sticky_actions",
+    "env.max_steps",
+    "env.observe",
+    "env.action_bound",
     "rl.ratio_clip",
     "rl.normalize_advantages",
     "rl.value_clip",
@@ -99,7 +114,7 @@ impl Assignment {
     pub(super) fn apply(self, sections: &mut Table, place: &str) -> Result<(), ConfigError> {
         let known: Vec<String> = values(sections).into_iter().map(|(path, _)| path).collect();
         if find(sections, &self.key).is_none()
-            && OPTIONAL.contains(&self.key.as_str())
+            && may_be_left_out(sections, &self.key)
             && let Some((table, key)) = self.key.rsplit_once('.')
             && let Some(Value::Table(table)) = find(sections, table)
         {
@@ -136,7 +151,13 @@ impl Assignment {
 
 /// True if a key of these sections may be set: it is there, or may be left out.
 pub(super) fn may_set(sections: &Table, key: &str) -> bool {
-    OPTIONAL.contains(&key) || values(sections).iter().any(|(path, _)| path == key)
+    may_be_left_out(sections, key) || values(sections).iter().any(|(path, _)| path == key)
+}
+
+/// True if a part of these sections may leave the key out: those of environments are Gymnasium's.
+fn may_be_left_out(sections: &Table, key: &str) -> bool {
+    let name = || sections.get("env").and_then(|env| env.get("name")).and_then(Value::as_str);
+    OPTIONAL.contains(&key) && (!key.starts_with("env.") || name() == Some("gym"))
 }
 
 /// Parses TOML; an error names the line.
