@@ -23,6 +23,8 @@ pub struct ProgressLine {
     pub budget: u64,
     /// Env steps per second, lately.
     pub steps_per_second: f64,
+    /// Episodes that have ended.
+    pub episodes: u64,
     /// The mean return of recent episodes, once one has ended.
     pub mean_return: Option<f32>,
     /// The share of recent episodes that solved their task, where the environment can tell.
@@ -154,6 +156,7 @@ mod tests {
         env_steps: 1_234_000,
         budget: 3_000_000,
         steps_per_second: 23_100.0,
+        episodes: 900,
         mean_return: Some(0.871),
         success: Some(0.926),
         updates: 940,

@@ -15,6 +15,9 @@ use crate::compute::Compute;
 use crate::experiment::Experiment;
 use crate::in_process::{self, Job};
 
+/// Episodes that must have ended: luck solves the first few.
+const EPISODES: u64 = 1000;
+
 /// Settings of the measurement.
 pub(super) struct SolveSettings<'a> {
     /// Names of experiments.
@@ -102,7 +105,9 @@ fn solve(
     let stopping = stop.clone();
     let observer = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-        let solved = |line: &ProgressLine| line.success.is_some_and(|s| f64::from(s) >= level);
+        let solved = |line: &ProgressLine| {
+            line.episodes >= EPISODES && line.success.is_some_and(|s| f64::from(s) >= level)
+        };
         let line = runtime.block_on(async {
             tokio::select! {
                 () = outer.triggered() => None,

@@ -158,6 +158,7 @@ pub(crate) fn line(settings: &TrainingSettings, row: &ProgressRow) -> ProgressLi
         env_steps: row.frames,
         budget: settings.budget,
         steps_per_second: row.frames as f64 / row.seconds.max(1e-9),
+        episodes: 0,
         mean_return: None,
         success: Some(row.accuracy as f32),
         updates: row.updates,

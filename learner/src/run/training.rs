@@ -285,6 +285,7 @@ impl<P: Pipeline> Training<P> {
             env_steps: counters.env_steps,
             budget: self.limits.env_steps,
             steps_per_second: state.rate,
+            episodes: self.stats.episodes().total(),
             mean_return: means.episode_return.map(|mean| mean as f32),
             success: means.success.map(|share| share as f32),
             updates: counters.updates,
