@@ -146,6 +146,10 @@ pub(crate) fn positive(key: &'static str, found: f64) -> Result<(), OutOfRange> 
     require(found > 0.0, key, found, "above 0 (inf for no limit)")
 }
 
+pub(crate) fn finite_positive(key: &'static str, found: f64) -> Result<(), OutOfRange> {
+    require(found > 0.0 && found.is_finite(), key, found, "a positive number")
+}
+
 pub(crate) fn small(key: &'static str, found: f64) -> Result<(), OutOfRange> {
     let within = found > 0.0 && found <= 1.0;
     require(within, key, found, "above 0 and at most 1")
@@ -154,6 +158,17 @@ pub(crate) fn small(key: &'static str, found: f64) -> Result<(), OutOfRange> {
 /// True if a setting has the value that it has where it is left out.
 pub(crate) fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
     *setting == T::default()
+}
+
+/// 1, what rewards are scaled by where that is left out.
+pub(crate) fn unscaled() -> f64 {
+    1.0
+}
+
+/// True if rewards are scaled by what they are where that is left out.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+pub(crate) fn is_unscaled(scale: &f64) -> bool {
+    *scale == unscaled()
 }
 
 /// 1, what a number of updates is where it is left out.

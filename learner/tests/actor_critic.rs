@@ -273,6 +273,20 @@ fn rewards_are_clipped_where_the_config_says_so() {
     assert_eq!(loss(RewardClip::None, 1.0), loss(RewardClip::AbsOne, 1.0));
 }
 
+#[test]
+fn rewards_are_scaled_where_the_config_says_so() {
+    let policy = support::policy(Kind::Float, &lstm(), TASK, 1);
+    let loss = |reward_scale, factor: f64| {
+        let mut batch = support::batch(&off_policy_unrolls(), &TASK.spec());
+        batch.rewards *= factor;
+        let config = VtraceConfig { reward_scale, ..config(Reduction::Mean) };
+        let loss = Vtrace::new(&config, &policy).loss(&policy, &batch, carry(&policy, &batch));
+        loss.total.double_value(&[])
+    };
+    assert_eq!(loss(0.5, 1.0), loss(1.0, 0.5));
+    assert_ne!(loss(0.5, 1.0), loss(1.0, 1.0));
+}
+
 fn weights(policy: &Policy) -> Vec<Vec<f64>> {
     policy.trainable().iter().map(|(_, weight)| numbers(weight)).collect()
 }

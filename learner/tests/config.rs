@@ -88,6 +88,7 @@ fn numbers_of_ppo_outside_their_range_are_named() {
     );
     assert!(refuse("ratio_clip = 1.0").contains("above 0 and below 1"));
     assert!(refuse("value_clip = 0.0").contains("rl.value_clip is 0"));
+    assert!(refuse("reward_scale = 0.0").contains("rl.reward_scale is 0; it must be a positive n"));
     assert!(refuse("kl_stop = -0.1").contains("rl.kl_stop"));
     assert!(refuse("importance_clip = nan").contains("rl.importance_clip is NaN"));
 }
@@ -120,6 +121,7 @@ fn every_key_that_may_be_left_out_can_be_set() {
             "rl.ratio_clip" => "0.2",
             "rl.normalize_advantages" => "0.1",
             "rl.value_clip" => "0.2",
+            "rl.reward_scale" => "0.01",
             "rl.kl_stop" => "0.02",
             "rl.importance_clip" => "2.0",
             "rl.max_grad_norm" => "5.0",
@@ -160,7 +162,7 @@ fn every_key_that_may_be_left_out_can_be_set() {
         };
         let part = match *key {
             "rl.ratio_clip" | "rl.normalize_advantages" => VTRACE,
-            "rl.value_clip" | "rl.kl_stop" | "rl.importance_clip" => PPO,
+            "rl.value_clip" | "rl.reward_scale" | "rl.kl_stop" | "rl.importance_clip" => PPO,
             "rl.rate_limiter.turns" => include_str!("../../configs/rl/memory-rl/dqn.toml"),
             "rl.objective.critic_learning_rate" => include_str!("../../configs/rl/ddpg.toml"),
             "rl.objective.policy_delay" | "rl.objective.temperature.greatest" => SAC,

@@ -243,6 +243,19 @@ fn an_update_is_every_step_of_every_epoch_from_the_advantages_before_the_first()
 }
 
 #[test]
+fn rewards_are_scaled_before_they_are_learned_from() {
+    let policy = support::policy(Kind::Double, &network(), TASK, 1);
+    let targets = |reward_scale, factor: f64| {
+        let mut batch = support::batch(&unrolls(&network()), &TASK.spec());
+        batch.rewards *= factor;
+        let algorithm = Ppo::new(&config(|c| c.reward_scale = reward_scale), &policy);
+        numbers(&algorithm.proximal(&policy, &batch, &carry(&policy, &batch)).0.targets)
+    };
+    assert_eq!(targets(0.25, 1.0), targets(1.0, 0.25));
+    assert_ne!(targets(0.25, 1.0), targets(1.0, 1.0));
+}
+
+#[test]
 fn epochs_and_batches_are_dealt_out_differently() {
     let policy = support::policy(Kind::Float, &network(), TASK, 1);
     let batch = support::batch(&unrolls(&network()), &TASK.spec());

@@ -25,8 +25,8 @@ use super::algorithm::{
 use super::epochs::{EpochMeans, EpochPlan, Epochs, PartLoss};
 use super::state_dict::{StateDict, StateError};
 use crate::config::{
-    OptimizerConfig, OutOfRange, RewardClip, Schedule, cost, learning_rate, positive, require,
-    share,
+    OptimizerConfig, OutOfRange, RewardClip, Schedule, cost, finite_positive, is_unscaled,
+    learning_rate, positive, require, share, unscaled,
 };
 use crate::losses::advantages::{GaeInput, gae, normalized};
 use crate::losses::clipped_surrogate::clipped_surrogate;
@@ -71,6 +71,9 @@ pub struct PpoConfig {
     pub importance_clip: Option<f64>,
     /// Change of a reward before it is learned from.
     pub reward_clip: RewardClip,
+    /// Factor of a reward, after its change, before it is learned from: so that values are near 1.
+    #[serde(default = "unscaled", skip_serializing_if = "is_unscaled")]
+    pub reward_scale: f64,
     /// The weight of the value loss.
     pub baseline_cost: f64,
     /// The weight of the entropy bonus at the start.
@@ -172,7 +175,7 @@ impl Ppo {
         let kind = log_probs.kind();
         let going_on = 1.0 - batch.terminated.to_kind(kind);
         let input = GaeInput {
-            rewards: &config.reward_clip.of(&batch.rewards),
+            rewards: &(config.reward_clip.of(&batch.rewards) * config.reward_scale),
             discounts: &(going_on * config.discount),
             weights: &batch.weights,
             values: output.value(),
@@ -365,6 +368,7 @@ impl AlgorithmConfig for PpoConfig {
     fn validate(&self) -> Result<(), OutOfRange> {
         EpochPlan::validate(self.batch_size, self.epochs, self.minibatches)?;
         share("discount", self.discount)?;
+        finite_positive("reward_scale", self.reward_scale)?;
         share("lambda", self.lambda)?;
         let clip = self.ratio_clip;
         require(0.0 < clip && clip < 1.0, "ratio_clip", clip, "above 0 and below 1")?;

@@ -24,7 +24,8 @@ use super::epochs::{EpochMeans, EpochPlan, Epochs, PartLoss};
 use super::state_dict::{StateDict, StateError, find};
 use crate::config::exploration::ExplorationConfig;
 use crate::config::{
-    OptimizerConfig, OutOfRange, RewardClip, Schedule, learning_rate, positive, require, share,
+    OptimizerConfig, OutOfRange, RewardClip, Schedule, finite_positive, is_unscaled, learning_rate,
+    positive, require, share, unscaled,
 };
 use crate::losses::advantages::{GaeInput, gae};
 use crate::losses::masked_mean;
@@ -47,6 +48,9 @@ pub struct PqnConfig {
     pub lambda: f64,
     /// Change of a reward before it is learned from.
     pub reward_clip: RewardClip,
+    /// Factor of a reward, after its change, before it is learned from: so that values are near 1.
+    #[serde(default = "unscaled", skip_serializing_if = "is_unscaled")]
+    pub reward_scale: f64,
     /// The step size at the start.
     pub learning_rate: f64,
     /// Schedule of the step size on the way.
@@ -102,7 +106,7 @@ impl Pqn {
         let going_on = 1.0 - batch.terminated.to_kind(best.kind());
         // λ-returns are the values plus what GAE says of them.
         let input = GaeInput {
-            rewards: &self.config.reward_clip.of(&batch.rewards),
+            rewards: &(self.config.reward_clip.of(&batch.rewards) * self.config.reward_scale),
             discounts: &(going_on * self.config.discount),
             weights: &batch.weights,
             values: &best,
@@ -222,6 +226,7 @@ impl AlgorithmConfig for PqnConfig {
     fn validate(&self) -> Result<(), OutOfRange> {
         EpochPlan::validate(self.batch_size, self.epochs, self.minibatches)?;
         share("discount", self.discount)?;
+        finite_positive("reward_scale", self.reward_scale)?;
         share("lambda", self.lambda)?;
         positive("max_grad_norm", self.max_grad_norm)?;
         learning_rate("learning_rate", self.learning_rate)?;

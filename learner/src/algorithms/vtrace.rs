@@ -21,8 +21,8 @@ use super::algorithm::{
 use super::optimizer::{Optimizer, clip_factor, global_norm};
 use super::state_dict::{StateDict, StateError};
 use crate::config::{
-    OptimizerConfig, OutOfRange, RewardClip, Schedule, cost, learning_rate, positive, require,
-    share,
+    OptimizerConfig, OutOfRange, RewardClip, Schedule, cost, finite_positive, is_unscaled,
+    learning_rate, positive, require, share, unscaled,
 };
 use crate::losses::advantages::normalized;
 use crate::losses::clipped_surrogate::clipped_surrogate;
@@ -60,6 +60,9 @@ pub struct VtraceConfig {
     pub normalize_advantages: Option<f64>,
     /// Change of a reward before it is learned from.
     pub reward_clip: RewardClip,
+    /// Factor of a reward, after its change, before it is learned from: so that values are near 1.
+    #[serde(default = "unscaled", skip_serializing_if = "is_unscaled")]
+    pub reward_scale: f64,
     /// The weight of the value loss.
     pub baseline_cost: f64,
     /// The weight of the entropy bonus at the start.
@@ -161,7 +164,7 @@ impl Vtrace {
             &VtraceInput {
                 target_log_probs: &log_probs,
                 behavior_log_probs: &batch.behavior_log_probs,
-                rewards: &config.reward_clip.of(&batch.rewards),
+                rewards: &(config.reward_clip.of(&batch.rewards) * config.reward_scale),
                 discounts: &(going_on * config.discount),
                 weights: &batch.weights,
                 values: output.value(),
@@ -280,6 +283,7 @@ impl AlgorithmConfig for VtraceConfig {
             "a divisor of rl.batch_size, at least 1",
         )?;
         share("discount", self.discount)?;
+        finite_positive("reward_scale", self.reward_scale)?;
         share("lambda", self.lambda)?;
         positive("rho_clip", self.rho_clip)?;
         positive("c_clip", self.c_clip)?;

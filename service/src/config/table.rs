@@ -38,6 +38,7 @@ pub const OPTIONAL: &[&str] = &[
     "rl.ratio_clip",
     "rl.normalize_advantages",
     "rl.value_clip",
+    "rl.reward_scale",
     "rl.kl_stop",
     "rl.importance_clip",
     "rl.max_grad_norm",
