@@ -74,12 +74,17 @@ struct Moments {
 }
 
 impl Recurrence {
-    /// The recurrence of `map`, whose forget gate's bias has `forget_bias` added to it.
+    /// The recurrence of `map`. `forget_bias` is added to the forget gate's bias, and taken from the
+    /// input gate's where there is one: of gates that are otherwise half open, f is then
+    /// σ(`forget_bias`) either way. A forget gate alone could not bring it above ⅔.
     pub(super) fn new(map: Linear, candidate: Candidate, gates: Gates, forget_bias: f64) -> Self {
         let hidden = map.bias.size()[0] / gates.maps();
         assert_eq!(map.bias.size(), [gates.maps() * hidden], "a map each of v and the gates");
         no_grad(|| {
             let _ = map.bias.narrow(0, hidden, hidden).g_add_scalar_(forget_bias);
+            if gates == Gates::Two {
+                let _ = map.bias.narrow(0, 2 * hidden, hidden).g_sub_scalar_(forget_bias);
+            }
         });
         Recurrence { hidden, candidate, gates, map }
     }

@@ -10,8 +10,9 @@
 //!
 //! The recurrence is in `input_gated`, where f and i are f' and i'. In the paper's section g is the
 //! identity; in the log-space form of its appendix it is `positive`. All start as PyTorch's linear
-//! layers do, as in the authors' listings, and `forget_bias` is added to b_f. The residual
-//! feed-forward layer follows, if asked for.
+//! layers do, as in the authors' listings. `forget_bias` is added to b_f, and here also taken from
+//! b_i: with b_f alone a cell keeps no more than ⅔ of itself at the start. The residual feed-forward
+//! layer follows, if asked for.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,8 @@ pub struct MinlstmConfig {
     pub hidden: i64,
     /// Function that makes the candidate state.
     pub candidate: Candidate,
-    /// Added to the bias of the forget gate at the start; larger remembers longer.
+    /// Added to the bias of the forget gate at the start, and taken from that of the input gate; larger
+    /// remembers longer.
     pub forget_bias: f64,
     /// True if a residual feed-forward layer follows.
     pub feed_forward: bool,

@@ -202,6 +202,23 @@ fn parameters_are_as_many_as_the_equations_say() {
 }
 
 #[test]
+fn minimal_layers_keep_as_much_of_a_cell_as_the_forget_bias_says() {
+    for memory in [mingru(64, Candidate::Linear), minlstm(64, Candidate::Linear)] {
+        let policy = exact(memory.clone());
+        let named = policy.trainable();
+        let (_, bias) = named.iter().find(|(name, _)| name == "memory.recurrence.bias").unwrap();
+        let bias = row(&bias.detach());
+        // Without inputs, what a cell keeps of 1 rather than of 0.
+        let cells = (0..64).map(|n| {
+            let arguments: Vec<f64> = bias.iter().copied().skip(n).step_by(64).collect();
+            step(&memory, &arguments, 0.0, 1.0).next - step(&memory, &arguments, 0.0, 0.0).next
+        });
+        let kept = cells.sum::<f64>() / 64.0;
+        assert!((kept - sigmoid(0.5)).abs() < 0.03, "{memory:?}: {kept}");
+    }
+}
+
+#[test]
 fn an_indrnns_recurrent_weights_start_between_zero_and_a_doubling_in_the_horizon() {
     let weights = || {
         let policy = policy(Kind::Double, indrnn(4096, Activation::Relu), DISCRETE);
