@@ -21,7 +21,7 @@
 //! networks' own input here: `inputs = ["observation", "previous_action"]`, where the previous action
 //! is all zeros at a first frame. Where an episode is both solved and out of time, it is terminated.
 //!
-//! A world takes its chances from a [`Chance`], so that tests play it on the draws of the package
+//! A world takes its chances from a `Chance`, so that tests play it on the draws of the package
 //! (`envs/tests/replays/popgym_goldens.py`). Files stand in reading order below.
 
 mod level;

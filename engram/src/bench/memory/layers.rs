@@ -72,29 +72,19 @@ pub(super) fn run(device: Device, seconds: f64) -> Result<()> {
 
 /// One of every layer.
 fn layers() -> Vec<(&'static str, MemoryConfig)> {
+    let mut layers = recurrent();
+    layers.extend(others());
+    layers
+}
+
+/// Cells.
+fn recurrent() -> Vec<(&'static str, MemoryConfig)> {
     let hidden = 128;
     let (gradient, forget_bias, feed_forward) = (Gradient::Tbptt, 2.0, false);
-    let (width, heads, blocks, context_length) = (64, 4, 1, 64);
     let (candidate, init) = (Candidate::Linear, Initialization::FAN_IN);
     vec![
-        (
-            "lstm",
-            MemoryConfig::Lstm(LstmConfig {
-                hidden,
-                layers: 1,
-                forget_bias,
-                init: Initialization::FAN_IN,
-            }),
-        ),
-        (
-            "gru",
-            MemoryConfig::Gru(GruConfig {
-                hidden,
-                layers: 1,
-                forget_bias: 2.0,
-                init: Initialization::FAN_IN,
-            }),
-        ),
+        ("lstm", MemoryConfig::Lstm(LstmConfig { hidden, layers: 1, forget_bias, init })),
+        ("gru", MemoryConfig::Gru(GruConfig { hidden, layers: 1, forget_bias, init })),
         ("elstm", MemoryConfig::Elstm(ElstmConfig { hidden, gradient, forget_bias })),
         (
             "lru",
@@ -131,6 +121,14 @@ fn layers() -> Vec<(&'static str, MemoryConfig)> {
             }),
         ),
         ("gilr_lstm", MemoryConfig::GilrLstm(GilrLstmConfig { hidden, forget_bias, feed_forward })),
+    ]
+}
+
+/// State-space blocks, attention, convolutions, and what stands in for a memory.
+fn others() -> Vec<(&'static str, MemoryConfig)> {
+    let (hidden, feed_forward, init) = (128, false, Initialization::FAN_IN);
+    let (width, heads, blocks, context_length) = (64, 4, 1, 64);
+    vec![
         (
             "mamba",
             MemoryConfig::Mamba(MambaConfig {
