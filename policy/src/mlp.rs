@@ -125,10 +125,11 @@ impl Mlp {
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         let mut x = x.shallow_clone();
         for (layer, norm) in &self.layers {
-            let y = layer.forward(&x);
-            x = self
-                .activation
-                .of(norm.as_ref().map_or_else(|| y.shallow_clone(), |norm| norm.forward(&y)));
+            x = layer.forward(&x);
+            if let Some(norm) = norm {
+                x = norm.forward(&x);
+            }
+            x = self.activation.of(x);
         }
         x
     }

@@ -133,11 +133,6 @@ impl Pqn {
         (loss, mean(&taken.detach()), context)
     }
 
-    /// Rows of a batch of `batch` trajectories for each minibatch of an epoch.
-    pub fn minibatches(&self, batch: i64, epoch: usize) -> Vec<Vec<i64>> {
-        self.epochs.minibatches(batch, epoch, self.config.minibatches)
-    }
-
     fn explore(&self) -> Exploration {
         self.config.exploration.at(Choice::Greedy, Some(self.env_steps))
     }
