@@ -2,8 +2,8 @@
 //! them.
 
 use std::ops::Range;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use engram_mdp::EnvSpec;
 use engram_proto::{Purpose, Registration, v1};
@@ -14,24 +14,54 @@ use crate::error::ActorError;
 /// from then on: a peer of another run is refused, or refuses.
 #[derive(Debug)]
 pub(crate) struct ActorIdentity {
-    pub(crate) actor: u32,
-    pub(crate) generation: u64,
+    /// The number that it was given at its start; without one the learner issues it.
+    number: Option<u32>,
     pub(crate) spec: EnvSpec,
     pub(crate) purpose: Purpose,
     run_id: OnceLock<String>,
     rank: AtomicU32,
+    /// Nothing, until the learner has issued its generation.
+    incarnation: Mutex<Option<Incarnation>>,
+}
+
+/// An actor's number, and its generation under that number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Incarnation {
+    pub(crate) actor: u32,
+    pub(crate) generation: u64,
 }
 
 impl ActorIdentity {
-    pub(crate) fn new(
-        actor: u32,
-        generation: u64,
-        spec: EnvSpec,
-        purpose: Purpose,
-        run_id: Option<String>,
-    ) -> Self {
-        let run_id = run_id.map(OnceLock::from).unwrap_or_default();
-        ActorIdentity { actor, generation, spec, purpose, run_id, rank: AtomicU32::new(0) }
+    /// An actor that trains: the learner says which incarnation it is.
+    pub(crate) fn training(number: Option<u32>, spec: EnvSpec, run_id: Option<String>) -> Self {
+        ActorIdentity {
+            number,
+            spec,
+            purpose: Purpose::Train,
+            run_id: run_id.map(OnceLock::from).unwrap_or_default(),
+            rank: AtomicU32::new(0),
+            incarnation: Mutex::new(None),
+        }
+    }
+
+    /// An actor that evaluates, which needs no learner.
+    pub(crate) fn evaluating(own: Incarnation, spec: EnvSpec, run_id: Option<String>) -> Self {
+        ActorIdentity {
+            purpose: Purpose::Evaluate,
+            incarnation: Mutex::new(Some(own)),
+            ..ActorIdentity::training(Some(own.actor), spec, run_id)
+        }
+    }
+
+    /// Its incarnation, as soon as it is known.
+    pub(crate) fn incarnation(&self) -> Option<Incarnation> {
+        *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of what the learner has issued; false if it was another incarnation until now.
+    pub(crate) fn becomes(&self, issued: Incarnation) -> bool {
+        let mut own = self.incarnation.lock().unwrap_or_else(PoisonError::into_inner);
+        own.replace(issued).is_none_or(|before| before == issued)
     }
 
     /// The run, as soon as it is known.
@@ -51,10 +81,14 @@ impl ActorIdentity {
 
     /// The greeting for a stream that speaks for `env_indices`, and draws nothing.
     pub(crate) fn registration(&self, env_indices: Range<u32>) -> v1::Registration {
+        let Incarnation { actor, generation } = self
+            .incarnation()
+            .unwrap_or(Incarnation { actor: self.number.unwrap_or_default(), generation: 0 });
         v1::Registration::from(&Registration {
             run_id: self.run_id.get().cloned(),
-            actor: self.actor,
-            generation: self.generation,
+            actor,
+            any_number: self.number.is_none(),
+            generation,
             env_indices,
             spec: self.spec.clone(),
             purpose: self.purpose,
@@ -82,15 +116,18 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_first_run_that_is_named_is_the_only_one() {
-        let spec = EnvSpec {
+    fn spec() -> EnvSpec {
+        EnvSpec {
             name: "any".into(),
             observation: ObservationSpec { dtype: Dtype::U8, shape: vec![1] },
             action: ActionSpec::Discrete { count: 2 },
             action_repeat: 1,
-        };
-        let identity = ActorIdentity::new(0, 1, spec, Purpose::Train, None);
+        }
+    }
+
+    #[test]
+    fn the_first_run_that_is_named_is_the_only_one() {
+        let identity = ActorIdentity::training(None, spec(), None);
         assert_eq!(identity.registration(0..1).run_id, "");
         identity.check_run("inference server", String::new()).unwrap();
         assert_eq!(identity.run_id(), None);
@@ -98,5 +135,23 @@ mod tests {
         assert_eq!(identity.registration(0..1).run_id, "one");
         let error = identity.check_run("the learner", "two".into()).unwrap_err().to_string();
         assert!(error.contains("run `one`, but the learner serves run `two`"), "{error}");
+    }
+
+    #[test]
+    fn an_actor_says_what_the_learner_has_issued() {
+        let identity = ActorIdentity::training(None, spec(), None);
+        let said = || {
+            let v1::Registration { actor, generation, any_number, .. } =
+                identity.registration(0..1);
+            (actor, generation, any_number)
+        };
+        assert_eq!(said(), (0, 0, true));
+        assert!(identity.becomes(Incarnation { actor: 5, generation: 70 }));
+        assert_eq!(said(), (5, 70, true));
+        assert!(identity.becomes(Incarnation { actor: 5, generation: 70 }), "the same one");
+        assert!(!identity.becomes(Incarnation { actor: 6, generation: 80 }), "it was forgotten");
+        assert_eq!(said(), (6, 80, true));
+        let numbered = ActorIdentity::training(Some(3), spec(), None).registration(0..1);
+        assert_eq!((numbered.actor, numbered.generation, numbered.any_number), (3, 0, false));
     }
 }

@@ -15,10 +15,9 @@ pub const MAX_UNACKNOWLEDGED: usize = 4;
 /// Configuration of one actor.
 #[derive(Clone, Debug)]
 pub struct ActorConfig {
-    /// Its number within the run. Two actors of a run must not share one.
-    pub actor: u32,
-    /// Its incarnation under that number; see [`generation_now`].
-    pub generation: u64,
+    /// Its number within the run, which no other actor of the run may have. Without one the learner
+    /// gives it a free one, and an evaluation takes any.
+    pub actor: Option<u32>,
     /// The run it belongs to; `None` means whichever the first peer to answer serves.
     pub run_id: Option<String>,
     /// Its environment.
@@ -84,9 +83,10 @@ impl Timeouts {
     };
 }
 
-/// A generation for an actor that starts now: milliseconds since 1970. It is an identity, which
-/// has to grow from one process to the next, and no seed: nothing random depends on it.
-pub fn generation_now() -> u64 {
+/// A generation for an evaluation that starts now, which no learner gives one: milliseconds since
+/// 1970. It is an identity, which has to grow from one process to the next, and no seed: nothing
+/// random depends on it.
+pub(crate) fn generation_now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -14,7 +14,7 @@ use engram_proto::v1::experience_client::ExperienceClient;
 use engram_service::{Channel, Shutdown, net};
 use tokio::sync::Notify;
 
-use crate::actor_identity::ActorIdentity;
+use crate::actor_identity::{ActorIdentity, Incarnation};
 use crate::config::Timeouts;
 use crate::error::ActorError;
 use crate::metrics;
@@ -141,14 +141,15 @@ impl EpisodeReporter {
     ) -> Option<&'a v1::ReportRequest> {
         if pending.is_none() {
             let run_id = self.identity.run_id()?.to_owned();
+            let Incarnation { actor, generation } = self.identity.incarnation()?;
             let episodes = self.buffer.take();
             if episodes.is_empty() {
                 return None;
             }
             *pending = Some(v1::ReportRequest {
                 run_id,
-                actor: self.identity.actor,
-                generation: self.identity.generation,
+                actor,
+                generation,
                 sequence: *sequence,
                 episodes: episodes.iter().map(episode_to_wire).collect(),
             });

@@ -1,6 +1,5 @@
 //! Learner's experiment: an actor without one of its own asks the learner for it.
 
-use engram_mdp::Seed;
 use engram_proto::v1::configuration_client::ConfigurationClient;
 use engram_proto::{PROTOCOL_VERSION, v1};
 use engram_service::{Address, Backoff, Resolved, net};
@@ -10,14 +9,14 @@ use crate::error::ActorError;
 use crate::reconnecting_peer::{Disconnect, ReconnectingPeer};
 
 /// The resolved experiment of the learner at `learner`, which trains `run_id` if that is given.
-/// Waits for a learner that is away; `generation` keeps actors out of step meanwhile.
+/// Waits for a learner that is away; `seed` keeps actors out of step meanwhile.
 pub async fn learner_experiment(
     learner: &Address,
     run_id: Option<&str>,
-    generation: u64,
+    seed: u64,
     timeouts: Timeouts,
 ) -> Result<Resolved, ActorError> {
-    let backoff = Backoff::new(Seed::new(generation).number());
+    let backoff = Backoff::new(seed);
     let mut peer = ReconnectingPeer::new("learner", vec![learner.clone()], 0, backoff);
     loop {
         match ask(&peer, run_id, timeouts).await {

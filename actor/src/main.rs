@@ -6,8 +6,7 @@ use anyhow::ensure;
 use clap::builder::ArgPredicate;
 use clap::{Command, CommandFactory, FromArgMatches, Parser};
 use engram_actor::{
-    ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts, generation_now,
-    learner_experiment, spawn,
+    ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts, learner_experiment, spawn,
 };
 use engram_envs::EnvConfig;
 use engram_mdp::Seed;
@@ -41,7 +40,7 @@ struct ActorCli {
     )]
     inference: Vec<Address>,
     /// This actor's number, which no other actor of the run may have. Environments are derived from
-    /// the experiment's seed by it. By default a number that is different at every start
+    /// the experiment's seed by it. By default the learner gives it a free one
     #[arg(long, value_name = "N", env = "ENGRAM_ACTOR")]
     actor: Option<u32>,
     /// Environments that it steps, in two groups; by default run.envs_per_actor
@@ -89,10 +88,9 @@ fn command() -> Command {
 
 async fn act(program: ActorCli) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals()?;
-    let generation = generation_now();
     let resolved = tokio::select! {
         () = shutdown.triggered() => return Ok(()),
-        resolved = program.resolve(generation) => resolved?,
+        resolved = program.resolve() => resolved?,
     };
     if program.config.print_config {
         #[expect(clippy::print_stdout, reason = "the flag asks for it")]
@@ -101,9 +99,9 @@ async fn act(program: ActorCli) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let config = program.actor_config(&resolved, generation)?;
+    let config = program.actor_config(&resolved)?;
     let metrics = program.metrics.serve(&program.security.server()?, &shutdown).await?;
-    tracing::info!(actor = config.actor, envs = config.envs, environment = %config.env.spec(), "starting");
+    tracing::info!(actor = ?config.actor, envs = config.envs, environment = %config.env.spec(), "starting");
 
     let actor = spawn(config, shutdown.clone());
     let joined = tokio::task::spawn_blocking(move || actor.join()).await?;
@@ -119,7 +117,7 @@ async fn act(program: ActorCli) -> anyhow::Result<()> {
 
 impl ActorCli {
     /// The experiment that was named, or the learner's.
-    async fn resolve(&self, generation: u64) -> anyhow::Result<Resolved> {
+    async fn resolve(&self) -> anyhow::Result<Resolved> {
         let config = &self.config;
         let learner = match &self.learner {
             Some(learner) if config.experiment.is_empty() => learner,
@@ -134,10 +132,11 @@ impl ActorCli {
         );
         let learner = self.security.client()?.at(learner)?;
         let run_id = self.run.as_deref();
-        Ok(learner_experiment(&learner, run_id, generation, Timeouts::STANDARD).await?)
+        let seed = process::any_number();
+        Ok(learner_experiment(&learner, run_id, seed, Timeouts::STANDARD).await?)
     }
 
-    fn actor_config(&self, resolved: &Resolved, generation: u64) -> anyhow::Result<ActorConfig> {
+    fn actor_config(&self, resolved: &Resolved) -> anyhow::Result<ActorConfig> {
         let run = resolved.run()?;
         let credentials = self.security.client()?;
         let mode = match (self.evaluate, &self.learner) {
@@ -151,8 +150,7 @@ impl ActorCli {
             (None, None) => anyhow::bail!("training needs --learner ADDR"),
         };
         let config = ActorConfig {
-            actor: self.actor.unwrap_or_else(|| (process::any_number() >> 32) as u32),
-            generation,
+            actor: self.actor,
             run_id: self.run.clone(),
             env: EnvConfig::from_table(resolved.table("env").clone())?,
             envs: self.envs.unwrap_or(run.envs_per_actor),

@@ -19,14 +19,10 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     /// Recorders of the environments `env_indices` at the start of their streams.
-    pub(crate) fn new(
-        actor: u32,
-        env_indices: Range<u32>,
-        spec: &EnvSpec,
-        unroll_length: usize,
-    ) -> Self {
-        let builder =
-            |env_index| TrajectoryBuilder::new(StreamId { actor, env_index }, spec, unroll_length);
+    pub(crate) fn new(env_indices: Range<u32>, spec: &EnvSpec, unroll_length: usize) -> Self {
+        // Whose they are is said once, when the actor registers.
+        let stream = |env_index| StreamId { actor: 0, env_index };
+        let builder = |env_index| TrajectoryBuilder::new(stream(env_index), spec, unroll_length);
         Recorder { spec: spec.clone(), builders: env_indices.map(builder).collect() }
     }
 
@@ -106,7 +102,7 @@ mod tests {
 
     #[test]
     fn rows_go_to_their_own_environments_and_last_frames_decide_nothing() {
-        let mut recorder = Recorder::new(3, 4..6, &spec(), 2);
+        let mut recorder = Recorder::new(4..6, &spec(), 2);
         let first = frames([StepType::First; 2]);
         let ended = frames([StepType::Mid, StepType::Last(Ending::Terminated)]);
         assert!(recorder.frames(&first).is_empty());
@@ -117,7 +113,7 @@ mod tests {
         recorder.decisions(&ended, &answer(&[]));
         let complete = recorder.frames(&frames([StepType::Mid, StepType::First]));
         assert_eq!(complete.len(), 2);
-        assert_eq!(complete[1].stream, StreamId { actor: 3, env_index: 5 });
+        assert_eq!(complete[1].stream, StreamId { actor: 0, env_index: 5 });
         assert_eq!(complete[0].core_state, [10.0, 11.0]);
         assert_eq!(complete[1].core_state, [20.0, 21.0]);
         assert_eq!(complete[0].log_probs, [-0.5, -0.5]);

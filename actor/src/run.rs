@@ -8,12 +8,12 @@ use std::time::Duration;
 use engram_envs::VectorEnv;
 use engram_mdp::{Episode, Seed};
 use engram_service::threads::spawn_named;
-use engram_service::{Address, Backoff, Shutdown};
+use engram_service::{Address, Backoff, Shutdown, process};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
-use crate::actor_identity::ActorIdentity;
-use crate::config::{ActorConfig, ActorMode};
+use crate::actor_identity::{ActorIdentity, Incarnation};
+use crate::config::{ActorConfig, ActorMode, generation_now};
 use crate::episode_quota::EpisodeQuota;
 use crate::episode_reporter::{EpisodeBuffer, EpisodeReporter};
 use crate::error::ActorError;
@@ -94,7 +94,8 @@ pub fn spawn(
     config: ActorConfig,
     shutdown: Shutdown,
 ) -> JoinHandle<Result<ActorSummary, ActorError>> {
-    spawn_named(format!("actor-{}", config.actor), move || {
+    let name = config.actor.map_or("actor".into(), |number| format!("actor-{number}"));
+    spawn_named(name, move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(run(config, shutdown))
     })
@@ -152,19 +153,18 @@ impl ActorTasks {
 
 /// Starts all tasks.
 fn start(config: &ActorConfig, leave: &Shutdown) -> ActorTasks {
-    let (purpose, name) = match config.mode {
-        ActorMode::Train { .. } => (engram_proto::Purpose::Train, "actor"),
-        ActorMode::Evaluate { .. } => (engram_proto::Purpose::Evaluate, "evaluator"),
+    // Actors that nobody has numbered are not in step, and spread over the servers.
+    let number = config.actor.unwrap_or_else(|| (process::any_number() >> 32) as u32);
+    let (spec, run_id) = (config.env.spec(), config.run_id.clone());
+    let (identity, name) = match config.mode {
+        ActorMode::Train { .. } => (ActorIdentity::training(config.actor, spec, run_id), "actor"),
+        ActorMode::Evaluate { .. } => {
+            let own = Incarnation { actor: number, generation: generation_now() };
+            (ActorIdentity::evaluating(own, spec, run_id), "evaluator")
+        }
     };
-    let seed = config.seed.derive(name, config.actor.into());
-    let identity = Arc::new(ActorIdentity::new(
-        config.actor,
-        config.generation,
-        config.env.spec(),
-        purpose,
-        config.run_id.clone(),
-    ));
-    let start = ActorBuilder { config, seed, identity, leave };
+    let seed = config.seed.derive(name, number.into());
+    let start = ActorBuilder { config, number, seed, identity: Arc::new(identity), leave };
     let (groups, streams) = match &config.mode {
         ActorMode::Train { learner, unroll_length, max_unacknowledged, stagger_steps: _ } => {
             start.training(learner, *unroll_length, *max_unacknowledged)
@@ -177,6 +177,8 @@ fn start(config: &ActorConfig, leave: &Shutdown) -> ActorTasks {
 /// Builder of an actor's tasks.
 struct ActorBuilder<'a> {
     config: &'a ActorConfig,
+    /// A number unlike that of other actors, though not always the one that the learner knows.
+    number: u32,
     /// Seed of an evaluation, and of waits between attempts.
     seed: Seed,
     identity: Arc<ActorIdentity>,
@@ -197,7 +199,7 @@ impl ActorBuilder<'_> {
         let record = |env_indices: Range<u32>| RolloutSink::Learn {
             first_env_index: env_indices.start,
             grant: None,
-            recorder: Recorder::new(config.actor, env_indices, spec, unroll_length),
+            recorder: Recorder::new(env_indices, spec, unroll_length),
             outbox: outbox.clone(),
             episodes: buffer.clone(),
         };
@@ -251,7 +253,7 @@ impl ActorBuilder<'_> {
                 continue;
             }
             // The groups of all actors spread over the servers.
-            let turn = u64::from(config.actor) + index as u64;
+            let turn = u64::from(self.number) + index as u64;
             let backoff = self.backoff("inference", index as u64);
             let peer =
                 ReconnectingPeer::new("inference server", config.inference.clone(), turn, backoff);

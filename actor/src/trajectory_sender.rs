@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use crate::actor_identity::ActorIdentity;
+use crate::actor_identity::{ActorIdentity, Incarnation};
 use crate::error::ActorError;
 use crate::metrics::UnacknowledgedGauge;
 use crate::reconnecting_peer::{Disconnect, ReconnectingPeer};
@@ -146,7 +146,7 @@ impl TrajectorySender {
     }
 
     /// One attempt to get a registered stream.
-    async fn register(&self) -> Result<RegisteredStream, Disconnect> {
+    async fn register(&mut self) -> Result<RegisteredStream, Disconnect> {
         let peer = self.peer.name();
         let mut client = ExperienceClient::new(self.peer.channel());
         let (requests, stream) = mpsc::channel(self.settings.max_unacknowledged + 1 + GROUPS);
@@ -170,9 +170,19 @@ impl TrajectorySender {
             let found = self.settings.unroll_length;
             return Err(Disconnect::Fatal(ActorError::UnrollLength { peer, expected, found }));
         }
+        let v1::Registered { actor, generation, .. } = registered;
+        if !self.identity.becomes(Incarnation { actor, generation }) {
+            let unacknowledged = self.unacknowledged.len();
+            tracing::warn!(
+                unacknowledged,
+                "{peer} has forgotten this actor, which goes on as a new one: what was sent without \
+                 an answer may have been learned from, and is not sent again"
+            );
+            self.unacknowledged.clear();
+        }
         self.identity.set_rank(registered.rank);
         self.seed.send_replace(Some(Seed::new(registered.seed)));
-        tracing::info!(run = self.identity.run_id(), "registered with {peer}");
+        tracing::info!(run = self.identity.run_id(), actor, "registered with {peer}");
         let grants_unrolls = registered.grants_unrolls;
         Ok(RegisteredStream { peer, grants_unrolls, requests, responses, sent: 0, acknowledged: 0 })
     }

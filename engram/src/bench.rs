@@ -2,6 +2,7 @@
 //!
 //! Machines are shared and noisy: look at the ratios, which were taken side by side.
 
+mod fleet;
 mod intake;
 mod memory;
 mod offpolicy;
@@ -33,7 +34,7 @@ pub(crate) struct BenchArgs {
     #[arg(value_enum, default_value = "system")]
     what: What,
     /// The experiment whose environment, network and algorithm are used [default: recall-30-wide,
-    /// or recall-dqn for offpolicy; without memory for scaling and recovery]; for solve, several
+    /// or recall-dqn for offpolicy; without memory for scaling, fleet and recovery]; for solve, several
     /// may be named, separated by commas
     #[arg(long, value_name = "NAME")]
     experiment: Option<String>,
@@ -49,10 +50,10 @@ pub(crate) struct BenchArgs {
     /// Env steps of a whole run [default: 400000, or 10 million for soak, 8000 for offpolicy]
     #[arg(long, value_name = "N")]
     env_steps: Option<u64>,
-    /// For scaling: numbers of actors
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,2,4,8",
-          value_parser = clap::value_parser!(u32).range(1..=1024))]
-    actors: Vec<u32>,
+    /// For scaling and fleet: numbers of actors [default: 1,2,4,8, or 10,100,1000 for fleet]
+    #[arg(long, value_name = "N", value_delimiter = ',',
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    actors: Option<Vec<u32>>,
     /// For scaling: transports between the programs
     #[arg(long, value_enum, value_delimiter = ',', default_value = "tcp,unix,tls")]
     transports: Vec<Transport>,
@@ -85,6 +86,8 @@ enum What {
     Continuous,
     /// The real programs with more and more actors, over TCP, Unix sockets and mutual TLS
     Scaling,
+    /// Hundreds of actors beside the real learner and inference server: memory, lag, churn
+    Fleet,
     /// The real programs, each killed and started again: how long the others wait, what is lost
     Recovery,
     /// Resident memory over a long run
@@ -105,6 +108,7 @@ pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
         What::OffPolicy => ("recall-dqn", 8_000, &offpolicy::SET),
         What::Soak => ("recall-30-wide", 10_000_000, &[]),
         What::Scaling => ("recall-30-wide", ENDLESS, &scaling::SET),
+        What::Fleet => ("recall-30-wide", ENDLESS, &fleet::SET),
         What::Recovery => ("recall-30-wide", ENDLESS, &recovery::SET),
         _ => ("recall-30-wide", 400_000, &[]),
     };
@@ -112,7 +116,8 @@ pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
     set.extend_from_slice(&args.set);
     set.push(format!("run.env_steps={}", args.env_steps.unwrap_or(env_steps)));
     // A light network: what lies between the programs shall show.
-    let light = matches!(args.what, What::Scaling | What::Recovery) && args.experiment.is_none();
+    let programs = matches!(args.what, What::Scaling | What::Recovery | What::Fleet);
+    let light = programs && args.experiment.is_none();
     let experiment = Experiment::new(resolve(&ExperimentSelection {
         experiment: args.experiment.clone().unwrap_or_else(|| name.into()),
         env: None,
@@ -133,12 +138,16 @@ pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
         What::Continuous => offpolicy::control(&args.configs, compute, args.seconds),
         What::Scaling => {
             let settings = scaling::ScalingSettings {
-                actors: &args.actors,
+                actors: args.actors.as_deref().unwrap_or(&scaling::ACTORS),
                 transports: &args.transports,
                 rounds: args.repetitions,
                 seconds: args.seconds,
             };
             scaling::run(&experiment, settings, compute, shutdown)
+        }
+        What::Fleet => {
+            let actors = args.actors.as_deref().unwrap_or(&fleet::ACTORS);
+            fleet::run(&experiment, actors, compute, args.seconds, shutdown)
         }
         What::Recovery => recovery::run(&experiment, args.repetitions, compute, shutdown),
         What::Soak => soak::run(&experiment, compute, shutdown),

@@ -151,8 +151,7 @@ fn start_actor(
     ending: &Shutdown,
 ) -> JoinHandle<Result<ActorSummary, engram_actor::ActorError>> {
     let config = ActorConfig {
-        actor,
-        generation: engram_actor::generation_now(),
+        actor: Some(actor),
         run_id: Some(run_id.into()),
         env: experiment.env.clone(),
         envs: experiment.run.envs_per_actor,
@@ -177,7 +176,6 @@ fn start_evaluator(
     let config = EvaluatorConfig {
         learner: sockets.learner.clone(),
         run_id: Some(job.run_id.into()),
-        generation: engram_actor::generation_now(),
         greedy: job.experiment.greedy_episodes(job.compute),
     };
     let ending = ending.clone();

@@ -17,7 +17,7 @@ use std::ops::Range;
 use engram_actor::{ActorError, ActorSummary, ExitReason, MAX_UNACKNOWLEDGED};
 use engram_inference_server::InferenceError;
 use engram_learner::Ended;
-use engram_learner::rpc::stream_positions::Row;
+use engram_learner::rpc::membership::Membership;
 use engram_mdp::{Ending, EnvSpec, Frames, Observations, StepType, StreamId, Trajectory};
 use engram_policy::{Batch, Batched, Inputs, Policy};
 use recording_proxy::system::{Left, ServiceThread, System};
@@ -63,7 +63,7 @@ async fn trajectories_overlap_by_one_frame_and_start_from_the_state_that_acting_
     let system = System::start(&SETTINGS);
     let inference = system.inference();
     let actors = [(0, 1), (1, 1)];
-    let running = actors.map(|actor| system.actor(actor));
+    let running = actors.map(|(number, _)| system.actor(number));
     until_each_sent(&system, &actors, 40).await;
     let summaries = stop(running, inference).await;
 
@@ -102,7 +102,7 @@ async fn replace_the_inference_server(end: impl AsyncFnOnce(Server)) {
     let system = System::start(&SETTINGS);
     let first = system.inference();
     let actors = [(0, 1), (1, 1)];
-    let running = actors.map(|actor| system.actor(actor));
+    let running = actors.map(|(number, _)| system.actor(number));
     until_each_sent(&system, &actors, 10).await;
     end(first).await;
     let second = system.inference();
@@ -129,13 +129,13 @@ async fn a_killed_actor_is_replaced_from_the_start_of_its_streams_and_nobody_els
     let system = System::start(&SETTINGS);
     let inference = system.inference();
     let [killed, other, next] = [(0, 1), (1, 1), (0, 2)];
-    let (victim, bystander) = (system.actor(killed), system.actor(other));
+    let (victim, bystander) = (system.actor(killed.0), system.actor(other.0));
     until_each_sent(&system, &[killed, other], 10).await;
     victim.kill().await;
     // What it had sent is still its own.
     system.proxy.until("its connection is closed", |seen| seen.connections == 1).await;
     let sent = system.proxy.recording().shortest(other, ENVS);
-    let successor = system.actor(next);
+    let successor = system.actor(next.0);
     until_each_sent(&system, &[next], 20).await;
     until_each_sent(&system, &[other], sent + 20).await;
     let summaries = stop([bystander, successor], inference).await;
@@ -157,7 +157,7 @@ async fn what_the_learner_did_not_acknowledge_is_sent_again_and_learned_from_onc
     let system = System::start(&SETTINGS);
     let inference = system.inference();
     let actor = (0, 1);
-    let running = system.actor(actor);
+    let running = system.actor(actor.0);
     until_each_sent(&system, &[actor], 10).await;
     for (fault, connections) in [(Fault::LoseMessage, 2), (Fault::LoseAcknowledgements, 3)] {
         system.proxy.cause(fault);
@@ -214,13 +214,15 @@ fn check_learner(left: &Left, policy: &Policy, summaries: &[ActorSummary]) {
         let length = stream.len() as u64;
         assert_eq!(recording.acknowledged[source], length, "{source:?}");
         // A later generation takes the place of an earlier one.
-        next.insert(source.stream, (source.generation, Some(length)));
+        let incarnation = (source.stream.actor, source.incarnation);
+        next.insert(source.stream, (recording.generation(incarnation), length));
     }
-    let positions: Vec<Row> = checkpoint.state.stream_positions.clone().into();
-    let positions = positions.into_iter().map(|(actor, env_index, generation, next, _)| {
-        (StreamId { actor, env_index }, (generation, next))
-    });
-    assert!(positions.eq(next), "what the learner holds is what it was sent");
+    let membership = Membership::default().resuming(checkpoint.state.membership.clone());
+    let held: BTreeMap<StreamId, (u64, u64)> = membership
+        .streams()
+        .map(|(stream, generation, next)| (stream, (generation, next)))
+        .collect();
+    assert_eq!(held, next, "what the learner holds is what it was sent");
 
     if !summaries.is_empty() {
         let acted: u64 = summaries.iter().map(|actor| actor.env_steps).sum();

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use engram_actor::{
     ActorConfig, ActorError, ActorMode, ActorSummary, ExitReason, MAX_UNACKNOWLEDGED, Timeouts,
-    generation_now, spawn,
+    spawn,
 };
 use engram_envs::EnvConfig;
 use engram_mdp::Seed;
@@ -73,8 +73,7 @@ fn actors(
     let resolver = Resolver::from_lookup(move |_| Ok(both.clone()));
     let name = Address::Tcp { host: "inference-server".into(), port };
     let config = |actor| ActorConfig {
-        actor,
-        generation: generation_now(),
+        actor: Some(actor),
         run_id: None,
         env: EnvConfig::from_table(resolved.table("env").clone()).expect("an environment"),
         envs: ENVS,

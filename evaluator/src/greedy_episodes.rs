@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engram_actor::{ActorConfig, ActorMode, ActorSummary, ExitReason, Timeouts, generation_now};
+use engram_actor::{ActorConfig, ActorMode, ActorSummary, ExitReason, Timeouts};
 use engram_envs::EnvConfig;
 use engram_inference_server::{BatchLimits, InferenceConfig, WeightsSource};
 use engram_mdp::{Score, Seed};
@@ -87,8 +87,7 @@ impl GreedyEpisodes {
 
     fn actor(&self, envs: u32, seed: Seed, episodes: u32, inference: Address) -> ActorConfig {
         ActorConfig {
-            actor: 0,
-            generation: generation_now(),
+            actor: Some(0),
             run_id: None,
             env: self.env.clone(),
             envs,

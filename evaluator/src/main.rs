@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use engram_actor::{Timeouts, generation_now, learner_experiment};
+use engram_actor::{Timeouts, learner_experiment};
 use engram_envs::EnvConfig;
 use engram_evaluator::{EvaluatorConfig, GreedyEpisodes, run};
 use engram_policy::Device;
 use engram_service::args::{LogArgs, MetricsArgs, SecurityArgs};
-use engram_service::{Address, Shutdown, allocator, failure, logs};
+use engram_service::{Address, Shutdown, allocator, failure, logs, process};
 
 /// Plays greedy episodes with the weights that a learner sends, and tells it their scores.
 ///
@@ -57,9 +57,8 @@ async fn evaluate(arguments: EvaluatorCli) -> anyhow::Result<()> {
     arguments.device.ready()?;
     let learner = arguments.security.client()?.at(&arguments.learner)?;
     let metrics = arguments.metrics.serve(&arguments.security.server()?, &shutdown).await?;
-    let generation = generation_now();
-    let asked =
-        learner_experiment(&learner, arguments.run.as_deref(), generation, Timeouts::STANDARD);
+    let (run_id, seed) = (arguments.run.as_deref(), process::any_number());
+    let asked = learner_experiment(&learner, run_id, seed, Timeouts::STANDARD);
     let resolved = tokio::select! {
         () = shutdown.triggered() => return Ok(()),
         resolved = asked => resolved?,
@@ -78,7 +77,7 @@ async fn evaluate(arguments: EvaluatorCli) -> anyhow::Result<()> {
         device: arguments.device,
         threads: arguments.threads,
     };
-    let config = EvaluatorConfig { learner, run_id: arguments.run, generation, greedy };
+    let config = EvaluatorConfig { learner, run_id: arguments.run, greedy };
     let ended = run(config, shutdown.clone()).await;
     // Metrics are shown to the end, and not beyond.
     shutdown.trigger();

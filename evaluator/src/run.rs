@@ -9,7 +9,7 @@ use engram_proto::v1::evaluate_request::Body as Request;
 use engram_proto::v1::evaluate_response::Body as Response;
 use engram_proto::v1::evaluations_client::EvaluationsClient;
 use engram_proto::{Purpose, Registration, v1};
-use engram_service::{Address, Backoff, NetError, Shutdown, net};
+use engram_service::{Address, Backoff, NetError, Shutdown, net, process};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::ReceiverStream;
@@ -25,8 +25,6 @@ pub struct EvaluatorConfig {
     pub learner: Address,
     /// The run that it trains; `None` means whichever that is.
     pub run_id: Option<String>,
-    /// Number of this process, greater than those of earlier ones. No result depends on it.
-    pub generation: u64,
     /// The learner's environment, and where the policy computes.
     pub greedy: GreedyEpisodes,
 }
@@ -49,7 +47,7 @@ struct EvaluationStream {
 
 /// Plays evaluations until the run is over, or until shutdown. A learner that is lost is waited for.
 pub async fn run(mut config: EvaluatorConfig, shutdown: Shutdown) -> Result<(), EvaluatorError> {
-    let mut backoff = Backoff::new(config.generation);
+    let mut backoff = Backoff::new(process::any_number());
     let mut lost = false;
     loop {
         let mut served = false;
@@ -110,14 +108,15 @@ async fn evaluate_all(
 impl EvaluationStream {
     /// A registered stream, and the run that is served.
     async fn open(config: &EvaluatorConfig) -> Result<(Self, String), EvaluationStreamEnd> {
-        let EvaluatorConfig { learner, run_id, generation, greedy } = config;
+        let EvaluatorConfig { learner, run_id, greedy } = config;
         let peer = format!("the learner at {learner}");
         let mut client = EvaluationsClient::new(net::connect(learner, "learner"))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let registration = Registration {
             run_id: run_id.clone(),
             actor: 0,
-            generation: *generation,
+            any_number: false,
+            generation: 0,
             env_indices: 0..greedy.envs,
             spec: greedy.env.spec(),
             purpose: Purpose::Evaluate,

@@ -117,7 +117,7 @@ fn learner() -> (Address, mpsc::Receiver<Stream>) {
 }
 
 fn evaluator(learner: Address, shutdown: &Shutdown) -> JoinHandle<Result<(), EvaluatorError>> {
-    let config = EvaluatorConfig { learner, run_id: None, generation: 7, greedy: greedy() };
+    let config = EvaluatorConfig { learner, run_id: None, greedy: greedy() };
     tokio::spawn(run(config, shutdown.clone()))
 }
 

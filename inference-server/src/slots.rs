@@ -176,6 +176,7 @@ mod tests {
         Registration {
             run_id: None,
             actor,
+            any_number: false,
             generation,
             env_indices,
             spec: EnvSpec {

@@ -9,7 +9,9 @@ use engram_learner::{LearnerArgs, LearnerConfig, LearnerError, RunSummary};
 use engram_policy::Device;
 use engram_service::args::{LogArgs, MetricsArgs, SecurityArgs};
 use engram_service::progress::{Progress, ProgressLine};
-use engram_service::{Address, ConfigArgs, Listener, Shutdown, allocator, failure, health, logs};
+use engram_service::{
+    Address, ConfigArgs, Listener, Shutdown, allocator, failure, health, logs, process,
+};
 use tokio::sync::watch;
 
 /// Turns the trajectories of actors into weights, and sends them to inference servers.
@@ -68,6 +70,7 @@ async fn serve() -> anyhow::Result<()> {
         let address = arguments.security.client()?.at(&arguments.listen.from_here())?;
         return health::check(&address).await.context("the learner is not healthy");
     }
+    process::allow_open_files();
     let mut resolved = arguments.config.resolve()?;
     arguments.learner.configure(&mut resolved)?;
     if arguments.config.print_config {

@@ -187,7 +187,9 @@ impl Replay {
                 }
             }
         }
-        self.store.count_dropped(insertion.dropped_env_steps());
+        let dropped = insertion.dropped_env_steps();
+        drop(insertion);
+        self.store.count_dropped(dropped);
         if let Some(error) = refused {
             return Err(error);
         }
@@ -200,6 +202,13 @@ impl Replay {
         })
     }
 
+    /// Drops the open episodes of an actor up to that generation; returns their env steps.
+    pub fn forget(&mut self, actor: u32, generation: u64) -> u64 {
+        let dropped = self.builder.forget(actor, generation);
+        self.store.count_dropped(dropped);
+        dropped
+    }
+
     /// Draws `sequences` sequences, with replacement, and further ones until they have as many
     /// decisions as the configuration asks for. A sample has so many rows, or fewer where
     /// they are packed, of T decisions: the burn-in and the chunk's length, or the longest of the
@@ -210,7 +219,7 @@ impl Replay {
         generator: &mut Generator,
     ) -> Result<ReplaySample, ReplayError> {
         assert!(sequences > 0, "a sample of no sequences");
-        let empty = || ReplayError::Empty { open: self.builder.open() };
+        let empty = || ReplayError::Empty { open: self.builder.open().episodes as usize };
         let least = self.store.config.batch_env_steps.unwrap_or(0);
         let (mut draws, mut env_steps) = (Vec::with_capacity(sequences), 0);
         while draws.len() < sequences || env_steps < least {
@@ -237,12 +246,13 @@ impl Replay {
 
     /// Size of what is held at the moment.
     pub fn size(&self) -> ReplaySize {
+        let open = self.builder.open();
         ReplaySize {
             episodes: self.store.entries().len() as u64,
             env_steps: self.store.env_steps(),
             bytes: self.store.bytes(),
-            open_episodes: self.builder.open() as u64,
-            open_bytes: self.builder.bytes(),
+            open_episodes: open.episodes,
+            open_bytes: open.bytes,
         }
     }
 

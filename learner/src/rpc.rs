@@ -2,8 +2,9 @@
 //! play with these.
 //!
 //! ```text
-//! actors ──▶ push ──▶ stream_positions ──▶ queue ──▶ (batches)
-//!            (a task per actor; unroll_grants: the right to begin unrolls)
+//! actors ──▶ push ──▶ membership ──▶ queue ──▶ (batches)
+//!            (a task per actor; membership: who is who, and their stream_positions;
+//!            unroll_grants: the right to begin unrolls)
 //! (run)  ──▶ publisher ──▶ subscribe ──▶ inference servers
 //!                          (a task each)
 //! (run)  ──▶ evaluation_queue ──▶ evaluate ──▶ evaluators
@@ -27,6 +28,8 @@ pub(crate) mod subscribe;
 pub(crate) mod evaluate;
 
 pub mod evaluation_queue;
+
+pub mod membership;
 
 pub mod stream_positions;
 

@@ -7,6 +7,8 @@
 
 mod channels;
 
+pub mod detached;
+
 mod disk;
 
 mod evaluations;

@@ -15,9 +15,10 @@ use std::path::Path;
 use engram_learner::algorithms::RlConfig;
 use engram_learner::batches::batch::BATCHES_AHEAD;
 use engram_learner::batches::replay_worker::{ReplaySetup, ReplayWorker, SharedReplay};
+use engram_learner::config::flags::ByteSize;
 use engram_learner::replay::TrajectoryShape;
+use engram_learner::rpc::membership::{Claim, Membership};
 use engram_learner::rpc::queue::{Arrival, bounded};
-use engram_learner::rpc::stream_positions::StreamPositions;
 use engram_learner::rpc::unroll_grants::UnrollGrants;
 use engram_learner::run::pipeline::Resumed;
 use engram_learner::storage::checkpoint::{Checkpoint, CheckpointStore, FORMAT, Mark};
@@ -63,15 +64,17 @@ fn learn(learner: &mut Learner, batches: std::ops::Range<u64>) {
     }
 }
 
-fn streams() -> StreamPositions {
-    let mut streams = StreamPositions::default();
-    streams.register(&[stream(0), stream(1)], 5).unwrap();
-    streams.accept(stream(0), 5, 3).unwrap();
-    streams
+fn membership() -> Membership {
+    let mut membership = Membership::default();
+    let actor = Some(stream(0).actor);
+    let claim = Claim { actor, any_number: false, generation: Some(5), streams: 2 };
+    membership.register(claim, 0).unwrap();
+    membership.accept(stream(0), 5, 3).unwrap();
+    membership
 }
 
 fn save(learner: &mut Learner) -> Checkpoint {
-    learner.checkpoint(streams(), Episodes::default()).0
+    learner.checkpoint(membership().save(), Episodes::default()).0
 }
 
 /// A checkpoint after so many updates.
@@ -268,7 +271,7 @@ fn small_replay() -> SharedReplay {
 
 #[tokio::test]
 async fn a_batch_that_is_drawn_ahead_does_not_count_in_a_checkpoint() {
-    let (intake, arrivals) = bounded(8);
+    let (intake, arrivals) = bounded(8, ByteSize::QUEUE_MEMORY);
     let replay = small_replay();
     let worker = ReplayWorker {
         arrivals,
@@ -286,7 +289,8 @@ async fn a_batch_that_is_drawn_ahead_does_not_count_in_a_checkpoint() {
     };
     for sequence in 0..3 {
         let trajectory = episode(0, sequence);
-        intake.place().await.unwrap().put(Arrival { trajectory, generation: 1 });
+        let place = intake.place(trajectory.bytes()).await.unwrap();
+        place.put(Arrival { trajectory, generation: 1 });
     }
     let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
     let (runtime, stop) = (Handle::current(), Shutdown::new());
@@ -330,7 +334,7 @@ fn a_checkpoint_of_an_earlier_layout_is_refused_by_its_format() {
     let path = store.write(&after(1)).unwrap();
     // Format 3 had other keys: `streams`, `carried`, `limiter`.
     let state = fs::read_to_string(path.join("state.json")).unwrap();
-    let state = state.replace("rate_limiter", "limiter").replace("stream_positions", "streams");
+    let state = state.replace("rate_limiter", "limiter").replace("membership", "members");
     let state = state.replace("carry_table", "carried");
     let earlier = state.replace(&format!("\"format\": {FORMAT}"), "\"format\": 3");
     fs::write(path.join("state.json"), earlier).unwrap();

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use engram_learner::rpc::stream_positions::StreamPositions;
+use engram_learner::rpc::membership::SavedMembership;
 use engram_learner::run::pipeline::Resumed;
 use engram_learner::storage::checkpoint::CheckpointStore;
 use engram_learner::storage::warm_start::{WarmStart, WarmStartError};
@@ -84,7 +84,7 @@ fn frozen_parts_stay_as_they_are_also_after_a_checkpoint() {
         let mut after = learner(1, &[freeze]);
         learn(&mut after, 0);
         assert_eq!(compare(&before, &after), (owned(learning), owned(frozen)));
-        let (checkpoint, _) = after.checkpoint(StreamPositions::default(), Episodes::default());
+        let (checkpoint, _) = after.checkpoint(SavedMembership::default(), Episodes::default());
         let remembered = SafeTensors::deserialize(&checkpoint.optimizer).unwrap();
         let names = remembered.names();
         assert!(names.iter().all(|name| !name.contains(frozen[0])), "{names:?}");
@@ -130,7 +130,7 @@ fn a_run_a_checkpoint_and_a_file_give_the_same_parts() {
     let run = folder.path().join("other");
     // Another memory, whose weights would not fit.
     let mut other = learner(2, &["seq.memory.hidden=16", "seq.memory.layers=1"]);
-    let (checkpoint, _) = other.checkpoint(StreamPositions::default(), Episodes::default());
+    let (checkpoint, _) = other.checkpoint(SavedMembership::default(), Episodes::default());
     let path = CheckpointStore::new(run.join("checkpoints"), 1).write(&checkpoint).unwrap();
     let torso = [String::from("torso")];
     for from in [&run, &path, &path.join("weights.safetensors")] {

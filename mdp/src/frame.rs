@@ -150,6 +150,13 @@ impl Frames {
         }
     }
 
+    /// Bytes of all their numbers.
+    pub fn bytes(&self) -> usize {
+        let (observations, actions) =
+            (self.observations.as_bytes(), self.previous_actions.as_bytes());
+        observations.len() + actions.len() + 4 * self.previous_rewards.len() + self.step_types.len()
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.step_types.len()

@@ -92,6 +92,12 @@ pub enum TrajectoryError {
 }
 
 impl Trajectory {
+    /// Bytes of all its numbers.
+    pub fn bytes(&self) -> usize {
+        let Trajectory { log_probs, policy_versions, core_state, .. } = self;
+        self.frames.bytes() + 4 * (log_probs.len() + core_state.len()) + 8 * policy_versions.len()
+    }
+
     /// Decisions in it: T.
     pub fn unroll_length(&self) -> usize {
         self.log_probs.len()

@@ -1,7 +1,7 @@
 //! Registration: the first message on every stream of an actor. It names the actor, the run and the
 //! environment.
 
-use engram_mdp::{EnvSpec, StreamId};
+use engram_mdp::EnvSpec;
 
 use crate::convert::WireError;
 use crate::limits::{MAX_ENVS_PER_STREAM, MAX_NAME_BYTES};
@@ -23,7 +23,9 @@ pub struct Registration {
     pub run_id: Option<String>,
     /// The actor's number within the run.
     pub actor: u32,
-    /// Incarnation of that actor.
+    /// True if the learner issues that number, and may issue another one.
+    pub any_number: bool,
+    /// Incarnation of that actor; 0 where the learner has issued none yet.
     pub generation: u64,
     /// The environments that the stream speaks for.
     pub env_indices: std::ops::Range<u32>,
@@ -36,12 +38,6 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// The streams of trajectories that belong to it, in row order.
-    pub fn streams(&self) -> impl ExactSizeIterator<Item = StreamId> + use<> {
-        let actor = self.actor;
-        self.env_indices.clone().map(move |env_index| StreamId { actor, env_index })
-    }
-
     /// Refuses an actor of another run.
     pub fn check_run(&self, served: &str) -> Result<(), WireError> {
         match &self.run_id {
@@ -71,6 +67,7 @@ impl From<&Registration> for v1::Registration {
             run_id: registration.run_id.clone().unwrap_or_default(),
             actor: registration.actor,
             generation: registration.generation,
+            any_number: registration.any_number,
             first_env_index: registration.env_indices.start,
             env_count: registration.env_indices.len() as u32,
             spec: Some(v1::EnvSpec::from(&registration.spec)),
@@ -117,6 +114,7 @@ impl TryFrom<v1::Registration> for Registration {
         Ok(Registration {
             run_id: (!message.run_id.is_empty()).then_some(message.run_id),
             actor: message.actor,
+            any_number: message.any_number,
             generation: message.generation,
             env_indices: first..end,
             spec: message.spec.ok_or(WireError::Missing("spec"))?.try_into()?,

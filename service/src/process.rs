@@ -26,6 +26,14 @@ pub fn cpu_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
+/// Raises the number of files, and so of connections, that this process may have open as far as the
+/// system lets it; returns how many these are.
+pub fn allow_open_files() -> u64 {
+    let raised = rlimit::increase_nofile_limit(u64::MAX);
+    // Whoever may not know its limits works with the one that it has.
+    raised.unwrap_or(0)
+}
+
 /// Memory in RAM, in bytes; `None` where the system does not tell.
 pub fn resident_bytes() -> Option<u64> {
     metrics_process::collector::collect().resident_memory_bytes

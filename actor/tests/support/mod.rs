@@ -25,8 +25,7 @@ pub fn config(
     unroll_length: usize,
 ) -> ActorConfig {
     ActorConfig {
-        actor: 0,
-        generation: 1,
+        actor: Some(0),
         run_id: None,
         env: EnvConfig::from_table(environment.parse().unwrap()).unwrap(),
         envs: 4,

@@ -128,6 +128,7 @@ async fn client(
     let registration = Registration {
         run_id: None,
         actor,
+        any_number: false,
         generation: 1,
         env_indices: 0..ENVS,
         spec: experiment.env.spec(),

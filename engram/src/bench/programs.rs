@@ -168,13 +168,18 @@ impl Fleet {
 
     /// True once a server says that it serves.
     pub(super) fn serves(&self, role: Role) -> Result<bool> {
+        let address = self.address(role)?;
+        Ok(self.runtime.block_on(health::check(&address)).is_ok())
+    }
+
+    /// The address of a server, with what opens it.
+    pub(super) fn address(&self, role: Role) -> Result<Address> {
         let address = match role {
             Role::Learner => &self.launch.learner,
             Role::InferenceServer => &self.launch.inference,
             Role::Actor(_) => unreachable!("an actor serves nobody"),
         };
-        let address = self.launch.credentials.at(address)?;
-        Ok(self.runtime.block_on(health::check(&address)).is_ok())
+        Ok(self.launch.credentials.at(address)?)
     }
 
     fn read(&self, program: &ChildProgram) -> Page {

@@ -101,6 +101,7 @@ async fn client(
     let registration = Registration {
         run_id: None,
         actor,
+        any_number: false,
         generation: 1 + end.elapsed().as_secs(),
         env_indices: 0..1,
         spec: spec.clone(),

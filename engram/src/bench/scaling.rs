@@ -17,6 +17,9 @@ use crate::experiment::Experiment;
 /// machine's worth of environments.
 pub(super) const SET: [&str; 1] = ["run.envs_per_actor=64"];
 
+/// Numbers of actors where none are given.
+pub(super) const ACTORS: [u32; 4] = [1, 2, 4, 8];
+
 /// Seconds that everything runs before it is measured.
 const WARM_UP: f64 = 2.0;
 

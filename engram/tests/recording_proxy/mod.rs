@@ -37,14 +37,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// than it may leave unacknowledged, and hears one answer to each.
 const WAY: usize = MAX_UNACKNOWLEDGED + 2;
 
-/// An actor and its generation.
-pub(crate) type Incarnation = (u32, u64);
+/// An actor, and the place of its generation among those that the learner has issued to it, from 1.
+pub(crate) type Incarnation = (u32, usize);
 
 /// One environment of one incarnation of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StreamIncarnation {
     pub(crate) stream: StreamId,
-    pub(crate) generation: u64,
+    pub(crate) incarnation: usize,
 }
 
 /// Fault of a connection, once.
@@ -68,6 +68,8 @@ pub(crate) struct Recording {
     pub(crate) repeats: usize,
     /// Registrations, in order.
     pub(crate) registrations: Vec<Incarnation>,
+    /// Generations of each actor, in the order in which they came.
+    generations: BTreeMap<u32, Vec<u64>>,
     /// Connections of actors that are open now.
     pub(crate) connections: usize,
     /// Events that must not happen.
@@ -85,9 +87,9 @@ pub(crate) struct RecordingProxy {
 
 impl Recording {
     /// Trajectories of the shortest of the streams of environments `0..envs` of an actor.
-    pub(crate) fn shortest(&self, (actor, generation): Incarnation, envs: u32) -> usize {
+    pub(crate) fn shortest(&self, (actor, incarnation): Incarnation, envs: u32) -> usize {
         let length = |env_index| {
-            let source = StreamIncarnation { stream: StreamId { actor, env_index }, generation };
+            let source = StreamIncarnation { stream: StreamId { actor, env_index }, incarnation };
             self.streams.get(&source).map_or(0, Vec::len)
         };
         (0..envs).map(length).min().expect("an actor has environments")
@@ -101,6 +103,23 @@ impl Recording {
     /// Decisions in everything that was passed on, each counted once.
     pub(crate) fn env_steps(&self) -> u64 {
         self.streams.values().flatten().map(|trajectory| trajectory.env_steps() as u64).sum()
+    }
+
+    /// The generation of an incarnation.
+    pub(crate) fn generation(&self, (actor, incarnation): Incarnation) -> u64 {
+        self.generations[&actor][incarnation - 1]
+    }
+
+    /// Takes note of a registered actor.
+    fn register(&mut self, actor: u32, generation: u64) -> Incarnation {
+        let generations = self.generations.entry(actor).or_default();
+        let known = generations.iter().position(|known| *known == generation);
+        let place = known.unwrap_or_else(|| {
+            generations.push(generation);
+            generations.len() - 1
+        });
+        self.registrations.push((actor, place + 1));
+        (actor, place + 1)
     }
 
     fn take(&mut self, source: StreamIncarnation, trajectory: Trajectory) {
@@ -193,12 +212,10 @@ impl Experience for RecordingProxy {
         to_learner.try_send(first).expect("there is room for the first message");
         let from_learner = self.client().push(ReceiverStream::new(requests)).await?.into_inner();
         let (to_actor, responses) = mpsc::channel(WAY);
-        self.note(|seen| {
-            seen.registrations.push((registration.actor, registration.generation));
-            seen.connections += 1;
-        });
+        self.note(|seen| seen.connections += 1);
         let relay = Relay {
             proxy: self.clone(),
+            incarnation: (registration.actor, 0),
             registration,
             to_learner: Some(to_learner),
             to_actor,
@@ -221,6 +238,8 @@ impl Experience for RecordingProxy {
 struct Relay {
     proxy: RecordingProxy,
     registration: Registration,
+    /// As soon as the learner has registered it.
+    incarnation: Incarnation,
     /// Nothing, once the actor has left.
     to_learner: Option<mpsc::Sender<v1::PushRequest>>,
     to_actor: mpsc::Sender<Result<v1::PushResponse, Status>>,
@@ -283,14 +302,14 @@ impl Relay {
         if self.proxy.suffers(Fault::LoseMessage) {
             return Err(Broken);
         }
-        let Registration { actor, generation, ref spec, .. } = self.registration;
+        let (spec, (actor, incarnation)) = (&self.registration.spec, self.incarnation);
         let trajectories: Vec<Trajectory> = message
             .trajectories
             .iter()
             .map(|x| trajectory_from_wire(x.clone(), actor, spec, self.proxy.unroll_length))
             .collect::<Result<_, _>>()
             .expect("actors send trajectories that pass every check");
-        let source = |x: &Trajectory| StreamIncarnation { stream: x.stream, generation };
+        let source = |x: &Trajectory| StreamIncarnation { stream: x.stream, incarnation };
         self.sent.push(trajectories.iter().map(|x| (source(x), x.sequence)).collect());
         self.proxy.note(|seen| trajectories.into_iter().for_each(|x| seen.take(source(&x), x)));
         let to_learner = self.to_learner.as_ref().expect("the actor is still here");
@@ -300,6 +319,10 @@ impl Relay {
     }
 
     async fn response(&mut self, response: v1::PushResponse) -> Result<(), Broken> {
+        if let Some(push_response::Body::Registered(registered)) = &response.body {
+            let v1::Registered { actor, generation, .. } = *registered;
+            self.proxy.note(|seen| self.incarnation = seen.register(actor, generation));
+        }
         if let Some(push_response::Body::Acknowledged(count)) = response.body {
             let newest = count as usize - 1;
             self.proxy.note(|seen| {

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
-use super::{Incarnation, PATIENCE, Recording, RecordingProxy};
+use super::{PATIENCE, Recording, RecordingProxy};
 
 /// The run.
 const RUN: &str = "counting";
@@ -185,13 +185,9 @@ impl System {
     }
 
     /// An incarnation of an actor.
-    pub(crate) fn actor(
-        &self,
-        (actor, generation): Incarnation,
-    ) -> ServiceThread<Result<ActorSummary, ActorError>> {
+    pub(crate) fn actor(&self, number: u32) -> ServiceThread<Result<ActorSummary, ActorError>> {
         let config = ActorConfig {
-            actor,
-            generation,
+            actor: Some(number),
             run_id: Some(RUN.into()),
             env: self.env.clone(),
             envs: self.run.envs_per_actor,

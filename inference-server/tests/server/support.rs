@@ -129,6 +129,7 @@ pub(crate) fn registration(actor: u32, env_indices: Range<u32>) -> Registration 
     Registration {
         run_id: Some("run".into()),
         actor,
+        any_number: false,
         generation: 1,
         env_indices,
         spec: spec(),

@@ -168,6 +168,7 @@ impl Batcher {
 mod tests {
     use super::*;
     use crate::batches::batch::BATCHES_AHEAD;
+    use crate::config::flags::ByteSize;
     use crate::fixtures::{spec, trajectory};
     use crate::rpc::publisher::{Weights, publisher};
     use crate::rpc::queue::{Arrival, bounded};
@@ -205,14 +206,14 @@ mod tests {
 
     #[tokio::test]
     async fn batches_are_full_and_wait_one_ahead() {
-        let (intake, arrivals) = bounded(8);
+        let (intake, arrivals) = bounded(8, ByteSize::QUEUE_MEMORY);
         let batcher = batcher(arrivals, newest(1), 2, 1);
         let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
         let (runtime, stop) = (Handle::current(), Shutdown::new());
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || batcher.run(&runtime, &stopped, &sender));
         for sequence in 0..5 {
-            intake.place().await.unwrap().put(arrival(0, sequence, 1));
+            intake.place(1).await.unwrap().put(arrival(0, sequence, 1));
         }
         for first in [0, 2] {
             let assembled = batches.recv().await.unwrap();
@@ -228,7 +229,7 @@ mod tests {
     /// Minibatches of eight trajectories of eight streams that came in `order`, as the environments
     /// of each, at a version of the learner.
     fn dealt(order: &[u32], version: u64) -> Vec<Vec<u32>> {
-        let (_, arrivals) = bounded(1);
+        let (_, arrivals) = bounded(1, ByteSize::QUEUE_MEMORY);
         let batcher = batcher(arrivals, newest(version), 8, 4);
         let mut selector = Selector::new(batcher.rules.clone());
         order.iter().for_each(|&env| selector.add(arrival(env, 0, version), version));

@@ -20,6 +20,7 @@ use thiserror::Error;
 
 use crate::batches::selector::TrajectoryKey;
 use crate::config::flags::ByteSize;
+use crate::rpc::membership::Forgotten;
 use crate::telemetry::carry_table_stats::CarryTableStats;
 
 /// The carries of all streams.
@@ -142,6 +143,39 @@ impl CarryTable {
             let entry = self.streams.get_mut(&row.stream).expect("it was taken");
             entry.next = Some((row.generation, row.sequence + 1));
         }
+    }
+
+    /// Forgets the streams of actors, up to their last generations. The last rows of the table take
+    /// the places that become free.
+    pub fn forget(&mut self, actors: &[Forgotten]) {
+        let last: HashMap<u32, u64> =
+            actors.iter().map(|forgotten| (forgotten.actor, forgotten.generation)).collect();
+        let is_forgotten = |stream: &StreamId, entry: &Entry| {
+            last.get(&stream.actor)
+                .is_some_and(|&last| entry.next.is_none_or(|(generation, _)| generation <= last))
+        };
+        let gone: Vec<StreamId> = self
+            .streams
+            .iter()
+            .filter(|(stream, entry)| is_forgotten(stream, entry))
+            .map(|(&stream, _)| stream)
+            .collect();
+        for stream in gone {
+            let entry = self.streams.remove(&stream).expect("it was found just now");
+            self.silent.remove(&(entry.heard, stream));
+            self.fill(entry.slot);
+        }
+    }
+
+    /// Moves the last row that is in use into a free slot before it.
+    fn fill(&mut self, free: i64) {
+        let last = self.streams.len() as i64;
+        let Some(moved) = self.streams.values_mut().find(|entry| entry.slot == last) else {
+            return; // It was the last one itself.
+        };
+        moved.slot = free;
+        let row = self.table.take(&SlotIndex::new(&[last], self.device));
+        self.table.put(&SlotIndex::new(&[free], self.device), &row);
     }
 
     /// Size of the table, and what happened since this was last asked.

@@ -30,6 +30,7 @@ use crate::replay::rate_limiter::{RateLimiter, RateLimiterCounts};
 use crate::replay::{
     Priority, Replay, ReplayError, ReplaySample, ReplaySnapshot, ReplayState, TrajectoryShape,
 };
+use crate::rpc::membership::Forgotten;
 use crate::rpc::queue::{Arrival, Arrivals};
 use crate::rpc::unroll_grants::UnrollGrants;
 use crate::telemetry::metric_labels::{Dropped, HeldBack, UpdatePhase};
@@ -145,6 +146,13 @@ impl SharedReplay {
     /// Changes the priorities of sequences that were learned from.
     pub fn prioritize(&self, priorities: &[Priority]) {
         self.lock().replay.update_priorities(priorities);
+    }
+
+    /// Drops the open episodes of actors that were forgotten; returns their env steps.
+    pub fn forget(&self, actors: &[Forgotten]) -> u64 {
+        let mut shared = self.lock();
+        let forget = |&Forgotten { actor, generation }| shared.replay.forget(actor, generation);
+        actors.iter().map(forget).sum()
     }
 
     /// A panic elsewhere leaves it as good as it was: an episode is in the replay or it is not.

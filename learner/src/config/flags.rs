@@ -16,6 +16,10 @@ pub struct LearnerArgs {
     #[arg(long, value_name = "SIZE", env = "ENGRAM_STREAM_MEMORY",
           default_value_t = ByteSize::STREAM_MEMORY)]
     pub stream_memory: ByteSize,
+    /// The most memory for trajectories that wait to be learned from, or to enter the replay
+    #[arg(long, value_name = "SIZE", env = "ENGRAM_QUEUE_MEMORY",
+          default_value_t = ByteSize::QUEUE_MEMORY)]
+    pub queue_memory: ByteSize,
     /// Begin with weights of another run: its folder, a checkpoint's, or a weights.safetensors
     #[arg(long, value_name = "PATH")]
     pub init_from: Option<PathBuf>,
@@ -47,6 +51,7 @@ impl Default for LearnerArgs {
     fn default() -> Self {
         LearnerArgs {
             stream_memory: ByteSize::STREAM_MEMORY,
+            queue_memory: ByteSize::QUEUE_MEMORY,
             init_from: None,
             init_parts: vec!["torso".into()],
             evaluate: None,
@@ -65,6 +70,9 @@ const UNITS: [(&str, u64); 5] =
 impl ByteSize {
     /// Memory that streams may take where nobody says otherwise.
     pub const STREAM_MEMORY: ByteSize = ByteSize(4 << 30);
+
+    /// Memory that the queue of trajectories may take where nobody says otherwise.
+    pub const QUEUE_MEMORY: ByteSize = ByteSize(1 << 30);
 
     /// As a number.
     pub fn bytes(self) -> u64 {

@@ -17,6 +17,14 @@ pub(super) struct EpisodeBuilder {
     /// True if recurrent states are kept.
     keeps_states: bool,
     streams: HashMap<StreamId, OpenEpisode>,
+    open: OpenEpisodes,
+}
+
+/// Number of open episodes, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct OpenEpisodes {
+    pub(super) episodes: u64,
+    pub(super) bytes: u64,
 }
 
 /// Limits of an episode: those of the whole replay.
@@ -45,6 +53,7 @@ struct OpenEpisode {
 #[derive(Debug)]
 pub(super) struct Insertion<'a> {
     limits: &'a EpisodeLimits,
+    all_open: &'a mut OpenEpisodes,
     open: &'a mut OpenEpisode,
     trajectory: &'a Trajectory,
     /// First frame that was not taken yet.
@@ -74,6 +83,7 @@ impl EpisodeBuilder {
             limits: EpisodeLimits { shape, env_steps, bytes },
             keeps_states: config.initial_state == InitialState::Stored,
             streams: HashMap::new(),
+            open: OpenEpisodes::default(),
         }
     }
 
@@ -87,6 +97,7 @@ impl EpisodeBuilder {
         let limits = &self.limits;
         let new = || OpenEpisode::new(&limits.shape, generation);
         let open = self.streams.entry(trajectory.stream).or_insert_with(new);
+        self.open.subtract(open, &limits.shape);
         let continues = generation == open.generation && trajectory.sequence == open.next;
         (open.generation, open.next) = (generation, trajectory.sequence.saturating_add(1));
         let dropped_env_steps = if continues { 0 } else { open.abandon(limits) };
@@ -94,18 +105,51 @@ impl EpisodeBuilder {
             open.state_rows.push(open.frames.rows() as u32 - 1);
             open.states.extend_from_slice(&trajectory.core_state);
         }
-        Insertion { limits, open, trajectory, from: 0, dropped_env_steps }
+        let all_open = &mut self.open;
+        Insertion { limits, all_open, open, trajectory, from: 0, dropped_env_steps }
     }
 
-    /// Number of open episodes.
-    pub(super) fn open(&self) -> usize {
-        self.streams.values().filter(|stream| stream.is_open).count()
+    /// Forgets the streams of an actor up to that generation; returns the env steps of their
+    /// open episodes.
+    pub(super) fn forget(&mut self, actor: u32, generation: u64) -> u64 {
+        let (limits, open) = (&self.limits, &mut self.open);
+        let mut env_steps = 0;
+        self.streams.retain(|stream, episode| {
+            let kept = stream.actor != actor || episode.generation > generation;
+            if !kept {
+                open.subtract(episode, &limits.shape);
+                env_steps += episode.abandon(limits);
+            }
+            kept
+        });
+        env_steps
     }
 
-    /// Bytes of the open episodes.
-    pub(super) fn bytes(&self) -> u64 {
-        let open = self.streams.values().filter(|stream| stream.is_open);
-        open.map(|stream| stream.bytes(&self.limits.shape)).sum()
+    /// All that is open.
+    pub(super) fn open(&self) -> OpenEpisodes {
+        self.open
+    }
+}
+
+impl OpenEpisodes {
+    fn add(&mut self, episode: &OpenEpisode, shape: &TrajectoryShape) {
+        if episode.is_open {
+            self.episodes += 1;
+            self.bytes += episode.bytes(shape);
+        }
+    }
+
+    fn subtract(&mut self, episode: &OpenEpisode, shape: &TrajectoryShape) {
+        if episode.is_open {
+            self.episodes -= 1;
+            self.bytes -= episode.bytes(shape);
+        }
+    }
+}
+
+impl Drop for Insertion<'_> {
+    fn drop(&mut self) {
+        self.all_open.add(self.open, &self.limits.shape);
     }
 }
 
@@ -143,7 +187,7 @@ impl Insertion<'_> {
 
     /// Takes the frames of one episode, up to the next Last one; returns where that is.
     fn take_run(&mut self) -> usize {
-        let Insertion { limits, open, trajectory, .. } = self;
+        let (limits, open, trajectory) = (self.limits, &mut *self.open, self.trajectory);
         let (steps, end) = (&trajectory.frames.step_types, trajectory.unroll_length());
         let first = self.from;
         let last = (first..=end).find(|&t| steps[t].is_last()).unwrap_or(end);

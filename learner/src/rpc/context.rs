@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use engram_mdp::{EnvSpec, Seed, StreamId};
+use engram_mdp::{EnvSpec, Seed};
 use engram_policy::PolicyError;
 use engram_proto::{Registration, WireError, v1};
+use engram_service::process;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::rpc::evaluation_queue::{EvaluationQueue, PlayedEvaluation};
+use crate::rpc::membership::Claim;
 use crate::rpc::publisher::Newest;
 use crate::rpc::queue::Intake;
 use crate::rpc::ranks::{Rank, Ranks};
@@ -60,12 +62,22 @@ pub(crate) struct SpecProposal {
 /// An actor that keeps to the run's contract.
 #[derive(Debug)]
 pub(crate) struct Admitted {
+    /// What it has said, with the number and the generation that it has now.
     pub(crate) registration: Registration,
     pub(crate) contract: EnvironmentContract,
     /// Seed of this incarnation of the actor. A checkpoint knows which were given away.
     pub(crate) seed: Seed,
     /// Its rank, as long as its stream lasts.
     pub(crate) rank: Rank,
+    _presence: Presence,
+}
+
+/// Presence of an actor, as long as its stream lasts.
+#[derive(Debug)]
+struct Presence {
+    actor: u32,
+    stats: Arc<SharedStats>,
+    metrics: Metrics,
 }
 
 /// Stage of the whole process, for its streams.
@@ -91,18 +103,27 @@ impl Stage {
 impl Context {
     /// Admits an actor that trains.
     pub(crate) async fn admit(&self, message: v1::Registration) -> Result<Admitted, Refusal> {
-        let registration = Registration::try_from(message)?;
+        let mut registration = Registration::try_from(message)?;
         if registration.purpose != engram_proto::Purpose::Train {
             return Err(Refusal::Evaluating);
         }
         let contract = self.check(&registration).await?;
-        let streams: Vec<StreamId> = registration.streams().collect();
-        let predecessors =
-            self.stats.stream_positions().register(&streams, registration.generation)?;
-        let actor = self.seed.derive("actor", registration.actor.into());
-        let seed = actor.derive("incarnation", predecessors);
-        let rank = self.ranks.take(registration.actor);
-        Ok(Admitted { registration, contract, seed, rank })
+        let generation = (registration.generation > 0).then_some(registration.generation);
+        let claim = Claim {
+            actor: (!registration.any_number || generation.is_some()).then_some(registration.actor),
+            any_number: registration.any_number,
+            generation,
+            streams: registration.env_indices.len() as u32,
+        };
+        let incarnation = self.stats.membership().register(claim, process::any_number())?;
+        let (stats, metrics) = (self.stats.clone(), self.metrics.clone());
+        let presence = Presence::begin(incarnation.actor, stats, metrics);
+        registration.actor = incarnation.actor;
+        registration.generation = incarnation.generation;
+        let actor = self.seed.derive("actor", incarnation.actor.into());
+        let seed = actor.derive("incarnation", incarnation.predecessors);
+        let rank = self.ranks.take(incarnation.actor);
+        Ok(Admitted { registration, contract, seed, rank, _presence: presence })
     }
 
     /// Checks a registration against the run. The first one's environment becomes the run's.
@@ -138,5 +159,20 @@ impl Context {
         }
         let (served, registered) = (self.run_id.clone(), run_id.to_owned());
         Err(Refusal::Run(WireError::Run { served, registered }))
+    }
+}
+
+impl Presence {
+    /// Of an actor that has been registered just now.
+    fn begin(actor: u32, stats: Arc<SharedStats>, metrics: Metrics) -> Self {
+        metrics.actor_came();
+        Presence { actor, stats, metrics }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.stats.membership().depart(self.actor);
+        self.metrics.actor_left();
     }
 }

@@ -13,12 +13,11 @@ use tokio::task::JoinSet;
 use tonic::{Code, Status, Streaming};
 
 use crate::rpc::context::{Admitted, Context, Stage};
-use crate::rpc::queue::Arrival;
+use crate::rpc::queue::{Arrival, Place};
 use crate::rpc::refusal::Refusal;
 use crate::rpc::stream_positions::{Continuity, Verdict};
 use crate::rpc::unroll_grants::StreamGrants;
 use crate::telemetry::metric_labels::Dropped;
-use crate::telemetry::metrics::Metrics;
 
 /// Responses on their way to an actor; one that does not read them is not read from either.
 pub(crate) const RESPONSES_AHEAD: usize = 4;
@@ -42,9 +41,6 @@ enum SessionEnd {
     /// The run has had its env steps.
     Finished,
 }
-
-/// Counts the actor among those present, as long as it lives.
-struct Presence(Metrics);
 
 impl PushSession {
     /// The whole life of the stream.
@@ -75,7 +71,6 @@ impl PushSession {
             Err(end) => return Ok(end),
         };
         let admitted = self.context.admit(message).await?;
-        let _presence = Presence::new(self.context.metrics.clone());
         let (actor, generation) = (admitted.registration.actor, admitted.registration.generation);
         tracing::info!(%peer, actor, generation, "an actor came");
         let end = self.take_all(&admitted).await?;
@@ -89,6 +84,8 @@ impl PushSession {
             run_id: self.context.run_id.clone(),
             unroll_length: self.context.unroll_length as u32,
             lease_milliseconds: 0,
+            actor: admitted.registration.actor,
+            generation: admitted.registration.generation,
             seed: admitted.seed.number(),
             rank: admitted.rank.number(),
             grants_unrolls: !self.context.grants.are_unlimited(),
@@ -172,20 +169,32 @@ impl PushSession {
         grants: &StreamGrants,
         message: v1::Trajectory,
     ) -> Result<Option<SessionEnd>, Refusal> {
-        let Context { metrics, intake, stats, unroll_length, .. } = &self.context;
-        let generation = admitted.registration.generation;
+        let Context { metrics, intake, unroll_length, .. } = &self.context;
         let checked = check(message, admitted, *unroll_length);
         let trajectory = checked.inspect_err(|_| metrics.dropped(Dropped::Invalid, 1))?;
         let place = tokio::select! {
-            place = intake.place() => place,
+            place = intake.place(trajectory.bytes()) => place,
             () = self.responses.closed() => return Ok(Some(SessionEnd::Left)),
         };
         let Some(place) = place else { return self.ended().await.map(Some) };
-        // From here to the queue nothing waits: a trajectory that its stream has accepted is
-        // queued, even if the actor leaves right now.
+        self.accept(admitted, grants, trajectory, place)?;
+        Ok(None)
+    }
+
+    /// Puts a trajectory into its place, unless it came before. Accepting and queuing are one: nothing
+    /// waits in between, and of two connections of one actor neither overtakes the other.
+    fn accept(
+        &self,
+        admitted: &Admitted,
+        grants: &StreamGrants,
+        trajectory: engram_mdp::Trajectory,
+        place: Place<'_>,
+    ) -> Result<(), Refusal> {
+        let Context { metrics, stats, .. } = &self.context;
+        let generation = admitted.registration.generation;
         let (stream, sequence) = (trajectory.stream, trajectory.sequence);
-        let verdict = stats.stream_positions().accept(stream, generation, sequence)?;
-        match verdict {
+        let mut membership = stats.membership();
+        match membership.accept(stream, generation, sequence)? {
             Verdict::Repeat => {
                 grants.refused();
                 metrics.dropped(Dropped::Repeat, 1);
@@ -200,7 +209,7 @@ impl PushSession {
                 metrics.received(1);
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Why nobody takes trajectories any more.
@@ -259,17 +268,4 @@ fn check_begin(
 
 fn response(body: Response) -> v1::PushResponse {
     v1::PushResponse { body: Some(body) }
-}
-
-impl Presence {
-    fn new(metrics: Metrics) -> Self {
-        metrics.actor_came();
-        Presence(metrics)
-    }
-}
-
-impl Drop for Presence {
-    fn drop(&mut self) {
-        self.0.actor_left();
-    }
 }

@@ -5,7 +5,7 @@ use engram_proto::WireError;
 use thiserror::Error;
 use tonic::Status;
 
-use crate::rpc::stream_positions::StreamError;
+use crate::rpc::membership::MembershipError;
 
 /// Why a peer is refused.
 #[derive(Debug, Error)]
@@ -13,7 +13,7 @@ pub(crate) enum Refusal {
     #[error(transparent)]
     Wire(#[from] WireError),
     #[error(transparent)]
-    Stream(#[from] StreamError),
+    Membership(#[from] MembershipError),
     #[error("{0}")]
     Run(WireError),
     #[error("no policy can be made for this environment: {0}")]
@@ -47,12 +47,14 @@ impl From<Refusal> for Status {
         let message = refusal.to_string();
         match refusal {
             Refusal::Wire(error) | Refusal::Run(error) => error.into(),
-            Refusal::Stream(StreamError::TooMany { .. }) => Status::resource_exhausted(message),
-            Refusal::Stream(StreamError::OlderGeneration { .. })
+            Refusal::Membership(MembershipError::TooMany { .. }) => {
+                Status::resource_exhausted(message)
+            }
+            Refusal::Membership(MembershipError::Superseded { .. })
             | Refusal::Environment(_)
             | Refusal::Evaluating
             | Refusal::Training => Status::failed_precondition(message),
-            Refusal::Stream(StreamError::Unregistered(_))
+            Refusal::Membership(MembershipError::Unregistered(_))
             | Refusal::EnvIndex { .. }
             | Refusal::CoreState { .. }
             | Refusal::Unasked

@@ -31,7 +31,7 @@ use crate::rpc::evaluate::{EVALUATIONS_AHEAD, EvaluateSession};
 use crate::rpc::push::{PushSession, RESPONSES_AHEAD};
 use crate::rpc::refusal::Refusal;
 use crate::rpc::subscribe::{CHUNKS_AHEAD, SubscribeSession};
-use crate::telemetry::episodes::{ReportId, WINDOW};
+use crate::telemetry::episodes::WINDOW;
 
 /// The gRPC services, in one context.
 #[derive(Clone, Debug)]
@@ -47,7 +47,8 @@ pub(crate) fn routes(context: &Context) -> Routes {
         .add_service(ConfigurationServer::new(services))
 }
 
-/// Takes note of finished episodes; a report that came before changes nothing.
+/// Takes note of finished episodes. A report that came before changes nothing; nor does one of an
+/// actor that was replaced or forgotten.
 fn take_report(context: &Context, report: &v1::ReportRequest) -> Result<(), Refusal> {
     context.check_run(&report.run_id)?;
     let found = report.episodes.len();
@@ -57,11 +58,13 @@ fn take_report(context: &Context, report: &v1::ReportRequest) -> Result<(), Refu
     }
     let episodes: Vec<Episode> =
         report.episodes.iter().map(episode_from_wire).collect::<Result<_, _>>()?;
-    let id =
-        ReportId { actor: report.actor, generation: report.generation, sequence: report.sequence };
+    let v1::ReportRequest { actor, generation, sequence, .. } = *report;
+    if !context.stats.membership().report(actor, generation, sequence) {
+        return Ok(());
+    }
     let mut stats = context.stats.episodes();
     let before = stats.total();
-    stats.report(id, &episodes);
+    stats.add(&episodes);
     let means = stats.latest(WINDOW);
     context.metrics.episodes(stats.total() - before, means.episode_return, means.success);
     Ok(())

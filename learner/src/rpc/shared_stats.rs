@@ -1,20 +1,20 @@
-//! Shared stats: stream positions and episodes, written by calls, saved by the learner.
+//! Shared stats: membership and episodes, written by calls, saved by the learner.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::rpc::stream_positions::StreamPositions;
+use crate::rpc::membership::Membership;
 use crate::telemetry::episodes::Episodes;
 
-/// Two maps behind locks, because both sides need them whole.
+/// Two tables behind locks, because both sides need them whole.
 #[derive(Debug, Default)]
 pub(crate) struct SharedStats {
-    stream_positions: Mutex<StreamPositions>,
+    membership: Mutex<Membership>,
     episodes: Mutex<Episodes>,
 }
 
 impl SharedStats {
-    pub(crate) fn stream_positions(&self) -> MutexGuard<'_, StreamPositions> {
-        lock(&self.stream_positions)
+    pub(crate) fn membership(&self) -> MutexGuard<'_, Membership> {
+        lock(&self.membership)
     }
 
     pub(crate) fn episodes(&self) -> MutexGuard<'_, Episodes> {
@@ -22,7 +22,7 @@ impl SharedStats {
     }
 }
 
-/// A panic elsewhere leaves these maps as good as they were: each change is one insertion.
+/// A panic elsewhere leaves these tables as good as they were: nothing in them panics.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -52,7 +52,8 @@ pub(crate) fn connect(
     let (contract, known_contract) = watch::channel(None);
     // Full while the learner builds a policy for the first environment: other actors wait for it.
     let (proposer, proposals) = mpsc::channel(1);
-    let (intake, arrivals) = queue::bounded(config.run.queue_trajectories);
+    let (intake, arrivals) =
+        queue::bounded(config.run.queue_trajectories, config.flags.queue_memory);
     let grants = match &config.rl {
         RlConfig::Streams(algorithm) => {
             let batch_size = algorithm.batch_size();

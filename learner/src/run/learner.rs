@@ -12,8 +12,8 @@ use tch::Kind;
 
 use crate::algorithms::{AlgorithmConfig, NonFinite, UpdateStats};
 use crate::replay::ReplaySnapshot;
+use crate::rpc::membership::SavedMembership;
 use crate::rpc::publisher::Weights;
-use crate::rpc::stream_positions::StreamPositions;
 use crate::run::error::LearnerError;
 use crate::run::learner_config::LearnerConfig;
 use crate::run::pipeline::{Pipeline, Resumed};
@@ -138,7 +138,7 @@ impl<P: Pipeline> Learner<P> {
     /// Everything that is needed to go on from here; a replay is written beside it.
     pub fn checkpoint(
         &mut self,
-        streams: StreamPositions,
+        membership: SavedMembership,
         episodes: Episodes,
     ) -> (Checkpoint, Option<ReplaySnapshot>) {
         let state = CheckpointState {
@@ -147,7 +147,7 @@ impl<P: Pipeline> Learner<P> {
             spec: self.spec().clone(),
             counters: self.counters,
             generators: BTreeMap::new(),
-            stream_positions: streams,
+            membership,
             carry_table: Vec::new(),
             replay: None,
             rate_limiter: None,

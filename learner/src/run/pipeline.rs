@@ -38,6 +38,7 @@ use crate::batches::selector::SelectorRules;
 use crate::config::OffPolicyConfig;
 use crate::replay::rate_limiter::RateLimiterCounts;
 use crate::replay::{ReplaySnapshot, TrajectoryShape};
+use crate::rpc::membership::Forgotten;
 use crate::rpc::publisher::Newest;
 use crate::rpc::queue::Arrivals;
 use crate::rpc::unroll_grants::UnrollGrants;
@@ -88,6 +89,9 @@ pub trait Pipeline: Sized {
 
     /// Starts `policy` and the algorithm anew, where the settings ask for it after so many updates.
     fn restart_if_due(&mut self, _policy: &Policy, _updates: u64) {}
+
+    /// Drops what it keeps of actors that were forgotten.
+    fn forget(&mut self, actors: &[Forgotten], metrics: &Metrics);
 
     /// Shows in metrics what it keeps between updates.
     fn report(&mut self, metrics: &Metrics);
@@ -244,6 +248,10 @@ impl Pipeline for StreamsPipeline {
         Ok(stats)
     }
 
+    fn forget(&mut self, actors: &[Forgotten], _metrics: &Metrics) {
+        self.carry_table.forget(actors);
+    }
+
     fn report(&mut self, metrics: &Metrics) {
         if self.carry_table.carries() {
             metrics.carry_table(&self.carry_table.stats());
@@ -378,6 +386,10 @@ impl Pipeline for ReplayPipeline {
         policy.restart(seed.derive("policy", 0));
         self.algorithm = self.settings.start(policy, seed.derive("critic", 0));
         tracing::info!(updates, "all weights start anew: rl.reset_updates");
+    }
+
+    fn forget(&mut self, actors: &[Forgotten], metrics: &Metrics) {
+        metrics.replay_dropped(self.replay.forget(actors));
     }
 
     // The replay worker shows the replay as it fills it.

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::algorithms::RlConfig;
 use crate::rpc::context::EnvironmentContract;
+use crate::rpc::membership::Membership;
 use crate::run::channels::LearnerChannels;
 use crate::run::disk::Disk;
 use crate::run::error::LearnerError;
@@ -100,7 +101,7 @@ impl<P: Pipeline> Startup<'_, P> {
         checkpoint.state.check_config(&path, &config.resolved)?;
         let resumed = Resumed { path: &path, checkpoint: &checkpoint };
         let learner = Learner::resume(self.algorithm, config.clone(), resumed)?;
-        *channels.stats.stream_positions() = checkpoint.state.stream_positions;
+        *channels.stats.membership() = Membership::default().resuming(checkpoint.state.membership);
         *channels.stats.episodes() = checkpoint.state.episodes;
         channels.contract.send_replace(Some(contract(&learner)));
         let env_steps = learner.counters().env_steps;

@@ -179,6 +179,10 @@ impl<P: Pipeline> Training<P> {
     /// longer than the interval between checkpoints, and is saved meanwhile.
     fn wait_for_batch(&mut self, state: &mut LoopState) -> Option<LearnerBatch<P::Batch>> {
         loop {
+            let forgotten = self.stats.membership().take_forgotten();
+            if !forgotten.is_empty() {
+                self.learner.pipeline_mut().forget(&forgotten, &self.metrics);
+            }
             let started = Instant::now();
             let until = self.limits.checkpoint_interval.saturating_sub(state.saved.elapsed());
             let batch = self.runtime.block_on(async {
@@ -328,9 +332,9 @@ impl<P: Pipeline> Training<P> {
     }
 
     fn checkpoint(&mut self) -> PendingCheckpoint {
-        let streams = self.stats.stream_positions().clone();
+        let membership = self.stats.membership().save();
         let episodes = self.stats.episodes().clone();
-        let (checkpoint, replay) = self.learner.checkpoint(streams, episodes);
+        let (checkpoint, replay) = self.learner.checkpoint(membership, episodes);
         PendingCheckpoint { checkpoint, replay }
     }
 

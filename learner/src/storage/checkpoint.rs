@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::batches::carry_table::SavedStream;
 use crate::replay;
 use crate::replay::rate_limiter::RateLimiterCounts;
-use crate::rpc::stream_positions::StreamPositions;
+use crate::rpc::membership::SavedMembership;
 use crate::storage::checkpoint_error::{CheckpointError, disk, torn};
 use crate::storage::files::{
     is_aside, put_in_place, read_file, read_manifest, sha256, sync_directory, write_synced,
@@ -38,7 +38,7 @@ use crate::telemetry::counters::Counters;
 use crate::telemetry::episodes::Episodes;
 
 /// Format of a checkpoint. It changes whenever one build would misread what another wrote.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 
 /// File of the policy in a checkpoint.
 pub(crate) const WEIGHTS: &str = "weights.safetensors";
@@ -77,8 +77,8 @@ pub struct CheckpointState {
     /// Every generator that the learner draws from, by name: the replay's. On-policy training
     /// draws nothing here: its data comes in the order in which actors send it.
     pub generators: BTreeMap<String, Generator>,
-    /// Position of every stream of trajectories.
-    pub stream_positions: StreamPositions,
+    /// Actors, and the position of every stream of trajectories.
+    pub membership: SavedMembership,
     /// Streams of the carry table, in the order of its rows.
     pub carry_table: Vec<SavedStream>,
     /// The replay, where something is learned from one. Its segments are files beside the

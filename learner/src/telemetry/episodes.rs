@@ -1,26 +1,12 @@
 //! Episodes as actors report them: totals, and means over the latest.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use engram_mdp::{Episode, Finish};
 use serde::{Deserialize, Serialize};
 
 /// Returns shown to people are means over this many episodes.
 pub const WINDOW: usize = 1000;
-
-/// The most actors whose reports are told apart: a bound on memory, far above any real run.
-pub const MAX_ACTORS: usize = 1 << 16;
-
-/// Identity of a report: its actor, and its place among that actor's reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReportId {
-    /// The actor.
-    pub actor: u32,
-    /// Its incarnation.
-    pub generation: u64,
-    /// Counts the reports of that incarnation.
-    pub sequence: u64,
-}
 
 /// Numbers of all episodes of the run so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,7 +15,6 @@ pub struct Episodes {
     total: u64,
     interrupted: u64,
     latest: VecDeque<Played>,
-    reports: HashMap<u32, Reported>,
 }
 
 /// Means over some episodes; `None` where there were none to take the mean of.
@@ -51,32 +36,10 @@ struct Played {
     success: Option<bool>,
 }
 
-/// Newest report of an actor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Reported {
-    generation: u64,
-    sequence: u64,
-}
-
 impl Episodes {
-    /// Takes a report, once: a repeat, or one of an actor that was replaced, changes nothing and
-    /// is `false`. So is the first one of an actor beyond [`MAX_ACTORS`].
-    pub fn report(&mut self, id: ReportId, episodes: &[Episode]) -> bool {
-        let (generation, sequence) = (id.generation, id.sequence);
-        let new = Reported { generation, sequence };
-        match self.reports.get(&id.actor) {
-            Some(last) if (generation, sequence) <= (last.generation, last.sequence) => {
-                return false;
-            }
-            None if self.reports.len() == MAX_ACTORS => return false,
-            _ => {}
-        }
-        self.reports.insert(id.actor, new);
-        for episode in episodes {
-            self.add(episode);
-        }
-        true
+    /// Takes the episodes of a report.
+    pub fn add(&mut self, episodes: &[Episode]) {
+        episodes.iter().for_each(|episode| self.add_one(episode));
     }
 
     /// Episodes that ended by themselves.
@@ -100,7 +63,7 @@ impl Episodes {
         }
     }
 
-    fn add(&mut self, episode: &Episode) {
+    fn add_one(&mut self, episode: &Episode) {
         if episode.finish == Finish::Interrupted {
             self.interrupted += 1;
             return;
@@ -138,21 +101,6 @@ mod tests {
         }
     }
 
-    fn id(generation: u64, sequence: u64) -> ReportId {
-        ReportId { actor: 1, generation, sequence }
-    }
-
-    #[test]
-    fn a_report_counts_once_per_incarnation() {
-        let mut episodes = Episodes::default();
-        let one = [episode(1.0, None)];
-        assert!(episodes.report(id(5, 0), &one));
-        assert!(!episodes.report(id(5, 0), &one));
-        assert!(episodes.report(id(6, 0), &one));
-        assert!(!episodes.report(id(5, 1), &one));
-        assert_eq!(episodes.total(), 2);
-    }
-
     #[test]
     fn means_are_over_the_latest_episodes_that_ended_by_themselves() {
         let mut episodes = Episodes::default();
@@ -161,7 +109,7 @@ mod tests {
         let mut many = vec![episode(-50.0, Some(false)); WINDOW];
         many.push(interrupted);
         many.extend([episode(1.0, Some(true)), episode(3.0, Some(false))]);
-        episodes.report(id(1, 0), &many);
+        episodes.add(&many);
         assert_eq!(episodes.latest(2).episode_return, Some(2.0));
         assert_eq!(episodes.latest(2).success, Some(0.5));
         let all = (4.0 - (WINDOW - 2) as f64 * 50.0) / WINDOW as f64;
@@ -173,7 +121,7 @@ mod tests {
     fn there_is_no_mean_of_nothing() {
         assert_eq!(Episodes::default().latest(WINDOW), Means::default());
         let mut silent = Episodes::default();
-        silent.report(id(1, 0), &[episode(1.0, None)]);
+        silent.add(&[episode(1.0, None)]);
         assert_eq!(silent.latest(1).success, None);
     }
 }

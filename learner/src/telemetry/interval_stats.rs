@@ -153,10 +153,9 @@ mod tests {
     use engram_mdp::{Ending, Episode, Finish};
 
     use super::*;
-    use crate::telemetry::episodes::ReportId;
     use crate::telemetry::update_stats::Phases;
 
-    fn report(episodes: &mut Episodes, sequence: u64, returns: &[f32]) {
+    fn report(episodes: &mut Episodes, returns: &[f32]) {
         let played: Vec<Episode> = returns
             .iter()
             .map(|&episode_return| Episode {
@@ -167,16 +166,16 @@ mod tests {
                 finish: Finish::Ended(Ending::Truncated),
             })
             .collect();
-        episodes.report(ReportId { actor: 0, generation: 1, sequence }, &played);
+        episodes.add(&played);
     }
 
     #[test]
     fn a_row_tells_of_its_own_interval_and_of_nothing_before() {
         let (start, mut episodes) = (Instant::now(), Episodes::default());
-        report(&mut episodes, 0, &[100.0]);
+        report(&mut episodes, &[100.0]);
         let mut counters = Counters { env_steps: 1_000, ..Counters::default() };
         let mut interval = IntervalStats::start(start, &counters, &episodes, &["loss"]);
-        report(&mut episodes, 1, &[1.0, 2.0]);
+        report(&mut episodes, &[1.0, 2.0]);
         counters.env_steps = 1_500;
         for loss in [1.0, 3.0] {
             interval

@@ -177,7 +177,8 @@ impl Pipe {
         (Pipe { id: NEXT.fetch_add(1, Ordering::Relaxed), dial }, accept)
     }
 
-    pub(super) async fn dial(&self) -> std::io::Result<DuplexStream> {
+    /// Dials its listener: bytes, and no protocol yet.
+    pub async fn dial(&self) -> std::io::Result<DuplexStream> {
         let (near, far) = tokio::io::duplex(Self::CAPACITY);
         let gone = |_| std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         self.dial.send(far).await.map_err(gone)?;

@@ -1,0 +1,53 @@
+//! Ledger of what the learner has taken, and the invariants that it must keep to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use engram_learner::rpc::queue::Arrival;
+use engram_mdp::{StepType, StreamId, Trajectory};
+
+use crate::support::checks::numbers;
+
+/// One incarnation of an environment's stream.
+pub(crate) type Source = (StreamId, u64);
+
+/// What a learner has taken in its life, and what those had taken whose checkpoint it began with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    taken: BTreeSet<(Source, u64)>,
+    /// The last trajectory of each stream in this learner's life.
+    last: BTreeMap<Source, Trajectory>,
+}
+
+impl Ledger {
+    /// Takes note of a trajectory.
+    ///
+    /// No trajectory comes twice, also not after a checkpoint that knows of it. Within one life of
+    /// the learner none is missing, however often connections broke; and frames go on where the
+    /// trajectory before has ended, unless the environment was reset.
+    pub(crate) fn take(&mut self, Arrival { trajectory, generation }: Arrival) {
+        let (source, sequence) = ((trajectory.stream, generation), trajectory.sequence);
+        assert!(self.taken.insert((source, sequence)), "{source:?}: {sequence} came twice");
+        if let Some(before) = self.last.get(&source) {
+            assert_eq!(sequence, before.sequence + 1, "{source:?}: a gap, or another order");
+            let first = trajectory.frames.step_types[0];
+            let joins = numbers(before).last() == numbers(&trajectory).first();
+            assert!(joins || first == StepType::First, "{source:?}: frames are missing");
+        }
+        self.last.insert(source, trajectory);
+    }
+
+    /// What the next learner begins with.
+    pub(crate) fn checkpoint(&self) -> Self {
+        Ledger { taken: self.taken.clone(), last: BTreeMap::new() }
+    }
+
+    /// Trajectories taken.
+    pub(crate) fn count(&self) -> usize {
+        self.taken.len()
+    }
+
+    /// Streams that something has come of in this life.
+    pub(crate) fn streams(&self) -> usize {
+        self.last.len()
+    }
+}
