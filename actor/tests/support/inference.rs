@@ -55,6 +55,8 @@ pub struct FakeInference {
     pub run: String,
     /// If set, the only environment that is welcome.
     pub spec: Option<EnvSpec>,
+    /// True if every stream is answered as by a server of its own: `server` and its number.
+    pub number_streams: bool,
     /// Silence after which a stream is ended.
     pub lease: Duration,
     pub seen: watch::Sender<Seen>,
@@ -67,6 +69,7 @@ impl FakeInference {
             server,
             run: super::RUN.into(),
             spec: None,
+            number_streams: false,
             lease: Duration::from_secs(3600),
             seen: watch::Sender::default(),
             fault: Arc::new(watch::Sender::new(fault)),
@@ -217,13 +220,17 @@ impl Inference for FakeInference {
         request: Request<Streaming<v1::ActRequest>>,
     ) -> Result<Response<Self::ActStream>, Status> {
         let mut requests = request.into_inner();
+        let mut server = self.clone();
         if let Fault::Refuse(status) = &*self.fault.borrow() {
             return Err(status.clone());
         }
         let registration = self.register(&mut requests).await?;
         assert!(matches!(registration.purpose, Purpose::Train | Purpose::Evaluate));
+        if self.number_streams {
+            server.server += self.seen.borrow().registrations.len() as u32;
+        }
         let (responses, stream) = mpsc::channel(2);
-        tokio::spawn(self.clone().answer(registration, requests, responses));
+        tokio::spawn(server.answer(registration, requests, responses));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }

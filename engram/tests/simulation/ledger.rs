@@ -13,7 +13,8 @@ pub(crate) type Source = (StreamId, u64);
 /// What a learner has taken in its life, and what those had taken whose checkpoint it began with.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
-    taken: BTreeSet<(Source, u64)>,
+    /// Environment and first decision of each, by the policy version that no other decision has.
+    taken: BTreeSet<(u32, u64)>,
     /// The last trajectory of each stream in this learner's life.
     last: BTreeMap<Source, Trajectory>,
 }
@@ -21,12 +22,14 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Takes note of a trajectory.
     ///
-    /// No trajectory comes twice, also not after a checkpoint that knows of it. Within one life of
+    /// No trajectory comes twice: not under another generation, not after a checkpoint that knows of
+    /// it. Within one life of
     /// the learner none is missing, however often connections broke; and frames go on where the
     /// trajectory before has ended, unless the environment was reset.
     pub(crate) fn take(&mut self, Arrival { trajectory, generation }: Arrival) {
         let (source, sequence) = ((trajectory.stream, generation), trajectory.sequence);
-        assert!(self.taken.insert((source, sequence)), "{source:?}: {sequence} came twice");
+        let decision = (trajectory.stream.env_index, trajectory.policy_versions[0]);
+        assert!(self.taken.insert(decision), "{source:?}: {sequence} came twice");
         if let Some(before) = self.last.get(&source) {
             assert_eq!(sequence, before.sequence + 1, "{source:?}: a gap, or another order");
             let first = trajectory.frames.step_types[0];

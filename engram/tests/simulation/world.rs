@@ -28,6 +28,9 @@ const CORE_STATE: usize = 2;
 /// actors are forgotten.
 const MEMBERSHIP: (usize, usize) = (32, 4);
 
+/// More streams than one policy has in its life: every stream of the simulation has its own number.
+const STREAMS_PER_POLICY: u32 = 1000;
+
 /// Learner and what it began with.
 pub(crate) struct LearnerHost {
     config: LearnerConfig,
@@ -190,7 +193,8 @@ impl PolicyHost {
         self.number += 1;
         let listener = Listener::memory();
         *self.place.lock().unwrap() = Some(listener.address().clone());
-        let mut policy = FakeInference::new(self.number, Fault::None);
+        let mut policy = FakeInference::new(STREAMS_PER_POLICY * self.number, Fault::None);
+        policy.number_streams = true;
         policy.run = RUN.into();
         policy.lease = Duration::from_secs(60);
         self.task = Some(tokio::spawn(policy.serve(listener, Shutdown::new())));
