@@ -20,6 +20,7 @@ mod support;
 mod world;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use engram_actor::ExitReason;
@@ -39,6 +40,9 @@ const BATCH_SIZE: usize = 4;
 /// The run.
 const RUN: &str = "simulation";
 
+/// Command that repeats a simulation.
+const COMMAND: &str = "cargo test --workspace --test simulation";
+
 /// Seeds where nobody asks for others.
 const SEEDS: u64 = 200;
 
@@ -47,6 +51,12 @@ const FAULTS: u32 = 12;
 
 /// Actors: two that have numbers, and two that the learner numbers.
 const NUMBERS: [Option<u32>; 4] = [Some(0), Some(1), None, None];
+
+/// Time after which a server knows that nobody is there any more.
+const KEEPALIVE: Duration = Duration::from_secs(40);
+
+/// Actors that come and go while another one is away: enough for it to be forgotten.
+const VISITORS: usize = 8;
 
 /// Environments of an actor.
 const ENVS: usize = 4;
@@ -95,13 +105,13 @@ impl Fleet {
         Fleet { learner, policy, actors, random: seed.derive("faults", 0).generator() }
     }
 
-    /// Causes a fault; what it was, for people.
-    fn fault(&mut self) -> String {
+    /// Causes a fault.
+    async fn fault(&mut self) {
         let random = &mut self.random;
         let who = random.random_range(0..self.actors.len());
         let (to_server, to_actor) = (random.random(), random.random());
         let actor = &mut self.actors[who];
-        match random.random_range(0..11) {
+        match random.random_range(0..13) {
             0 => actor.to_learner.cut(),
             1 => actor.to_policy.cut(),
             2 => actor.to_learner.partition(to_server, to_actor),
@@ -111,9 +121,25 @@ impl Fleet {
             6 => self.policy.crash(),
             7 => drop(self.learner.update.send_replace(None)),
             8 => drop(self.learner.update.send_replace(Some(random.random_range(1..2000)))),
+            9 => self.forget(who).await,
             _ => self.learner.save(),
         }
-        format!("{who} {to_server} {to_actor}")
+    }
+
+    /// An actor is away while others come and go, until the learner does not know it any more. It
+    /// still says things, or hears nothing of what was taken.
+    async fn forget(&mut self, who: usize) {
+        let to_server = self.random.random();
+        self.actors[who].to_learner.partition(to_server, true);
+        sleep(KEEPALIVE).await;
+        for _ in 0..VISITORS {
+            let seed = Seed::new(self.random.random());
+            let (learner, policy) = (self.learner.place(), self.policy.place());
+            let mut visitor = ActorHost::new(None, learner, policy, seed);
+            visitor.start();
+            sleep(Duration::from_secs(2)).await;
+            visitor.kill();
+        }
     }
 
     /// Makes everything whole that is not.
@@ -139,12 +165,12 @@ impl Fleet {
         for _ in 0..FAULTS {
             let calm = self.random.random_range(100..20_000);
             sleep(Duration::from_millis(calm)).await;
-            self.fault();
+            self.fault().await;
             // A second one, sometimes, before the first one is mended.
             if self.random.random() {
                 let soon = self.random.random_range(0..5_000);
                 sleep(Duration::from_millis(soon)).await;
-                self.fault();
+                self.fault().await;
             }
             let lasting = self.random.random_range(0..60_000);
             sleep(Duration::from_millis(lasting)).await;
@@ -175,18 +201,16 @@ impl Fleet {
     }
 }
 
-/// Simulates a fleet; returns how many trajectories were learned from.
-fn simulate(seed: u64) -> usize {
+/// Simulates a fleet.
+fn simulate(seed: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
         .build()
         .unwrap();
     runtime.block_on(async {
-        let mut fleet = Fleet::start(Seed::new(seed));
-        fleet.live().await;
-        0
-    })
+        Fleet::start(Seed::new(seed)).live().await;
+    });
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -200,13 +224,21 @@ fn a_fleet_holds_whatever_happens_to_it() {
         Some(seed) => seed..seed + 1,
         None => 0..number("ENGRAM_SIMULATION_SEEDS").unwrap_or(SEEDS),
     };
-    for seed in seeds {
-        let simulated = std::panic::catch_unwind(|| simulate(seed));
-        if let Err(panic) = simulated {
-            eprintln!(
-                "again: ENGRAM_SIMULATION_SEED={seed} cargo test --workspace --test simulation"
-            );
-            std::panic::resume_unwind(panic);
+    let next = AtomicU64::new(seeds.start);
+    let simulate_all = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return;
+            }
+            if let Err(panic) = std::panic::catch_unwind(|| simulate(seed)) {
+                eprintln!("again: ENGRAM_SIMULATION_SEED={seed} {COMMAND}");
+                std::panic::resume_unwind(panic);
+            }
         }
-    }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        (0..threads).for_each(|_| drop(scope.spawn(simulate_all)));
+    });
 }
