@@ -151,6 +151,7 @@ impl ActorCli {
         };
         let config = ActorConfig {
             actor: self.actor,
+            instance: process::any_number(),
             run_id: self.run.clone(),
             env: EnvConfig::from_table(resolved.table("env").clone())?,
             envs: self.envs.unwrap_or(run.envs_per_actor),

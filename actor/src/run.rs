@@ -8,8 +8,8 @@ use std::time::Duration;
 use engram_envs::VectorEnv;
 use engram_mdp::{Episode, Seed};
 use engram_service::threads::spawn_named;
-use engram_service::{Address, Backoff, Shutdown, process};
-use tokio::sync::{mpsc, watch};
+use engram_service::{Address, Backoff, Shutdown};
+use tokio::sync::{SetOnce, mpsc};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::actor_identity::{ActorIdentity, Incarnation};
@@ -67,6 +67,7 @@ pub async fn run(config: ActorConfig, shutdown: Shutdown) -> Result<ActorSummary
     let leave = Shutdown::new();
     let mut actor = start(&config, &leave);
     let ended = tokio::select! {
+        biased;
         () = shutdown.triggered() => Ok(ExitReason::Shutdown),
         ended = actor.ended() => ended,
     };
@@ -122,6 +123,7 @@ impl ActorTasks {
     async fn ended(&mut self) -> Result<ExitReason, ActorError> {
         loop {
             tokio::select! {
+                biased;
                 // Before shutdown only the stream of trajectories ends without an error.
                 Some(stream) = self.streams.join_next() => {
                     joined(stream)?;
@@ -153,18 +155,18 @@ impl ActorTasks {
 
 /// Starts all tasks.
 fn start(config: &ActorConfig, leave: &Shutdown) -> ActorTasks {
-    // Actors that nobody has numbered are not in step, and spread over the servers.
-    let number = config.actor.unwrap_or_else(|| (process::any_number() >> 32) as u32);
     let (spec, run_id) = (config.env.spec(), config.run_id.clone());
     let (identity, name) = match config.mode {
         ActorMode::Train { .. } => (ActorIdentity::training(config.actor, spec, run_id), "actor"),
         ActorMode::Evaluate { .. } => {
-            let own = Incarnation { actor: number, generation: generation_now() };
+            let actor = config.actor.unwrap_or((config.instance >> 32) as u32);
+            let own = Incarnation { actor, generation: generation_now() };
             (ActorIdentity::evaluating(own, spec, run_id), "evaluator")
         }
     };
-    let seed = config.seed.derive(name, number.into());
-    let start = ActorBuilder { config, number, seed, identity: Arc::new(identity), leave };
+    let number = config.actor.map_or(config.instance, u64::from);
+    let seed = config.seed.derive(name, number);
+    let start = ActorBuilder { config, seed, identity: Arc::new(identity), leave };
     let (groups, streams) = match &config.mode {
         ActorMode::Train { learner, unroll_length, max_unacknowledged, stagger_steps: _ } => {
             start.training(learner, *unroll_length, *max_unacknowledged)
@@ -177,8 +179,6 @@ fn start(config: &ActorConfig, leave: &Shutdown) -> ActorTasks {
 /// Builder of an actor's tasks.
 struct ActorBuilder<'a> {
     config: &'a ActorConfig,
-    /// A number unlike that of other actors, though not always the one that the learner knows.
-    number: u32,
     /// Seed of an evaluation, and of waits between attempts.
     seed: Seed,
     identity: Arc<ActorIdentity>,
@@ -195,7 +195,7 @@ impl ActorBuilder<'_> {
         let (config, spec) = (self.config, &self.identity.spec);
         let (outbox, inbox) = mpsc::channel(INBOX);
         let buffer = Arc::new(EpisodeBuffer::default());
-        let (give_seed, seed) = watch::channel(None);
+        let seed = Arc::new(SetOnce::new());
         let record = |env_indices: Range<u32>| RolloutSink::Learn {
             first_env_index: env_indices.start,
             grant: None,
@@ -217,7 +217,7 @@ impl ActorBuilder<'_> {
         };
         let identity = self.identity.clone();
         let sender =
-            TrajectorySender::new(peer("experience"), identity.clone(), settings, inbox, give_seed);
+            TrajectorySender::new(peer("experience"), identity.clone(), settings, inbox, seed);
         streams.spawn(sender.run(self.leave.clone()));
         let (peer, timeouts) = (peer("report"), config.timeouts);
         let reporter = EpisodeReporter { peer, identity, buffer, timeouts };
@@ -231,7 +231,7 @@ impl ActorBuilder<'_> {
         let record = |env_indices| RolloutSink::Evaluate {
             quota: EpisodeQuota::new(env_indices, envs, episodes),
         };
-        let seed = watch::channel(Some(self.seed)).1;
+        let seed = Arc::new(SetOnce::new_with(Some(self.seed)));
         self.groups(envs, EVALUATION_REPORT_EVERY, &seed, record)
     }
 
@@ -241,7 +241,7 @@ impl ActorBuilder<'_> {
         &self,
         envs: u32,
         report_every: usize,
-        seed: &watch::Receiver<Option<Seed>>,
+        seed: &Arc<SetOnce<Seed>>,
         record: impl Fn(Range<u32>) -> RolloutSink,
     ) -> GroupTasks {
         let config = self.config;
@@ -253,7 +253,7 @@ impl ActorBuilder<'_> {
                 continue;
             }
             // The groups of all actors spread over the servers.
-            let turn = u64::from(self.number) + index as u64;
+            let turn = config.actor.map_or(config.instance >> 1, u64::from) + index as u64;
             let backoff = self.backoff("inference", index as u64);
             let peer =
                 ReconnectingPeer::new("inference server", config.inference.clone(), turn, backoff);
@@ -283,13 +283,14 @@ impl ActorBuilder<'_> {
 /// Plays in the group that `group` makes of the actor's seed, once there is one. Without one there
 /// is nothing to play: the learner wants nothing, or refuses the actor.
 async fn play(
-    mut seed: watch::Receiver<Option<Seed>>,
+    seed: Arc<SetOnce<Seed>>,
     group: impl FnOnce(Seed) -> Result<RolloutGroup, ActorError>,
     leave: Shutdown,
 ) -> Result<GroupSummary, ActorError> {
     let seed = tokio::select! {
+        biased;
         () = leave.triggered() => None,
-        given = seed.wait_for(Option::is_some) => given.ok().and_then(|seed| *seed),
+        seed = seed.wait() => Some(*seed),
     };
     match seed {
         Some(seed) => group(seed)?.run(leave).await,

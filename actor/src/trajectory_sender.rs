@@ -22,7 +22,7 @@ use engram_proto::v1::experience_client::ExperienceClient;
 use engram_proto::v1::{self, push_request, push_response};
 use engram_service::{NetError, Shutdown, net};
 use prost::Message;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{SetOnce, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
@@ -50,7 +50,7 @@ pub(crate) struct TrajectorySender {
     settings: SenderSettings,
     inbox: mpsc::Receiver<Outgoing>,
     /// Seed that the learner has given the actor, once there is one.
-    seed: watch::Sender<Option<Seed>>,
+    seed: Arc<SetOnce<Seed>>,
     /// Sent, but not acknowledged: sent again on the next stream.
     unacknowledged: VecDeque<v1::Trajectories>,
     /// Groups that wait for the right to begin an unroll: asked for again on the next stream.
@@ -106,7 +106,7 @@ impl TrajectorySender {
         identity: Arc<ActorIdentity>,
         settings: SenderSettings,
         inbox: mpsc::Receiver<Outgoing>,
-        seed: watch::Sender<Option<Seed>>,
+        seed: Arc<SetOnce<Seed>>,
     ) -> Self {
         let unacknowledged = VecDeque::with_capacity(settings.max_unacknowledged);
         TrajectorySender {
@@ -181,7 +181,8 @@ impl TrajectorySender {
             self.unacknowledged.clear();
         }
         self.identity.set_rank(registered.rank);
-        self.seed.send_replace(Some(Seed::new(registered.seed)));
+        // Later ones are for later processes: environments go on.
+        let _ = self.seed.set(Seed::new(registered.seed));
         tracing::info!(run = self.identity.run_id(), actor, "registered with {peer}");
         let grants_unrolls = registered.grants_unrolls;
         Ok(RegisteredStream { peer, grants_unrolls, requests, responses, sent: 0, acknowledged: 0 })
@@ -200,6 +201,7 @@ impl TrajectorySender {
             self.gauge.set(self.unacknowledged.len());
             let room = self.unacknowledged.len() < self.settings.max_unacknowledged;
             tokio::select! {
+                biased;
                 answer = stream.answer() => match answer {
                     Ok(LearnerAnswer::Acknowledged(newly)) => {
                         self.unacknowledged.drain(..newly);

@@ -74,6 +74,7 @@ fn actors(
     let name = Address::Tcp { host: "inference-server".into(), port };
     let config = |actor| ActorConfig {
         actor: Some(actor),
+        instance: actor.into(),
         run_id: None,
         env: EnvConfig::from_table(resolved.table("env").clone()).expect("an environment"),
         envs: ENVS,

@@ -88,6 +88,7 @@ impl GreedyEpisodes {
     fn actor(&self, envs: u32, seed: Seed, episodes: u32, inference: Address) -> ActorConfig {
         ActorConfig {
             actor: Some(0),
+            instance: 0,
             run_id: None,
             env: self.env.clone(),
             envs,

@@ -26,6 +26,7 @@ pub fn config(
 ) -> ActorConfig {
     ActorConfig {
         actor: Some(0),
+        instance: 0,
         run_id: None,
         env: EnvConfig::from_table(environment.parse().unwrap()).unwrap(),
         envs: 4,

@@ -204,6 +204,7 @@ impl Actors {
         for _ in 0..count {
             let config = ActorConfig {
                 actor: None,
+                instance: process::any_number(),
                 run_id: None,
                 env: env.clone(),
                 envs: run.envs_per_actor,

@@ -188,6 +188,7 @@ impl System {
     pub(crate) fn actor(&self, number: u32) -> ServiceThread<Result<ActorSummary, ActorError>> {
         let config = ActorConfig {
             actor: Some(number),
+            instance: number.into(),
             run_id: Some(RUN.into()),
             env: self.env.clone(),
             envs: self.run.envs_per_actor,

@@ -1,6 +1,7 @@
 //! Ledger of what the learner has taken, and the invariants that it must keep to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use engram_learner::rpc::queue::Arrival;
 use engram_mdp::{StepType, StreamId, Trajectory};
@@ -15,6 +16,7 @@ pub(crate) type Source = (StreamId, u64);
 pub(crate) struct Ledger {
     /// Environment and first decision of each, by the policy version that no other decision has.
     taken: BTreeSet<(u32, u64)>,
+    digest: DefaultHasher,
     /// The last trajectory of each stream in this learner's life.
     last: BTreeMap<Source, Trajectory>,
 }
@@ -30,6 +32,7 @@ impl Ledger {
         let (source, sequence) = ((trajectory.stream, generation), trajectory.sequence);
         let decision = (trajectory.stream.env_index, trajectory.policy_versions[0]);
         assert!(self.taken.insert(decision), "{source:?}: {sequence} came twice");
+        decision.hash(&mut self.digest);
         if let Some(before) = self.last.get(&source) {
             assert_eq!(sequence, before.sequence + 1, "{source:?}: a gap, or another order");
             let first = trajectory.frames.step_types[0];
@@ -41,12 +44,13 @@ impl Ledger {
 
     /// What the next learner begins with.
     pub(crate) fn checkpoint(&self) -> Self {
-        Ledger { taken: self.taken.clone(), last: BTreeMap::new() }
+        Ledger { last: BTreeMap::new(), ..self.clone() }
     }
 
-    /// Trajectories taken.
-    pub(crate) fn count(&self) -> usize {
-        self.taken.len()
+    /// Trajectories taken, and a digest of these in their order: two simulations that agree in it
+    /// agree in everything that the learner has seen.
+    pub(crate) fn digest(&self) -> (usize, u64) {
+        (self.taken.len(), self.digest.finish())
     }
 
     /// Streams that something has come of in this life.

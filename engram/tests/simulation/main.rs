@@ -46,6 +46,9 @@ const COMMAND: &str = "cargo test --workspace --test simulation";
 /// Seeds where nobody asks for others.
 const SEEDS: u64 = 200;
 
+/// Seeds that are simulated twice.
+const REPEATED: u64 = 6;
+
 /// Faults of a simulation.
 const FAULTS: u32 = 12;
 
@@ -161,7 +164,7 @@ impl Fleet {
         self.learner.check_bounds();
     }
 
-    async fn live(&mut self) {
+    async fn live(mut self) -> (usize, u64) {
         for _ in 0..FAULTS {
             let calm = self.random.random_range(100..20_000);
             sleep(Duration::from_millis(calm)).await;
@@ -182,7 +185,9 @@ impl Fleet {
         for actor in &mut self.actors {
             assert_eq!(actor.ended().await.reason, ExitReason::Finished);
         }
+        let digest = self.learner.ledger().digest();
         self.learner.end().await;
+        digest
     }
 
     /// Waits until every environment has sent something to a learner that has just begun.
@@ -192,25 +197,23 @@ impl Fleet {
         self.learner.start();
         let since = Instant::now();
         let all = self.actors.len() * ENVS;
-        while self.learner.taken().1 < all {
+        while self.learner.ledger().streams() < all {
             self.check().await;
-            let streams = self.learner.taken().1;
+            let streams = self.learner.ledger().streams();
             assert!(since.elapsed() < RECOVERY, "only {streams} of {all} streams are back");
             sleep(Duration::from_secs(1)).await;
         }
     }
 }
 
-/// Simulates a fleet.
-fn simulate(seed: u64) {
+/// Simulates a fleet; returns a digest of what the learner has taken.
+fn simulate(seed: u64) -> (usize, u64) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
         .build()
         .unwrap();
-    runtime.block_on(async {
-        Fleet::start(Seed::new(seed)).live().await;
-    });
+    runtime.block_on(async { Fleet::start(Seed::new(seed)).live().await })
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -241,4 +244,12 @@ fn a_fleet_holds_whatever_happens_to_it() {
     std::thread::scope(|scope| {
         (0..threads).for_each(|_| drop(scope.spawn(simulate_all)));
     });
+}
+
+#[test]
+fn a_seed_repeats_itself() {
+    let once: Vec<_> = (0..REPEATED).map(simulate).collect();
+    assert!(once.iter().all(|(taken, _)| *taken > 100), "{once:?}");
+    assert_eq!((0..REPEATED).map(simulate).collect::<Vec<_>>(), once);
+    assert!(once.windows(2).all(|pair| pair[0] != pair[1]));
 }

@@ -113,11 +113,9 @@ impl LearnerHost {
         }
     }
 
-    /// Of a learner that is up: trajectories taken, and streams that something has come of.
-    pub(crate) fn taken(&self) -> (usize, usize) {
-        let life = self.life.as_ref().expect("it is up");
-        let ledger = life.ledger.lock().unwrap();
-        (ledger.count(), ledger.streams())
+    /// The ledger of a learner that is up.
+    pub(crate) fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
+        self.life.as_ref().expect("it is up").ledger.lock().unwrap()
     }
 
     pub(crate) fn finish(&self) {
@@ -225,7 +223,7 @@ impl ActorHost {
             return;
         }
         let mut config = actor_config(self.number, &[&self.to_policy, &self.to_learner]);
-        config.seed = self.seed;
+        config.instance = self.seed.number();
         self.task = Some(tokio::spawn(engram_actor::run(config, Shutdown::new())));
     }
 
@@ -258,5 +256,5 @@ fn actor_config(number: Option<u32>, links: &[&Link]) -> ActorConfig {
         None => Listener::memory().address().clone(),
     };
     let config = config(&counting(7), vec![address(0)], address(1), UNROLL_LENGTH);
-    ActorConfig { actor: number, ..config }
+    ActorConfig { actor: number, instance: 0, ..config }
 }

@@ -173,6 +173,7 @@ impl PushSession {
         let checked = check(message, admitted, *unroll_length);
         let trajectory = checked.inspect_err(|_| metrics.dropped(Dropped::Invalid, 1))?;
         let place = tokio::select! {
+            biased;
             place = intake.place(trajectory.bytes()) => place,
             () = self.responses.closed() => return Ok(Some(SessionEnd::Left)),
         };

@@ -68,6 +68,7 @@ impl Intake {
         let blocks = bytes.div_ceil(BLOCK).min(self.blocks as usize) as u32;
         let place = self.queue.reserve().await.ok()?;
         let memory = tokio::select! {
+            biased;
             memory = self.memory.clone().acquire_many_owned(blocks) => memory.ok()?,
             () = self.queue.closed() => return None,
         };

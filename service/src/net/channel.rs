@@ -75,6 +75,7 @@ pub async fn serve(
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
+        biased;
         served = graceful => Ok(served?),
         () = too_late => {
             tracing::warn!(seconds = GRACE.as_secs(), "streams did not end, and were cut");
