@@ -25,7 +25,8 @@ use crate::trajectory_sender::{Outgoing, messages};
 
 /// A group of an actor's environments, the policy that acts in them, and the sink of their data.
 pub(crate) struct RolloutGroup {
-    environments: VectorEnv,
+    /// Nothing while a thread of their own steps them.
+    environments: Option<VectorEnv>,
     inference: InferenceConnector,
     sink: RolloutSink,
     metrics: GroupMetrics,
@@ -74,7 +75,7 @@ impl RolloutGroup {
         let metrics = GroupMetrics::new(environments.spec().action_repeat, busy);
         let (stats, reported) = (RolloutStats::default(), RolloutStats::default());
         RolloutGroup {
-            environments,
+            environments: Some(environments),
             inference,
             sink,
             metrics,
@@ -121,7 +122,7 @@ impl RolloutGroup {
     /// The loop. It ends when the policy is lost, or nothing more is wanted.
     async fn play(&mut self, policy: &mut InferenceStream) -> Result<Infallible, Disconnect> {
         loop {
-            if let Some(error) = self.environments.failure() {
+            if let Some(error) = self.environments().failure() {
                 return Err(Disconnect::Fatal(error.clone().into()));
             }
             self.observe(policy).await?;
@@ -130,7 +131,7 @@ impl RolloutGroup {
             self.decide(&answer);
             // Stepping holds the thread: whatever the other group wants to send goes first.
             tokio::task::yield_now().await;
-            self.step(&answer);
+            self.step(policy, answer).await;
             if let RolloutSink::Evaluate { quota } = &self.sink
                 && quota.is_met()
             {
@@ -145,7 +146,7 @@ impl RolloutGroup {
         let RolloutSink::Learn { recorder, outbox, grant, .. } = &mut self.sink else {
             return Ok(());
         };
-        let complete = recorder.frames(self.environments.frames());
+        let complete = recorder.frames(present(&self.environments).frames());
         if complete.is_empty() {
             return Ok(());
         }
@@ -164,7 +165,7 @@ impl RolloutGroup {
     /// Waits for the learner's grant before the first decision of an unroll. One that was
     /// interrupted keeps its grant.
     async fn begin_unroll(&mut self, policy: &InferenceStream) -> Result<(), Disconnect> {
-        let environments = self.environments.frames().rows() as u32;
+        let environments = self.environments().frames().rows() as u32;
         let RolloutSink::Learn { outbox, first_env_index, grant, .. } = &mut self.sink else {
             return Ok(());
         };
@@ -190,7 +191,7 @@ impl RolloutGroup {
             _ => (false, 0),
         };
         let start = Instant::now();
-        let answer = policy.ask(self.environments.frames(), unroll_start, min_policy_version);
+        let answer = policy.ask(self.environments().frames(), unroll_start, min_policy_version);
         let answer = answer.await;
         self.stats.waiting_on_inference += start.elapsed();
         if answer.is_ok() {
@@ -200,7 +201,7 @@ impl RolloutGroup {
     }
 
     fn decide(&mut self, answer: &PolicyAnswer) {
-        let frames = self.environments.frames();
+        let frames = present(&self.environments).frames();
         if let RolloutSink::Learn { recorder, .. } = &mut self.sink {
             recorder.decisions(frames, answer);
         }
@@ -208,13 +209,28 @@ impl RolloutGroup {
         self.stats.env_steps += deciding.count() as u64;
     }
 
-    fn step(&mut self, answer: &PolicyAnswer) {
+    /// Steps the environments. Those that a server steps do so on a thread of their own, however
+    /// long it takes: connections live meanwhile, and the policy keeps its memory.
+    async fn step(&mut self, policy: &InferenceStream, answer: PolicyAnswer) {
         let start = Instant::now();
-        let before = self.environments.mishaps();
-        let ended = self.environments.step(&answer.actions);
+        let before = self.environments().mishaps();
+        let served = self.environments().is_served();
+        let mut environments = self.environments.take().expect("nobody else steps them");
+        let step = move || {
+            let ended = environments.step(&answer.actions).to_vec();
+            (environments, ended)
+        };
+        let (environments, ended) = match served {
+            true => {
+                let stepped = policy.keep_during(tokio::task::spawn_blocking(step)).await;
+                stepped.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+            }
+            false => step(),
+        };
+        self.environments = Some(environments);
         self.stats.stepping += start.elapsed();
-        report_episodes(ended, &mut self.sink, &mut self.stats, &self.metrics);
-        let now = self.environments.mishaps();
+        report_episodes(&ended, &mut self.sink, &mut self.stats, &self.metrics);
+        let now = self.environments().mishaps();
         self.stats.clipped_actions += now.clipped_actions - before.clipped_actions;
         self.stats.broken_episodes += now.broken_episodes - before.broken_episodes;
         self.pending_steps += 1;
@@ -226,11 +242,15 @@ impl RolloutGroup {
     /// The policy was lost, and with it its memory: the episodes in progress cannot go on.
     fn interrupt(&mut self) {
         self.stats.interruptions += 1;
-        let cut = self.environments.interrupt();
+        let cut = self.environments.as_mut().expect("nobody steps them").interrupt();
         report_episodes(cut, &mut self.sink, &mut self.stats, &self.metrics);
         if let RolloutSink::Learn { recorder, .. } = &mut self.sink {
             recorder.interrupt();
         }
+    }
+
+    fn environments(&self) -> &VectorEnv {
+        present(&self.environments)
     }
 
     fn report(&mut self) {
@@ -238,6 +258,11 @@ impl RolloutGroup {
         self.reported.add(&std::mem::take(&mut self.stats));
         self.pending_steps = 0;
     }
+}
+
+/// Environments that nobody steps just now.
+fn present(environments: &Option<VectorEnv>) -> &VectorEnv {
+    environments.as_ref().expect("stepping has ended")
 }
 
 /// Reports episodes that have ended or were interrupted.

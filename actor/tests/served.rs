@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use engram_actor::{ExitReason, run};
 use engram_mdp::{Ending, Finish, StepType};
 use engram_service::Shutdown;
@@ -15,10 +17,15 @@ const UNROLL_LENGTH: usize = 5;
 
 /// Environments that count, whose process dies after a number of steps.
 fn mortal(python: &str, exit_at: u32) -> String {
+    served(python, &format!("exit_at = {exit_at}"))
+}
+
+/// Environments that count, with a fault.
+fn served(python: &str, fault: &str) -> String {
     let python = format!("{}/../envs/tests/gym/{python}", env!("CARGO_MANIFEST_DIR"));
     format!(
         "name = 'gym'\nid = 'Counting'\npython = '{python}'\n\
-         kwargs = {{ length = 6, exit_at = {exit_at} }}"
+         kwargs = {{ length = 6, {fault} }}"
     )
 }
 
@@ -55,6 +62,22 @@ async fn processes_that_die_interrupt_their_episodes_and_nothing_else() {
             }
         }
     }
+}
+
+/// While it stepped, the actor was silent once: its lease ended, and its episodes were cut off.
+#[tokio::test]
+async fn a_step_that_takes_longer_than_the_lease_costs_nothing_but_time() {
+    let mut policy = FakeInference::new(1, Fault::None);
+    policy.lease = Duration::from_millis(300);
+    let learner = FakeLearner::new(UNROLL_LENGTH as u32, Mood::Eager);
+    let environment = served("pythons/counting", "slow_at = 8");
+    let config = config(&environment, vec![policy.spawn()], learner.spawn(), UNROLL_LENGTH);
+    let actor = tokio::spawn(run(config, Shutdown::new()));
+    learner.until(|held| held.count() >= 4 * 12).await;
+    learner.mood(Mood::Finished);
+    let summary = actor.await.unwrap().unwrap();
+    assert_eq!(summary.interruptions, 0);
+    assert!(summary.stepping >= Duration::from_secs(1));
 }
 
 #[tokio::test]

@@ -123,6 +123,11 @@ impl VectorEnv {
         self
     }
 
+    /// True if a step asks a server, which may take its time.
+    pub fn is_served(&self) -> bool {
+        matches!(self.rows, Rows::Served(..))
+    }
+
     /// Observations and actions of every environment of the group.
     pub fn spec(&self) -> &EnvSpec {
         &self.spec

@@ -26,6 +26,9 @@ pub(super) const SET: [&str; 2] = ["run.envs_per_actor=32", "run.checkpoint_seco
 /// Numbers of actors where none are given.
 pub(super) const ACTORS: [u32; 3] = [10, 100, 1000];
 
+/// Seconds that everything runs before it is measured.
+const WARM_UP: f64 = 2.0;
+
 /// Times that half of the fleet is replaced.
 const REPLACEMENTS: u32 = 3;
 
@@ -106,11 +109,14 @@ fn measure(
     let mut fleet = Fleet::start(experiment, Transport::Unix, 0, compute, shutdown)?;
     fleet.wait("the learner serves", |fleet| fleet.serves(Role::Learner))?;
     let mut actors = Actors::new(experiment, &fleet)?;
+    // With the first one everything is there that the others need.
+    actors.start(1);
+    learns(&mut fleet)?;
     let start = Instant::now();
-    actors.start(count);
+    actors.start(count - 1);
     all_here(&mut fleet, count)?;
     let registered = start.elapsed();
-    learns(&mut fleet)?;
+    fleet.run_for(WARM_UP)?;
 
     let calm = rates(&mut fleet, seconds)?;
     let resident = |fleet: &Fleet, role| fleet.metric(role, "process_resident_memory_bytes") / 1e6;
@@ -119,6 +125,7 @@ fn measure(
 
     let start = Instant::now();
     actors.kill(count as usize);
+    all_here(&mut fleet, 0)?;
     actors.start(count);
     all_here(&mut fleet, count)?;
     learns(&mut fleet)?;

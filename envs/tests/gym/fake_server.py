@@ -9,6 +9,7 @@ too. A decision pays the time before it. `kwargs` may also hold:
     refuse      a text: the environment is not made, and this is why
     die         "make" or "reset": the process ends there
     exit_at     the process ends at this step of its life, before any row has taken it
+    slow_at     this step of its life takes a second
     sulk        a file: while it exists, rows that step are answered by nonsense
 """
 
@@ -16,6 +17,7 @@ import json
 import os
 import struct
 import tempfile
+import time
 
 from engram_gym import wire
 from engram_gym.__main__ import take_stdin
@@ -87,6 +89,8 @@ def serve(channel):
         life += any(command == wire.STEP_ROW for command in payload[:count])
         if life == kwargs.get("exit_at"):
             os._exit(5)
+        if life == kwargs.get("slow_at"):
+            time.sleep(1)
         rewards, codes, successes = [0.0] * count, bytearray(count), bytearray(count)
         for number, row in enumerate(rows):
             command = payload[number]

@@ -317,12 +317,15 @@ impl<P: Pipeline> Training<P> {
         if !self.has_unsaved() {
             return;
         }
+        if self.disk.as_ref().is_some_and(|disk| disk.writer.is_busy()) {
+            tracing::warn!("the disk is slower than run.checkpoint_seconds: one is left out");
+            return;
+        }
         let checkpoint = self.checkpoint();
         state.interval.time_profile().spent(UpdatePhase::Checkpoint, state.saved.elapsed());
         self.metrics.phase(UpdatePhase::Checkpoint, state.saved.elapsed());
-        let Some(disk) = &self.disk else { return };
-        if !disk.writer.offer(checkpoint) {
-            tracing::warn!("the disk is slower than run.checkpoint_seconds: one is left out");
+        if let Some(disk) = &self.disk {
+            disk.writer.write(checkpoint);
         }
     }
 

@@ -2,7 +2,8 @@
 //! not wait for it.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
@@ -37,6 +38,8 @@ pub struct CheckpointFolders {
 #[derive(Debug)]
 pub struct CheckpointWriter {
     queue: SyncSender<PendingCheckpoint>,
+    /// True while a checkpoint waits for the disk.
+    busy: Arc<AtomicBool>,
     written: Arc<Mutex<Mark>>,
     thread: JoinHandle<Option<PathBuf>>,
 }
@@ -46,10 +49,10 @@ impl CheckpointWriter {
     pub fn start(folders: CheckpointFolders, saved: Mark, metrics: Metrics) -> Self {
         // Full, while the disk is slower than the interval: the next one will do.
         let (queue, checkpoints) = sync_channel(1);
-        let written = Arc::new(Mutex::new(saved));
-        let told = written.clone();
-        let work = move || write_all(&folders, &metrics, &told, checkpoints);
-        CheckpointWriter { queue, written, thread: spawn_named("checkpoint", work) }
+        let (written, busy) = (Arc::new(Mutex::new(saved)), Arc::new(AtomicBool::new(false)));
+        let (told, done) = (written.clone(), busy.clone());
+        let work = move || write_all(&folders, &metrics, &told, &done, checkpoints);
+        CheckpointWriter { queue, busy, written, thread: spawn_named("checkpoint", work) }
     }
 
     /// Mark of the newest checkpoint that is on the disk. One that waits for it,
@@ -58,13 +61,17 @@ impl CheckpointWriter {
         *self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a checkpoint soon. `false`, and nothing happens, while the one before still
-    /// waits for the disk.
-    pub fn offer(&self, checkpoint: PendingCheckpoint) -> bool {
-        match self.queue.try_send(checkpoint) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
-        }
+    /// True while a checkpoint waits for the disk. Whoever makes the next one only after that has
+    /// one in memory at a time, besides what it is a copy of.
+    pub fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire)
+    }
+
+    /// Writes a checkpoint soon.
+    pub fn write(&self, checkpoint: PendingCheckpoint) {
+        self.busy.store(true, Ordering::Release);
+        // If the thread has panicked, it has said so, and joining it tells.
+        let _ = self.queue.send(checkpoint);
     }
 
     /// Writes the last checkpoint and waits for it. Returns the newest one on the disk, if this
@@ -92,6 +99,7 @@ fn write_all(
     folders: &CheckpointFolders,
     metrics: &Metrics,
     written: &Mutex<Mark>,
+    busy: &AtomicBool,
     checkpoints: Receiver<PendingCheckpoint>,
 ) -> Option<PathBuf> {
     let mut newest = None;
@@ -109,6 +117,7 @@ fn write_all(
                 tracing::warn!(%error, "no checkpoint; training goes on, the last one stays");
             }
         }
+        busy.store(false, Ordering::Release);
     }
     newest
 }

@@ -20,6 +20,7 @@ pub enum Event {
     Sampled,
     Prioritized,
     Resumed,
+    IsForgotten,
 }
 
 pub fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
@@ -31,6 +32,7 @@ pub fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
         4 => Just(Event::Sampled),
         2 => Just(Event::Prioritized),
         1 => Just(Event::Resumed),
+        1 => Just(Event::IsForgotten),
     ];
     prop::collection::vec((0_usize..3, event), 1..120)
 }
@@ -175,6 +177,16 @@ impl Run {
                 }
                 prune_segments(&self.place(), &[saved]).unwrap();
                 self.replay = resumed;
+                self.streams.iter_mut().for_each(Stream::forgotten);
+            }
+            // All streams are of one actor.
+            Event::IsForgotten => {
+                let held = self.replay.size();
+                self.replay.forget(0, 0);
+                assert_eq!(self.replay.size(), held, "it is at a later generation");
+                self.replay.forget(0, u64::MAX);
+                let left = self.replay.size();
+                assert_eq!((left.open_episodes, left.open_bytes), (0, 0));
                 self.streams.iter_mut().for_each(Stream::forgotten);
             }
         }

@@ -152,3 +152,23 @@ fn carries_of_another_width_are_refused() {
     let two = [saved[0], saved[0]];
     assert!(narrow.load(&two, &carries).unwrap_err().contains("2 streams"));
 }
+
+#[test]
+fn streams_of_actors_that_were_forgotten_leave_no_hole() {
+    let of = |actor, env_index, generation, sequence| TrajectoryKey {
+        stream: StreamId { actor, env_index },
+        generation,
+        sequence,
+        policy_version: 1,
+    };
+    let mut table = table(9, 4);
+    let all = [of(1, 0, 5, 0), of(2, 0, 5, 0), of(1, 1, 5, 0), of(3, 0, 5, 0)];
+    update(&mut table, &all, 1.0);
+    update(&mut table, &[of(3, 0, 5, 1)], 2.0);
+    table.forget(&[Forgotten { actor: 1, generation: 5 }, Forgotten { actor: 2, generation: 4 }]);
+    let (saved, carries) = table.save();
+    assert_eq!((saved.len(), carries[0].1.size()[0]), (2, 2));
+    let rest = [of(2, 0, 5, 1), of(3, 0, 5, 2), of(1, 0, 6, 0)];
+    assert_eq!(update(&mut table, &rest, 3.0), [1.0, 2.0, 0.0]);
+    assert_eq!(table.stats().streams, 3);
+}
