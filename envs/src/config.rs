@@ -67,17 +67,32 @@ impl EnvConfig {
     /// change what a frame looks like. Where only a server knows, the first call starts one, and
     /// panics if that fails: a program calls [`try_spec`](Self::try_spec) first.
     pub fn spec(&self) -> EnvSpec {
-        self.try_spec().unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// The same, with the reason if a server is needed and cannot be asked.
-    pub fn try_spec(&self) -> Result<EnvSpec, EnvError> {
         match &self.kind {
             EnvKind::Rust(parameters) => {
-                Ok(parameters.spec().checked().expect("valid parameters make a valid spec"))
+                parameters.spec().checked().expect("valid parameters make a valid spec")
             }
+            EnvKind::Gym(environment) => {
+                environment.spec().unwrap_or_else(|error| panic!("{error}"))
+            }
+        }
+    }
+
+    /// The same for a program that is about to play, with the reason if a server is needed and cannot
+    /// be asked, or a library and cannot be used.
+    pub fn try_spec(&self) -> Result<EnvSpec, EnvError> {
+        self.ready()?;
+        match &self.kind {
+            EnvKind::Rust(_) => Ok(self.spec()),
             EnvKind::Gym(environment) => environment.spec(),
         }
+    }
+
+    /// Checks that the library is there by which the environment is played, if it is one of those.
+    pub fn ready(&self) -> Result<(), EnvError> {
+        let Some(parameters) = self.parameters() else { return Ok(()) };
+        let environment = || self.table[NAME].as_str().unwrap_or_default().into();
+        let error = |reason| EnvError::Library { environment: environment(), reason };
+        parameters.ready().map_err(error)
     }
 
     /// The environment itself, alone; everything random in it comes from `seed`. Panics if it is

@@ -76,6 +76,12 @@ pub trait EnvironmentParameters: fmt::Debug + Send + Sync {
     /// in a long one. The parameters are valid.
     fn spec(&self) -> EnvSpec;
 
+    /// Checks that what the environment is played by is there, where that is a library of somebody
+    /// else's. The error says what brings it. Everything but `make` works without.
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// The environment itself; everything random in it comes from `seed`. The parameters are valid.
     fn make(&self, seed: Seed) -> Box<dyn Environment>;
 

@@ -14,6 +14,7 @@
 //! | [`tmaze`] | memory (passive), memory and credit (active) | Ni et al. 2023 |
 //! | [`visual_match`] | memory, past much that pays | Ni et al. 2023 |
 //! | [`key_to_door`] | credit, past much that pays | Ni et al. 2023 |
+//! | [`procgen`] | reactions and planning in games whose levels are drawn | Cobbe et al. 2020 |
 //! | [`rooms`] | seeing a world from within, remembering what and where, planning | DeepMind Lab |
 //! | [`locomotion`](crate::locomotion): `hopper`, `walker2d`, `half-cheetah`, `ant` | moving to the right | PyBullet |
 //! | `ant-direction`, `half-cheetah-direction`, `half-cheetah-velocity` | locomotion towards what must be found out | Zintgraf et al. 2020 |
@@ -42,6 +43,7 @@ pub mod memory_chain;
 pub mod minigrid;
 pub mod navigation;
 pub mod popgym;
+pub mod procgen;
 pub mod recall;
 pub mod rooms;
 pub mod tmaze;
@@ -119,6 +121,7 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
     ("popgym-repeat-first", parameters::<PopgymConfig<popgym::RepeatFirst>>),
     ("popgym-repeat-previous", parameters::<PopgymConfig<popgym::RepeatPrevious>>),
     ("popgym-velocity-only-cartpole", parameters::<PopgymConfig<popgym::VelocityOnlyCartPole>>),
+    ("procgen", parameters::<procgen::ProcgenConfig>),
     ("rooms-watermaze", parameters::<rooms::watermaze::WatermazeConfig>),
     (
         "rooms-select-nonmatching-object",

@@ -58,6 +58,14 @@ pub enum EnvError {
         /// The fault, and what would mend it.
         reason: String,
     },
+    /// A library that the environment is played by is not there, or cannot be used.
+    #[error("environment `{environment}`: {reason}")]
+    Library {
+        /// The environment.
+        environment: String,
+        /// The fault, and what would mend it.
+        reason: String,
+    },
     /// A parameter's value is out of range.
     #[error("`{}` of environment `{environment}` {}", error.key, error.fault())]
     Range {

@@ -27,6 +27,8 @@ mod chance;
 
 mod tasks;
 
+mod libenv;
+
 pub mod canvas;
 
 pub mod gridworld;

@@ -70,13 +70,13 @@ struct EpisodeInProgress {
 
 impl VectorEnv {
     /// Makes the environments numbered `indices`, and starts an episode in each. Number `i` draws
-    /// from `seed.derive("env", i)`, whatever group it is in. Panics if a server is needed and
-    /// cannot be used: see [`open`](Self::open).
+    /// from `seed.derive("env", i)`, whatever group it is in. Panics if a server or a library is
+    /// needed and cannot be used: see [`open`](Self::open).
     pub fn new(config: &EnvConfig, indices: Range<u32>, seed: Seed) -> Self {
         Self::open(config, indices, seed).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The same, with the reason if a server is needed and cannot be used.
+    /// The same, with the reason if a server or a library is needed and cannot be used.
     pub fn open(config: &EnvConfig, indices: Range<u32>, seed: Seed) -> Result<Self, EnvError> {
         let spec = config.try_spec()?;
         let seeds = indices.clone().map(|index| seed.derive("env", u64::from(index)));

@@ -33,9 +33,10 @@ fn configs() -> Vec<(String, EnvConfig)> {
     configs
 }
 
-/// Those that run in this process. `tests/gym` plays the others.
+/// Those that run in this process, where their library is here. `tests/gym` plays the others.
 fn rust_configs() -> Vec<(String, EnvConfig)> {
-    configs().into_iter().filter(|(_, config)| !config.is_served()).collect()
+    let here = |config: &EnvConfig| !config.is_served() && config.ready().is_ok();
+    configs().into_iter().filter(|(_, config)| here(config)).collect()
 }
 
 fn config(name: &str) -> EnvConfig {

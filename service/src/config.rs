@@ -52,6 +52,8 @@ pub const EXPERIMENTS: &str = "experiments";
 
 /// Before an id of Gymnasium, instead of the name of an environment in `configs/env`.
 const GYM: &str = "gym:";
+/// Before a game of ProcGen, likewise.
+const PROCGEN: &str = "procgen:";
 
 /// Choice of an experiment and of changes to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +61,8 @@ pub struct ExperimentSelection {
     /// The name of an experiment, or the path of a `.toml` file: an experiment, or a run's
     /// resolved `config.toml`.
     pub experiment: String,
-    /// Another environment than the experiment's: a name, `gym:` and an id of Gymnasium, or the
-    /// path of a `.toml` file.
+    /// Another environment than the experiment's: a name, `gym:` and an id of Gymnasium, `procgen:`
+    /// and a game, or the path of a `.toml` file.
     pub env: Option<String>,
     /// Another algorithm than the experiment's.
     pub rl: Option<String>,
@@ -78,7 +80,7 @@ pub struct ConfigArgs {
     /// Name of an experiment, or path of a .toml file (an experiment, or a run's config.toml)
     #[arg(value_name = "EXPERIMENT")]
     pub experiment: String,
-    /// Another environment: a name from configs/env, gym:ID, or a .toml file
+    /// Another environment: a name from configs/env, gym:ID, procgen:GAME, or a .toml file
     #[arg(long, value_name = "NAME")]
     pub env: Option<String>,
     /// Another algorithm: a name from configs/rl, or a .toml file
@@ -228,6 +230,9 @@ fn read_part(
     if let Some(id) = name.strip_prefix(GYM).filter(|_| kind == "env") {
         return Ok((name.replace(':', "-"), gym(id)));
     }
+    if let Some(game) = name.strip_prefix(PROCGEN).filter(|_| kind == "env") {
+        return Ok((name.replace(':', "-"), procgen(game)));
+    }
     let source = locate(configs, kind, name)?;
     Ok((source.name, read(&source.path)?))
 }
@@ -236,6 +241,17 @@ fn read_part(
 fn gym(id: &str) -> Table {
     let keys = [("name", "gym"), ("id", id)];
     keys.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
+}
+
+/// This game of ProcGen, with all of its hard levels, as ProcGen itself begins.
+fn procgen(game: &str) -> Table {
+    let mut keys = Table::new();
+    keys.insert("name".into(), "procgen".into());
+    keys.insert("game".into(), game.into());
+    keys.insert("distribution_mode".into(), "hard".into());
+    keys.insert("num_levels".into(), 0.into());
+    keys.insert("start_level".into(), 0.into());
+    keys
 }
 
 /// The parts that the command line puts in the place of the experiment's.

@@ -6,7 +6,9 @@
 //! | [`host`] | the checkout, the cache and the tools of this machine |
 //! | [`setup`] | brings libtorch: a LIBTORCH that is set, else Python wheels, else the archive |
 //! | [`docker`] | what tests of containers need: compose, buildx, images |
-//! | [`gymnasium`] | packages of Python that some tests want |
+//! | [`pip`] | packages of Python, in the cache |
+//! | [`gymnasium`] | those that some tests want |
+//! | [`procgen`] | the library of ProcGen's games |
 //! | [`packages`] | programs that some tests want from the system |
 //! | [`steps`] | train, test, bench, lint: cargo, with libtorch in place |
 //! | [`tidy`] | what the compiler cannot check: layers, comments, configs, links |
@@ -24,7 +26,11 @@ mod setup;
 
 mod docker;
 
+mod pip;
+
 mod gymnasium;
+
+mod procgen;
 
 mod packages;
 
@@ -48,6 +54,7 @@ Usage: cargo xtask <command>
 
   setup [--device cpu|cuda] [--verify]
                      bring libtorch and link .libtorch to it; instant when it is there
+  fetch procgen      bring the library of the environment `procgen`; `test` does
   docker             bring what the tests of containers need: compose, buildx, images; `test` does
   train [args]       train the main experiment and evaluate it; with arguments, `engram train args`
   test  [args]       all tests; ends with the line `N passed, N failed`
@@ -64,6 +71,7 @@ official archive. It is kept in $ENGRAM_CACHE, by default ~/.cache/engram.";
 #[derive(Debug, PartialEq, Eq)]
 enum XtaskCommand {
     Setup(Wish),
+    FetchProcgen,
     Docker,
     Train(Vec<OsString>),
     Test(Vec<OsString>),
@@ -93,6 +101,7 @@ fn run(command: XtaskCommand) -> Result<ExitCode> {
     let host = Host::here()?;
     match command {
         XtaskCommand::Setup(wish) => setup::run(&host, wish).map(|()| ExitCode::SUCCESS),
+        XtaskCommand::FetchProcgen => fetch_procgen(&host),
         XtaskCommand::Docker => docker::provide(&host).map(|()| ExitCode::SUCCESS),
         XtaskCommand::Train(args) => steps::train(&host, args),
         XtaskCommand::Test(args) => steps::test(&host, args),
@@ -103,6 +112,11 @@ fn run(command: XtaskCommand) -> Result<ExitCode> {
         XtaskCommand::Imports => tidy::print_imports(&host),
         XtaskCommand::Help => unreachable!("help was answered above"),
     }
+}
+
+fn fetch_procgen(host: &Host) -> Result<ExitCode> {
+    println!("{}", procgen::provide_usable(host)?.display());
+    Ok(ExitCode::SUCCESS)
 }
 
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<XtaskCommand> {
@@ -116,6 +130,8 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<XtaskCommand> {
         Some("train") => return Ok(XtaskCommand::Train(rest)),
         Some("test") => return Ok(XtaskCommand::Test(rest)),
         Some("bench") => return Ok(XtaskCommand::Bench(rest)),
+        Some("fetch") if rest == ["procgen"] => return Ok(XtaskCommand::FetchProcgen),
+        Some("fetch") => bail!("`cargo xtask fetch` knows procgen, got {rest:?}"),
         Some("docker") => XtaskCommand::Docker,
         Some("lint") => XtaskCommand::Lint,
         Some("ci") => XtaskCommand::Ci,
@@ -189,6 +205,8 @@ mod tests {
         assert!(refusal("setup --gpu").contains("--device cpu|cuda and --verify"));
         assert!(refusal("tidy now").contains("takes no arguments"));
         assert_eq!(parsed("tidy --imports").unwrap(), XtaskCommand::Imports);
+        assert_eq!(parsed("fetch procgen").unwrap(), XtaskCommand::FetchProcgen);
+        assert!(refusal("fetch atari").contains("knows procgen"));
         assert!(refusal("deploy").contains("Usage: cargo xtask"));
     }
 }

@@ -46,8 +46,20 @@ pub(crate) fn bring(wanted: &[Wanted]) {
     }
     let packages: Vec<&str> = missing.iter().map(|wanted| wanted.package).collect();
     eprintln!("==> apt-get install {}", packages.join(" "));
+    install_all(&packages);
+}
+
+/// Installs a package of Debian and Ubuntu, if root and apt-get are there.
+pub(crate) fn install(package: &str) {
+    if is_root() && is_program(OsStr::new("apt-get"), &search_path()) {
+        eprintln!("==> apt-get install {package}");
+        install_all(&[package]);
+    }
+}
+
+fn install_all(packages: &[&str]) {
     // Lists of packages may be missing or old; without a network both fail, and quickly enough.
-    let install = || apt(&["install"], &packages);
+    let install = || apt(&["install"], packages);
     let installed = install() || (apt(&["update"], &[]) && install());
     if !installed {
         eprintln!("apt-get could not install {}", packages.join(" "));

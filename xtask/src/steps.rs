@@ -11,6 +11,7 @@ use crate::docker;
 use crate::gymnasium;
 use crate::host::Host;
 use crate::packages;
+use crate::procgen;
 use crate::setup::{self, Wish};
 use crate::tidy;
 
@@ -61,6 +62,10 @@ pub(crate) fn test(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {
     match gymnasium::provide(host) {
         Ok(packages) => _ = command.env(gymnasium::VARIABLE, packages),
         Err(error) => eprintln!("setup: Gymnasium cannot be tested: {error:#}"),
+    }
+    match procgen::provide_usable(host) {
+        Ok(folder) => _ = command.env(procgen::VARIABLE, folder),
+        Err(error) => eprintln!("setup: ProcGen cannot be tested: {error:#}"),
     }
     let chosen = |word: &OsString| word == "-p" || word.to_string_lossy().starts_with("--package");
     if !args.iter().any(chosen) {

@@ -27,7 +27,7 @@ const ORDER: [(&str, &str); 7] = [
     ),
     (
         "envs",
-        "vector config gym environments gridworld rooms locomotion observe tasks parse environment canvas \
+        "vector config gym environments gridworld rooms locomotion observe tasks libenv parse environment canvas \
          chance error",
     ),
     (
@@ -41,7 +41,7 @@ const ORDER: [(&str, &str); 7] = [
          compute",
     ),
     ("learner", "main run storage batches rpc algorithms replay losses telemetry config"),
-    ("xtask", "steps tidy docker gymnasium packages setup host release"),
+    ("xtask", "steps tidy docker gymnasium procgen pip packages setup host release"),
 ];
 
 /// Imports that are allowed although they go up or close a circle: from, to, and why. A name that
@@ -209,7 +209,7 @@ fn units(graph: &Graph) -> BTreeSet<&str> {
 fn crates(tree: &Tree) -> Vec<String> {
     let manifests =
         tree.ending("/Cargo.toml").filter_map(|(path, _)| path.strip_suffix("/Cargo.toml"));
-    manifests.filter(|folder| !folder.contains('/')).map(String::from).collect()
+    manifests.map(String::from).collect()
 }
 
 fn list(names: &BTreeSet<String>) -> String {

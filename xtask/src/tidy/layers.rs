@@ -11,11 +11,12 @@ struct CrateLevel {
     imports: &'static [&'static str],
 }
 
-const LAYERS: [CrateLevel; 12] = [
+const LAYERS: [CrateLevel; 13] = [
     CrateLevel { name: "mdp", level: 0, imports: &[] },
     CrateLevel { name: "service", level: 0, imports: &[] },
     CrateLevel { name: "proto", level: 1, imports: &["mdp"] },
     CrateLevel { name: "envs", level: 1, imports: &["mdp"] },
+    CrateLevel { name: "envs/wheel", level: 2, imports: &["mdp", "envs"] },
     CrateLevel { name: "policy", level: 1, imports: &["mdp"] },
     CrateLevel { name: "analysis", level: 1, imports: &["mdp", "service"] },
     CrateLevel { name: "actor", level: 2, imports: &["mdp", "envs", "proto", "service"] },
@@ -63,15 +64,14 @@ const KEPT_OUT: [(&str, &[&str], &str); 3] = [
     ),
     (
         "engram-envs",
-        &["actor", "evaluator", "engram"],
+        &["actor", "evaluator", "engram", "envs/wheel"],
         "the learner and the inference server know no environments: actors announce their spec",
     ),
 ];
 
 /// Checks the manifest of every crate.
 pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
-    let manifests = tree.ending("/Cargo.toml").filter(|(path, _)| path.matches('/').count() == 1);
-    manifests.flat_map(|(path, text)| check_manifest(path, text)).collect()
+    tree.ending("/Cargo.toml").flat_map(|(path, text)| check_manifest(path, text)).collect()
 }
 
 fn check_manifest(path: &str, text: &str) -> Vec<Problem> {
@@ -147,6 +147,7 @@ fn imports(manifest: &toml::Table) -> Vec<(&'static str, String)> {
 fn package(directory: &str) -> String {
     match directory {
         "engram" | "xtask" => directory.into(),
+        "envs/wheel" => "engram-envs-python".into(),
         _ => format!("engram-{directory}"),
     }
 }
@@ -196,6 +197,8 @@ mod tests {
         let found = messages("actor/Cargo.toml", "[dependencies]\ntch.workspace = true");
         assert_eq!(found.len(), 1);
         assert!(found[0].contains("never by the actor"), "{found:?}");
+        let wheel = "[dependencies]\nengram-policy.workspace = true\nengram-envs.workspace = true";
+        assert!(messages("envs/wheel/Cargo.toml", wheel)[0].contains("must not import policy"));
         assert_eq!(messages("envs/Cargo.toml", "[dependencies]\ntonic = \"0\"").len(), 1);
         assert_eq!(messages("learner/Cargo.toml", "[dependencies]\nengram-envs = \"0\"").len(), 1);
         assert!(messages("learner/Cargo.toml", "[dependencies]\ntch = \"0\"").is_empty());
