@@ -67,14 +67,25 @@ impl EnvConfig {
     /// change what a frame looks like. Where only a server knows, the first call starts one, and
     /// panics if that fails: a program calls [`try_spec`](Self::try_spec) first.
     pub fn spec(&self) -> EnvSpec {
-        self.try_spec().unwrap_or_else(|error| panic!("{error}"))
+        match &self.kind {
+            EnvKind::Rust(parameters) => {
+                parameters.spec().checked().expect("valid parameters make a valid spec")
+            }
+            EnvKind::Gym(environment) => {
+                environment.spec().unwrap_or_else(|error| panic!("{error}"))
+            }
+        }
     }
 
-    /// The same, with the reason if a server is needed and cannot be asked.
+    /// The same, with the reason if the environment cannot be made here: a server is needed and
+    /// cannot be asked, or this program was built without the environment.
     pub fn try_spec(&self) -> Result<EnvSpec, EnvError> {
         match &self.kind {
             EnvKind::Rust(parameters) => {
-                Ok(parameters.spec().checked().expect("valid parameters make a valid spec"))
+                let environment = || self.table[NAME].as_str().unwrap_or_default().to_owned();
+                let error = |reason| EnvError::Unavailable { environment: environment(), reason };
+                parameters.available().map_err(error)?;
+                Ok(self.spec())
             }
             EnvKind::Gym(environment) => environment.spec(),
         }

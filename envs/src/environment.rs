@@ -76,7 +76,13 @@ pub trait EnvironmentParameters: fmt::Debug + Send + Sync {
     /// in a long one. The parameters are valid.
     fn spec(&self) -> EnvSpec;
 
-    /// The environment itself; everything random in it comes from `seed`. The parameters are valid.
+    /// Whether this program can make the environment; if not, why, and what would mend it.
+    fn available(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// The environment itself; everything random in it comes from `seed`. The parameters are valid,
+    /// and the environment is available.
     fn make(&self, seed: Seed) -> Box<dyn Environment>;
 
     /// The expected return of an optimal policy, where it is known.

@@ -58,6 +58,14 @@ pub enum EnvError {
         /// The fault, and what would mend it.
         reason: String,
     },
+    /// This program cannot make the environment.
+    #[error("environment `{environment}`: {reason}")]
+    Unavailable {
+        /// The environment.
+        environment: String,
+        /// What is missing, and what would mend it.
+        reason: String,
+    },
     /// A parameter's value is out of range.
     #[error("`{}` of environment `{environment}` {}", error.key, error.fault())]
     Range {
