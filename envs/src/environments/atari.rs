@@ -125,7 +125,7 @@ impl EnvironmentParameters for AtariConfig {
                 shape: vec![self.frame_stack, self.height, self.width],
             },
             action: ActionSpec::Discrete { count },
-            action_repeat: self.frame_skip as usize,
+            action_repeat: self.frame_skip,
         }
     }
 

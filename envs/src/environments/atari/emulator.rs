@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use super::game::Game;
 
-/// The emulator is C++, and `ale-sys` does not say that it needs its library.
+// The emulator is C++, and `ale-sys` does not say that it needs its library.
 #[link(name = "stdc++")]
 unsafe extern "C" {}
 
@@ -148,6 +148,6 @@ mod tests {
             assert!(emulator.height() >= 210 && emulator.width() == 160, "{}", game.name());
             count += 1;
         }
-        assert!(count >= 32, "{count}");
+        assert!(count >= 31, "{count}");
     }
 }

@@ -45,14 +45,23 @@ fn replay(index: usize) {
             };
             ends[usize::from(end)] += 1;
             rewards += f64::from(outcome.reward);
-            digest.update(&pictures);
+            // Gymnasium's wrapper leaves a game's last screen out if it ended at one of the last two
+            // frames.
+            if end == 0 || record["by"].as_str() != Some("preprocessed") {
+                digest.update(&pictures);
+            }
             digest.update(outcome.reward.to_le_bytes());
             digest.update([end]);
         }
         let found = digest.clone().finalize();
         let found: String = found[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         let name = config.game.name();
-        assert_eq!(&found, expected, "{name}, case {index}: within {PART} steps from {}", part * PART);
+        assert_eq!(
+            &found,
+            expected,
+            "{name}, case {index}: within {PART} steps from {}",
+            part * PART
+        );
     }
     let expected = ["terminated", "truncated", "rewards"].map(|key| record[key].as_integer());
     assert_eq!([ends[1], ends[2], rewards as i64].map(Some), expected);
@@ -69,12 +78,12 @@ fn breakout_is_that_of_baselines() {
 }
 
 #[test]
-fn sticky_actions_all_actions_and_a_limit_of_time_are_those_of_baselines() {
+fn sticky_actions_and_all_actions_are_those_of_baselines() {
     replay(2);
 }
 
 #[test]
-fn other_sizes_and_skips_are_those_of_baselines() {
+fn other_sizes_and_skips_and_a_limit_of_time_are_those_of_baselines() {
     replay(3);
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use engram_mdp::{Action, EnvSpec, Generator, ObservationMut};
+use engram_mdp::{Action, EnvSpec, ObservationMut};
 
 use super::emulator::Emulator;
 use super::picture::{Picture, Place};
@@ -193,7 +193,8 @@ impl<C: Chance + Send> Environment for Atari<C> {
         let mut screen = vec![0; 3 * width * height];
         self.emulator.rgb(&mut screen);
         // A pixel of the machine is twice as wide as it is high.
-        let wide: Vec<u8> = screen.as_chunks::<3>().0.iter().flat_map(|c| [*c, *c].concat()).collect();
+        let wide: Vec<u8> =
+            screen.as_chunks::<3>().0.iter().flat_map(|c| [*c, *c].concat()).collect();
         canvas.picture(2 * width, height, &wide);
         let (name, points) = (self.config.game.name(), self.points);
         canvas.set_caption(match self.emulator.lives() {

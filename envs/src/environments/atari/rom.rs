@@ -79,7 +79,6 @@ fn bundled(game: Game) -> Option<&'static [u8]> {
         "qbert" => BundledRom::QBert,
         "robotank" => BundledRom::RoboTank,
         "seaquest" => BundledRom::Seaquest,
-        "solaris" => BundledRom::Solaris,
         "star-gunner" => BundledRom::StarGunner,
         "time-pilot" => BundledRom::TimePilot,
         "up-n-down" => BundledRom::UpNDown,
@@ -95,13 +94,10 @@ mod tests {
 
     #[test]
     fn every_image_that_is_brought_is_the_one_that_is_wanted() {
-        let images = Game::all().filter_map(|game| Some((game, bundled(game)?)));
-        let wrong: Vec<_> = images
-            .clone()
-            .filter(|(game, image)| digest(image) != game.digest())
-            .map(|(game, _)| game.name())
-            .collect();
-        assert_eq!((images.count(), wrong), (32, Vec::new()));
+        let images: Vec<_> = Game::all().filter_map(|game| Some((game, bundled(game)?))).collect();
+        let wrong = images.iter().filter(|(game, image)| digest(image) != game.digest());
+        let wrong: Vec<_> = wrong.map(|(game, _)| game.name()).collect();
+        assert_eq!((images.len(), wrong), (31, Vec::new()));
     }
 
     #[test]
