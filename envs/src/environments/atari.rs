@@ -14,7 +14,7 @@
 //! environment cannot be made.
 //!
 //! The crate `ale-sys` has the emulator's version 0.6. Tests show that pictures, rewards and ends
-//! are those of ale-py 0.12. The library in the wheel of ale-py cannot be linked instead: it is
+//! of Pong and Breakout are those of ale-py 0.12; the page `docs/guide/atari.md` tells of others. The library in the wheel of ale-py cannot be linked instead: it is
 //! a Python module, which hides the emulator's own symbols.
 
 mod game;

@@ -45,8 +45,8 @@ fn replay(index: usize) {
             };
             ends[usize::from(end)] += 1;
             rewards += f64::from(outcome.reward);
-            // Gymnasium's wrapper leaves a game's last screen out if it ended at one of the last two
-            // frames.
+            // Gymnasium's wrapper leaves out a game's last screen if it ended at one of the last
+            // two frames.
             if end == 0 || record["by"].as_str() != Some("preprocessed") {
                 digest.update(&pictures);
             }

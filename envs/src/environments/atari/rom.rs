@@ -37,8 +37,8 @@ fn read(game: Game, folder: &Path) -> Result<Cow<'static, [u8]>, String> {
     let digest = digest(&image);
     if digest != game.digest() {
         return Err(format!(
-            "{shown} is another version of the game: its SHA-256 begins with {digest:016x}, and not \
-             with {:016x}; take that of the Python package ale-py",
+            "{shown} is another version of the game: its SHA-256 begins with {digest:016x}, \
+             and not with {:016x}; take that of the Python package ale-py",
             game.digest()
         ));
     }
