@@ -76,7 +76,7 @@ pub trait EnvironmentParameters: fmt::Debug + Send + Sync {
     /// in a long one. The parameters are valid.
     fn spec(&self) -> EnvSpec;
 
-    /// Whether this program can make the environment; if not, why, and what would mend it.
+    /// Fails if this program cannot make the environment; says why, and what would mend it.
     fn available(&self) -> Result<(), String> {
         Ok(())
     }

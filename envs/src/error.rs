@@ -63,7 +63,7 @@ pub enum EnvError {
     Unavailable {
         /// The environment.
         environment: String,
-        /// What is missing, and what would mend it.
+        /// The lack, and what would mend it.
         reason: String,
     },
     /// A parameter's value is out of range.

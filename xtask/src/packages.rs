@@ -31,7 +31,7 @@ pub(crate) const OF_TESTS: [Wanted; 2] = [
     },
 ];
 
-/// What the feature `atari` is built with.
+/// Programs that the feature `atari` is built with.
 pub(crate) const OF_ATARI: [Wanted; 1] =
     [Wanted { program: "cmake", package: "cmake", purpose: "the feature `atari` and its tests" }];
 

@@ -4,20 +4,24 @@
 //! | file | is |
 //! |---|---|
 //! | [`game`] | the games: their names, actions and ROM images |
+//! | [`settings`] | the keys |
 //! | [`rom`] | where a ROM image comes from |
 //! | [`emulator`] | the emulator, behind its C interface |
 //! | [`picture`] | two screens become one small gray picture |
 //! | [`play`] | the environment: no-ops, skipped frames, lives |
 //!
-//! All but the first are there only with the feature `atari`, because it needs CMake to build, and
+//! All but the first two are there only with the feature `atari`, because it needs CMake to build, and
 //! because the emulator's license is the GPL. Without it a configuration can be read, but its
 //! environment cannot be made.
 //!
 //! The crate `ale-sys` has the emulator's version 0.6. Tests show that pictures, rewards and ends
-//! of Pong and Breakout are those of ale-py 0.12; the page `docs/guide/atari.md` tells of others. The library in the wheel of ale-py cannot be linked instead: it is
-//! a Python module, which hides the emulator's own symbols.
+//! of Pong and Breakout are those of ale-py 0.12; `docs/guide/atari.md` tells of other games. The
+//! library in the wheel of ale-py cannot be linked instead: it is a Python module, which hides the
+//! emulator's own symbols.
 
 mod game;
+
+mod settings;
 
 #[cfg(feature = "atari")]
 mod rom;
@@ -31,71 +35,20 @@ mod picture;
 #[cfg(feature = "atari")]
 mod play;
 
-#[cfg(all(test, feature = "atari"))]
+#[cfg(test)]
+#[cfg(feature = "atari")]
 mod goldens;
 
 use engram_mdp::{ActionSpec, Dtype, EnvSpec, ObservationSpec, Seed};
-use serde::Deserialize;
 
 use crate::environment::{Environment, EnvironmentParameters};
 use crate::error::{ParameterError, within};
 pub use game::Game;
+use settings::FULL_ACTIONS;
+pub use settings::{ActionSet, AtariConfig, Pooling};
 
 /// Sides of the smallest screen. A picture is never larger.
 const SCREEN: [usize; 2] = [210, 160];
-/// Actions of a joystick with a button.
-const FULL_ACTIONS: usize = 18;
-
-/// The parameters of a game.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AtariConfig {
-    /// The game, as `ms-pacman`.
-    pub game: Game,
-    /// Rows of the picture.
-    pub height: usize,
-    /// Columns of the picture.
-    pub width: usize,
-    /// Pictures side by side, the oldest first; at the start, all are the first one.
-    pub frame_stack: usize,
-    /// Frames of the emulator per decision, with one action. Rewards are added.
-    pub frame_skip: u32,
-    /// Way in which the last two frames of a decision become one.
-    pub pooling: Pooling,
-    /// Most frames without an action at the start of a game. Their number is drawn from 1 on; with
-    /// 0 there are none.
-    pub max_noops: u32,
-    /// Probability that a frame repeats the action of the frame before.
-    pub sticky_actions: f64,
-    /// Actions there are.
-    pub actions: ActionSet,
-    /// True if the loss of a life ends an episode. The game goes on in the next one.
-    pub episodic_life: bool,
-    /// True if an episode starts with fire and one more action, where the game has a fire button.
-    pub fire_reset: bool,
-    /// Frames of the emulator after which a game is cut off.
-    pub max_frames: u32,
-}
-
-/// Way in which two frames become one: objects that are drawn in every other frame are seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Pooling {
-    /// The larger red, green and blue, then gray: the wrappers of OpenAI's Baselines, and R2AC's.
-    Color,
-    /// The lighter gray: Gymnasium's `AtariPreprocessing`, and EnvPool.
-    Gray,
-}
-
-/// Actions there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ActionSet {
-    /// Those that the game uses.
-    Minimal,
-    /// All 18 of a joystick with a button.
-    Full,
-}
 
 impl EnvironmentParameters for AtariConfig {
     fn validate(&self) -> Result<(), ParameterError> {

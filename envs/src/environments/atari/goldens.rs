@@ -5,8 +5,8 @@ use engram_mdp::{Action, Ending, ObservationMut};
 use sha2::{Digest, Sha256};
 use toml::Table;
 
-use super::AtariConfig;
 use super::play::Atari;
+use super::settings::AtariConfig;
 use crate::chance::Chance;
 use crate::environment::{Environment, EnvironmentParameters};
 use crate::goldens::{SharedChance, strings};

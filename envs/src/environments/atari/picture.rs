@@ -5,15 +5,15 @@
 //! it covers, columns first, then rows, in single precision, so that bytes are the same. Rows in
 //! which nothing has moved keep their columns' sums.
 
-use super::Pooling;
 use super::emulator::Emulator;
+use super::settings::Pooling;
 
 /// Colors of the palette. The last bit of a pixel is always zero.
 const COLORS: usize = 128;
 /// Parts of a pixel's width or height below which it does not count, as in OpenCV.
 const EPSILON: f64 = 1e-3;
 
-/// What is remembered of the last screens.
+/// Memory of the last screens.
 pub(super) struct Picture {
     palette: Palette,
     screens: [Screen; 2],

@@ -10,7 +10,8 @@ use engram_mdp::{Action, EnvSpec, ObservationMut};
 
 use super::emulator::Emulator;
 use super::picture::{Picture, Place};
-use super::{ActionSet, AtariConfig, FULL_ACTIONS, rom};
+use super::rom;
+use super::settings::{ActionSet, AtariConfig, FULL_ACTIONS};
 use crate::canvas::Canvas;
 use crate::chance::Chance;
 use crate::environment::{Environment, Outcome};
