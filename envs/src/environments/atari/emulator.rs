@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn every_game_has_as_many_actions_as_the_emulator_says() {
-        // All of them where `ENGRAM_ATARI_ROMS` names ale-py's folder, else half.
+        // All of them where `ENGRAM_ATARI_ROMS` names ale-py's folder, else 31.
         let games = Game::all().filter_map(|game| Some((game, rom::find(game).ok()?)));
         let mut count = 0;
         for (game, image) in games {

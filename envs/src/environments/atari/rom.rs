@@ -1,7 +1,7 @@
 //! ROM images: those of a folder that the user names, else those that the crate `ale` brings.
 //!
 //! Images of one game differ, and so do their episodes. Only the one that ale-py has is taken, so
-//! that an experiment means the same everywhere. The crate has it for half of the games.
+//! that an experiment means the same everywhere. The crate has it for 31 games.
 
 use std::borrow::Cow;
 use std::path::Path;
