@@ -1,8 +1,9 @@
 //! Prints how many steps per second one core takes in each environment of `configs/env`, or in those
 //! that are named: `cargo run --release -p engram-envs --example step_speed -- pendulum popgym`. A
-//! folder stands for all of its files.
+//! folder stands for all of its files. `--set=key=value` changes a key.
 //!
-//! Those that are served by other processes are left out: `gym_speed` measures them.
+//! Those that are served by other processes are left out: `gym_speed` measures them. Atari needs
+//! `--features atari`.
 //!
 //! Eight environments of a kind are stepped in a group with random actions, resets among them, for
 //! half a second of CPU time.
@@ -21,7 +22,8 @@ const ROWS: usize = 8;
 const SECONDS: f64 = 0.5;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let (changes, wanted): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|argument| argument.starts_with("--set="));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/env");
     let mut names = names(&folder, "")?;
     names.sort();
@@ -29,7 +31,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{:44} {:>14}", "environment", "env steps/s");
     for name in names {
         let text = fs::read_to_string(folder.join(format!("{name}.toml")))?;
-        let config = EnvConfig::from_table(text.parse()?)?;
+        let mut table: toml::Table = text.parse()?;
+        for change in &changes {
+            table.extend(change.trim_start_matches("--set=").parse::<toml::Table>()?);
+        }
+        let config = EnvConfig::from_table(table)?;
         // The time of one that is served passes in another process; a library may not be here.
         if config.is_served() || config.ready().is_err() {
             continue;

@@ -91,7 +91,7 @@ impl EnvConfig {
     pub fn ready(&self) -> Result<(), EnvError> {
         let Some(parameters) = self.parameters() else { return Ok(()) };
         let environment = || self.table[NAME].as_str().unwrap_or_default().into();
-        let error = |reason| EnvError::Library { environment: environment(), reason };
+        let error = |reason| EnvError::Unavailable { environment: environment(), reason };
         parameters.ready().map_err(error)
     }
 

@@ -77,7 +77,7 @@ pub trait EnvironmentParameters: fmt::Debug + Send + Sync {
     fn spec(&self) -> EnvSpec;
 
     /// Checks that what the environment is played by is there, where that is a library of somebody
-    /// else's. The error says what brings it. Everything but `make` works without.
+    /// else's, or was left out of this program. The error says what brings it. Everything but `make` works without.
     fn ready(&self) -> Result<(), String> {
         Ok(())
     }

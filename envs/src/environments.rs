@@ -8,6 +8,7 @@
 //! | [`control`] | control of carts, pendulums and an arm, from positions or velocities alone if asked | Gymnasium; Yang & Nguyen 2021 |
 //! | [`delayed_catch`] | reactions, and credit for them that comes late | Raposo et al. 2021 |
 //! | [`navigation`] | finding out where the goal is, or the wind, and remembering it | Yang & Nguyen 2021; RESeL |
+//! | [`atari`] | playing games of the Atari 2600, from pictures | the Arcade Learning Environment |
 //! | [`bumps`] | feeling with a soft finger, remembering, pushing with a stiff one | Yang & Nguyen 2021 |
 //! | [`minigrid`] | remembering an object along a hallway | MiniGrid |
 //! | [`popgym`] | remembering cards, counts, places; searching; control from half of a state | Morad et al. 2023 |
@@ -31,6 +32,7 @@
 //! | [`truncation`] | takes a time limit for a terminal state |
 //! | [`recall`] | does not remember |
 
+pub mod atari;
 pub mod bandit;
 pub mod bumps;
 pub mod catch;
@@ -98,6 +100,7 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
     ("tmaze", parameters::<tmaze::TmazeConfig>),
     ("visual-match", parameters::<visual_match::VisualMatchConfig>),
     ("key-to-door", parameters::<key_to_door::KeyToDoorConfig>),
+    ("atari", parameters::<atari::AtariConfig>),
     ("minigrid-memory", parameters::<minigrid::memory::MiniGridMemoryConfig>),
     ("popgym-autoencode", parameters::<PopgymConfig<popgym::Autoencode>>),
     ("popgym-battleship", parameters::<PopgymConfig<popgym::Battleship>>),

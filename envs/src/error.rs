@@ -58,9 +58,9 @@ pub enum EnvError {
         /// The fault, and what would mend it.
         reason: String,
     },
-    /// A library that the environment is played by is not there, or cannot be used.
+    /// What the environment is played by, a library or an emulator, is not there, or cannot be used.
     #[error("environment `{environment}`: {reason}")]
-    Library {
+    Unavailable {
         /// The environment.
         environment: String,
         /// The fault, and what would mend it.

@@ -31,6 +31,15 @@ pub(crate) const OF_TESTS: [Wanted; 2] = [
     },
 ];
 
+/// Programs that the feature `atari` is built with.
+pub(crate) const OF_ATARI: [Wanted; 1] =
+    [Wanted { program: "cmake", package: "cmake", purpose: "the feature `atari` and its tests" }];
+
+/// True if a program can be found.
+pub(crate) fn is_there(program: &str) -> bool {
+    is_program(OsStr::new(program), &search_path())
+}
+
 /// Installs what is missing, if root and apt-get are there; says so otherwise. Nothing here is an
 /// error: the tests that need it tell.
 pub(crate) fn bring(wanted: &[Wanted]) {

@@ -69,7 +69,7 @@ pub(crate) fn test(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {
     }
     let chosen = |word: &OsString| word == "-p" || word.to_string_lossy().starts_with("--package");
     if !args.iter().any(chosen) {
-        command.arg("--workspace");
+        command.arg("--workspace").args(atari());
         // Without, those tests say that they were skipped.
         if let Err(error) = docker::provide(host) {
             eprintln!("setup: containers cannot be tested: {error:#}");
@@ -94,16 +94,20 @@ pub(crate) fn test(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {
 /// Format, tidy, clippy and docs. All are run; the first that failed decides the exit.
 pub(crate) fn lint(host: &Host) -> Result<ExitCode> {
     let mut failed = Vec::new();
-    step("cargo fmt --check", &mut failed, || component(host, "fmt", "rustfmt", "--all --check"))?;
+    step("cargo fmt --check", &mut failed, || {
+        component(host, "fmt", "rustfmt", words("--all --check"))
+    })?;
     step("cargo xtask tidy", &mut failed, || Ok(tidy::run(host)? == ExitCode::SUCCESS))?;
     setup::run(host, Wish::default())?;
     step("cargo clippy", &mut failed, || {
-        let args = "--workspace --all-targets --locked -- --deny warnings";
-        component(host, "clippy", "clippy", args)
+        let atari = atari().join(" ");
+        let args = format!("--workspace --all-targets --locked {atari} -- --deny warnings");
+        component(host, "clippy", "clippy", args.split_whitespace())
     })?;
     step("cargo doc", &mut failed, || {
         let status = cargo(host)
             .args(words("doc --workspace --no-deps --locked"))
+            .args(atari())
             .env("RUSTDOCFLAGS", "--deny warnings")
             .status()?;
         Ok(status.success())
@@ -182,14 +186,29 @@ fn step(
 }
 
 /// Runs a cargo subcommand that rustup may not have installed: then says so and goes on.
-fn component(host: &Host, subcommand: &str, component: &str, args: &str) -> Result<bool> {
+fn component<'a>(
+    host: &Host,
+    subcommand: &str,
+    component: &str,
+    args: impl Iterator<Item = &'a str>,
+) -> Result<bool> {
     let there = cargo(host).args([subcommand, "--help"]).output()?.status.success();
     if !there {
         eprintln!("skipped: not installed (rustup component add {component})");
         return Ok(true);
     }
-    let status = cargo(host).arg(subcommand).args(words(args)).status()?;
+    let status = cargo(host).arg(subcommand).args(args).status()?;
     Ok(status.success())
+}
+
+/// Arguments that add Atari to the whole workspace, where CMake can build its emulator (a minute).
+/// Without, its tests are left out.
+fn atari() -> &'static [&'static str] {
+    packages::bring(&packages::OF_ATARI);
+    match packages::is_there("cmake") {
+        true => &["--features", "engram-envs/atari"],
+        false => &[],
+    }
 }
 
 /// Cargo, in the checkout, such that programs find libtorch wherever the target folder lies.

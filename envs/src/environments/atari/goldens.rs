@@ -1,0 +1,98 @@
+//! Ten thousand decisions as ale-py has them, under the wrappers of Baselines and of Gymnasium:
+//! `tests/replays/atari.toml`, made by `tests/replays/atari_goldens.py`.
+
+use engram_mdp::{Action, Ending, ObservationMut};
+use sha2::{Digest, Sha256};
+use toml::Table;
+
+use super::play::Atari;
+use super::settings::AtariConfig;
+use crate::chance::Chance;
+use crate::environment::{Environment, EnvironmentParameters};
+use crate::goldens::{SharedChance, strings};
+
+const TEXT: &str = include_str!("../../../tests/replays/atari.toml");
+const PART: usize = 1000;
+
+fn replay(index: usize) {
+    let all: Table = TEXT.parse().unwrap();
+    let record = all["atari"].as_array().unwrap()[index].as_table().unwrap();
+    let mut keys = record["env"].as_table().unwrap().clone();
+    keys.remove("name");
+    let config: AtariConfig = keys.try_into().unwrap();
+    config.validate().unwrap();
+    let seed = index as u64 + 1;
+    let (chance, mut actor) = (SharedChance(2 * seed), SharedChance(2 * seed + 1));
+    let spec = config.spec();
+    let mut pictures = vec![0; spec.observation.len()];
+    let mut world = Atari::new(&config, spec.clone(), chance);
+    let (mut digest, mut ends, mut rewards) = (Sha256::new(), [0; 3], 0.0);
+    world.reset(ObservationMut::U8(&mut pictures));
+    digest.update(&pictures);
+    let mut end = 0;
+    for (part, expected) in strings(record, "digests").iter().enumerate() {
+        for _ in 0..PART {
+            if end != 0 {
+                world.reset(ObservationMut::U8(&mut pictures));
+                digest.update(&pictures);
+            }
+            let action = Action::Discrete(actor.below(spec.action.width()));
+            let outcome = world.step(action, ObservationMut::U8(&mut pictures));
+            end = match outcome.ending {
+                None => 0,
+                Some(Ending::Terminated) => 1,
+                Some(Ending::Truncated) => 2,
+            };
+            ends[usize::from(end)] += 1;
+            rewards += f64::from(outcome.reward);
+            // Gymnasium's wrapper leaves out a game's last screen if it ended at one of the last
+            // two frames.
+            if end == 0 || record["by"].as_str() != Some("preprocessed") {
+                digest.update(&pictures);
+            }
+            digest.update(outcome.reward.to_le_bytes());
+            digest.update([end]);
+        }
+        let found = digest.clone().finalize();
+        let found: String = found[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = config.game.name();
+        assert_eq!(
+            &found,
+            expected,
+            "{name}, case {index}: within {PART} steps from {}",
+            part * PART
+        );
+    }
+    let expected = ["terminated", "truncated", "rewards"].map(|key| record[key].as_integer());
+    assert_eq!([ends[1], ends[2], rewards as i64].map(Some), expected);
+}
+
+#[test]
+fn pong_is_that_of_baselines() {
+    replay(0);
+}
+
+#[test]
+fn breakout_is_that_of_baselines() {
+    replay(1);
+}
+
+#[test]
+fn sticky_actions_and_all_actions_are_those_of_baselines() {
+    replay(2);
+}
+
+#[test]
+fn other_sizes_and_skips_and_a_limit_of_time_are_those_of_baselines() {
+    replay(3);
+}
+
+#[test]
+fn pong_is_that_of_gymnasium() {
+    replay(4);
+}
+
+#[test]
+fn breakout_is_that_of_gymnasium() {
+    replay(5);
+}
