@@ -17,10 +17,7 @@ use crate::metrics::{install, snapshot};
 use crate::net::{Connection, Listener, Peer};
 use crate::shutdown::Shutdown;
 
-/// Connections served at once; more wait to be accepted.
-const CONNECTIONS: usize = 64;
-
-/// Time that a client has to ask.
+/// Time that a client has to ask. The listener's own deadline is shorter, where it has one.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Serves `/metrics` until shutdown.
@@ -32,7 +29,8 @@ pub async fn serve(listener: Listener, shutdown: Shutdown) {
         tokio::select! {
             () = shutdown.triggered() => return,
             Some(_) = connections.join_next() => {}
-            Some(Ok(connection)) = incoming.next(), if connections.len() < CONNECTIONS => {
+            // No more of them than the listener lets in, and each leaves with its answer.
+            Some(Ok(connection)) = incoming.next() => {
                 connections.spawn(converse(connection));
             }
         }
@@ -43,6 +41,8 @@ async fn converse(connection: Connection) {
     let peer = connection.peer().clone();
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
+        // One question a connection: nobody holds a place by having asked once.
+        .keep_alive(false)
         .header_read_timeout(PATIENCE)
         .serve_connection(TokioIo::new(connection), service_fn(|request| respond(&peer, request)))
         .await;

@@ -6,6 +6,7 @@
 //! | [`host`] | the checkout, the cache and the tools of this machine |
 //! | [`setup`] | brings libtorch: a LIBTORCH that is set, else Python wheels, else the archive |
 //! | [`docker`] | what tests of containers need: compose, buildx, images |
+//! | [`deny`] | cargo-deny: licenses and sources of dependencies |
 //! | [`gymnasium`] | packages of Python that some tests want |
 //! | [`packages`] | programs that some tests want from the system |
 //! | [`steps`] | train, test, bench, lint: cargo, with libtorch in place |
@@ -23,6 +24,8 @@ mod host;
 mod setup;
 
 mod docker;
+
+mod deny;
 
 mod gymnasium;
 
@@ -52,7 +55,7 @@ Usage: cargo xtask <command>
   train [args]       train the main experiment and evaluate it; with arguments, `engram train args`
   test  [args]       all tests; ends with the line `N passed, N failed`
   bench [args]       `engram bench`, optimized
-  lint               format, tidy, clippy and docs, every warning an error
+  lint               format, tidy, cargo-deny, clippy and docs, every warning an error
   ci                 lint, then test
   tidy [--imports]   layers, comments, configs, metrics, links: what the compiler cannot check;
                      --imports prints how many imports and circles each crate has
