@@ -182,8 +182,8 @@ async fn handshake(
 ) -> Option<Connection> {
     let permit = &authentication.permit;
     let accepted = async {
-        // Bytes, or the end: whatever it is, accepting tells.
-        let _ = stream.readable().await;
+        // A byte, or the end: whatever it is, accepting tells.
+        let _ = stream.peek(&mut [0]).await;
         permit.heard();
         tls.accept(stream).await
     };
