@@ -22,7 +22,6 @@ use metrics_exporter_prometheus::{
 };
 use metrics_process::Collector;
 
-use crate::net::reloaded::look_at_all;
 use crate::threads::spawn_named;
 
 /// Always 1; its labels say which build this is.
@@ -57,7 +56,6 @@ pub fn install() {
 /// All metrics as Prometheus would read them now.
 pub fn snapshot() -> String {
     let handle = handle();
-    look_at_all();
     Collector::default().collect();
     handle.render()
 }

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 
 use crate::metrics::{install, snapshot};
+use crate::net::reloaded::look_at_all;
 use crate::net::{Connection, Listener, Peer};
 use crate::shutdown::Shutdown;
 
@@ -59,7 +60,10 @@ fn respond(
     let refused = authentication.and_then(|state| state.check(request.headers()).err());
     let (status, body) = match (refused, request.method(), request.uri().path()) {
         (Some(refused), _, _) => (StatusCode::UNAUTHORIZED, format!("{}.\n", refused.message())),
-        (None, &Method::GET, "/metrics") => (StatusCode::OK, snapshot()),
+        (None, &Method::GET, "/metrics") => {
+            look_at_all();
+            (StatusCode::OK, snapshot())
+        }
         _ => (StatusCode::NOT_FOUND, "There is only GET /metrics here.\n".into()),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
