@@ -26,6 +26,10 @@ pub(crate) struct CertsArgs {
     /// Names and IP addresses by which clients reach the servers, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true)]
     names: Vec<String>,
+    /// Names and IP addresses of programs that serve nothing but their metrics, as actors: they get a
+    /// certificate of their own, metrics.pem, with which nobody can pass for a learner
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    metrics_names: Vec<String>,
     /// Days that the certificates are good for
     #[arg(long, value_name = "N", default_value_t = 90,
           value_parser = clap::value_parser!(u32).range(1..=3650))]
@@ -43,18 +47,23 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Makes the certificates, and prints where they are.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn run(args: &CertsArgs) -> Result<()> {
-    for path in create(&args.out, &args.names, args.days)? {
+    for path in create(&args.out, &args.names, &args.metrics_names, args.days)? {
         println!("{}", path.display());
     }
     Ok(())
 }
 
 /// Makes the certificates in the folder `out`, and returns their files.
-pub(crate) fn create(out: &Path, names: &[String], days: u32) -> Result<Vec<PathBuf>> {
-    for name in names {
+pub(crate) fn create(
+    out: &Path,
+    names: &[String],
+    metrics_names: &[String],
+    days: u32,
+) -> Result<Vec<PathBuf>> {
+    for name in names.iter().chain(metrics_names) {
         check_name(name)?;
     }
-    let files = make(names, days, SystemTime::now())?;
+    let files = make(names, metrics_names, days, SystemTime::now())?;
     let standing = |name: &&File| out.join(name.0).symlink_metadata().is_ok();
     if let Some((name, _)) = files.iter().find(standing) {
         let path = out.join(name);
@@ -69,8 +78,14 @@ pub(crate) fn create(out: &Path, names: &[String], days: u32) -> Result<Vec<Path
     files.iter().map(write_one).collect()
 }
 
-/// The files: a CA, a server's certificate for all names, and a client's.
-fn make(names: &[String], days: u32, now: SystemTime) -> Result<Vec<File>> {
+/// The files: a CA, a server's certificate for all names, a client's, and one for pages of metrics
+/// where any are named.
+fn make(
+    names: &[String],
+    metrics_names: &[String],
+    days: u32,
+    now: SystemTime,
+) -> Result<Vec<File>> {
     let params = |names: &[String], title: &str| -> Result<CertificateParams> {
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -96,13 +111,18 @@ fn make(names: &[String], days: u32, now: SystemTime) -> Result<Vec<File>> {
     };
     let server = issue(names, "Engram server", ExtendedKeyUsagePurpose::ServerAuth)?;
     let client = issue(&[], "Engram client", ExtendedKeyUsagePurpose::ClientAuth)?;
-    Ok(vec![
+    let mut files = vec![
         ("ca.pem", ca_pem),
         ("server.pem", server.0),
         ("server.key", server.1),
         ("client.pem", client.0),
         ("client.key", client.1),
-    ])
+    ];
+    if !metrics_names.is_empty() {
+        let metrics = issue(metrics_names, "Engram metrics", ExtendedKeyUsagePurpose::ServerAuth)?;
+        files.extend([("metrics.pem", metrics.0), ("metrics.key", metrics.1)]);
+    }
+    Ok(files)
 }
 
 /// A name that a client could dial.
@@ -139,7 +159,7 @@ mod tests {
 
     fn args(out: &Path, names: &[&str]) -> CertsArgs {
         let names = names.iter().map(|&name| name.into()).collect();
-        CertsArgs { out: out.into(), names, days: 1 }
+        CertsArgs { out: out.into(), names, metrics_names: Vec::new(), days: 1 }
     }
 
     #[test]
@@ -159,6 +179,18 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600);
         }
         assert_eq!(std::fs::read_dir(&out).unwrap().count(), 5, "no key of the CA");
+    }
+
+    #[test]
+    fn whoever_serves_metrics_alone_gets_a_certificate_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics_names = vec!["actor".into(), "evaluator".into()];
+        run(&CertsArgs { metrics_names, ..args(folder.path(), &["learner"]) }).unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let identity = Identity { cert: at("metrics.pem"), key: at("metrics.key") };
+        ServerTls::load(&identity, Some(&at("ca.pem"))).unwrap();
+        let bad = CertsArgs { metrics_names: vec!["a b".into()], ..args(&at("x"), &["learner"]) };
+        assert!(run(&bad).unwrap_err().to_string().starts_with("`a b` is neither"));
     }
 
     #[test]

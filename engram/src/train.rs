@@ -33,7 +33,7 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     learner: LearnerArgs,
     /// The run's name; a run of that name that exists is resumed [default: experiment and seed]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = engram_service::args::run_name)]
     run_name: Option<String>,
     /// Folder of runs
     #[arg(long, value_name = "DIR", env = "ENGRAM_RUNS", default_value = "runs")]
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &TrainArgs, shutdown: &Shutdown) -> Result<()> {
     let mut models = vec![experiment.resolved.parts().seq.clone()];
     for seq in &args.against {
         let other = ConfigArgs { seq: Some(seq.clone()), ..args.config.clone() };
-        let name = args.run_name.as_ref().map(|name| format!("{name}-{seq}"));
+        let name = args.run_name.as_ref().map(|name| format!("{name}-{}", seq.replace('/', "-")));
         println!();
         folders.push(train(args, &other, name, shutdown)?);
         models.push(seq.clone());

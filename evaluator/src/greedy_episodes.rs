@@ -82,6 +82,7 @@ impl GreedyEpisodes {
             lease: LEASE,
             weights_wait: LEASE,
             max_slots: 1 << 20,
+            watchdog: Duration::ZERO,
         }
     }
 

@@ -42,6 +42,7 @@ use engram_policy::{Device, DeviceError};
 use engram_proto::limits::MAX_MESSAGE_BYTES;
 use engram_proto::v1::inference_server::InferenceServer;
 use engram_service::health::{Health, health};
+use engram_service::heartbeat::{Heartbeat, Watchdog};
 use engram_service::net::{self, Listener, NetError};
 use engram_service::{Shutdown, threads};
 use thiserror::Error;
@@ -78,6 +79,9 @@ pub struct InferenceConfig {
     pub weights_wait: Duration,
     /// Slots of recurrent state, one per environment, that may be leased at once.
     pub max_slots: usize,
+    /// Silence of the model thread after which it counts as hung and ends the process; zero watches
+    /// nobody.
+    pub watchdog: Duration,
 }
 
 /// The longest that a request may be told to wait for others.
@@ -146,7 +150,9 @@ pub async fn run(
     let queue = RequestQueue::new(config.batch.over(BatchLimits::STANDARD), config.max_slots);
     let nothing = Serving::Nothing("nobody has sent any so far".into());
     let serving = Arc::new(watch::channel(nothing).0);
-    let (model, model_ended) = start_model(&queue, &serving, device, config.threads);
+    let mut watchdog = Watchdog::new(config.watchdog);
+    let heartbeat = watchdog.thread("model");
+    let (model, model_ended) = start_model(&queue, &serving, device, config.threads, heartbeat);
 
     let settings = StreamSettings { lease: config.lease, weights_wait: config.weights_wait };
     let closing = Shutdown::new();
@@ -164,6 +170,7 @@ pub async fn run(
         served = &mut server => (Ok(()), Some(served)),
         error = follow(config, &queue, &serving) => (Err(error), None),
         never = announce(&health, serving.subscribe()) => match never {},
+        never = watchdog.guard(&health) => match never {},
         _ = model_ended => (Ok(()), None), // It panicked; joining it tells why.
     };
     health.not_serving().await;
@@ -185,12 +192,13 @@ fn start_model(
     serving: &Arc<watch::Sender<Serving>>,
     device: tch::Device,
     threads: usize,
+    heartbeat: Heartbeat,
 ) -> (JoinHandle<()>, oneshot::Receiver<()>) {
     let (alive, ended) = oneshot::channel();
     let (queue, serving, metrics) = (queue.clone(), serving.clone(), ModelMetrics::new());
     let thread = threads::spawn_named("engram-model", move || {
         let _alive: oneshot::Sender<()> = alive;
-        model::run(&queue, &serving, device, threads, &metrics);
+        model::run(&queue, &heartbeat, &serving, device, threads, &metrics);
     });
     (thread, ended)
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use engram_inference_server::{BatchOverrides, InferenceConfig, WeightsSource, run};
 use engram_policy::Device;
-use engram_service::args::{LogArgs, MetricsArgs, SecurityArgs};
+use engram_service::args::{LogArgs, MetricsArgs, SecurityArgs, WatchdogArgs};
 use engram_service::{Address, Listener, Shutdown, allocator, failure, health, logs, process};
 
 /// Answers the actors of a run with actions, batching all of them through one policy
@@ -59,6 +59,8 @@ struct InferenceServerCli {
     #[arg(long)]
     healthcheck: bool,
     #[command(flatten)]
+    watchdog: WatchdogArgs,
+    #[command(flatten)]
     security: SecurityArgs,
     #[command(flatten)]
     metrics: MetricsArgs,
@@ -68,6 +70,7 @@ struct InferenceServerCli {
 
 fn main() -> ExitCode {
     allocator::keep_big_blocks();
+    process::open_as_many_files_as_allowed();
     let args = InferenceServerCli::parse();
     args.logs.init(logs::USUAL);
     let runtime = tokio::runtime::Runtime::new().expect("the system has room for threads");
@@ -126,6 +129,7 @@ impl InferenceServerCli {
             lease: seconds("--lease", self.lease)?,
             weights_wait: seconds("--weights-wait", self.weights_wait)?,
             max_slots: self.max_slots,
+            watchdog: self.watchdog.limit(),
         })
     }
 }

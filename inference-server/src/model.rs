@@ -16,6 +16,7 @@ use engram_policy::slots::SlotIndex;
 use engram_policy::{Batched, CoreState, Distribution, Inputs, Policy, PolicyError, StateTable};
 use engram_proto::convert::{actions_to_wire, floats_to_wire};
 use engram_proto::{Purpose, v1};
+use engram_service::heartbeat::Heartbeat;
 use tch::{Device, Kind, Tensor};
 use tokio::sync::watch;
 
@@ -27,6 +28,7 @@ use crate::weights::Serving;
 /// Works until the queue is closed. Announces the first usable weights in `serving`.
 pub(crate) fn run(
     queue: &RequestQueue,
+    heartbeat: &Heartbeat,
     serving: &watch::Sender<Serving>,
     device: Device,
     threads: usize,
@@ -37,7 +39,7 @@ pub(crate) fn run(
     let _no_gradients = tch::no_grad_guard();
     let mut model = None;
     loop {
-        match queue.next() {
+        match queue.next(heartbeat) {
             ModelWork::Weights(weights) => {
                 swap(&mut model, weights, device, serving);
                 let version = model.as_ref().map_or(0, |model| model.version);

@@ -14,6 +14,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use engram_mdp::{Frames, Seed};
 use engram_proto::{Purpose, Registration, v1};
+use engram_service::heartbeat::Heartbeat;
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
@@ -191,10 +192,11 @@ impl RequestQueue {
         self.wake(&state);
     }
 
-    /// Waits for the model thread's next work.
-    pub fn next(&self) -> ModelWork {
+    /// Waits for the model thread's next work; it beats meanwhile.
+    pub fn next(&self, heartbeat: &Heartbeat) -> ModelWork {
         let mut state = self.lock();
         loop {
+            heartbeat.beat();
             if state.closed {
                 return ModelWork::Closed;
             }
@@ -207,13 +209,12 @@ impl RequestQueue {
             }
             let due = state.batcher.due(now);
             state.asleep = Some(due);
-            state = match due {
-                Due::At(then) => {
-                    let wait = self.changed.wait_timeout(state, then - now);
-                    wait.expect("no panic while locked").0
-                }
-                Due::Never | Due::Now => self.changed.wait(state).expect("no panic while locked"),
+            let wait = match due {
+                Due::At(then) => (then - now).min(heartbeat.interval()),
+                Due::Never | Due::Now => heartbeat.interval(),
             };
+            let waited = self.changed.wait_timeout(state, wait);
+            state = waited.expect("no panic while locked").0;
             state.asleep = None;
         }
     }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use engram_learner::{LearnerArgs, LearnerConfig, LearnerError, RunSummary};
 use engram_policy::Device;
-use engram_service::args::{LogArgs, MetricsArgs, SecurityArgs};
+use engram_service::args::{self, LogArgs, MetricsArgs, SecurityArgs, WatchdogArgs};
 use engram_service::progress::{Progress, ProgressLine};
 use engram_service::{
     Address, ConfigArgs, Listener, Shutdown, allocator, failure, health, logs, process,
@@ -26,7 +26,7 @@ struct LearnerCli {
     #[arg(long, value_name = "ADDR", env = "ENGRAM_LISTEN", default_value = "127.0.0.1:7001")]
     listen: Address,
     /// The run's name, which is also its folder's; the experiment's name, if not given
-    #[arg(long, value_name = "NAME", env = "ENGRAM_RUN_NAME")]
+    #[arg(long, value_name = "NAME", env = "ENGRAM_RUN_NAME", value_parser = args::run_name)]
     run_name: Option<String>,
     /// Folder of runs
     #[arg(long, value_name = "DIR", env = "ENGRAM_RUNS", default_value = "runs")]
@@ -46,6 +46,8 @@ struct LearnerCli {
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
+    watchdog: WatchdogArgs,
+    #[command(flatten)]
     security: SecurityArgs,
     #[command(flatten)]
     logs: LogArgs,
@@ -53,6 +55,7 @@ struct LearnerCli {
 
 fn main() -> ExitCode {
     allocator::keep_big_blocks();
+    process::open_as_many_files_as_allowed();
     let runtime = tokio::runtime::Runtime::new().expect("the system has room for threads");
     match runtime.block_on(serve()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -85,6 +88,7 @@ async fn serve() -> anyhow::Result<()> {
     let (device, threads) = (arguments.device.ready()?, arguments.threads);
     let config = LearnerConfig {
         flags: arguments.learner,
+        watchdog: arguments.watchdog.limit(),
         ..LearnerConfig::new(resolved, name, folder, device, threads)?
     };
     let shutdown = Shutdown::on_signals().context("cannot hear signals")?;

@@ -35,6 +35,7 @@ mod evaluation_tests;
 
 use std::time::Duration;
 
+use engram_service::heartbeat::Watchdog;
 use engram_service::progress::ProgressLine;
 use engram_service::threads::{reason, spawn_named};
 use engram_service::{Listener, Shutdown, health, net};
@@ -63,7 +64,9 @@ pub async fn run(
     let (context, channels) = channels::connect(&config, stage.clone(), progress, shutdown.clone());
     let _shown = context.metrics.run(&config.run_id, &config.resolved, &config.run);
     let (ready, is_ready) = oneshot::channel();
-    let learner = spawn_named("learner", move || startup::run(&config, channels, ready));
+    let mut watchdog = Watchdog::new(config.watchdog);
+    let heartbeat = watchdog.thread("learner");
+    let learner = spawn_named("learner", move || startup::run(&config, channels, heartbeat, ready));
     let learned = tokio::task::spawn_blocking(move || learner.join());
 
     let (health, health_service) = health::health().await;
@@ -86,6 +89,7 @@ pub async fn run(
             shutdown.trigger();
             (learned.await, Some(served))
         }
+        never = watchdog.guard(&health) => match never {},
     };
     let outcome = settle(outcome.expect("the learner's thread is waited for to its end"));
     let finished = matches!(&outcome, Ok(summary) if summary.ended == Ended::Finished);

@@ -173,9 +173,25 @@ fn everything_in_a_checkpoint_is_read_back_generators_too() {
     resume(learner_config(), &path, &checkpoint).unwrap();
 }
 
+/// The disk gives a file no longer out. A folder in its place is an error for root as well.
+fn unreadable(checkpoint: &Path) {
+    let weights = checkpoint.join("weights.safetensors");
+    fs::remove_file(&weights).unwrap();
+    fs::create_dir(weights).unwrap();
+}
+
+#[test]
+fn a_run_does_not_begin_anew_above_checkpoints_that_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::new(folder.path().into(), 2);
+    unreadable(&store.write(&after(1)).unwrap());
+    let error = store.newest().unwrap_err();
+    assert!(matches!(error, CheckpointError::Disk { what: "read", .. }), "{error}");
+}
+
 #[test]
 fn a_torn_checkpoint_is_skipped_for_the_one_before() {
-    let tear: [fn(&Path); 5] = [
+    let tear: [fn(&Path); 6] = [
         |path| fs::remove_file(path.join("optimizer.safetensors")).unwrap(),
         |path| fs::write(path.join("weights.safetensors"), b"half").unwrap(),
         |path| fs::write(path.join("state.json"), b"{\"format\": 2, \"sha").unwrap(),
@@ -184,6 +200,7 @@ fn a_torn_checkpoint_is_skipped_for_the_one_before() {
             fs::remove_dir_all(path).unwrap();
             fs::create_dir(path).unwrap();
         },
+        unreadable,
     ];
     for tear in tear {
         let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
 //! The flags that all programs share.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::task::JoinHandle;
@@ -12,7 +13,7 @@ use crate::net::{
     NetError, SecurityError, ServerSecurity, ServerTls, Token,
 };
 use crate::shutdown::Shutdown;
-use crate::{metrics, metrics_page};
+use crate::{heartbeat, metrics, metrics_page};
 
 /// Flags of logging.
 #[derive(Args, Clone, Debug)]
@@ -65,6 +66,42 @@ impl MetricsArgs {
     }
 }
 
+/// Checks a run's name, which is also its folder's: for `value_parser`.
+pub fn run_name(name: &str) -> Result<String, String> {
+    let good = |c: char| c.is_alphanumeric() || "-_.+=".contains(c);
+    if !name.starts_with(['.', '-']) && name.chars().all(good) && (1..=255).contains(&name.len()) {
+        return Ok(name.into());
+    }
+    Err("a run's name is its folder's: letters, digits, and any of - _ . + = behind the first of \
+         them; --runs names another place"
+        .into())
+}
+
+/// Flag of the watch on threads.
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchdogArgs {
+    /// Seconds without a sign of life after which a thread counts as hung: the process then says
+    /// NOT_SERVING, and ends with code 70; 0 watches nobody
+    #[arg(
+        long = "watchdog", value_name = "SECONDS", env = "ENGRAM_WATCHDOG",
+        default_value_t = heartbeat::LIMIT.as_secs()
+    )]
+    pub watchdog: u64,
+}
+
+impl WatchdogArgs {
+    /// The limit; zero watches nobody.
+    pub fn limit(&self) -> Duration {
+        Duration::from_secs(self.watchdog)
+    }
+}
+
+impl Default for WatchdogArgs {
+    fn default() -> Self {
+        WatchdogArgs { watchdog: heartbeat::LIMIT.as_secs() }
+    }
+}
+
 /// Flags of security, as a server and as a client.
 #[derive(Args, Clone, Debug)]
 pub struct SecurityArgs {
@@ -95,8 +132,8 @@ pub struct SecurityArgs {
     /// Do without TLS or a token where other machines are concerned
     #[arg(long, env = "ENGRAM_INSECURE", help_heading = HEADING)]
     pub insecure: bool,
-    /// As a server: connections that may be unauthenticated at once, each for a few seconds;
-    /// further ones wait
+    /// As a server: connections that may be unauthenticated at once, each for 5 s; further ones
+    /// take the places of silent ones, or wait
     #[arg(
         long, value_name = "N", env = "ENGRAM_MAX_UNAUTHENTICATED", help_heading = HEADING,
         default_value_t = ConnectionLimits::STANDARD.unauthenticated,
@@ -178,6 +215,8 @@ mod tests {
         #[command(flatten)]
         metrics: MetricsArgs,
         #[command(flatten)]
+        watchdog: WatchdogArgs,
+        #[command(flatten)]
         security: SecurityArgs,
     }
 
@@ -193,6 +232,7 @@ mod tests {
         assert_eq!(program.metrics.metrics, Some(Address::loopback(0)));
         assert_eq!(program.logs.log_format, LogFormat::Json);
         assert_eq!(program.logs.log_level, Some(LevelFilter::DEBUG));
+        assert_eq!(program.watchdog, WatchdogArgs::default());
         let security = program.security.server().unwrap();
         assert_eq!(security.exposure, Exposure::Insecure);
         assert_eq!(security.limits, ConnectionLimits::STANDARD, "the flag's default");
@@ -234,6 +274,20 @@ mod tests {
         ] {
             let error = at(&format!("engram x {line}")).client().unwrap_err().to_string();
             assert!(error.starts_with(message), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_run_stays_in_the_folder_of_runs() {
+        for good in ["recall", "recall-30-seed1", "2026.11.30_a+b=c", "läufe"] {
+            assert_eq!(run_name(good).as_deref(), Ok(good));
+        }
+        let long = "x".repeat(256);
+        for bad in
+            ["", ".", "..", "../other", "a/b", "/etc", "a\\b", ".hidden", "-x", "a b", "a\0", &long]
+        {
+            let error = run_name(bad).unwrap_err();
+            assert!(error.starts_with("a run's name is its folder's"), "{bad}: {error}");
         }
     }
 

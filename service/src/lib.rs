@@ -10,7 +10,7 @@
 //!          logs        lines for people          progress   one line or bar per interval
 //!          format      numbers, sizes and times
 //! around   net         addresses, listeners, channels, TLS and tokens, backoff
-//!          health      grpc.health.v1
+//!          health      grpc.health.v1        heartbeat   threads that hang
 //!          metrics     Prometheus' recorder      metrics_page   its page at /metrics
 //!          threads     named, and heard when they panic
 //!          process     a number of its own, memory and CPU time
@@ -35,6 +35,8 @@ pub mod format;
 pub mod net;
 
 pub mod health;
+
+pub mod heartbeat;
 
 pub mod metrics;
 

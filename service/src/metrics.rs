@@ -30,6 +30,9 @@ const BUILD_INFO: &str = "engram_build_info";
 /// Connections and calls refused, by `reason`.
 const CONNECTIONS_REFUSED: &str = "engram_connections_refused_total";
 
+/// When the first certificate expires of those that this process shows or trusts, by `role`.
+const CERTIFICATE_EXPIRY: &str = "engram_certificate_expiry_timestamp_seconds";
+
 /// The reasons.
 const REASONS: [&str; 3] = ["handshake", "timeout", "token"];
 
@@ -57,6 +60,14 @@ pub fn snapshot() -> String {
     handle.render()
 }
 
+/// Notes when the first of the certificates expires that a role needs, where they tell.
+pub(crate) fn certificate_expiry(role: &'static str, unix_seconds: Option<i64>) {
+    if let Some(seconds) = unix_seconds {
+        install();
+        metrics::gauge!(CERTIFICATE_EXPIRY, "role" => role).set(seconds as f64);
+    }
+}
+
 /// Counts a connection or call that was refused.
 pub(crate) fn connection_refused(reason: &'static str) {
     metrics::counter!(CONNECTIONS_REFUSED, "reason" => reason).increment(1);
@@ -74,6 +85,10 @@ fn handle() -> &'static PrometheusHandle {
         metrics::describe_counter!(
             CONNECTIONS_REFUSED,
             format!("Connections and calls refused, by reason: {}.", REASONS.join(", "))
+        );
+        metrics::describe_gauge!(
+            CERTIFICATE_EXPIRY,
+            "When the first certificate expires of those that this process needs as a server or client."
         );
         for reason in REASONS {
             // There from the start: of a counter that begins with 1 nobody sees that it grew.

@@ -14,13 +14,11 @@ use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 
 use crate::metrics::{install, snapshot};
+use crate::net::reloaded::look_at_all;
 use crate::net::{Connection, Listener, Peer};
 use crate::shutdown::Shutdown;
 
-/// Connections served at once; more wait to be accepted.
-const CONNECTIONS: usize = 64;
-
-/// Time that a client has to ask.
+/// Time that a client has to ask. The listener's own deadline is shorter, where it has one.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Serves `/metrics` until shutdown.
@@ -32,7 +30,8 @@ pub async fn serve(listener: Listener, shutdown: Shutdown) {
         tokio::select! {
             () = shutdown.triggered() => return,
             Some(_) = connections.join_next() => {}
-            Some(Ok(connection)) = incoming.next(), if connections.len() < CONNECTIONS => {
+            // No more of them than the listener lets in, and each leaves with its answer.
+            Some(Ok(connection)) = incoming.next() => {
                 connections.spawn(converse(connection));
             }
         }
@@ -43,6 +42,8 @@ async fn converse(connection: Connection) {
     let peer = connection.peer().clone();
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
+        // One question a connection: nobody holds a place by having asked once.
+        .keep_alive(false)
         .header_read_timeout(PATIENCE)
         .serve_connection(TokioIo::new(connection), service_fn(|request| respond(&peer, request)))
         .await;
@@ -59,7 +60,10 @@ fn respond(
     let refused = authentication.and_then(|state| state.check(request.headers()).err());
     let (status, body) = match (refused, request.method(), request.uri().path()) {
         (Some(refused), _, _) => (StatusCode::UNAUTHORIZED, format!("{}.\n", refused.message())),
-        (None, &Method::GET, "/metrics") => (StatusCode::OK, snapshot()),
+        (None, &Method::GET, "/metrics") => {
+            look_at_all();
+            (StatusCode::OK, snapshot())
+        }
         _ => (StatusCode::NOT_FOUND, "There is only GET /metrics here.\n".into()),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));

@@ -15,6 +15,7 @@
 //!          client       channels to servers           http_get  pages
 //! both     connection   bytes, first to last          peer      who is at the other end
 //!          channel      settings of gRPC              tls, token
+//!          reloaded     files that change             expiry   of a certificate
 //! ```
 
 mod address;
@@ -25,10 +26,12 @@ mod client;
 mod connection;
 mod credentials;
 mod error;
+mod expiry;
 mod http_get;
 mod limiter;
 mod listener;
 mod peer;
+pub(crate) mod reloaded;
 mod resolver;
 mod security;
 mod security_error;

@@ -1,4 +1,5 @@
-//! This process: a number of its own, and its costs: CPU time to the nanosecond, memory.
+//! This process: a number of its own, the files that it may open, and its costs: CPU time to the
+//! nanosecond, memory.
 //!
 //! The page of metrics has more of them, by the crate `metrics-process`; its CPU time comes in
 //! hundredths of a second, which is too coarse for a benchmark of single updates.
@@ -14,6 +15,24 @@ pub fn any_number() -> u64 {
     let mut hasher = DefaultHasher::new();
     (host, std::process::id(), now.as_nanos()).hash(&mut hasher);
     hasher.finish()
+}
+
+/// Raises the number of files that the process may have open to the most that it is allowed. A
+/// connection is a file, and many systems begin with 1024 of them, which is fewer than a learner may
+/// have actors. The small number is for programs that use `select`; ours do not. Call it in `main`.
+#[expect(unsafe_code, reason = "std knows no limits")]
+pub fn open_as_many_files_as_allowed() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` outlives the calls, which read and write nothing else.
+    let raised = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
+        }
+    };
+    if !raised {
+        tracing::debug!("the limit of open files stays as it was");
+    }
 }
 
 /// CPU time of all threads of the process since its start.
@@ -50,6 +69,16 @@ mod tests {
         let block = vec![1_u8; 256 << 20];
         assert!(resident_bytes().unwrap() > before + (128 << 20));
         assert_eq!(block[77], 1);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn as_many_files_may_be_open_as_are_allowed() {
+        open_as_many_files_as_allowed();
+        let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+        let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        let numbers: Vec<&str> = files.split_ascii_whitespace().skip(3).collect();
+        assert_eq!(numbers[0], numbers[1], "{files}");
     }
 
     #[test]

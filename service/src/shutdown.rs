@@ -52,7 +52,7 @@ impl Shutdown {
 }
 
 #[expect(unsafe_code, reason = "exit() would run destructors that may be what hangs")]
-fn leave_at_once(code: i32) -> ! {
+pub(crate) fn leave_at_once(code: i32) -> ! {
     // SAFETY: _exit takes any number and does not return.
     unsafe { libc::_exit(code) }
 }

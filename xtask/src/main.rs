@@ -9,6 +9,7 @@
 //! | [`pip`] | packages of Python, in the cache |
 //! | [`gymnasium`] | those that some tests want |
 //! | [`procgen`] | the library of ProcGen's games |
+//! | [`deny`] | cargo-deny: licenses and sources of dependencies |
 //! | [`packages`] | programs that some tests want from the system |
 //! | [`steps`] | train, test, bench, lint: cargo, with libtorch in place |
 //! | [`tidy`] | what the compiler cannot check: layers, comments, configs, links |
@@ -27,6 +28,8 @@ mod setup;
 mod docker;
 
 mod pip;
+
+mod deny;
 
 mod gymnasium;
 
@@ -59,7 +62,7 @@ Usage: cargo xtask <command>
   train [args]       train the main experiment and evaluate it; with arguments, `engram train args`
   test  [args]       all tests; ends with the line `N passed, N failed`
   bench [args]       `engram bench`, optimized
-  lint               format, tidy, clippy and docs, every warning an error
+  lint               format, tidy, cargo-deny, clippy and docs, every warning an error
   ci                 lint, then test
   tidy [--imports]   layers, comments, configs, metrics, links: what the compiler cannot check;
                      --imports prints how many imports and circles each crate has

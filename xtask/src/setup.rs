@@ -2,8 +2,9 @@
 //!
 //! 1. A `LIBTORCH` that the user set is verified and linked.
 //! 2. What `.libtorch` already points to, or what the cache already holds, is kept if it is right.
-//! 3. Else the Python wheels of torch are fetched with pip ([`wheels`]), or the official archive
-//!    ([`archive`]); what a build needs of them is unpacked ([`unpack`]) into a folder beside the
+//! 3. Else the Python wheels of torch are fetched with pip ([`wheels`]) and compared with what was
+//!    published; where there is no pip, or it reaches nothing, the official archive comes
+//!    ([`archive`]), which only its address vouches for. What a build needs of them is unpacked ([`unpack`]) into a folder beside the
 //!    final one, checked, and renamed. A run that was cut off is simply run again.
 //!
 //! `.cargo/config.toml` points `LIBTORCH` at the link, so plain `cargo build` works afterwards.
@@ -29,6 +30,7 @@ use anyhow::{Context, Result, bail};
 
 pub(crate) use disk::lock;
 pub(crate) use libtorch::Depth;
+pub(crate) use wheels::{Failure, fetch_one as fetch_wheel};
 
 use crate::host::Host;
 use crate::release::{LibtorchVariant, VERSION};
@@ -293,9 +295,28 @@ mod tests {
     #[test]
     fn a_torn_wheel_of_cuda_is_fetched_again() {
         let (_folder, host) = fixture::published();
-        fixture::write(&host.cache, "downloads/cuda/nvidia-cudnn-cu13.whl", "torn");
+        fixture::write(&host.cache, "downloads/nvidia-cudnn-cu13.whl", "torn");
         run(&host, wish(Some(LibtorchVariant::Cuda))).unwrap();
         assert!(host.cache.join("libtorch-2.11.0-cuda/lib/libcudnn.so.9").is_file());
+    }
+
+    /// One was once told as if pip could not be reached, and the archive, which nobody verifies, was
+    /// set up in its place.
+    #[test]
+    fn a_wheel_that_is_not_the_published_one_ends_the_set_up() {
+        for (number, device) in [(0, LibtorchVariant::Cpu), (1, LibtorchVariant::Cuda)] {
+            let (folder, mut host) = fixture::published();
+            fixture::archive(&host.cache.join("downloads"), "libtorch.zip");
+            host.wheels[number].sha256 = "0".repeat(64);
+            let message = complaint(&host, wish(Some(device)));
+            let file = host.wheels[number].file;
+            assert!(message.starts_with(&format!("{file} is not the file that was published")));
+            assert!(message.contains(&"0".repeat(64)), "{message}");
+            assert!(message.contains("PIP_INDEX_URL"), "{message}");
+            assert!(!host.link().exists());
+            assert!(!host.cache.join("downloads").join(file).exists());
+            drop(folder);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 
+use crate::deny;
 use crate::docker;
 use crate::gymnasium;
 use crate::host::Host;
@@ -91,13 +92,14 @@ pub(crate) fn test(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {
     Ok(exit_code(code.code()))
 }
 
-/// Format, tidy, clippy and docs. All are run; the first that failed decides the exit.
+/// Format, tidy, licenses and sources of dependencies, clippy and docs. All are run; the first that failed decides the exit.
 pub(crate) fn lint(host: &Host) -> Result<ExitCode> {
     let mut failed = Vec::new();
     step("cargo fmt --check", &mut failed, || {
         component(host, "fmt", "rustfmt", words("--all --check"))
     })?;
     step("cargo xtask tidy", &mut failed, || Ok(tidy::run(host)? == ExitCode::SUCCESS))?;
+    step("cargo deny check", &mut failed, || deny::check(host))?;
     setup::run(host, Wish::default())?;
     step("cargo clippy", &mut failed, || {
         let atari = atari().join(" ");

@@ -308,7 +308,7 @@ impl Drop for ChildProgram {
 
 /// Certificates and a token in `folder`: the flags that name them, and the same as keys.
 fn locked(folder: &Path) -> Result<(Vec<String>, ClientCredentials)> {
-    certs::create(folder, &["localhost".into(), "127.0.0.1".into()], 1)?;
+    certs::create(folder, &["localhost".into(), "127.0.0.1".into()], &[], 1)?;
     std::fs::write(folder.join("token"), TOKEN)?;
     let flags = [
         ("--tls-cert", "server.pem"),

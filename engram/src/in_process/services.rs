@@ -53,6 +53,7 @@ pub(crate) fn start_inference(
         lease: Duration::from_secs(60),
         weights_wait: Duration::from_secs(60),
         max_slots: 1 << 20,
+        watchdog: Duration::ZERO,
     };
     let ending = ending.clone();
     start("inference-io", address, async move |listener| {

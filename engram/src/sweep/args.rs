@@ -25,7 +25,7 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "N")]
     pub(super) evaluate: Option<u32>,
     /// The sweep's name [default: the file's, or experiment and the settings' names]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = engram_service::args::run_name)]
     pub(super) name: Option<String>,
     /// Folder of runs
     #[arg(long, value_name = "DIR", env = "ENGRAM_RUNS", default_value = "runs")]

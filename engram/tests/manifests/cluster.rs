@@ -17,7 +17,16 @@ pub(crate) struct Cluster<'a> {
 const WORKLOADS: [&str; 2] = ["Deployment", "StatefulSet"];
 
 /// Files of the secret: those of `engram certs`, and the token.
-const DOOR: [&str; 6] = ["ca.pem", "server.pem", "server.key", "client.pem", "client.key", "token"];
+const DOOR: [&str; 8] = [
+    "ca.pem",
+    "server.pem",
+    "server.key",
+    "metrics.pem",
+    "metrics.key",
+    "client.pem",
+    "client.key",
+    "token",
+];
 
 /// Mistakes in an overlay's manifests.
 pub(crate) fn problems(documents: &[Value]) -> Vec<String> {
@@ -115,7 +124,7 @@ impl<'a> Cluster<'a> {
             if let Some(file) = value.strip_prefix("/security/") {
                 let mounts = container["volumeMounts"].as_array().into_iter().flatten();
                 let mounted = mounts.into_iter().any(|mount| mount["mountPath"] == "/security");
-                let known = mounted && DOOR.contains(&file);
+                let known = mounted && DOOR.contains(&file) && holds(workload, file);
                 self.expect(known, format!("{name}: {variable} names {value}, which is not there"));
             }
         }
@@ -277,6 +286,17 @@ impl<'a> Cluster<'a> {
         };
         self.workloads().into_iter().filter(picks).collect()
     }
+}
+
+/// True if a pod's secret brings a file: it brings all, or those that it lists.
+fn holds(workload: &Value, file: &str) -> bool {
+    let secret = &workload["spec"]["template"]["spec"]["volumes"];
+    let volumes = secret.as_array().into_iter().flatten();
+    let mut secrets = volumes.map(|volume| &volume["secret"]).filter(|secret| secret.is_object());
+    secrets.any(|secret| match secret["items"].as_array() {
+        Some(items) => items.iter().any(|item| item["path"] == file),
+        None => true,
+    })
 }
 
 /// True if labels have all that a selector asks for. One that asks for nothing selects all.

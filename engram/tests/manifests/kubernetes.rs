@@ -64,6 +64,25 @@ fn an_overlay_is_insecure_or_secure_and_only_the_one_for_accelerators_asks_for_o
 }
 
 #[test]
+fn the_servers_key_is_in_the_servers_pods_alone() {
+    let Some(tools) = tools() else { return };
+    for name in ["secure", "gpu"] {
+        let (_, documents) = overlay(tools, name);
+        let volumes = "/spec/template/spec/volumes/0/secret";
+        let mut with_items = Vec::new();
+        for workload in documents.iter().filter(|document| document.pointer(volumes).is_some()) {
+            let role = workload["metadata"]["name"].as_str().expect("a name");
+            if let Some(items) = workload.pointer(volumes).expect("found")["items"].as_array() {
+                with_items.push(role);
+                assert!(items.iter().all(|item| item["key"] != "server.key"), "{name}: {role}");
+            }
+        }
+        with_items.sort_unstable();
+        assert_eq!(with_items, ["actor", "evaluator"], "{name}");
+    }
+}
+
+#[test]
 fn a_manifest_that_does_not_fit_is_named() {
     let Some(tools) = tools() else { return };
     let (manifests, _) = overlay(tools, "gpu");

@@ -175,6 +175,7 @@ impl System {
             lease: Duration::from_secs(60),
             weights_wait: Duration::from_secs(60),
             max_slots: 1024,
+            watchdog: Duration::ZERO,
         };
         let address = self.inference_at.clone();
         ServiceThread::start("inference", async move |leave| {

@@ -71,6 +71,7 @@ pub(crate) fn config() -> InferenceConfig {
         lease: Duration::from_secs(600),
         weights_wait: Duration::from_secs(60),
         max_slots: 64,
+        watchdog: Duration::ZERO,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Configuration that a learner is started with.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use engram_mdp::Seed;
 use engram_policy::PolicyConfig;
@@ -37,11 +38,14 @@ pub struct LearnerConfig {
     pub threads: i32,
     /// The rest of where and how.
     pub flags: LearnerArgs,
+    /// Silence of the training thread after which it counts as hung and ends the process; zero
+    /// watches nobody.
+    pub watchdog: Duration,
 }
 
 impl LearnerConfig {
     /// Reads the learner's sections of a configuration, and checks them. The flags are those of
-    /// somebody who gave none.
+    /// somebody who gave none, and nobody is watched.
     pub fn new(
         resolved: Resolved,
         run_id: String,
@@ -54,7 +58,18 @@ impl LearnerConfig {
         let policy: PolicyConfig = resolved.section("seq")?;
         policy.validate().map_err(LearnerError::Policy)?;
         let flags = LearnerArgs::default();
-        Ok(LearnerConfig { run_id, folder, resolved, run, rl, policy, device, threads, flags })
+        Ok(LearnerConfig {
+            run_id,
+            folder,
+            resolved,
+            run,
+            rl,
+            policy,
+            device,
+            threads,
+            flags,
+            watchdog: Duration::ZERO,
+        })
     }
 
     /// Refuses what could only fail later, or would be ignored: settings of a replay that do not go

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use engram_service::heartbeat::Heartbeat;
 use engram_service::threads::reason;
 use tokio::sync::oneshot;
 
@@ -32,14 +33,15 @@ use crate::telemetry::progress_log::ProgressLog;
 pub(crate) fn run(
     config: &LearnerConfig,
     channels: LearnerChannels,
+    heartbeat: Heartbeat,
     ready: oneshot::Sender<()>,
 ) -> Result<RunSummary, LearnerError> {
     match &config.rl {
         RlConfig::Streams(algorithm) => {
-            Startup::<StreamsPipeline> { config, algorithm }.run(channels, ready)
+            Startup::<StreamsPipeline> { config, algorithm }.run(channels, heartbeat, ready)
         }
         RlConfig::Replay(algorithm) => {
-            Startup::<ReplayPipeline> { config, algorithm }.run(channels, ready)
+            Startup::<ReplayPipeline> { config, algorithm }.run(channels, heartbeat, ready)
         }
     }
 }
@@ -60,6 +62,7 @@ impl<P: Pipeline> Startup<'_, P> {
     fn run(
         &self,
         mut channels: LearnerChannels,
+        heartbeat: Heartbeat,
         ready: oneshot::Sender<()>,
     ) -> Result<RunSummary, LearnerError> {
         let config = self.config;
@@ -85,7 +88,7 @@ impl<P: Pipeline> Startup<'_, P> {
             None => self.first_environment(warm_start.as_ref(), &mut channels)?,
         };
         match opened {
-            Some(opened) => self.train(channels, folder, opened),
+            Some(opened) => self.train(channels, heartbeat, folder, opened),
             None => Ok(RunSummary::default()),
         }
     }
@@ -144,6 +147,7 @@ impl<P: Pipeline> Startup<'_, P> {
     fn train(
         &self,
         channels: LearnerChannels,
+        heartbeat: Heartbeat,
         folder: Option<RunFolder>,
         Opened { learner, resumed }: Opened<P>,
     ) -> Result<RunSummary, LearnerError> {
@@ -192,6 +196,7 @@ impl<P: Pipeline> Startup<'_, P> {
             metrics: channels.metrics,
             shutdown: channels.shutdown,
             runtime: channels.runtime,
+            heartbeat,
             limits,
         }
         .run();

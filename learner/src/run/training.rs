@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engram_service::Shutdown;
+use engram_service::heartbeat::Heartbeat;
 use engram_service::progress::ProgressLine;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -43,6 +44,7 @@ pub(crate) struct Training<P: Pipeline> {
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: Shutdown,
     pub(crate) runtime: Handle,
+    pub(crate) heartbeat: Heartbeat,
     pub(crate) limits: Limits,
 }
 
@@ -104,6 +106,7 @@ impl<P: Pipeline> Training<P> {
         match self.train(&mut state) {
             Ok(()) => Ok(self.end(state)),
             Err(error) => {
+                self.heartbeat.rest();
                 // The disk may still be busy with a good checkpoint.
                 self.disk.and_then(|disk| disk.writer.finish(None));
                 Err(error)
@@ -176,15 +179,18 @@ impl<P: Pipeline> Training<P> {
     }
 
     /// The next batch; `None` on shutdown, or when the batch thread has ended. A replay may fill for
-    /// longer than the interval between checkpoints, and is saved meanwhile.
+    /// longer than the interval between checkpoints, and is saved meanwhile. Every wait beats, so one
+    /// beat is never further from the next than an update, its publication and a checkpoint.
     fn wait_for_batch(&mut self, state: &mut LoopState) -> Option<LearnerBatch<P::Batch>> {
         loop {
+            self.heartbeat.beat();
             let forgotten = self.stats.membership().take_forgotten();
             if !forgotten.is_empty() {
                 self.learner.pipeline_mut().forget(&forgotten, &self.metrics);
             }
             let started = Instant::now();
             let until = self.limits.checkpoint_interval.saturating_sub(state.saved.elapsed());
+            let until = until.min(self.heartbeat.interval());
             let batch = self.runtime.block_on(async {
                 let next = async {
                     tokio::select! {
@@ -343,6 +349,8 @@ impl<P: Pipeline> Training<P> {
 
     /// The last row, the last checkpoint, the last evaluations, and what the run came to.
     fn end(mut self, mut state: LoopState) -> RunSummary {
+        // The disk and evaluators take the time that they need.
+        self.heartbeat.rest();
         self.report(&mut state);
         let now = Instant::now();
         let counters = *self.learner.counters();

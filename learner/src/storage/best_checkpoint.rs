@@ -7,8 +7,8 @@
 //! ```
 //!
 //! It is for evaluations, not to resume from, and no retention deletes it. It is written as
-//! checkpoints are: complete beside its place, then renamed, while the one before waits as
-//! `best.old`. Of equal returns the later one is better: it has learned from more.
+//! checkpoints are: complete beside its place, then exchanged with the one before, which is
+//! `best.old` for a moment. Of equal returns the later one is better: it has learned from more.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,9 @@ impl BestCheckpoint {
         for folder in [place.clone(), place.with_extension(ASIDE)] {
             match folder.exists().then(|| read(&folder)) {
                 None => {}
-                Some(Err(torn @ CheckpointError::Torn { .. })) => tracing::warn!("{torn}"),
+                Some(Err(lost @ (CheckpointError::Torn { .. } | CheckpointError::Disk { .. }))) => {
+                    tracing::warn!("{lost}; without it the next evaluation is the best one")
+                }
                 Some(best) => return best.map(Some),
             }
         }
@@ -95,7 +97,6 @@ impl BestCheckpoint {
             let _ = fs::remove_dir_all(&beside);
             return Err(error);
         }
-        sync_directory(checkpoints)?;
         if aside.exists() {
             fs::remove_dir_all(&aside).map_err(disk("delete", &aside))?;
         }

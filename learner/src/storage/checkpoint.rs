@@ -11,8 +11,8 @@
 //!
 //! One is written beside its place, synced to the disk, and renamed, so a process killed at any
 //! moment leaves the earlier ones whole. Where one of the same update stands in its place already
-//! (a replay fills before the first update), that one is renamed to `….old` first, is found there,
-//! and is deleted when the new one is on the disk. Bytes are made by whoever owns the tensors; the
+//! (a replay fills before the first update), the two are exchanged; that one is `….old` then, is
+//! found there, and is deleted when the new one is on the disk. Bytes are made by whoever owns the tensors; the
 //! disk is waited for on a thread of its own.
 
 use std::collections::BTreeMap;
@@ -133,18 +133,25 @@ impl CheckpointStore {
         CheckpointStore { folder, kept }
     }
 
-    /// Newest complete checkpoint and its path; torn ones are skipped with a warning.
+    /// Newest complete checkpoint and its path; torn ones, and those that the disk does not give
+    /// out, are skipped with a warning. Where it gives out none of those that there are, this is an
+    /// error, since a run must not begin anew above them.
     pub fn newest(&self) -> Result<Option<(PathBuf, Checkpoint)>, CheckpointError> {
+        let mut unreadable = None;
         for path in self.all()?.into_iter().rev() {
             match read(&path) {
                 Ok(checkpoint) => return Ok(Some((path, checkpoint))),
                 Err(torn @ CheckpointError::Torn { .. }) => {
                     tracing::warn!("{torn}; an older one is tried");
                 }
+                Err(error @ CheckpointError::Disk { .. }) => {
+                    tracing::warn!("{error}; an older checkpoint is tried");
+                    unreadable.get_or_insert(error);
+                }
                 Err(error) => return Err(error),
             }
         }
-        Ok(None)
+        unreadable.map_or(Ok(None), Err)
     }
 
     /// Writes a checkpoint and returns its directory; older ones beyond the number kept go.
@@ -158,7 +165,6 @@ impl CheckpointStore {
             let _ = fs::remove_dir_all(&beside);
             return Err(error);
         }
-        sync_directory(&self.folder)?;
         self.prune(&place);
         Ok(place)
     }

@@ -44,18 +44,44 @@ pub(crate) fn read_file(path: &Path, name: &str) -> Result<Vec<u8>, CheckpointEr
     })
 }
 
-/// Gives a complete folder its place. At every moment either what was there, perhaps aside, or the
-/// new one can be found.
+/// Gives a complete folder its place, for good once this returns. Where another one stands there,
+/// the two are exchanged in one step, and that one is aside then. On a disk that cannot exchange it
+/// goes aside first, so at every moment either what was there, perhaps aside, or the new one can be
+/// found.
 pub(crate) fn put_in_place(beside: &Path, place: &Path) -> Result<(), CheckpointError> {
-    if place.exists() {
-        let aside = place.with_extension(ASIDE);
-        if aside.exists() {
-            // Left by a process that was killed after it had put a newer one in its place.
-            fs::remove_dir_all(&aside).map_err(disk("delete", &aside))?;
-        }
-        fs::rename(place, &aside).map_err(disk("rename", place))?;
+    if !place.exists() {
+        fs::rename(beside, place).map_err(disk("rename", beside))?;
+        return sync_parent(place);
     }
-    fs::rename(beside, place).map_err(disk("rename", beside))
+    let aside = place.with_extension(ASIDE);
+    if aside.exists() {
+        // Left by a process that was killed after it had put a newer one in its place.
+        fs::remove_dir_all(&aside).map_err(disk("delete", &aside))?;
+    }
+    if exchange(beside, place).map_err(disk("exchange", place))? {
+        fs::rename(beside, &aside).map_err(disk("rename", beside))?;
+    } else {
+        fs::rename(place, &aside).map_err(disk("rename", place))?;
+        fs::rename(beside, place).map_err(disk("rename", beside))?;
+    }
+    sync_parent(place)
+}
+
+/// Exchanges two folders in one step; `false`, and nothing happens, where the disk cannot.
+#[cfg(target_os = "linux")]
+fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(true),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(_one: &Path, _other: &Path) -> io::Result<bool> {
+    Ok(false)
 }
 
 /// True of a folder whose place a new one takes.
@@ -78,7 +104,73 @@ pub(crate) fn sync_directory(path: &Path) -> Result<(), CheckpointError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(disk("sync", path))
 }
 
+/// Waits until the disk has the name of a file or folder.
+fn sync_parent(path: &Path) -> Result<(), CheckpointError> {
+    sync_directory(path.parent().expect("what is put in place stands in a folder"))
+}
+
 /// Checksum, in hexadecimal digits.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    fn folder(path: &Path, text: &str) {
+        fs::create_dir(path).unwrap();
+        fs::write(path.join("text"), text).unwrap();
+    }
+
+    fn text(path: &Path) -> String {
+        fs::read_to_string(path.join("text")).unwrap()
+    }
+
+    #[test]
+    fn what_stood_there_is_aside_once_a_new_one_has_its_place() {
+        let run = tempfile::tempdir().unwrap();
+        let [place, beside, aside] = ["7", ".new", "7.old"].map(|name| run.path().join(name));
+        for (number, before) in [("1", None), ("2", Some("1")), ("3", Some("2"))] {
+            folder(&beside, number);
+            put_in_place(&beside, &place).unwrap();
+            assert_eq!(text(&place), number);
+            assert!(!beside.exists());
+            assert_eq!(aside.exists().then(|| text(&aside)).as_deref(), before);
+        }
+    }
+
+    /// The place was once empty between two renames: `engram eval` and `engram plot`, which know
+    /// nothing of what is aside, could find a run without its only checkpoint.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_reader_finds_one_of_both_at_every_moment() {
+        let run = tempfile::tempdir().unwrap();
+        let [place, beside] = ["7", ".new"].map(|name| run.path().join(name));
+        let other = run.path().join("8");
+        folder(&place, "0");
+        folder(&other, "0");
+        if !exchange(&place, &other).unwrap() {
+            eprintln!("skipped: this disk cannot exchange folders");
+            return;
+        }
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut reads = 0_u64;
+                while !over.load(Ordering::Relaxed) {
+                    assert!(place.exists(), "after {reads} reads");
+                    reads += 1;
+                }
+            });
+            for number in 0..100 {
+                folder(&beside, &number.to_string());
+                put_in_place(&beside, &place).unwrap();
+            }
+            over.store(true, Ordering::Relaxed);
+            reader.join().unwrap();
+        });
+    }
 }

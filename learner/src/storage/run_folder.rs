@@ -10,11 +10,11 @@
 //!     checkpoints/          from which the run resumes   (see `checkpoint`)
 //!     plots/                made by `engram plot`
 //!     policy_version        the newest version that any inference server can have seen
-//!     lock                  held by the learner while it runs
+//!     lock                  held by the learner while it runs; says which one that is
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,12 +38,14 @@ pub struct RunFolder {
 pub enum RunFolderError {
     /// Another learner uses it.
     #[error(
-        "{} belongs to a learner that is running; stop it, or choose another --run-name",
+        "{} belongs to a learner that is running: {holder}; stop it, or choose another --run-name",
         .path.display()
     )]
     Busy {
         /// The folder.
         path: PathBuf,
+        /// The learner: process and host.
+        holder: String,
     },
     /// The disk.
     #[error("cannot write {}: {source}; choose another folder by --runs", .path.display())]
@@ -83,10 +85,12 @@ impl RunFolder {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(RunFolderError::Busy { path: path.into() });
+                let holder = holder(&lock_path);
+                return Err(RunFolderError::Busy { path: path.into(), holder });
             }
             Err(TryLockError::Error(error)) => return Err(disk(&lock_path)(error)),
         }
+        sign(&lock).map_err(disk(&lock_path))?;
         let versions = open(&path.join("policy_version"))?;
         Ok(RunFolder { path: path.into(), versions, lock })
     }
@@ -138,6 +142,8 @@ impl RunFolder {
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
+        // Only a name, which the next holder writes over.
+        let _ = self.lock.set_len(0);
         // Closing the file would not do: a process that is being started elsewhere holds a copy
         // of it for a moment.
         let _ = self.lock.unlock();
@@ -156,14 +162,33 @@ impl RunStart {
         RunStart {
             version: VERSION.into(),
             git_revision: git_revision(),
-            host: fs::read_to_string("/proc/sys/kernel/hostname")
-                .map_or_else(|_| "unknown".into(), |name| name.trim().into()),
+            host: host(),
             command_line: std::env::args().collect(),
             unix_seconds: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| since.as_secs()),
             env_steps,
         }
+    }
+}
+
+fn host() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "unknown".into(), |name| name.trim().into())
+}
+
+/// Writes into a lock who holds it.
+fn sign(lock: &File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.write_all_at(format!("process {} on {}\n", std::process::id(), host()).as_bytes(), 0)
+}
+
+/// Holder of a lock, as it says.
+fn holder(lock: &Path) -> String {
+    let text = fs::read_to_string(lock).unwrap_or_default();
+    match text.trim() {
+        "" => "it has not said which".into(),
+        text => text.into(),
     }
 }
 
@@ -187,11 +212,18 @@ fn open(path: &Path) -> Result<File, RunFolderError> {
     options.map_err(disk(path))
 }
 
-/// Writes beside and renames, so that readers see the old text or the new one.
+/// Writes beside and renames, so that readers see the old text or the new one, after a power cut too.
 fn replace(path: &Path, text: &str) -> Result<(), RunFolderError> {
     let beside = path.with_extension("new");
-    fs::write(&beside, text).map_err(disk(&beside))?;
-    fs::rename(&beside, path).map_err(disk(path))
+    let write = || {
+        let mut file = File::create(&beside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(disk(&beside))?;
+    fs::rename(&beside, path).map_err(disk(path))?;
+    let folder = path.parent().expect("a run's files stand in its folder");
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk(folder))
 }
 
 fn disk(path: &Path) -> impl Fn(io::Error) -> RunFolderError + use<> {
@@ -208,8 +240,12 @@ mod tests {
         let runs = tempfile::tempdir().unwrap();
         let path = runs.path().join("recall");
         let folder = RunFolder::open(&path).unwrap();
-        assert!(matches!(RunFolder::open(&path), Err(RunFolderError::Busy { .. })));
+        let error = RunFolder::open(&path).unwrap_err();
+        assert!(matches!(error, RunFolderError::Busy { .. }));
+        let holder = format!("is running: process {} on {}; stop it", std::process::id(), host());
+        assert!(error.to_string().contains(&holder), "{error}");
         drop(folder);
+        assert_eq!(fs::read_to_string(path.join("lock")).unwrap(), "");
         assert!(RunFolder::open(&path).is_ok());
     }
 

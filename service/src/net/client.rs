@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::header::{AUTHORIZATION, HeaderValue};
+use hyper::header::AUTHORIZATION;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
@@ -23,7 +23,7 @@ use super::channel::{
 };
 use super::connection::CloseReason;
 use super::resolver::first_reachable;
-use super::{Address, ClientCredentials, Connection, NetError, Resolver};
+use super::{Address, ClientCredentials, Connection, NetError, Resolver, Token};
 
 /// Time that dialing may take, the TLS handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,7 +33,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Channel {
     inner: tonic::transport::Channel,
-    authorization: Option<HeaderValue>,
+    /// Token that calls show.
+    token: Option<Token>,
     address: Address,
     peer: &'static str,
     close_reason: CloseReason,
@@ -56,8 +57,8 @@ pub fn connect_at(address: &Address, peer: &'static str, turn: u64) -> Channel {
         Address::Tcp { .. } => Endpoint::from_shared(format!("http://{place}")).ok(),
         _ => None,
     };
-    let authorization = match place {
-        Address::Tcp { .. } => dialer.credentials.token.as_ref().map(|token| token.header()),
+    let token = match place {
+        Address::Tcp { .. } => dialer.credentials.token.clone(),
         // Sockets of this machine and pipes ask for no token.
         _ => None,
     };
@@ -82,7 +83,7 @@ pub fn connect_at(address: &Address, peer: &'static str, turn: u64) -> Channel {
                     .map_err(|source| NetError::Unreachable { peer, address, source })
             }
         }));
-    Channel { inner, authorization, address: place.clone(), peer, close_reason }
+    Channel { inner, token, address: place.clone(), peer, close_reason }
 }
 
 /// Dialer of one target.
@@ -157,8 +158,8 @@ impl Service<Request<Body>> for Channel {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        if let Some(authorization) = &self.authorization {
-            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(AUTHORIZATION, token.header());
         }
         let answer = self.inner.call(request);
         let (close_reason, address, peer) =

@@ -11,7 +11,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-use super::peer::{Authentication, Peer};
+use super::peer::{Authentication, GAVE_WAY, Peer};
 use super::tls;
 
 /// A connection over TCP, with TLS or without, a Unix socket or a pipe.
@@ -28,6 +28,7 @@ pub struct Connection {
 /// Beginning of a connection, until it is authenticated.
 struct Opening {
     deadline: Pin<Box<Sleep>>,
+    given_away: Pin<Box<WaitForCancellationFutureOwned>>,
     /// True once anything has been read.
     heard: bool,
 }
@@ -67,8 +68,9 @@ impl Connection {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let mut connection = Connection::new(io, authentication.address.clone());
-        let deadline = Box::pin(tokio::time::sleep(authentication.permit.deadline()));
-        connection.opening = Some(Opening { deadline, heard: false });
+        let deadline = Box::pin(tokio::time::sleep_until(authentication.permit.deadline()));
+        let given_away = Box::pin(authentication.permit.given_away());
+        connection.opening = Some(Opening { deadline, given_away, heard: false });
         connection.peer.authentication = Some(Arc::new(authentication));
         connection
     }
@@ -104,7 +106,12 @@ impl Connection {
         let first = if self.began { None } else { read.first() };
         self.began = true;
         let Some(opening) = &mut self.opening else { return Ok(()) };
-        opening.heard |= !read.is_empty();
+        if !opening.heard && !read.is_empty() {
+            opening.heard = true;
+            if let Some(authentication) = &self.peer.authentication {
+                authentication.permit.heard();
+            }
+        }
         let why = match first {
             Some(&TLS_HANDSHAKE) => {
                 "it speaks TLS, this server does not: start it with --tls-cert and --tls-key"
@@ -134,6 +141,9 @@ impl Connection {
                 (true, None) => "it made no call",
             };
             authentication.failed("timeout", why);
+            return Err(io::ErrorKind::TimedOut.into());
+        } else if opening.given_away.as_mut().poll(cx).is_ready() {
+            authentication.failed("timeout", GAVE_WAY);
             return Err(io::ErrorKind::TimedOut.into());
         }
         Ok(())

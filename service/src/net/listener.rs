@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{Sleep, timeout};
+use tokio::time::{Sleep, timeout_at};
 use tokio_stream::Stream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::limiter::{ConnectionLimiter, Permit};
-use super::peer::Authentication;
+use super::limiter::ConnectionLimiter;
+use super::peer::{Authentication, GAVE_WAY};
 use super::{Address, Connection, Exposure, NetError, Pipe, ServerSecurity, ServerTls, Token};
 
 /// Bound address.
@@ -56,8 +56,8 @@ struct Admission {
     tls: Option<ServerTls>,
     token: Option<Token>,
     limiter: ConnectionLimiter,
-    /// Permit of the connection that is awaited.
-    next: Option<Permit>,
+    /// Place of the connection that is awaited.
+    next: Option<OwnedSemaphorePermit>,
 }
 
 /// Connection that has been accepted.
@@ -115,17 +115,17 @@ impl Listener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<AcceptedConnection>> {
         let connection = match &mut self.socket {
             Socket::Tcp(listener, admission) => {
-                let permit = ready!(admission.poll_permit(cx));
+                let place = ready!(admission.poll_place(cx));
                 let (stream, peer) = match listener.poll_accept(cx) {
                     Poll::Ready(accepted) => accepted?,
                     Poll::Pending => {
-                        admission.next = Some(permit);
+                        admission.next = Some(place);
                         return Poll::Pending;
                     }
                 };
                 // A client that has hung up already is no trouble of the listener's.
                 let _ = stream.set_nodelay(true);
-                return Poll::Ready(Ok(admission.receive(stream, peer.to_string(), permit)));
+                return Poll::Ready(Ok(admission.receive(stream, peer.to_string(), place)));
             }
             Socket::Unix { listener, .. } => {
                 let (stream, _) = ready!(listener.poll_accept(cx))?;
@@ -151,15 +151,21 @@ impl Admission {
         }
     }
 
-    /// Permit for the next connection, kept while that is awaited.
-    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Permit> {
+    /// Place for the next connection, kept while that is awaited.
+    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<OwnedSemaphorePermit> {
         match self.next.take() {
-            Some(permit) => Poll::Ready(permit),
-            None => self.limiter.poll_permit(cx),
+            Some(place) => Poll::Ready(place),
+            None => self.limiter.poll_place(cx),
         }
     }
 
-    fn receive(&self, stream: TcpStream, address: String, permit: Permit) -> AcceptedConnection {
+    fn receive(
+        &mut self,
+        stream: TcpStream,
+        address: String,
+        place: OwnedSemaphorePermit,
+    ) -> AcceptedConnection {
+        let permit = self.limiter.admit(place);
         let authentication = Authentication { permit, address, token: self.token.clone() };
         match &self.tls {
             Some(tls) => AcceptedConnection::Tls(stream, tls.clone(), authentication),
@@ -174,7 +180,21 @@ async fn handshake(
     tls: ServerTls,
     authentication: Authentication,
 ) -> Option<Connection> {
-    match timeout(authentication.permit.deadline(), tls.accept(stream)).await {
+    let permit = &authentication.permit;
+    let accepted = async {
+        // A byte, or the end: whatever it is, accepting tells.
+        let _ = stream.peek(&mut [0]).await;
+        permit.heard();
+        tls.accept(stream).await
+    };
+    let accepted = tokio::select! {
+        accepted = timeout_at(permit.deadline(), accepted) => accepted,
+        () = permit.given_away() => {
+            authentication.failed("timeout", GAVE_WAY);
+            return None;
+        }
+    };
+    match accepted {
         Ok(Ok(stream)) => Some(Connection::accepted(stream, authentication)),
         Ok(Err(failed)) => {
             authentication.failed("handshake", &failed.why);

@@ -28,6 +28,9 @@ pub(crate) struct Authentication {
     pub(super) token: Option<Token>,
 }
 
+/// Reason of a connection that was closed for the sake of another.
+pub(super) const GAVE_WAY: &str = "it said nothing, while others waited for its place";
+
 impl Peer {
     /// State of its authentication; `None` where none is asked for.
     pub(crate) fn authentication(&self) -> Option<&Arc<Authentication>> {

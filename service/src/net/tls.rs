@@ -21,7 +21,10 @@ use tokio_rustls::rustls::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
+use super::expiry::expiry;
+use super::reloaded::Reloaded;
 use super::security_error::SecurityError;
+use crate::metrics;
 
 /// A certificate and its private key, in PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,53 +35,67 @@ pub struct Identity {
     pub key: PathBuf,
 }
 
-/// TLS of a server.
+/// TLS of a server. New connections use the files as they are then.
 #[derive(Clone)]
 pub struct ServerTls {
-    config: Arc<ServerConfig>,
+    configs: Arc<Reloaded<ServerConfigs>>,
+    protocol: Protocol,
 }
 
-/// TLS of a client.
+/// TLS of a client. New connections use the files as they are then.
 #[derive(Clone)]
 pub struct ClientTls {
-    connector: TlsConnector,
+    connectors: Arc<Reloaded<ClientConnectors>>,
+    protocol: Protocol,
     ca: PathBuf,
     name: Option<ServerName<'static>>,
 }
 
-/// The protocol inside, by its name in the handshake: gRPC's.
-const HTTP_2: &[u8] = b"h2";
+/// The protocol inside. A reader that could speak both must not choose the other.
+#[derive(Clone, Copy, Debug)]
+enum Protocol {
+    /// gRPC's.
+    Http2,
+    /// That of a page of metrics.
+    Http1,
+}
 
-/// That of a page of metrics. A reader that could speak both must not choose the other.
-const HTTP_1: &[u8] = b"http/1.1";
+#[derive(Clone)]
+struct ServerConfigs {
+    http2: Arc<ServerConfig>,
+    http1: Arc<ServerConfig>,
+}
+
+#[derive(Clone)]
+struct ClientConnectors {
+    http2: TlsConnector,
+    http1: TlsConnector,
+}
+
+impl Protocol {
+    /// Its name in the handshake.
+    fn alpn(self) -> Vec<Vec<u8>> {
+        match self {
+            Protocol::Http2 => vec![b"h2".to_vec()],
+            Protocol::Http1 => vec![b"http/1.1".to_vec()],
+        }
+    }
+}
 
 impl ServerTls {
     /// Reads a server's certificate and, for mutual TLS, the CA that its clients' must come from.
     pub fn load(identity: &Identity, client_ca: Option<&Path>) -> Result<Self, SecurityError> {
-        let (chain, key) = load_identity(identity)?;
-        let builder = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .expect("ring speaks TLS 1.2 and 1.3");
-        let builder = match client_ca {
-            None => builder.with_no_client_auth(),
-            Some(path) => {
-                let roots = Arc::new(load_roots(path)?);
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
-                let verifier = verifier.build().expect("the roots are not empty");
-                builder.with_client_cert_verifier(verifier)
-            }
-        };
-        let config = builder.with_single_cert(chain, key);
-        let mut config = config.map_err(|error| mismatch(identity, &error))?;
-        config.alpn_protocols = vec![HTTP_2.to_vec()];
-        Ok(ServerTls { config: Arc::new(config) })
+        let mut files = vec![identity.cert.clone(), identity.key.clone()];
+        files.extend(client_ca.map(Path::to_path_buf));
+        let (identity, client_ca) = (identity.clone(), client_ca.map(Path::to_path_buf));
+        let load = move || ServerConfigs::load(&identity, client_ca.as_deref());
+        let configs = Reloaded::read("this server's certificate", files, load)?;
+        Ok(ServerTls { configs, protocol: Protocol::Http2 })
     }
 
     /// The same for a page, which is read over HTTP/1.1.
     pub(super) fn for_http1(&self) -> Self {
-        let mut config = ServerConfig::clone(&self.config);
-        config.alpn_protocols = vec![HTTP_1.to_vec()];
-        ServerTls { config: Arc::new(config) }
+        ServerTls { protocol: Protocol::Http1, ..self.clone() }
     }
 
     /// Shakes hands with a client. An error says what the client did wrong.
@@ -86,7 +103,11 @@ impl ServerTls {
         &self,
         stream: TcpStream,
     ) -> Result<server::TlsStream<TcpStream>, HandshakeError> {
-        let acceptor = TlsAcceptor::from(self.config.clone());
+        let configs = self.configs.current();
+        let acceptor = TlsAcceptor::from(match self.protocol {
+            Protocol::Http2 => configs.http2,
+            Protocol::Http1 => configs.http1,
+        });
         let accepted = acceptor.accept(stream).into_fallible().await;
         accepted.map_err(|(error, stream)| HandshakeError {
             why: explain(error, accepting).to_string(),
@@ -132,32 +153,22 @@ impl ClientTls {
         identity: Option<&Identity>,
         name: Option<&str>,
     ) -> Result<Self, SecurityError> {
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .expect("ring speaks TLS 1.2 and 1.3");
-        let builder = builder.with_root_certificates(load_roots(ca)?);
-        let mut config = match identity {
-            None => builder.with_no_client_auth(),
-            Some(identity) => {
-                let (chain, key) = load_identity(identity)?;
-                let config = builder.with_client_auth_cert(chain, key);
-                config.map_err(|error| mismatch(identity, &error))?
-            }
-        };
-        config.alpn_protocols = vec![HTTP_2.to_vec()];
+        let mut files = vec![ca.to_path_buf()];
+        files.extend(identity.iter().flat_map(|pair| [pair.cert.clone(), pair.key.clone()]));
+        let (root, identity) = (ca.to_path_buf(), identity.cloned());
+        let load = move || ClientConnectors::load(&root, identity.as_ref());
+        let connectors = Reloaded::read("this client's CA or certificate", files, load)?;
         let name = name.map(|name| {
             let known = ServerName::try_from(name.to_owned());
             known.map_err(|_| SecurityError::ServerName { name: name.into() })
         });
-        let connector = TlsConnector::from(Arc::new(config));
-        Ok(ClientTls { connector, ca: ca.into(), name: name.transpose()? })
+        let (protocol, ca, name) = (Protocol::Http2, ca.into(), name.transpose()?);
+        Ok(ClientTls { connectors, protocol, ca, name })
     }
 
     /// The same for a page, which is read over HTTP/1.1.
     pub(super) fn for_http1(&self) -> Self {
-        let mut config = ClientConfig::clone(self.connector.config());
-        config.alpn_protocols = vec![HTTP_1.to_vec()];
-        ClientTls { connector: TlsConnector::from(Arc::new(config)), ..self.clone() }
+        ClientTls { protocol: Protocol::Http1, ..self.clone() }
     }
 
     /// Shakes hands with the server at `host`. An error says what is wrong with the server.
@@ -172,9 +183,69 @@ impl ClientTls {
                 io::Error::other(format!("`{host}` cannot be in a certificate: --tls-server-name"))
             })?,
         };
-        let connected = self.connector.connect(name.clone(), stream).await;
+        let connectors = self.connectors.current();
+        let connector = match self.protocol {
+            Protocol::Http2 => connectors.http2,
+            Protocol::Http1 => connectors.http1,
+        };
+        let connected = connector.connect(name.clone(), stream).await;
         connected
             .map_err(|error| explain(error, |error| connecting(error, &self.ca, &name.to_str())))
+    }
+}
+
+impl ServerConfigs {
+    fn load(identity: &Identity, client_ca: Option<&Path>) -> Result<Self, SecurityError> {
+        let (chain, key) = load_identity(identity)?;
+        let client_roots = client_ca.map(load_certificates).transpose()?.unwrap_or_default();
+        let expiry = chain.iter().chain(&client_roots).filter_map(expiry).min();
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("ring speaks TLS 1.2 and 1.3");
+        let builder = match client_ca {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let roots = Arc::new(load_roots(path)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
+                let verifier = verifier.build().expect("the roots are not empty");
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let config = builder.with_single_cert(chain, key);
+        let config = config.map_err(|error| mismatch(identity, &error))?;
+        metrics::certificate_expiry("server", expiry);
+        let with = |protocol: Protocol| {
+            let mut config = ServerConfig::clone(&config);
+            config.alpn_protocols = protocol.alpn();
+            Arc::new(config)
+        };
+        Ok(ServerConfigs { http2: with(Protocol::Http2), http1: with(Protocol::Http1) })
+    }
+}
+
+impl ClientConnectors {
+    fn load(ca: &Path, identity: Option<&Identity>) -> Result<Self, SecurityError> {
+        let mut expiry = load_certificates(ca)?.iter().filter_map(expiry).min();
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("ring speaks TLS 1.2 and 1.3");
+        let builder = builder.with_root_certificates(load_roots(ca)?);
+        let config = match identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let (chain, key) = load_identity(identity)?;
+                expiry = chain.iter().filter_map(self::expiry).chain(expiry).min();
+                let config = builder.with_client_auth_cert(chain, key);
+                config.map_err(|error| mismatch(identity, &error))?
+            }
+        };
+        metrics::certificate_expiry("client", expiry);
+        let with = |protocol: Protocol| {
+            let mut config = ClientConfig::clone(&config);
+            config.alpn_protocols = protocol.alpn();
+            TlsConnector::from(Arc::new(config))
+        };
+        Ok(ClientConnectors { http2: with(Protocol::Http2), http1: with(Protocol::Http1) })
     }
 }
 

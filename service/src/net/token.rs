@@ -2,17 +2,32 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use hyper::header::HeaderValue;
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
+use super::reloaded::Reloaded;
 use super::security_error::SecurityError;
 
 /// A bearer token. It never shows: `Debug` is redacted, there is no `Display`, comparing takes
 /// the same time wherever two tokens differ, and its memory is overwritten when it is dropped.
+///
+/// It may have several lines, each a token: all of them open, and the first is shown. So a token is
+/// replaced without a gap: the new one below the old, everywhere; then above it; then alone. One
+/// from a file changes with it.
 #[derive(Clone)]
-pub struct Token(Zeroizing<String>);
+pub struct Token(Source);
+
+#[derive(Clone)]
+enum Source {
+    Text(Secrets),
+    File(Arc<Reloaded<Secrets>>),
+}
+
+/// Tokens that open, the one to show first.
+type Secrets = Arc<Vec<Zeroizing<String>>>;
 
 /// Environment variable that may hold the token instead of a file. Never a flag: those show in the list of processes.
 pub const TOKEN_VARIABLE: &str = "ENGRAM_TOKEN";
@@ -26,28 +41,30 @@ const LONGEST: usize = 1024;
 impl Token {
     /// Takes the token that `source` (a phrase: "the file x") holds; space around it is dropped.
     pub fn new(text: &str, source: &str) -> Result<Self, SecurityError> {
-        let text = text.trim();
-        let refuse = |why| Err(SecurityError::Token { source_name: source.into(), why });
-        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return refuse("has spaces or characters that a header cannot carry");
-        }
-        match text.len() {
-            0 => refuse("is empty"),
-            1..SHORTEST => refuse("is shorter than 16 characters"),
-            SHORTEST..=LONGEST => Ok(Token(Zeroizing::new(text.into()))),
-            _ => refuse("is longer than 1024 characters"),
-        }
+        secrets(text, source).map(Source::Text).map(Token)
     }
 
-    /// Reads the token from a file.
+    /// Reads the token from a file, and again when that changes.
     pub fn read(path: &Path) -> Result<Self, SecurityError> {
-        let read = std::fs::read_to_string(path).map(Zeroizing::new);
-        let text = read.map_err(|source| SecurityError::Read {
-            what: "token",
-            path: path.into(),
-            source,
-        })?;
-        Self::new(&text, &format!("the token in {}", path.display()))
+        let file = path.to_path_buf();
+        let load = move || {
+            let read = std::fs::read_to_string(&file).map(Zeroizing::new);
+            let text = read.map_err(|source| SecurityError::Read {
+                what: "token",
+                path: file.clone(),
+                source,
+            })?;
+            secrets(&text, &format!("the token in {}", file.display()))
+        };
+        let read = Reloaded::read("the token", vec![path.to_path_buf()], load)?;
+        Ok(Token(Source::File(read)))
+    }
+
+    fn secrets(&self) -> Secrets {
+        match &self.0 {
+            Source::Text(secrets) => secrets.clone(),
+            Source::File(file) => file.current(),
+        }
     }
 
     /// The token from a file or, without one, from the environment; `None` if neither holds one.
@@ -66,16 +83,41 @@ impl Token {
         let Some((scheme, shown)) = header.as_bytes().split_at_checked(SCHEME.len()) else {
             return false;
         };
-        scheme.eq_ignore_ascii_case(SCHEME) && bool::from(shown.ct_eq(self.0.as_bytes()))
+        // All of them, whichever opens.
+        let matches =
+            |any: Choice, secret: &Zeroizing<String>| any | shown.ct_eq(secret.as_bytes());
+        let any = self.secrets().iter().fold(Choice::from(0), matches);
+        scheme.eq_ignore_ascii_case(SCHEME) && bool::from(any)
     }
 
     /// The `authorization` header that shows this token, marked as sensitive: HTTP/2 does not
     /// index it, and `Debug` does not print it.
     pub(super) fn header(&self) -> HeaderValue {
-        let text = Zeroizing::new([SCHEME, self.0.as_bytes()].concat());
+        let text = Zeroizing::new([SCHEME, self.secrets()[0].as_bytes()].concat());
         let mut header = HeaderValue::from_bytes(&text).expect("a token is visible ASCII");
         header.set_sensitive(true);
         header
+    }
+}
+
+/// Tokens in a text, a line each.
+fn secrets(text: &str, source: &str) -> Result<Secrets, SecurityError> {
+    let refuse = |why| Err(SecurityError::Token { source_name: source.into(), why });
+    let mut secrets = Vec::new();
+    for line in text.trim().lines().map(str::trim) {
+        if !line.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return refuse("has spaces or characters that a header cannot carry");
+        }
+        match line.len() {
+            0 => return refuse("has an empty line"),
+            1..SHORTEST => return refuse("is shorter than 16 characters"),
+            SHORTEST..=LONGEST => secrets.push(Zeroizing::new(line.into())),
+            _ => return refuse("is longer than 1024 characters"),
+        }
+    }
+    match secrets.is_empty() {
+        true => refuse("is empty"),
+        false => Ok(Arc::new(secrets)),
     }
 }
 
@@ -114,6 +156,17 @@ mod tests {
                 "{header}"
             );
         }
+    }
+
+    #[test]
+    fn each_line_is_a_token_that_opens_and_the_first_is_shown() {
+        let [old, new] = [SECRET, "battery-horse-correct"];
+        let only = |text: &str| Token::new(text, "a test").unwrap();
+        let both = only(&format!("{new}\n{old}\n"));
+        assert!(both.matches(&only(old).header()) && both.matches(&only(new).header()));
+        assert_eq!(both.header(), only(new).header());
+        assert!(!only(old).matches(&both.header()));
+        assert!(Token::new(&format!("{new}\n\n{old}"), "a test").is_err());
     }
 
     #[test]

@@ -12,8 +12,8 @@ mod secrets;
 
 mod support;
 
-use engram_service::net::ServerSecurity;
-use engram_service::{ClientCredentials, Exposure, Listener, NetError, health};
+use engram_service::net::{ServerSecurity, Token};
+use engram_service::{ClientCredentials, Exposure, Listener, NetError, health, metrics};
 
 use support::{Lab, Server, TOKEN, token};
 
@@ -91,6 +91,53 @@ fn a_token_does_not_travel_openly_between_machines() {
     open.at(&"127.0.0.1:7001".parse().unwrap()).unwrap();
     let keyed = lab.credentials().at(&far).unwrap();
     open.at(&keyed).unwrap_err();
+}
+
+/// Renewal: first everybody trusts both CAs, then the server shows the certificate of the new one.
+#[tokio::test]
+async fn files_that_change_are_used_by_new_connections_and_open_ones_stay() {
+    let (lab, renewed) = (Lab::new(), Lab::new());
+    let token_file = lab.path("token");
+    std::fs::write(&token_file, TOKEN).unwrap();
+    let token = || Some(Token::read(&token_file).unwrap());
+    let (security, credentials) = (lab.security(), lab.credentials());
+    let server = Server::start(&ServerSecurity { token: token(), ..security }).await;
+    let mut client = server.client(&credentials);
+    support::ask(&mut client).await.unwrap();
+
+    let copy = |name: &str| std::fs::copy(renewed.path(name), lab.path(name)).unwrap();
+    let old = server.client(&lab.credentials());
+    copy("server.pem");
+    copy("server.key");
+    std::fs::write(&token_file, "sesame-9876543210-fedcba").unwrap();
+    let new = ClientCredentials {
+        tls: Some(renewed.client_tls(None)),
+        token: Some(support::token("sesame-9876543210-fedcba")),
+        insecure: false,
+    };
+    support::until_served(&mut server.client(&new)).await;
+    let error = support::ask(&mut { old }).await.unwrap_err();
+    assert!(error.message().contains("does not come from the CA"), "{error}");
+    // The open connection goes on; its calls show the token that the server asks for now.
+    let error = support::ask(&mut client).await.unwrap_err();
+    assert!(error.message().contains("the token is not this server's"), "{error}");
+    std::fs::write(&token_file, format!("sesame-9876543210-fedcba\n{TOKEN}\n")).unwrap();
+    support::until_served(&mut client).await;
+
+    // A certificate without its key is told, and changes nothing.
+    let (log, _guard) = support::Log::keep(tracing::Level::INFO);
+    std::fs::write(lab.path("server.pem"), "torn").unwrap();
+    let torn = async {
+        while !log.text().contains("this server's certificate has changed, the old one stays") {
+            support::ask(&mut server.client(&new)).await.unwrap();
+        }
+    };
+    tokio::time::timeout(support::SOON, torn).await.unwrap();
+    let page = metrics::snapshot();
+    assert!(
+        page.contains("engram_certificate_expiry_timestamp_seconds{role=\"server\"}"),
+        "{page}"
+    );
 }
 
 #[tokio::test]

@@ -5,9 +5,11 @@ use engram_service::net::{ServerSecurity, http_get};
 use engram_service::{
     Address, ClientCredentials, Exposure, Listener, NetError, Shutdown, metrics_page,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tracing::Level;
 
-use crate::support::{Lab, Log};
+use crate::support::{Lab, Log, SOON};
 
 #[tokio::test]
 async fn an_open_page_is_read_over_tcp_and_a_unix_socket() {
@@ -24,6 +26,25 @@ async fn an_open_page_is_read_over_tcp_and_a_unix_socket() {
         assert!(matches!(error, NetError::Page { status: 404, .. }), "{error}");
         assert!(error.to_string().contains("only GET /metrics"), "{error}");
     }
+}
+
+/// The page once served 64 connections at a time, and kept those that had asked: whoever opened as
+/// many hid the metrics from Prometheus for half a minute, again and again.
+#[tokio::test]
+async fn readers_who_stay_hide_the_page_from_nobody() {
+    let security = ServerSecurity::none(Exposure::Local);
+    let listener = Listener::secured(&security, &Address::loopback(0)).await.unwrap();
+    let address = listener.address().clone();
+    tokio::spawn(metrics_page::serve(listener, Shutdown::new()));
+    let mut readers = Vec::new();
+    for _ in 0..100 {
+        let mut reader = TcpStream::connect(address.to_string()).await.unwrap();
+        reader.write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
+        reader.read_exact(&mut [0; 15]).await.unwrap();
+        readers.push(reader);
+    }
+    let read = tokio::time::timeout(SOON, http_get(&address, "page", "/metrics")).await;
+    assert!(read.is_ok_and(|page| page.is_ok()));
 }
 
 #[tokio::test]

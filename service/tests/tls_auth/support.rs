@@ -167,6 +167,12 @@ pub(crate) async fn ask(client: &mut Client) -> Result<(), Status> {
     tokio::time::timeout(SOON, client.check(request)).await.expect("an answer, soon").map(drop)
 }
 
+/// Asks until it is served, which takes as long as changed files are not looked at.
+pub(crate) async fn until_served(client: &mut Client) {
+    let served = async { while ask(client).await.is_err() {} };
+    tokio::time::timeout(SOON, served).await.expect("it is served, soon");
+}
+
 /// Log of this thread's tasks.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);

@@ -8,7 +8,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::host::Host;
-use crate::release::Wheel;
+use crate::release::{LibtorchVariant, Wheel};
 use crate::setup::libtorch::{digest, library};
 
 /// Python with a pip of its own: `pip download … --dest FOLDER NAME==VERSION…` copies from the
@@ -30,6 +30,9 @@ case "$1 $2" in
     *) exec python3 "$@" ;;
 esac
 "#;
+
+/// The only library of the small CUDA.
+const CUDNN: &str = "nvidia-cudnn-cu13.whl";
 
 /// Writes a file and the folders above it.
 pub(crate) fn write(folder: &Path, name: &str, text: &str) {
@@ -73,10 +76,15 @@ pub(crate) fn published() -> (TempDir, Host) {
     let (folder, mut host) = host();
     let index = folder.path().join("index");
     let torch = zip(&index, "torch.whl", &members("torch"));
-    zip(&index, "nvidia-cudnn-cu13.whl", &[("nvidia/cudnn/lib/libcudnn.so.9", "cudnn")]);
-    let (size, sha256) = digest(&torch).unwrap();
-    let requirement = "torch==2.11.0".into();
-    host.wheels = vec![Wheel { requirement, tags: &[], file: "torch.whl", sha256, size }];
+    let cudnn = zip(&index, CUDNN, &[("nvidia/cudnn/lib/libcudnn.so.9", "cudnn")]);
+    let wheel = |path: &Path, requirement: &str, device, file| {
+        let (size, sha256) = digest(path).unwrap();
+        Wheel { requirement: requirement.into(), device, tags: &[], file, sha256, size }
+    };
+    host.wheels = vec![
+        wheel(&torch, "torch==2.11.0", LibtorchVariant::Cpu, "torch.whl"),
+        wheel(&cudnn, "nvidia-cudnn-cu13==9.19.0.56", LibtorchVariant::Cuda, CUDNN),
+    ];
     (folder, host)
 }
 
@@ -91,6 +99,11 @@ pub(crate) fn wheel(folder: &Path, name: &str, members: &[&str]) -> PathBuf {
     zip(folder, name, &members)
 }
 
+/// Size and SHA-256 of a file.
+pub(crate) fn digest_of(path: &Path) -> (u64, String) {
+    digest(path).unwrap()
+}
+
 /// Members of torch. The libraries are scripts to the linker, which stands for real ones.
 fn members(top: &str) -> Vec<(&'static str, &'static str)> {
     let linkable = "/* GNU ld script */";
@@ -101,10 +114,6 @@ fn members(top: &str) -> Vec<(&'static str, &'static str)> {
             ("torch/lib/libtorch_cpu.so", linkable),
             ("torch/lib/libtorch_cuda.so", "cuda"),
             ("torch/lib/libc10.so", linkable),
-            (
-                "torch-2.11.0.dist-info/METADATA",
-                "Requires-Dist: nvidia-cudnn-cu13==9.19.0.56; platform_system == \"Linux\"\n",
-            ),
         ],
         _ => vec![
             ("libtorch/include/torch/csrc/api/include/torch/torch.h", ""),

@@ -1,8 +1,8 @@
 //! The Python wheels of torch and of NVIDIA's libraries, through pip.
 //!
-//! The wheel of torch is asked for by its own Python version, so any Python can fetch it, and the
-//! three that a CPU build needs are known by their SHA-256. Which further libraries CUDA needs the
-//! wheel of torch says itself, in its metadata.
+//! The wheel of torch is asked for by its own Python version, so any Python can fetch it. Each wheel
+//! is known by its SHA-256, those of CUDA too. One that pip brings with another SHA-256 ends the
+//! set-up: whoever changed it might have changed another source as well.
 
 use std::fs;
 use std::io::{self, IsTerminal};
@@ -54,35 +54,20 @@ pub(crate) fn fetch(
     device: LibtorchVariant,
     to: &Path,
 ) -> Result<Vec<PathBuf>, Failure> {
-    for wheel in &host.wheels {
+    let wanted =
+        |wheel: &&Wheel| device == LibtorchVariant::Cuda || wheel.device == LibtorchVariant::Cpu;
+    let wheels: Vec<&Wheel> = host.wheels.iter().filter(wanted).collect();
+    for wheel in &wheels {
         fetch_one(host, wheel, to)?;
     }
-    let mut files: Vec<PathBuf> = host.wheels.iter().map(|wheel| to.join(wheel.file)).collect();
-    if device == LibtorchVariant::Cuda {
-        let torch = &files[0];
-        let needs = cuda_requirements(&metadata(host, torch)?);
-        if needs.is_empty() {
-            return Err(Failure::Elsewhere(format!("{} names no CUDA", torch.display())));
-        }
-        eprintln!("setup: fetching what it needs of CUDA: {}", needs.join(", "));
-        let cuda = to.join("cuda");
-        fs::create_dir_all(&cuda).context("cannot write the cache")?;
-        pip(host, &needs, &[], &cuda)?;
-        for entry in fs::read_dir(&cuda).context("cannot read the downloads")? {
-            let file = entry.context("cannot read the downloads")?.path();
-            if file.extension().is_some_and(|extension| extension == "whl") {
-                files.push(file);
-            }
-        }
-    }
-    Ok(files)
+    Ok(wheels.iter().map(|wheel| to.join(wheel.file)).collect())
 }
 
-fn fetch_one(host: &Host, wheel: &Wheel, to: &Path) -> Result<(), Failure> {
+/// One wheel, in `to`, if it is the published one.
+pub(crate) fn fetch_one(host: &Host, wheel: &Wheel, to: &Path) -> Result<(), Failure> {
     let file = to.join(wheel.file);
-    let right = || libtorch::digest(&file).is_ok_and(|(_, sum)| sum == wheel.sha256);
     if file.exists() {
-        if right() {
+        if libtorch::digest(&file).is_ok_and(|(_, sum)| sum == wheel.sha256) {
             return Ok(());
         }
         eprintln!("setup: {} is damaged: fetched again", wheel.file);
@@ -92,13 +77,18 @@ fn fetch_one(host: &Host, wheel: &Wheel, to: &Path) -> Result<(), Failure> {
     let mut tags = vec!["--no-deps"];
     tags.extend(wheel.tags);
     pip(host, std::slice::from_ref(&wheel.requirement), &tags, to)?;
-    if !right() {
-        return Err(Failure::Elsewhere(format!(
-            "pip brought another {} than the one that was published (SHA-256 {})",
-            wheel.file, wheel.sha256
-        )));
+    let (_, found) = libtorch::digest(&file).context("pip brought nothing")?;
+    if found == wheel.sha256 {
+        return Ok(());
     }
-    Ok(())
+    fs::remove_file(&file).context("cannot remove it")?;
+    Err(Failure::Final(anyhow::anyhow!(
+        "{} is not the file that was published: its SHA-256 is {found}, and that one's {}. Nothing is \
+         set up from it, nor from elsewhere. It came from the index that pip asks: look at \
+         PIP_INDEX_URL, pip.conf and the proxy",
+        wheel.file,
+        wheel.sha256
+    )))
 }
 
 /// One download with pip; a connection that breaks gets a second chance.
@@ -164,31 +154,6 @@ fn explain(said: &str, to: &Path) -> Failure {
     ))
 }
 
-/// The METADATA of a wheel.
-fn metadata(host: &Host, wheel: &Path) -> anyhow::Result<String> {
-    let script = "import sys, zipfile\n\
-                  file = zipfile.ZipFile(sys.argv[1])\n\
-                  name = next(n for n in file.namelist() if n.endswith('.dist-info/METADATA'))\n\
-                  sys.stdout.write(file.read(name).decode())";
-    let output = host.python().args(["-c", script]).arg(wheel).output()?;
-    if !output.status.success() {
-        let said = last_lines(&String::from_utf8_lossy(&output.stderr), 1);
-        anyhow::bail!("cannot read the metadata of {}: {said}", wheel.display());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// NVIDIA's libraries among the requirements in a METADATA; pip resolves what these need in turn.
-fn cuda_requirements(metadata: &str) -> Vec<String> {
-    metadata
-        .lines()
-        .filter_map(|line| line.strip_prefix("Requires-Dist: "))
-        .filter(|line| line.starts_with("nvidia-") || line.starts_with("cuda-toolkit"))
-        .filter_map(|line| line.split(';').next())
-        .map(|requirement| requirement.trim().to_string())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,16 +187,5 @@ mod tests {
         assert!(explain("No space left on device", Path::new("/")).is_final());
         assert!(!explain("No module named pip", Path::new("/")).is_final());
         assert!(!explain("", Path::new("/")).is_final());
-    }
-
-    #[test]
-    fn the_metadata_of_torch_names_the_libraries_of_cuda() {
-        let metadata = "Name: torch\nRequires-Dist: filelock\n\
-            Requires-Dist: cuda-toolkit[cublas,cudart]==13.0.2; platform_system == \"Linux\"\n\
-            Requires-Dist: cuda-bindings<14,>=13.0.3; platform_system == \"Linux\"\n\
-            Requires-Dist: nvidia-cudnn-cu13==9.19.0.56; platform_system == \"Linux\"\n\
-            Requires-Dist: triton==3.6.0; platform_system == \"Linux\"\n";
-        let needs = ["cuda-toolkit[cublas,cudart]==13.0.2", "nvidia-cudnn-cu13==9.19.0.56"];
-        assert_eq!(cuda_requirements(metadata), needs);
     }
 }

@@ -17,7 +17,7 @@ use crate::tidy::tree::Tree;
 const ORDER: [(&str, &str); 7] = [
     (
         "service",
-        "args config health metrics_page net metrics logs progress format process threads \
+        "args config heartbeat health metrics_page net metrics logs progress format process threads \
          shutdown allocator failure",
     ),
     (
@@ -41,7 +41,7 @@ const ORDER: [(&str, &str); 7] = [
          compute",
     ),
     ("learner", "main run storage batches rpc algorithms replay losses telemetry config"),
-    ("xtask", "steps tidy docker gymnasium procgen pip packages setup host release"),
+    ("xtask", "steps tidy deny docker gymnasium procgen pip packages setup host release"),
 ];
 
 /// Imports that are allowed although they go up or close a circle: from, to, and why. A name that
