@@ -5,6 +5,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .map(|name| format!("engram/v1/{name}.proto"));
     println!("cargo:rerun-if-changed=engram");
     let descriptors = protox::compile(&files, ["."])?;
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .codec_path("crate::codec::LimitedCodec")
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -114,6 +114,8 @@ impl ChunkAssembler {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn piece(policy_version: u64, total: u64, offset: u64, data: &[u8]) -> v1::WeightsChunk {
@@ -164,5 +166,44 @@ mod tests {
         let huge = vec![0; WEIGHTS_CHUNK_BYTES + 1];
         let refused = ChunkAssembler::default().push(piece(1, 1 << 30, 0, &huge));
         assert!(matches!(refused, Err(PieceError::Size { .. })));
+    }
+
+    proptest! {
+        /// Whatever comes in whatever order: what is completed is what was said since its begin.
+        #[test]
+        fn what_is_completed_is_what_was_said(
+            pieces in prop::collection::vec(
+                (1_u64..3, 0_u64..7, 0_u64..7, prop::collection::vec(any::<u8>(), 0..5), any::<bool>()),
+                0..40,
+            ),
+        ) {
+            let mut assembler = ChunkAssembler::default();
+            let mut said = Vec::new();
+            for (policy_version, total, offset, data, goes_on) in pieces {
+                // Half of the pieces go on where the last one ended: others hardly ever fit.
+                let offset = if goes_on { said.len() as u64 } else { offset };
+                match assembler.push(piece(policy_version, total, offset, &data)) {
+                    Err(_) => said.clear(),
+                    Ok(None) => said.extend(data),
+                    Ok(Some(whole)) => {
+                        said.extend(data);
+                        prop_assert_eq!(whole.len() as u64, total);
+                        prop_assert_eq!(&whole[..], &said[..]);
+                        said.clear();
+                    }
+                }
+                prop_assert_eq!(assembler.is_empty(), said.is_empty());
+            }
+        }
+
+        /// Numbers of any size take no memory before their bytes come.
+        #[test]
+        fn huge_numbers_are_refused(version: u64, total: u64, offset: u64, data: Vec<u8>) {
+            let mut assembler = ChunkAssembler::default();
+            let whole = assembler.push(piece(version, total, offset, &data));
+            prop_assert!(whole.is_err() || offset == 0);
+            let held = assembler.begun.map_or(0, |begun| begun.bytes.capacity() as u64);
+            prop_assert!(held <= RESERVE + data.len() as u64);
+        }
     }
 }

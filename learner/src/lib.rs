@@ -48,6 +48,10 @@ pub mod config;
 #[allow(missing_docs, unreachable_pub)]
 mod fixtures;
 
+#[cfg(test)]
+#[path = "../../proto/tests/support/damage.rs"]
+mod damage;
+
 pub use algorithms::{NonFinite, RlConfig, UpdateStats};
 pub use config::flags::LearnerArgs;
 pub use run::error::LearnerError;

@@ -56,6 +56,21 @@ pub enum WireError {
         /// Their number.
         found: usize,
     },
+    /// The message holds too many of something, and was not decoded.
+    #[error("a message of {bytes} bytes holds more than {limit} {what}; {remedy}")]
+    Excess {
+        /// Its bytes.
+        bytes: usize,
+        /// The things that are counted.
+        what: &'static str,
+        /// The most that is allowed.
+        limit: usize,
+        /// What would be right.
+        remedy: &'static str,
+    },
+    /// The bytes are no message of this protocol.
+    #[error("not a message of this protocol: {0}")]
+    Malformed(String),
     /// A column's bytes do not make whole numbers.
     #[error("`{column}` holds {bytes} bytes, which is not a whole number of its values")]
     Ragged {

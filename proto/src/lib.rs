@@ -3,9 +3,14 @@
 //! [`v1`] is generated from `engram/v1/*.proto`, which document every field. Messages are dumb;
 //! nothing beyond this crate looks inside one. A message that arrives becomes a type of
 //! `engram_mdp` in [`convert`], or a [`WireError`] that names what was wrong; [`limits`] holds
-//! the size limits; [`registration`] is the first message on every stream.
+//! the size limits, and [`element_limits`] those that hold before a message is decoded, by the
+//! [`codec`]; [`registration`] is the first message on every stream.
 
 pub mod limits;
+
+pub mod element_limits;
+
+pub mod codec;
 
 pub mod registration;
 

@@ -105,9 +105,19 @@ impl Program {
 
     /// Asks it to leave, as `kill` and docker do.
     pub(crate) fn terminate(&self) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("kill").arg(&pid).status().expect("kill is installed");
-        assert!(status.success());
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal, by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let (signal, pid) = (format!("-{name}"), self.id().to_string());
+        let status = Command::new("kill").args([signal, pid]).status();
+        assert!(status.expect("kill is installed").success());
+    }
+
+    /// Its number as a process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits until it has ended by itself, and has been heard to the end.
@@ -149,7 +159,7 @@ impl Drop for Program {
 }
 
 /// A program of this build: all of them lie beside one another.
-fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_engram")).with_file_name(name)
 }
 

@@ -85,7 +85,7 @@ pub(super) fn read(
     }
     let kept = (storage == Storage::Disk).then_some(&map);
     let segment = columns(&map, first, shape, kept)?;
-    match segment.next().0 == last.0 + 1 {
+    match Some(segment.next().0) == last.0.checked_add(1) {
         true => Ok(segment),
         false => Err(format!("it holds {} episodes", segment.episodes.len())),
     }
@@ -180,8 +180,9 @@ impl SegmentReader<'_> {
     /// Column of that type in the file; rows of `width` numbers each. Bytes may be numbers of any.
     fn column<T: Pod>(&self, name: &str, dtype: Dtype, width: usize) -> Result<Column<T>, String> {
         let info: &TensorInfo = self.metadata.info(name).ok_or_else(|| format!("no {name}"))?;
-        let found: usize = info.shape.iter().skip(1).product();
-        if info.dtype != dtype || found != width {
+        let sides = info.shape.iter().skip(1);
+        let found = sides.copied().try_fold(1_usize, usize::checked_mul);
+        if info.dtype != dtype || found != Some(width) {
             return Err(format!(
                 "{name} are {:?} {:?} of another environment",
                 info.dtype, info.shape
@@ -236,16 +237,17 @@ fn check(
     shape: &TrajectoryShape,
 ) -> Result<(), String> {
     let spec = &shape.spec;
+    // What a damaged file says may be any number.
     let lengths = [
-        (segment.observations.len(), rows * spec.observation.bytes()),
-        (segment.previous_actions.len(), rows * 4 * spec.action.len()),
-        (segment.previous_rewards.len(), rows),
-        (segment.step_types.len(), rows),
-        (segment.log_probs.len(), rows),
-        (segment.state_rows.len(), states),
-        (segment.states.len(), states * shape.state_width),
+        (segment.observations.len(), rows.checked_mul(spec.observation.bytes())),
+        (segment.previous_actions.len(), rows.checked_mul(4 * spec.action.len())),
+        (segment.previous_rewards.len(), Some(rows)),
+        (segment.step_types.len(), Some(rows)),
+        (segment.log_probs.len(), Some(rows)),
+        (segment.state_rows.len(), Some(states)),
+        (segment.states.len(), states.checked_mul(shape.state_width)),
     ];
-    if lengths.iter().any(|(found, expected)| found != expected) {
+    if lengths.iter().any(|(found, expected)| Some(*found) != *expected) {
         return Err("its columns are not of the same length".into());
     }
     let is_whole = |episode: &EpisodeSpan| {
@@ -268,3 +270,6 @@ fn check(
 fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,10 +48,21 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, String> 
         .map(|(name, view)| {
             let kind = kind(view.dtype())
                 .ok_or_else(|| format!("`{name}` holds numbers of type {:?}", view.dtype()))?;
-            let shape: Vec<i64> = view.shape().iter().map(|&side| side as i64).collect();
-            Ok((name.to_owned(), Tensor::from_data_size(view.data(), &shape, kind)))
+            let shape = shape(view.shape())
+                .ok_or_else(|| format!("`{name}` has the shape {:?}", view.shape()))?;
+            let tensor = Tensor::f_from_data_size(view.data(), &shape, kind);
+            Ok((name.to_owned(), tensor.map_err(|error| error.to_string())?))
         })
         .collect()
+}
+
+/// Sides as libtorch counts them. A tensor without numbers may have any sides in a file, but not
+/// there.
+fn shape(sides: &[usize]) -> Option<Vec<i64>> {
+    let sides: Vec<i64> =
+        sides.iter().map(|&side| i64::try_from(side).ok()).collect::<Option<_>>()?;
+    let strides = sides.iter().map(|&side| side.max(1)).try_fold(1_i64, i64::checked_mul);
+    strides.map(|_| sides)
 }
 
 fn bytes(tensor: &Tensor) -> usize {
@@ -81,6 +92,7 @@ fn kind(dtype: Dtype) -> Option<Kind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damage::{cases, damaged};
 
     #[test]
     fn tensors_come_back_as_they_were() {
@@ -105,5 +117,31 @@ mod tests {
     #[test]
     fn other_bytes_are_refused() {
         assert!(from_bytes(b"not safetensors").is_err());
+    }
+
+    fn file() -> Vec<u8> {
+        let ones = Tensor::from_slice(&[1.0_f32; 6]).view([2, 3]);
+        to_bytes(&[("ones".into(), ones), ("steps".into(), Tensor::from_slice(&[7_i64]))])
+    }
+
+    /// The story: such sides became negative, and libtorch panicked.
+    #[test]
+    fn an_empty_tensor_with_huge_sides_is_refused() {
+        for sides in ["[0,18446744073709551615]", "[0,4611686018427387904,4]"] {
+            let header =
+                format!(r#"{{"a":{{"dtype":"F32","shape":{sides},"data_offsets":[0,0]}}}}"#);
+            let length = (header.len() as u64).to_le_bytes();
+            let refused = from_bytes(&[&length[..], header.as_bytes()].concat());
+            assert!(refused.is_err(), "{refused:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(cases(1_000))]
+
+        #[test]
+        fn damaged_bytes_do_no_harm(bytes in damaged(vec![file()])) {
+            let _ = from_bytes(&bytes);
+        }
     }
 }

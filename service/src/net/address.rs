@@ -157,7 +157,12 @@ impl fmt::Display for Address {
         match self {
             Address::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Address::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Unix(path) => {
+                // Two slashes of its own would be read as those of an empty authority.
+                let path = path.display().to_string();
+                let authority = if path.starts_with("//") { "//" } else { "" };
+                write!(f, "unix:{authority}{path}")
+            }
             Address::Memory(pipe) => write!(f, "memory:{}", pipe.id),
             Address::Target(target) => target.address.fmt(f),
         }
