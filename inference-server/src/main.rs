@@ -87,7 +87,6 @@ async fn serve(args: InferenceServerCli) -> anyhow::Result<()> {
     if args.healthcheck {
         return Ok(health::check(&args.security.client()?.at(&args.listen.from_here())?).await?);
     }
-    process::allow_open_files();
     let config = args.config()?;
     config.validate()?;
     let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;

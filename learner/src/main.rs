@@ -73,7 +73,6 @@ async fn serve() -> anyhow::Result<()> {
         let address = arguments.security.client()?.at(&arguments.listen.from_here())?;
         return health::check(&address).await.context("the learner is not healthy");
     }
-    process::allow_open_files();
     let mut resolved = arguments.config.resolve()?;
     arguments.learner.configure(&mut resolved)?;
     if arguments.config.print_config {

@@ -17,22 +17,15 @@ pub fn any_number() -> u64 {
     hasher.finish()
 }
 
-/// Raises the number of files that the process may have open to the most that it is allowed. A
-/// connection is a file, and many systems begin with 1024 of them, which is fewer than a learner may
-/// have actors. The small number is for programs that use `select`; ours do not. Call it in `main`.
-#[expect(unsafe_code, reason = "std knows no limits")]
-pub fn open_as_many_files_as_allowed() {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` outlives the calls, which read and write nothing else.
-    let raised = unsafe {
-        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
-        }
-    };
-    if !raised {
-        tracing::debug!("the limit of open files stays as it was");
-    }
+/// Raises the number of files that the process may have open to the most that it is allowed, and
+/// returns that. A connection is a file, and many systems begin with 1024 of them, which is fewer than
+/// a learner may have actors. The small number is for programs that use `select`; ours do not. Call it
+/// in `main`.
+pub fn open_as_many_files_as_allowed() -> u64 {
+    rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
+        tracing::debug!(%error, "the limit of open files stays as it was");
+        0
+    })
 }
 
 /// CPU time of all threads of the process since its start.
@@ -43,14 +36,6 @@ pub fn cpu_seconds() -> f64 {
     let code = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     assert_eq!(code, 0, "every system we build for has a clock of CPU time");
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
-}
-
-/// Raises the number of files, and so of connections, that this process may have open as far as the
-/// system lets it; returns how many these are.
-pub fn allow_open_files() -> u64 {
-    let raised = rlimit::increase_nofile_limit(u64::MAX);
-    // Whoever may not know its limits works with the one that it has.
-    raised.unwrap_or(0)
 }
 
 /// Memory in RAM, in bytes; `None` where the system does not tell.

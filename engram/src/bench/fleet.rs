@@ -248,7 +248,7 @@ impl Actors {
 
 /// An error if so many connections are more than this process may open.
 fn check_files(wanted: u64) -> Result<()> {
-    let allowed = process::allow_open_files();
+    let allowed = process::open_as_many_files_as_allowed();
     ensure!(
         allowed >= wanted,
         "this process may open {allowed} files, but needs {wanted}: raise the hard limit (ulimit -Hn), \
