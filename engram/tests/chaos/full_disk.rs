@@ -9,7 +9,7 @@ const SET: [&str; 6] = [
     "env.delay=2",
     "run.unroll_length=10",
     "run.env_steps=1_000_000_000",
-    "run.checkpoint_seconds=0.2",
+    "run.checkpoint_seconds=1.0",
     "run.log_seconds=0.5",
     "rl.batch_size=16",
 ];
