@@ -22,7 +22,7 @@ use std::sync::LazyLock;
 use damage::{cases, damaged};
 use engram_learner::algorithms::RlConfig;
 use engram_learner::replay::{Replay, ReplayState};
-use engram_learner::rpc::stream_positions::StreamPositions;
+use engram_learner::rpc::membership::SavedMembership;
 use engram_learner::storage::checkpoint::{Checkpoint, CheckpointStore};
 use engram_learner::telemetry::episodes::Episodes;
 use engram_mdp::Seed;
@@ -45,7 +45,7 @@ static CHECKPOINT: LazyLock<Checkpoint> = LazyLock::new(|| {
     let mut pair = [0, 1].map(|env_index| trajectory(env_index, 0));
     pair.iter_mut().for_each(|t| t.core_state.truncate(learner.core_state_width()));
     learner.update(&learners::batch(&pair, 0), 8).unwrap();
-    learner.checkpoint(StreamPositions::default(), Episodes::default()).0
+    learner.checkpoint(SavedMembership::default(), Episodes::default()).0
 });
 
 /// What weights say of themselves.
