@@ -28,6 +28,7 @@ pub(crate) fn registration() -> v1::Registration {
         spec: Some(v1::EnvSpec::from(&spec())),
         purpose: v1::Purpose::Train.into(),
         seed: 7,
+        any_number: false,
     }
 }
 
