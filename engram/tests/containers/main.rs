@@ -123,7 +123,7 @@ fn a_secured_run_in_containers_learns_and_refuses_strangers() {
     project.run(&[&["--profile", "*", "build", "certs"], &ROLES[..4]].concat());
     project.run(&["run", "--rm", "--no-TTY", "certs"]);
     let made = project.run(&["run", "--rm", "--no-TTY", "--entrypoint", "ls", "certs", "/certs"]);
-    assert_eq!(made.matches(".pem").count() + made.matches(".key").count(), 5, "{made}");
+    assert_eq!(made.matches(".pem").count() + made.matches(".key").count(), 7, "{made}");
 
     project.up(&["actor=2"]);
     project.wait(ACTORS, |n| n == 2.0);
