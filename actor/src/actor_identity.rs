@@ -16,6 +16,7 @@ use crate::error::ActorError;
 pub(crate) struct ActorIdentity {
     /// The number that it was given at its start; without one the learner issues it.
     number: Option<u32>,
+    instance: u64,
     pub(crate) spec: EnvSpec,
     pub(crate) purpose: Purpose,
     run_id: OnceLock<String>,
@@ -33,9 +34,15 @@ pub(crate) struct Incarnation {
 
 impl ActorIdentity {
     /// An actor that trains: the learner says which incarnation it is.
-    pub(crate) fn training(number: Option<u32>, spec: EnvSpec, run_id: Option<String>) -> Self {
+    pub(crate) fn training(
+        number: Option<u32>,
+        instance: u64,
+        spec: EnvSpec,
+        run_id: Option<String>,
+    ) -> Self {
         ActorIdentity {
             number,
+            instance,
             spec,
             purpose: Purpose::Train,
             run_id: run_id.map(OnceLock::from).unwrap_or_default(),
@@ -49,7 +56,7 @@ impl ActorIdentity {
         ActorIdentity {
             purpose: Purpose::Evaluate,
             incarnation: Mutex::new(Some(own)),
-            ..ActorIdentity::training(Some(own.actor), spec, run_id)
+            ..ActorIdentity::training(Some(own.actor), 0, spec, run_id)
         }
     }
 
@@ -88,6 +95,7 @@ impl ActorIdentity {
             run_id: self.run_id.get().cloned(),
             actor,
             any_number: self.number.is_none(),
+            instance: self.instance,
             generation,
             env_indices,
             spec: self.spec.clone(),
@@ -127,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_first_run_that_is_named_is_the_only_one() {
-        let identity = ActorIdentity::training(None, spec(), None);
+        let identity = ActorIdentity::training(None, 9, spec(), None);
         assert_eq!(identity.registration(0..1).run_id, "");
         identity.check_run("inference server", String::new()).unwrap();
         assert_eq!(identity.run_id(), None);
@@ -139,7 +147,7 @@ mod tests {
 
     #[test]
     fn an_actor_says_what_the_learner_has_issued() {
-        let identity = ActorIdentity::training(None, spec(), None);
+        let identity = ActorIdentity::training(None, 9, spec(), None);
         let said = || {
             let v1::Registration { actor, generation, any_number, .. } =
                 identity.registration(0..1);
@@ -151,7 +159,7 @@ mod tests {
         assert!(identity.becomes(Incarnation { actor: 5, generation: 70 }), "the same one");
         assert!(!identity.becomes(Incarnation { actor: 6, generation: 80 }), "it was forgotten");
         assert_eq!(said(), (6, 80, true));
-        let numbered = ActorIdentity::training(Some(3), spec(), None).registration(0..1);
+        let numbered = ActorIdentity::training(Some(3), 9, spec(), None).registration(0..1);
         assert_eq!((numbered.actor, numbered.generation, numbered.any_number), (3, 0, false));
     }
 }

@@ -18,8 +18,8 @@ pub struct ActorConfig {
     /// Its number within the run, which no other actor of the run may have. Without one the learner
     /// gives it a free one, and an evaluation takes any.
     pub actor: Option<u32>,
-    /// A number unlike that of other actors: by it they are not in step, and spread over servers.
-    /// Nothing that is learned depends on it.
+    /// A number unlike that of any other process: by it the learner tells that it comes again, and
+    /// actors are not in step, and spread over servers. Nothing that is learned depends on it.
     pub instance: u64,
     /// The run it belongs to; `None` means whichever the first peer to answer serves.
     pub run_id: Option<String>,

@@ -157,7 +157,10 @@ impl ActorTasks {
 fn start(config: &ActorConfig, leave: &Shutdown) -> ActorTasks {
     let (spec, run_id) = (config.env.spec(), config.run_id.clone());
     let (identity, name) = match config.mode {
-        ActorMode::Train { .. } => (ActorIdentity::training(config.actor, spec, run_id), "actor"),
+        ActorMode::Train { .. } => {
+            let identity = ActorIdentity::training(config.actor, config.instance, spec, run_id);
+            (identity, "actor")
+        }
         ActorMode::Evaluate { .. } => {
             let actor = config.actor.unwrap_or((config.instance >> 32) as u32);
             let own = Incarnation { actor, generation: generation_now() };

@@ -11,7 +11,7 @@ use engram_mdp::{Ending, Finish, StepType};
 use engram_service::Shutdown;
 use support::config;
 use support::inference::{FakeInference, Fault};
-use support::learner::{FakeLearner, Mood};
+use support::learner::{FakeLearner, Held, Mood};
 
 const UNROLL_LENGTH: usize = 5;
 
@@ -36,7 +36,11 @@ async fn processes_that_die_interrupt_their_episodes_and_nothing_else() {
     let environment = mortal("pythons/counting", 40);
     let config = config(&environment, vec![policy.spawn()], learner.spawn(), UNROLL_LENGTH);
     let actor = tokio::spawn(run(config, Shutdown::new()));
-    learner.until(|held| held.count() >= 4 * 12).await;
+    let each = |held: &Held| {
+        let streams = &held.trajectories;
+        streams.len() == 4 && streams.values().all(|stream| stream.len() >= 12)
+    };
+    learner.until(each).await;
     learner.mood(Mood::Finished);
     let summary = actor.await.unwrap().unwrap();
     assert_eq!(summary.reason, ExitReason::Finished);

@@ -152,7 +152,7 @@ fn start_actor(
 ) -> JoinHandle<Result<ActorSummary, engram_actor::ActorError>> {
     let config = ActorConfig {
         actor: Some(actor),
-        instance: actor.into(),
+        instance: engram_service::process::any_number().wrapping_add(actor.into()),
         run_id: Some(run_id.into()),
         env: experiment.env.clone(),
         envs: experiment.run.envs_per_actor,

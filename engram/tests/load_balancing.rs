@@ -15,7 +15,7 @@ use engram_actor::{
 use engram_envs::EnvConfig;
 use engram_mdp::Seed;
 use engram_service::net::Resolver;
-use engram_service::{Address, Shutdown};
+use engram_service::{Address, Shutdown, process};
 use support::{Program, address, progress, resolved, wait_for};
 
 /// Recall over two blank frames, and small batches.
@@ -74,7 +74,7 @@ fn actors(
     let name = Address::Tcp { host: "inference-server".into(), port };
     let config = |actor| ActorConfig {
         actor: Some(actor),
-        instance: actor.into(),
+        instance: process::any_number().wrapping_add(actor.into()),
         run_id: None,
         env: EnvConfig::from_table(resolved.table("env").clone()).expect("an environment"),
         envs: ENVS,

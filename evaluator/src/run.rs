@@ -116,6 +116,7 @@ impl EvaluationStream {
             run_id: run_id.clone(),
             actor: 0,
             any_number: false,
+            instance: 0,
             generation: 0,
             env_indices: 0..greedy.envs,
             spec: greedy.env.spec(),

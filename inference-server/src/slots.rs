@@ -177,6 +177,7 @@ mod tests {
             run_id: None,
             actor,
             any_number: false,
+            instance: 0,
             generation,
             env_indices,
             spec: EnvSpec {

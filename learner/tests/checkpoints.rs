@@ -67,8 +67,8 @@ fn learn(learner: &mut Learner, batches: std::ops::Range<u64>) {
 fn membership() -> Membership {
     let mut membership = Membership::default();
     let actor = Some(stream(0).actor);
-    let claim = Claim { actor, any_number: false, generation: Some(5), streams: 2 };
-    membership.register(claim, 0).unwrap();
+    let claim = Claim { actor, any_number: false, generation: Some(5), instance: 1, streams: 2 };
+    membership.register(claim).unwrap();
     membership.accept(stream(0), 5, 3).unwrap();
     membership
 }

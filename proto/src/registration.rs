@@ -27,6 +27,8 @@ pub struct Registration {
     pub any_number: bool,
     /// Incarnation of that actor; 0 where the learner has issued none yet.
     pub generation: u64,
+    /// A number unlike that of any other process; 0 where nobody tells.
+    pub instance: u64,
     /// The environments that the stream speaks for.
     pub env_indices: std::ops::Range<u32>,
     /// The environment.
@@ -68,6 +70,7 @@ impl From<&Registration> for v1::Registration {
             actor: registration.actor,
             generation: registration.generation,
             any_number: registration.any_number,
+            instance: registration.instance,
             first_env_index: registration.env_indices.start,
             env_count: registration.env_indices.len() as u32,
             spec: Some(v1::EnvSpec::from(&registration.spec)),
@@ -115,6 +118,7 @@ impl TryFrom<v1::Registration> for Registration {
             run_id: (!message.run_id.is_empty()).then_some(message.run_id),
             actor: message.actor,
             any_number: message.any_number,
+            instance: message.instance,
             generation: message.generation,
             env_indices: first..end,
             spec: message.spec.ok_or(WireError::Missing("spec"))?.try_into()?,

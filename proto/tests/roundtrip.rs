@@ -134,6 +134,7 @@ fn registration() -> Registration {
         run_id: Some("run".into()),
         actor: 4,
         any_number: false,
+        instance: 0,
         generation: 99,
         env_indices: 8..16,
         spec: EnvSpec {

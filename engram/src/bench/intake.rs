@@ -129,6 +129,7 @@ async fn client(
         run_id: None,
         actor,
         any_number: false,
+        instance: 0,
         generation: 1,
         env_indices: 0..ENVS,
         spec: experiment.env.spec(),

@@ -102,6 +102,7 @@ async fn client(
         run_id: None,
         actor,
         any_number: false,
+        instance: 0,
         generation: 1 + end.elapsed().as_secs(),
         env_indices: 0..1,
         spec: spec.clone(),

@@ -16,7 +16,9 @@ use engram_policy::{Device, Policy};
 use engram_service::config::{ExperimentSelection, resolve};
 use engram_service::progress::ProgressLine;
 use engram_service::threads::spawn_named;
-use engram_service::{Address, Exposure, Listener, NetError, Resolved, RunConfig, Shutdown};
+use engram_service::{
+    Address, Exposure, Listener, NetError, Resolved, RunConfig, Shutdown, process,
+};
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -189,7 +191,7 @@ impl System {
     pub(crate) fn actor(&self, number: u32) -> ServiceThread<Result<ActorSummary, ActorError>> {
         let config = ActorConfig {
             actor: Some(number),
-            instance: number.into(),
+            instance: process::any_number(),
             run_id: Some(RUN.into()),
             env: self.env.clone(),
             envs: self.run.envs_per_actor,

@@ -59,6 +59,7 @@ pub(crate) struct PolicyHost {
 pub(crate) struct ActorHost {
     number: Option<u32>,
     seed: Seed,
+    starts: u64,
     pub(crate) to_learner: Link,
     pub(crate) to_policy: Link,
     task: Option<JoinHandle<Result<ActorSummary, ActorError>>>,
@@ -211,6 +212,7 @@ impl ActorHost {
         ActorHost {
             number,
             seed,
+            starts: 0,
             to_learner: Link::new(learner, seed.derive("to learner", 0)),
             to_policy: Link::new(policy, seed.derive("to policy", 0)),
             task: None,
@@ -223,7 +225,8 @@ impl ActorHost {
             return;
         }
         let mut config = actor_config(self.number, &[&self.to_policy, &self.to_learner]);
-        config.instance = self.seed.number();
+        self.starts += 1;
+        config.instance = self.seed.derive("instance", self.starts).number();
         self.task = Some(tokio::spawn(engram_actor::run(config, Shutdown::new())));
     }
 

@@ -131,6 +131,7 @@ pub(crate) fn registration(actor: u32, env_indices: Range<u32>) -> Registration 
         run_id: Some("run".into()),
         actor,
         any_number: false,
+        instance: 0,
         generation: 1,
         env_indices,
         spec: spec(),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use engram_mdp::{EnvSpec, Seed};
 use engram_policy::PolicyError;
 use engram_proto::{Registration, WireError, v1};
-use engram_service::process;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
@@ -113,9 +112,10 @@ impl Context {
             actor: (!registration.any_number || generation.is_some()).then_some(registration.actor),
             any_number: registration.any_number,
             generation,
+            instance: registration.instance,
             streams: registration.env_indices.len() as u32,
         };
-        let incarnation = self.stats.membership().register(claim, process::any_number())?;
+        let incarnation = self.stats.membership().register(claim)?;
         let (stats, metrics) = (self.stats.clone(), self.metrics.clone());
         let presence = Presence::begin(incarnation.actor, stats, metrics);
         registration.actor = incarnation.actor;

@@ -32,10 +32,6 @@ pub const KEPT_ABSENT: usize = 4096;
 /// at 0, and the two do not meet.
 pub const FIRST_ISSUED_NUMBER: u32 = 1_000_000;
 
-/// Bits of a generation that are drawn at random. Two learners that began with one checkpoint do
-/// not issue the same generations.
-const RANDOM_BITS: u32 = 20;
-
 /// Generations that one learner may issue before another one takes its place.
 const ISSUED_AT_MOST: u64 = 1 << 20;
 
@@ -48,6 +44,8 @@ pub struct Claim {
     pub any_number: bool,
     /// Its generation; `None` if it has none yet.
     pub generation: Option<u64>,
+    /// A number unlike that of any other process; 0 if nobody tells.
+    pub instance: u64,
     /// Its environments.
     pub streams: u32,
 }
@@ -122,6 +120,8 @@ pub struct Membership {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Member {
     generation: u64,
+    /// The process that it is.
+    instance: u64,
     predecessors: u64,
     streams: u32,
     positions: StreamPositions,
@@ -133,13 +133,13 @@ struct Member {
     departed: u64,
 }
 
-/// Generations that were issued, in order: a count, and random bits below it.
+/// Generations that were issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Generations {
     /// The last one that the checkpoint knows of.
     saved: u64,
-    /// The first count of this learner.
-    first: u64,
+    /// The last one that a learner may have issued before this one.
+    lost: u64,
     last: u64,
 }
 
@@ -159,6 +159,7 @@ pub struct SavedMembership {
 struct SavedMember {
     actor: u32,
     generation: u64,
+    instance: u64,
     predecessors: u64,
     streams: u32,
     reported: Option<u64>,
@@ -201,9 +202,8 @@ impl Membership {
 
     /// Registers an actor, which is present from here on until it [departs](Self::depart) as often
     /// as it has registered. From here on an older generation of it is refused; the same one goes
-    /// on where it stood. `random` makes a new generation unlike any that another learner issues.
-    /// Where it is refused nothing changes.
-    pub fn register(&mut self, claim: Claim, random: u64) -> Result<Incarnation, MembershipError> {
+    /// on where it stood. Where it is refused nothing changes.
+    pub fn register(&mut self, claim: Claim) -> Result<Incarnation, MembershipError> {
         let ruling = self.judge(&claim)?;
         let number = match ruling {
             Ruling::GoesOn(actor) | Ruling::Keeps(actor, _) => Some(actor),
@@ -222,9 +222,9 @@ impl Membership {
         let generation = match ruling {
             Ruling::GoesOn(actor) => self.members[&actor].generation,
             Ruling::Keeps(_, generation) => generation,
-            Ruling::New(_) => self.generations.issue(random),
+            Ruling::New(_) => self.generations.issue(),
         };
-        self.arrive(actor, generation, claim.streams);
+        self.arrive(actor, generation, &claim);
         let predecessors = self.members[&actor].predecessors;
         Ok(Incarnation { actor, generation, predecessors })
     }
@@ -283,6 +283,7 @@ impl Membership {
         let saved = |(&actor, member): (&u32, &Member)| SavedMember {
             actor,
             generation: member.generation,
+            instance: member.instance,
             predecessors: member.predecessors,
             streams: member.streams,
             reported: member.reported,
@@ -314,7 +315,7 @@ impl Membership {
                 positions: saved.next,
                 reported: saved.reported,
                 departed,
-                ..Member::new(saved.generation, saved.predecessors)
+                ..Member::new(saved.generation, saved.instance, saved.predecessors)
             };
             membership.members.insert(saved.actor, member);
         }
@@ -341,13 +342,15 @@ impl Membership {
     }
 
     fn judge(&self, claim: &Claim) -> Result<Ruling, MembershipError> {
+        if let Some(actor) = self.same_process(claim) {
+            return Ok(Ruling::GoesOn(actor));
+        }
         let Some(actor) = claim.actor else { return Ok(Ruling::New(None)) };
         let known = self.members.get(&actor);
         let same_number = Ruling::New((!claim.any_number).then_some(actor));
         let Some(found) = claim.generation else { return Ok(same_number) };
         let outside = self.generations.is_of_a_lost_learner(found);
         match known {
-            Some(member) if member.generation == found => Ok(Ruling::GoesOn(actor)),
             // Issued to this actor after the checkpoint that this learner began with. A number that
             // the learner has given to somebody else meanwhile is not taken away.
             Some(member) if outside && found > member.generation => match claim.any_number {
@@ -363,9 +366,28 @@ impl Membership {
         }
     }
 
-    fn arrive(&mut self, actor: u32, generation: u64, streams: u32) {
-        let first = self.forgotten_predecessors;
-        let member = self.members.entry(actor).or_insert_with(|| Member::new(generation, first));
+    /// The actor that the process is already. It may register again without a word of its generation:
+    /// it has not heard of it, or its first registration arrives after its second one.
+    fn same_process(&self, claim: &Claim) -> Option<u32> {
+        let Claim { actor, instance, generation, .. } = *claim;
+        let known = actor.and_then(|actor| Some((actor, self.members.get(&actor)?)));
+        match known {
+            Some((actor, member)) if member.instance == instance => {
+                (instance > 0 || generation == Some(member.generation)).then_some(actor)
+            }
+            None if actor.is_none() && instance > 0 => {
+                let same = |member: &Member| member.instance == instance;
+                self.members.iter().find(|(_, member)| same(member)).map(|(&actor, _)| actor)
+            }
+            _ => None,
+        }
+    }
+
+    fn arrive(&mut self, actor: u32, generation: u64, claim: &Claim) {
+        let (first, instance, streams) =
+            (self.forgotten_predecessors, claim.instance, claim.streams);
+        let new = || Member::new(generation, instance, first);
+        let member = self.members.entry(actor).or_insert_with(new);
         if member.sessions > 0 {
             self.present_streams -= member.streams as usize;
         } else if self.absent.remove(&(member.departed, actor)) {
@@ -373,7 +395,7 @@ impl Membership {
         }
         if member.generation != generation {
             let (sessions, predecessors) = (member.sessions, member.predecessors + 1);
-            *member = Member { sessions, ..Member::new(generation, predecessors) };
+            *member = Member { sessions, ..Member::new(generation, instance, predecessors) };
         }
         member.sessions += 1;
         member.streams = streams;
@@ -402,9 +424,10 @@ impl Membership {
 }
 
 impl Member {
-    fn new(generation: u64, predecessors: u64) -> Self {
+    fn new(generation: u64, instance: u64, predecessors: u64) -> Self {
         Member {
             generation,
+            instance,
             predecessors,
             streams: 0,
             positions: StreamPositions::default(),
@@ -418,19 +441,18 @@ impl Member {
 impl Generations {
     /// Those of a learner that begins where `saved` was the last one.
     fn after(saved: u64) -> Self {
-        let first = ((saved >> RANDOM_BITS) + ISSUED_AT_MOST) << RANDOM_BITS;
-        Generations { saved, first, last: first }
+        let lost = saved + ISSUED_AT_MOST;
+        Generations { saved, lost, last: lost }
     }
 
-    fn issue(&mut self, random: u64) -> u64 {
-        let count = (self.last >> RANDOM_BITS) + 1;
-        self.last = (count << RANDOM_BITS) | (random & ((1 << RANDOM_BITS) - 1));
+    fn issue(&mut self) -> u64 {
+        self.last += 1;
         self.last
     }
 
     /// True if neither this learner has issued it, nor any whose checkpoint this one has seen.
     fn is_of_a_lost_learner(&self, generation: u64) -> bool {
-        self.saved < generation && generation < self.first
+        (self.saved + 1..=self.lost).contains(&generation)
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn registration() -> v1::Registration {
         purpose: v1::Purpose::Train.into(),
         seed: 7,
         any_number: false,
+        instance: 0,
     }
 }
 

@@ -8,14 +8,15 @@ use super::*;
 use crate::rpc::stream_positions::Continuity;
 
 fn numbered(actor: u32, generation: Option<u64>) -> Claim {
-    Claim { actor: Some(actor), any_number: false, generation, streams: 1 }
+    Claim { actor: Some(actor), any_number: false, generation, instance: 0, streams: 1 }
 }
 
-const NEWCOMER: Claim = Claim { actor: None, any_number: true, generation: None, streams: 1 };
+const NEWCOMER: Claim =
+    Claim { actor: None, any_number: true, generation: None, instance: 0, streams: 1 };
 
 /// What an actor without a number of its own says when it comes again.
 fn again(Incarnation { actor, generation, .. }: Incarnation) -> Claim {
-    Claim { actor: Some(actor), any_number: true, generation: Some(generation), streams: 1 }
+    Claim { actor: Some(actor), generation: Some(generation), ..NEWCOMER }
 }
 
 fn stream(actor: u32) -> StreamId {
@@ -31,15 +32,15 @@ fn restored(membership: &Membership) -> Membership {
 #[test]
 fn a_newer_generation_fences_the_older_one_and_begins_anew() {
     let mut members = Membership::default();
-    let first = members.register(numbered(3, None), 0).unwrap();
+    let first = members.register(numbered(3, None)).unwrap();
     members.accept(stream(3), first.generation, 0).unwrap();
-    let second = members.register(numbered(3, None), 0).unwrap();
+    let second = members.register(numbered(3, None)).unwrap();
     assert!(second.generation > first.generation);
     assert_eq!((first.predecessors, second.predecessors), (0, 1));
     let (current, found) = (second.generation, first.generation);
     let refused = MembershipError::Superseded { actor: 3, current, found };
     assert_eq!(members.accept(stream(3), found, 1), Err(refused.clone()));
-    assert_eq!(members.register(numbered(3, Some(found)), 0), Err(refused));
+    assert_eq!(members.register(numbered(3, Some(found))), Err(refused));
     let began = members.accept(stream(3), current, 0);
     assert_eq!(began, Ok(Verdict::Accepted(Continuity::Begins)));
     assert_eq!(members.accept(stream(9), 1, 0), Err(MembershipError::Unregistered(9)));
@@ -48,10 +49,10 @@ fn a_newer_generation_fences_the_older_one_and_begins_anew() {
 #[test]
 fn the_same_generation_goes_on_where_it_stood_also_after_a_checkpoint() {
     let mut members = Membership::default();
-    let one = members.register(numbered(3, None), 0).unwrap();
+    let one = members.register(numbered(3, None)).unwrap();
     members.accept(stream(3), one.generation, 4).unwrap();
     let mut members = restored(&members);
-    assert_eq!(members.register(numbered(3, Some(one.generation)), 0), Ok(one));
+    assert_eq!(members.register(numbered(3, Some(one.generation))), Ok(one));
     assert_eq!(members.accept(stream(3), one.generation, 4), Ok(Verdict::Repeat));
     let next = members.accept(stream(3), one.generation, 5);
     assert_eq!(next, Ok(Verdict::Accepted(Continuity::Continues)));
@@ -60,46 +61,61 @@ fn the_same_generation_goes_on_where_it_stood_also_after_a_checkpoint() {
 #[test]
 fn reports_count_once_for_the_newest_generation_alone() {
     let mut members = Membership::default();
-    let old = members.register(numbered(1, None), 0).unwrap().generation;
+    let old = members.register(numbered(1, None)).unwrap().generation;
     assert!(members.report(1, old, 0) && !members.report(1, old, 0) && members.report(1, old, 1));
-    let new = members.register(numbered(1, None), 0).unwrap().generation;
+    let new = members.register(numbered(1, None)).unwrap().generation;
     assert!(members.report(1, new, 0) && !members.report(1, old, 2) && !members.report(2, new, 0));
 }
 
 #[test]
 fn a_generation_that_a_killed_learner_has_issued_after_its_checkpoint_is_kept() {
     let mut members = Membership::default();
-    let old = members.register(numbered(3, None), 0).unwrap();
+    let old = members.register(numbered(3, None)).unwrap();
     let checkpoint = restored(&members);
-    let new = members.register(numbered(3, None), 1).unwrap();
-    let other = members.register(NEWCOMER, 2).unwrap();
+    let new = members.register(numbered(3, None)).unwrap();
+    let other = members.register(NEWCOMER).unwrap();
 
     let mut members = checkpoint.clone();
-    let kept = members.register(numbered(3, Some(new.generation)), 3).unwrap();
+    let kept = members.register(numbered(3, Some(new.generation))).unwrap();
     assert_eq!(kept.generation, new.generation);
-    assert!(members.register(numbered(3, Some(old.generation)), 4).is_err(), "it was fenced");
-    assert_eq!(members.register(again(other), 5).unwrap().generation, other.generation);
+    assert!(members.register(numbered(3, Some(old.generation))).is_err(), "it was fenced");
+    assert_eq!(members.register(again(other)).unwrap().generation, other.generation);
     // Whoever comes after that is newer than all of them.
-    assert!(members.register(numbered(3, None), 6).unwrap().generation > new.generation);
+    assert!(members.register(numbered(3, None)).unwrap().generation > new.generation);
 
     // If the learner has given the number away meanwhile, its new owner keeps it.
     let mut members = checkpoint;
-    let newcomer = members.register(NEWCOMER, 7).unwrap();
+    let newcomer = members.register(NEWCOMER).unwrap();
     assert_eq!(newcomer.actor, other.actor);
-    let moved = members.register(again(other), 8).unwrap();
+    let moved = members.register(again(other)).unwrap();
     assert!(moved.actor != other.actor && moved.generation > newcomer.generation);
     assert!(members.accept(stream(newcomer.actor), newcomer.generation, 0).is_ok());
 }
 
-/// Two learners may begin with one checkpoint, one after the other was killed.
+/// Two learners may begin with one checkpoint, one after the other was killed, and issue the same.
 #[test]
-fn generations_of_two_lost_learners_are_told_apart() {
-    let mut checkpoint = Membership::default();
-    checkpoint.register(numbered(1, None), 0).unwrap();
-    let lost = restored(&checkpoint).register(numbered(3, None), 111).unwrap();
+fn processes_that_two_lost_learners_gave_one_generation_are_told_apart() {
+    let process = |instance, generation| Claim { instance, ..numbered(3, generation) };
+    let checkpoint = Membership::default();
+    let lost = restored(&checkpoint).register(process(111, None)).unwrap();
     let mut members = restored(&checkpoint);
-    let new = members.register(numbered(3, None), 222).unwrap();
-    assert_ne!(lost.generation, new.generation);
+    let other = members.register(process(222, None)).unwrap();
+    assert_eq!(lost, other);
+    let back = members.register(process(111, Some(lost.generation))).unwrap();
+    assert!(back.generation > other.generation);
+}
+
+/// A partition delays a registration; its process has given up on it, and registered anew.
+#[test]
+fn a_registration_that_comes_late_is_that_of_the_same_process() {
+    let mut members = Membership::default();
+    for claim in [numbered(3, None), NEWCOMER] {
+        let process = Claim { instance: 77, ..claim };
+        let first = members.register(process).unwrap();
+        assert_eq!(members.register(process), Ok(first), "it has not heard of its generation");
+        let other = members.register(Claim { instance: 78, ..claim }).unwrap();
+        assert!(other.generation > first.generation);
+    }
 }
 
 /// Every pod once took a place for ever: 512 pods of 512 environments ended a run.
@@ -107,8 +123,8 @@ fn generations_of_two_lost_learners_are_told_apart() {
 fn however_many_have_come_and_gone_no_more_are_remembered_than_were_ever_present() {
     let mut members = Membership::new(16, 4);
     for round in 0..1000 {
-        let one = members.register(NEWCOMER, round).unwrap();
-        let two = members.register(numbered(round as u32, None), round).unwrap();
+        let one = members.register(NEWCOMER).unwrap();
+        let two = members.register(numbered(round as u32, None)).unwrap();
         members.depart(one.actor);
         members.depart(two.actor);
     }
@@ -116,7 +132,7 @@ fn however_many_have_come_and_gone_no_more_are_remembered_than_were_ever_present
     assert!(members.len() <= 6, "{} are remembered", members.len());
     assert_eq!(members.take_forgotten().len() + members.len(), 2000);
     // Numbers are used again, and seeds are not.
-    let next = members.register(NEWCOMER, 0).unwrap();
+    let next = members.register(NEWCOMER).unwrap();
     assert!(next.actor < FIRST_ISSUED_NUMBER + 6, "number {}", next.actor);
     assert!(next.predecessors > 0);
 }
@@ -124,22 +140,22 @@ fn however_many_have_come_and_gone_no_more_are_remembered_than_were_ever_present
 #[test]
 fn who_was_forgotten_is_new_and_what_it_had_sent_is_not_taken_for_its_own() {
     let mut members = Membership::new(16, 1);
-    let one = members.register(NEWCOMER, 0).unwrap();
+    let one = members.register(NEWCOMER).unwrap();
     members.accept(stream(one.actor), one.generation, 0).unwrap();
     members.depart(one.actor);
     for round in 0..3 {
-        let other = members.register(NEWCOMER, round).unwrap();
+        let other = members.register(NEWCOMER).unwrap();
         members.depart(other.actor);
     }
     let forgotten = Forgotten { actor: one.actor, generation: one.generation };
     assert!(members.take_forgotten().contains(&forgotten));
-    let back = members.register(again(one), 0).unwrap();
+    let back = members.register(again(one)).unwrap();
     assert!(back.generation > one.generation);
     assert!(back.predecessors > one.predecessors, "its seed is another one");
     assert!(members.accept(stream(one.actor), one.generation, 0).is_err());
     // The same with a number of its own.
     let own = numbered(one.actor + 100, Some(one.generation));
-    assert!(members.register(own, 0).unwrap().generation > back.generation);
+    assert!(members.register(own).unwrap().generation > back.generation);
 }
 
 #[test]
@@ -147,20 +163,20 @@ fn beyond_the_limit_the_absent_make_room_and_the_present_do_not() {
     let mut members = Membership::new(4, 100);
     let wide = |actor| Claim { streams: 2, ..numbered(actor, None) };
     for actor in 0..2 {
-        members.register(wide(actor), 0).unwrap();
+        members.register(wide(actor)).unwrap();
     }
     let before = members.clone();
     let refused = MembershipError::TooMany { limit: 4, found: 6 };
-    assert_eq!(members.register(wide(7), 0), Err(refused));
+    assert_eq!(members.register(wide(7)), Err(refused));
     assert_eq!(members, before);
-    members.register(wide(1), 0).unwrap();
+    members.register(wide(1)).unwrap();
     members.depart(0);
-    members.register(wide(7), 0).unwrap();
+    members.register(wide(7)).unwrap();
     assert_eq!(members.take_forgotten().iter().map(|f| f.actor).collect::<Vec<_>>(), [0]);
     members.depart(1);
-    assert_eq!(members.register(wide(8), 0), Err(MembershipError::TooMany { limit: 4, found: 6 }));
+    assert_eq!(members.register(wide(8)), Err(MembershipError::TooMany { limit: 4, found: 6 }));
     members.depart(1);
-    assert!(members.register(wide(8), 0).is_ok());
+    assert!(members.register(wide(8)).is_ok());
 }
 
 proptest! {
@@ -184,7 +200,7 @@ proptest! {
             match (what, entry.1) {
                 // It comes, or comes again.
                 (0 | 1, _) => {
-                    if let Ok(now) = members.register(entry.0, random as u64) {
+                    if let Ok(now) = members.register(entry.0) {
                         let claim = Claim { actor: Some(now.actor), ..entry.0 };
                         *entry = (Claim { generation: Some(now.generation), ..claim }, Some(now));
                     }
