@@ -108,8 +108,8 @@ fn processes_that_two_lost_learners_gave_one_generation_are_told_apart() {
 /// A partition delays a registration; its process has given up on it, and registered anew.
 #[test]
 fn a_registration_that_comes_late_is_that_of_the_same_process() {
-    let mut members = Membership::default();
     for claim in [numbered(3, None), NEWCOMER] {
+        let mut members = Membership::default();
         let process = Claim { instance: 77, ..claim };
         let first = members.register(process).unwrap();
         assert_eq!(members.register(process), Ok(first), "it has not heard of its generation");
@@ -191,7 +191,7 @@ proptest! {
         let mut actors: BTreeMap<usize, (Claim, Option<Incarnation>)> = BTreeMap::new();
         let mut accepted: BTreeSet<(usize, u64, u64)> = BTreeSet::new();
         let mut saved = (restored(&members), accepted.clone());
-        for (random, (who, what, sequence)) in events.into_iter().enumerate() {
+        for (who, what, sequence) in events {
             let first = match who % 2 {
                 0 => (numbered(who as u32, None), None),
                 _ => (NEWCOMER, None),
