@@ -58,7 +58,7 @@ pub enum EnvError {
         /// The fault, and what would mend it.
         reason: String,
     },
-    /// What the environment is played by, a library or an emulator, is not there, or cannot be used.
+    /// A library or an emulator, by which the environment is played, is not there or cannot be used.
     #[error("environment `{environment}`: {reason}")]
     Unavailable {
         /// The environment.

@@ -48,7 +48,7 @@ static CHECKPOINT: LazyLock<Checkpoint> = LazyLock::new(|| {
     learner.checkpoint(SavedMembership::default(), Episodes::default()).0
 });
 
-/// What weights say of themselves.
+/// Description that weights hold of themselves.
 fn about(weights: &[u8]) -> Option<String> {
     let (_, metadata) = SafeTensors::read_metadata(weights).ok()?;
     metadata.metadata().as_ref()?.get("engram").cloned()

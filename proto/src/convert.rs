@@ -65,7 +65,7 @@ pub enum WireError {
         what: &'static str,
         /// The most that is allowed.
         limit: usize,
-        /// What would be right.
+        /// The remedy.
         remedy: &'static str,
     },
     /// The bytes are no message of this protocol.

@@ -91,7 +91,7 @@ pub fn check<M: Limited>(message: &[u8]) -> Result<(), WireError> {
 const REGISTRATION: Fields = &[(7, Rule::Message(&[(3, Rule::Numbers(Counted::Sides))]))];
 
 impl Counted {
-    /// What is counted, the most of it, and what would be right.
+    /// Kind of elements, the most of them, and the remedy.
     fn limit(self) -> (&'static str, usize, &'static str) {
         match self {
             Counted::Trajectories => {

@@ -44,7 +44,7 @@ struct Actors {
     running: Vec<JoinHandle<Result<ActorSummary, ActorError>>>,
 }
 
-/// What the learner shows at one moment.
+/// Numbers of the learner at one moment.
 #[derive(Clone, Copy, Debug)]
 struct FleetMoment {
     time: Instant,
@@ -54,7 +54,7 @@ struct FleetMoment {
     stale: f64,
 }
 
-/// What happened between two moments.
+/// Rates between two moments.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct FleetRates {
     env_steps: f64,

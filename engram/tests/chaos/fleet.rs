@@ -55,7 +55,7 @@ pub(crate) struct Fleet {
     actors: Vec<Program>,
     to_learner: ChaosProxy,
     to_servers: Vec<ChaosProxy>,
-    /// What goes on or ends after the next event.
+    /// Programs that go on or end after the next event.
     stopped: Option<Event>,
     strangers: Vec<TcpStream>,
     /// Env steps of the run when they were looked at last.
@@ -214,7 +214,7 @@ impl Fleet {
         assert!(connections + self.to_learner.connections() >= (ACTORS + SERVERS) as u64);
     }
 
-    /// What has come to this learner is learned from, or dropped, or waits for a batch to fill.
+    /// Everything that has come to this learner is learned from, or dropped, or waits for a batch to fill.
     fn books_balance(&self) {
         let end = Instant::now() + PATIENCE;
         let mut waits = f64::INFINITY;

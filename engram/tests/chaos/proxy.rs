@@ -26,7 +26,7 @@ pub(crate) enum Direction {
     Down,
 }
 
-/// What a connection suffers, once so many bytes have passed in the direction.
+/// Fault of a connection, once so many bytes have passed in the direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// None.
@@ -35,7 +35,7 @@ pub(crate) enum Fault {
     Cut,
     /// The direction ends, the other one goes on.
     CutOneWay,
-    /// What comes in the direction is swallowed, and nobody hears of it.
+    /// Bytes in the direction are swallowed, and nobody hears of it.
     HalfOpen,
     /// Nothing passes for a while.
     Stall(Duration),
@@ -100,7 +100,7 @@ impl ChaosProxy {
         ChaosProxy { address, shared, accepting: Some(accepting) }
     }
 
-    /// Where clients dial.
+    /// Address that clients dial.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
@@ -236,7 +236,7 @@ impl Shared {
     }
 }
 
-/// What happens to the connection of that number. Half of them are spared, so that a system which
+/// Fate of the connection of that number. Half of them are spared, so that a system which
 /// tries again gets somewhere.
 fn fate(seed: Seed, number: u64) -> Fate {
     let mut generator = seed.derive("connection", number).generator();

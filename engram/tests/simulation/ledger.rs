@@ -11,7 +11,8 @@ use crate::support::checks::numbers;
 /// One incarnation of an environment's stream.
 pub(crate) type Source = (StreamId, u64);
 
-/// What a learner has taken in its life, and what those had taken whose checkpoint it began with.
+/// Trajectories that a learner has taken in its life, and that those had taken whose checkpoint it
+/// began with.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     /// Environment and first decision of each, by the policy version that no other decision has.
@@ -42,7 +43,7 @@ impl Ledger {
         self.last.insert(source, trajectory);
     }
 
-    /// What the next learner begins with.
+    /// Ledger of a learner that begins with a checkpoint of this one.
     pub(crate) fn checkpoint(&self) -> Self {
         Ledger { last: BTreeMap::new(), ..self.clone() }
     }

@@ -13,6 +13,8 @@
 //!
 //! `ENGRAM_SIMULATION_SEEDS=10000` simulates more; `ENGRAM_SIMULATION_SEED=N` one alone.
 
+#![allow(clippy::unwrap_used)]
+
 mod ledger;
 mod network;
 #[path = "../../../actor/tests/support/mod.rs"]

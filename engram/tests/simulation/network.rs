@@ -18,7 +18,7 @@ use tokio_stream::StreamExt;
 /// Time that bytes take, from the least to the most.
 const LATENCY: (u64, u64) = (5, 60);
 
-/// Where a server is to be found, if it is up.
+/// Address of a server, if it is up.
 pub(crate) type Place = Arc<Mutex<Option<Address>>>;
 
 /// Way from an actor to a server.
@@ -60,7 +60,7 @@ impl Link {
         self.passes[1].send_replace(!to_actor);
     }
 
-    /// What has waited arrives.
+    /// Everything that has waited arrives.
     pub(crate) fn heal(&self) {
         self.partition(false, false);
     }

@@ -3,12 +3,12 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | [`game`] | the games: their names, actions and ROM images |
-//! | [`settings`] | the keys |
-//! | [`rom`] | where a ROM image comes from |
-//! | [`emulator`] | the emulator, behind its C interface |
-//! | [`picture`] | two screens become one small gray picture |
-//! | [`play`] | the environment: no-ops, skipped frames, lives |
+//! | `game` | the games: their names, actions and ROM images |
+//! | `settings` | the keys |
+//! | `rom` | where a ROM image comes from |
+//! | `emulator` | the emulator, behind its C interface |
+//! | `picture` | two screens become one small gray picture |
+//! | `play` | the environment: no-ops, skipped frames, lives |
 //!
 //! All but the first two are there only with the feature `atari`, because it needs CMake to build, and
 //! because the emulator's license is the GPL. Without it a configuration can be read, but its

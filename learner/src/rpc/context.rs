@@ -61,7 +61,7 @@ pub(crate) struct SpecProposal {
 /// An actor that keeps to the run's contract.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    /// What it has said, with the number and the generation that it has now.
+    /// Its registration, with the number and the generation that it has now.
     pub(crate) registration: Registration,
     pub(crate) contract: EnvironmentContract,
     /// Seed of this incarnation of the actor. A checkpoint knows which were given away.

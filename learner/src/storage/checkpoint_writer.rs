@@ -50,8 +50,8 @@ impl CheckpointWriter {
         // Full, while the disk is slower than the interval: the next one will do.
         let (queue, checkpoints) = sync_channel(1);
         let (written, busy) = (Arc::new(Mutex::new(saved)), Arc::new(AtomicBool::new(false)));
-        let (told, done) = (written.clone(), busy.clone());
-        let work = move || write_all(&folders, &metrics, &told, &done, checkpoints);
+        let (told, still_busy) = (written.clone(), busy.clone());
+        let work = move || write_all(&folders, &metrics, &told, &still_busy, checkpoints);
         CheckpointWriter { queue, busy, written, thread: spawn_named("checkpoint", work) }
     }
 

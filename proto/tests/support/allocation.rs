@@ -15,7 +15,7 @@ thread_local! {
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
-/// What `work` returns, and the most bytes that it held at once beyond those that were held before.
+/// Result of `work`, and the most bytes that it held at once beyond those that were held before.
 pub(crate) fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.get();
     PEAK.set(before);

@@ -14,7 +14,7 @@ fn numbered(actor: u32, generation: Option<u64>) -> Claim {
 const NEWCOMER: Claim =
     Claim { actor: None, any_number: true, generation: None, instance: 0, streams: 1 };
 
-/// What an actor without a number of its own says when it comes again.
+/// Claim of an actor without a number of its own that comes again.
 fn again(Incarnation { actor, generation, .. }: Incarnation) -> Claim {
     Claim { actor: Some(actor), generation: Some(generation), ..NEWCOMER }
 }
@@ -23,7 +23,7 @@ fn stream(actor: u32) -> StreamId {
     StreamId { actor, env_index: 0 }
 }
 
-/// What a learner finds that begins with a checkpoint of `membership`.
+/// Membership of a learner that begins with a checkpoint of `membership`.
 fn restored(membership: &Membership) -> Membership {
     let json = serde_json::to_string(&membership.save()).unwrap();
     membership.clone().resuming(serde_json::from_str(&json).unwrap())
