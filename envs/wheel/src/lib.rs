@@ -2,9 +2,9 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | [`settings`] | an environment by name, with settings from Python |
-//! | [`column`] | memory of a group that numpy reads, or writes, in place |
-//! | [`group`] | a group of environments, stepped without Python's lock |
+//! | `settings` | an environment by name, with settings from Python |
+//! | `column` | memory of a group that numpy reads, or writes, in place |
+//! | `group` | a group of environments, stepped without Python's lock |
 //!
 //! The other half is `python/engram_envs`: it gives a group the shape that Gymnasium asks for.
 

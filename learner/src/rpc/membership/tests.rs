@@ -143,7 +143,7 @@ fn who_was_forgotten_is_new_and_what_it_had_sent_is_not_taken_for_its_own() {
     let one = members.register(NEWCOMER).unwrap();
     members.accept(stream(one.actor), one.generation, 0).unwrap();
     members.depart(one.actor);
-    for round in 0..3 {
+    for _ in 0..3 {
         let other = members.register(NEWCOMER).unwrap();
         members.depart(other.actor);
     }
