@@ -23,7 +23,7 @@ const HIDDEN: usize = 3;
 const FRAMES: [&[u8]; 6] =
     [b"MMMMMMMMM", b"FMMTFMMMM", b"MMUFMTFMM", b"MTFMMMMMU", b"FMMMMMMMT", b"TFMUFMMMM"];
 
-/// Columns of the script: updates later each is another.
+/// Columns of numbers, as the script counts them; ten of them belong to each update.
 #[derive(Clone, Copy)]
 enum Column {
     Observations = 20,
@@ -197,6 +197,8 @@ fn updates_equal_those_of_plain_pytorch() {
     let cases = cases();
     assert_eq!(cases.keys().collect::<Vec<_>>(), ["decoupled", "everything"]);
     for (name, case) in &cases {
-        hold(name, case, Kind::Double, 1e-11);
+        // Seen: 6e-16 and 3e-7.
+        hold(name, case, Kind::Double, 1e-13);
+        hold(name, case, Kind::Float, 1e-5);
     }
 }
