@@ -2,8 +2,8 @@
 
 Recurrent PPO (Schulman et al. 2017, https://arxiv.org/abs/1707.06347) as it is commonly written in
 PyTorch: modules, autograd and torch.optim.Adam; steps of an LSTM one by one, advantages in a loop
-backwards through time. It needs torch and numpy, of any version from 2.0 on. Everything is in double
-precision.
+backwards through time. It needs torch, of any version from 2.0 on (2.15 made the file), and
+numpy. Everything is in double precision.
 
 Initial weights and trajectories follow from `number`, so both sides build the same. All that is taken
 from Engram is ORDER, the trajectories of each minibatch: the test says so if that changes.
