@@ -4,15 +4,15 @@
 
 mod fleet;
 mod intake;
-mod memory;
-mod offpolicy;
+pub(crate) mod memory;
+pub(crate) mod offpolicy;
 mod programs;
 mod recovery;
 mod requests;
 mod scaling;
 mod soak;
-mod solve;
-mod stages;
+pub(crate) mod solve;
+pub(crate) mod stages;
 mod timing;
 mod whole;
 

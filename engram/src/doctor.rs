@@ -23,7 +23,7 @@ pub(crate) struct DoctorArgs {
 }
 
 /// Finding about one thing.
-enum Finding {
+pub(crate) enum Finding {
     /// It works.
     Well(String),
     /// It works, but not as well as it could.
@@ -37,18 +37,14 @@ use Finding::{Broken, Well, Worse};
 /// Checks everything, prints a line for each, and fails if anything is broken.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) async fn run(args: &DoctorArgs) -> Result<()> {
-    let findings = [
-        ("libtorch", libtorch()),
-        ("arithmetic", arithmetic()),
-        ("accelerator", accelerator()),
-        ("processor", processor()),
+    let rest = [
         ("open files", open_files()),
         ("network", network().await),
         ("configs", configs(&args.configs)),
         ("runs", writable(&args.runs)),
     ];
     let mut broken = 0;
-    for (name, finding) in findings {
+    for (name, finding) in machine().into_iter().chain(rest) {
         let (mark, found, remedy) = match finding {
             Well(found) => ("ok  ", found, None),
             Worse { found, remedy } => ("hint", found, Some(remedy)),
@@ -69,6 +65,16 @@ pub(crate) async fn run(args: &DoctorArgs) -> Result<()> {
     }
 }
 
+/// Findings about what computes: libtorch, the processor, accelerators.
+pub(crate) fn machine() -> [(&'static str, Finding); 4] {
+    [
+        ("libtorch", libtorch()),
+        ("arithmetic", arithmetic()),
+        ("accelerator", accelerator()),
+        ("processor", processor()),
+    ]
+}
+
 /// Checks that the libtorch of this process is the version that it was built against.
 fn libtorch() -> Finding {
     const WANTED: &str = "2.11.0";
@@ -83,8 +89,7 @@ fn libtorch() -> Finding {
             remedy: "run `cargo xtask setup`, or set LD_LIBRARY_PATH to libtorch's lib".into(),
         };
     };
-    let version_file = library.parent().and_then(Path::parent).map(|dir| dir.join("build-version"));
-    let version = version_file.and_then(|file| std::fs::read_to_string(file).ok());
+    let version = library.parent().and_then(Path::parent).and_then(version_of);
     let place = library.display();
     match version.as_deref().map(str::trim) {
         Some(version) if version.split('+').next() == Some(WANTED) => {
@@ -96,6 +101,16 @@ fn libtorch() -> Finding {
         },
         None => Well(format!("at {place} (no build-version file beside it)")),
     }
+}
+
+/// The version that a libtorch or a Python package of torch in this folder says it is.
+fn version_of(folder: &Path) -> Option<String> {
+    if let Ok(version) = std::fs::read_to_string(folder.join("build-version")) {
+        return Some(version);
+    }
+    let python = std::fs::read_to_string(folder.join("version.py")).ok()?;
+    let version = python.lines().find_map(|line| line.strip_prefix("__version__ = "))?;
+    Some(version.trim_matches(['\'', '"']).to_owned())
 }
 
 /// Checks that a product of matrices is right.
@@ -114,7 +129,10 @@ fn arithmetic() -> Finding {
 
 fn accelerator() -> Finding {
     match Device::Cuda(0).ready() {
-        Ok(_) => Well(format!("{} CUDA device(s); use --device cuda", tch::Cuda::device_count())),
+        Ok(_) => Well(format!(
+            "{} CUDA device(s); `engram check --device cuda` compares them with the CPU and measures them",
+            tch::Cuda::device_count()
+        )),
         Err(DeviceError::NoLibrary(_)) => Well("libtorch is the CPU's: networks run there".into()),
         Err(DeviceError::NoDriver) => Well("none: networks run on the CPU".into()),
         Err(error) => Broken {

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`experiment`] is what is trained; [`in_process`] starts the learner, the
 //! inference server and the actors in this process; [`train`], [`sweep`], [`reproduce`], [`eval`],
-//! [`plot`], [`render`], [`diagnose`], [`mod@bench`], [`doctor`], [`certs`] and those of [`watch`] are the
+//! [`plot`], [`render`], [`diagnose`], [`mod@bench`], [`doctor`], [`check`], [`certs`] and those of [`watch`] are the
 //! commands. What several runs say together is read, drawn and put into tables by
 //! `engram_analysis`.
 
@@ -31,6 +31,8 @@ mod diagnose;
 mod bench;
 
 mod doctor;
+
+mod check;
 
 mod certs;
 
@@ -74,6 +76,8 @@ enum EngramCommand {
     Bench(bench::BenchArgs),
     /// Check the installation, and say how to mend it
     Doctor(doctor::DoctorArgs),
+    /// Compare a device with the CPU, learn on it, measure it, and write a report
+    Check(check::CheckArgs),
     /// Watch a run at a glance, from pages of metrics or a Prometheus
     Top(watch::top::TopArgs),
     /// Make the certificates with which several machines speak TLS
@@ -117,6 +121,7 @@ fn run(command: &EngramCommand) -> Result<()> {
         EngramCommand::Diagnose(args) => diagnose::run(args, &shutdown),
         EngramCommand::Bench(args) => bench::run(args, &shutdown),
         EngramCommand::Doctor(args) => runtime.block_on(doctor::run(args)),
+        EngramCommand::Check(args) => check::run(args, &shutdown),
         EngramCommand::Top(args) => watch::top::run(args, &shutdown),
         EngramCommand::Certs(args) => certs::run(args),
     }

@@ -31,6 +31,7 @@
 //! | [`delayed_reward`] | does not carry a reward back over time |
 //! | [`truncation`] | takes a time limit for a terminal state |
 //! | [`recall`] | does not remember |
+//! | [`noise`] | none: there is nothing to learn, only frames of any size to be measured with |
 
 pub mod atari;
 pub mod bandit;
@@ -44,6 +45,7 @@ pub mod key_to_door;
 pub mod memory_chain;
 pub mod minigrid;
 pub mod navigation;
+pub mod noise;
 pub mod popgym;
 pub mod procgen;
 pub mod recall;
@@ -74,6 +76,7 @@ pub(crate) const REGISTRY: &[(&str, Reader)] = &[
     ("bandit", parameters::<bandit::BanditConfig>),
     ("delayed-reward", parameters::<delayed_reward::DelayedRewardConfig>),
     ("truncation", parameters::<truncation::TruncationConfig>),
+    ("noise", parameters::<noise::NoiseConfig>),
     ("recall", parameters::<recall::RecallConfig>),
     ("memory-chain", parameters::<memory_chain::MemoryChainConfig>),
     ("catch", parameters::<catch::CatchConfig>),

@@ -9,6 +9,7 @@
 //!
 //! | folder | question |
 //! |---|---|
+//! | [`parity`] | does an accelerator learn what the CPU does? |
 //! | [`run`](mod@run) | how does a run start, go on and end? |
 //! | [`storage`] | what is on the disk? |
 //! | [`batches`] | how do trajectories become a batch? |
@@ -24,6 +25,8 @@
 
 #![deny(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod parity;
 
 pub mod run;
 

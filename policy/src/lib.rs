@@ -14,7 +14,8 @@
 //! [`distribution`] what comes out, [`exploration`] how it is acted upon, [`state`] what is
 //! remembered between steps, [`carry`] what learners keep between unrolls, and [`slots`] a table of
 //! either. [`batch`] turns trajectories into tensors, `weights` a policy into bytes that describe
-//! themselves, and `parts` names some of them. [`device`] finds the accelerator, `parameters` holds
+//! themselves, and `parts` names some of them. [`device`] finds the accelerator,
+//! [`parity`] compares it with the CPU, `parameters` holds
 //! the trainable tensors, `random` makes the numbers that they start from, and `range` bounds
 //! settings. `python/engram_policy.py` is all of it in PyTorch.
 //!
@@ -55,6 +56,8 @@ mod weights;
 mod parts;
 
 pub mod device;
+
+pub mod parity;
 
 mod mlp;
 mod normalize;

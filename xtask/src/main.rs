@@ -11,7 +11,8 @@
 //! | [`procgen`] | the library of ProcGen's games |
 //! | [`deny`] | cargo-deny: licenses and sources of dependencies |
 //! | [`packages`] | programs that some tests want from the system |
-//! | [`steps`] | train, test, bench, lint: cargo, with libtorch in place |
+//! | [`pack`] | the programs in one archive, for a machine with PyTorch |
+//! | [`steps`] | train, test, bench, pack, lint: cargo, with libtorch in place |
 //! | [`tidy`] | what the compiler cannot check: layers, comments, configs, links |
 //!
 //! It imports no other crate of the workspace, so it builds within seconds on a machine that has
@@ -37,6 +38,8 @@ mod procgen;
 
 mod packages;
 
+mod pack;
+
 mod steps;
 
 mod tidy;
@@ -47,6 +50,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::host::Host;
+use crate::pack::Profile;
 use crate::release::LibtorchVariant;
 use crate::setup::{Depth, Wish};
 
@@ -62,6 +66,8 @@ Usage: cargo xtask <command>
   train [args]       train the main experiment and evaluate it; with arguments, `engram train args`
   test  [args]       all tests; ends with the line `N passed, N failed`
   bench [args]       `engram bench`, optimized
+  pack  [--profile NAME]
+                     the programs and configs in one archive in dist/, for a machine with PyTorch
   lint               format, tidy, cargo-deny, clippy and docs, every warning an error
   ci                 lint, then test
   tidy [--imports]   layers, comments, configs, metrics, links: what the compiler cannot check;
@@ -79,6 +85,7 @@ enum XtaskCommand {
     Train(Vec<OsString>),
     Test(Vec<OsString>),
     Bench(Vec<OsString>),
+    Pack(Profile),
     Lint,
     Ci,
     Tidy,
@@ -109,6 +116,7 @@ fn run(command: XtaskCommand) -> Result<ExitCode> {
         XtaskCommand::Train(args) => steps::train(&host, args),
         XtaskCommand::Test(args) => steps::test(&host, args),
         XtaskCommand::Bench(args) => steps::bench(&host, args),
+        XtaskCommand::Pack(profile) => steps::pack(&host, &profile),
         XtaskCommand::Lint => steps::lint(&host),
         XtaskCommand::Ci => steps::ci(&host),
         XtaskCommand::Tidy => tidy::run(&host),
@@ -133,6 +141,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<XtaskCommand> {
         Some("train") => return Ok(XtaskCommand::Train(rest)),
         Some("test") => return Ok(XtaskCommand::Test(rest)),
         Some("bench") => return Ok(XtaskCommand::Bench(rest)),
+        Some("pack") => return parse_pack(&rest),
         Some("fetch") if rest == ["procgen"] => return Ok(XtaskCommand::FetchProcgen),
         Some("fetch") => bail!("`cargo xtask fetch` knows procgen, got {rest:?}"),
         Some("docker") => XtaskCommand::Docker,
@@ -164,6 +173,16 @@ fn parse_setup(args: &[OsString]) -> Result<XtaskCommand> {
         }
     }
     Ok(XtaskCommand::Setup(wish))
+}
+
+fn parse_pack(args: &[OsString]) -> Result<XtaskCommand> {
+    let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
+    let words: Vec<&str> = words.iter().flat_map(|word| word.splitn(2, '=')).collect();
+    match words[..] {
+        [] => Ok(XtaskCommand::Pack(Profile::default())),
+        ["--profile", name] if !name.is_empty() => Ok(XtaskCommand::Pack(Profile(name.into()))),
+        _ => bail!("`cargo xtask pack` knows --profile NAME, got {args:?}"),
+    }
 }
 
 fn parse_device(name: &str) -> Result<LibtorchVariant> {
@@ -198,6 +217,17 @@ mod tests {
             parsed("test -- queue").unwrap(),
             XtaskCommand::Test(vec!["--".into(), "queue".into()])
         );
+    }
+
+    #[test]
+    fn pack_takes_a_profile() {
+        let dev = XtaskCommand::Pack(Profile("dev".into()));
+        assert_eq!(parsed("pack").unwrap(), XtaskCommand::Pack(Profile::default()));
+        assert_eq!(parsed("pack --profile dev").unwrap(), dev);
+        assert_eq!(parsed("pack --profile=dev").unwrap(), dev);
+        for line in ["pack dev", "pack --profile", "pack --profile="] {
+            assert!(parsed(line).unwrap_err().to_string().contains("--profile NAME"), "{line}");
+        }
     }
 
     #[test]

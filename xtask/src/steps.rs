@@ -11,6 +11,7 @@ use crate::deny;
 use crate::docker;
 use crate::gymnasium;
 use crate::host::Host;
+use crate::pack::{self, Profile};
 use crate::packages;
 use crate::procgen;
 use crate::setup::{self, Wish};
@@ -51,6 +52,21 @@ pub(crate) fn bench(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {
     }
     let run = "run --release --package engram --bin engram -- bench";
     become_it(cargo(host).args(words(run)).args(args))
+}
+
+/// Builds the programs, and packs them for a machine that has PyTorch.
+pub(crate) fn pack(host: &Host, profile: &Profile) -> Result<ExitCode> {
+    setup::run(host, Wish::default())?;
+    let built = cargo(host)
+        .args(words("build --workspace --bins --locked --profile"))
+        .arg(&profile.0)
+        .args(atari())
+        .status()?;
+    if !built.success() {
+        return Ok(exit_code(built.code()));
+    }
+    pack::pack(host, profile)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the tests; the last line adds them up.

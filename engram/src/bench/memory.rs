@@ -4,7 +4,7 @@
 //! the memory, what comes out into a linear policy and value. Times are medians; what is compared
 //! took turns.
 
-mod layers;
+pub(crate) mod layers;
 mod real_time;
 mod workload;
 

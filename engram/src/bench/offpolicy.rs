@@ -62,6 +62,17 @@ pub(super) fn run(
     Ok(())
 }
 
+/// Milliseconds of an update of deep Q-learning by an LSTM and GPT-2 in a T-maze with a corridor of so
+/// many cells, on a device.
+pub(crate) fn update_times(
+    configs: &Path,
+    corridor: usize,
+    device: tch::Device,
+    seconds: f64,
+) -> Result<Vec<(&'static str, f64)>> {
+    updates::times(&maze(configs, corridor)?, device, seconds)
+}
+
 /// A passive T-maze with a corridor of so many cells, whose unrolls are one episode and its Last
 /// frame each.
 fn maze(configs: &Path, corridor: usize) -> Result<Experiment> {

@@ -33,10 +33,12 @@ pub(super) struct SolveSettings<'a> {
 }
 
 /// Cost of a run until it was solved.
-#[derive(Clone, Copy)]
-struct Solved {
-    env_steps: u64,
-    seconds: f64,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Solved {
+    /// Env steps.
+    pub(crate) env_steps: u64,
+    /// Seconds.
+    pub(crate) seconds: f64,
 }
 
 /// Trains each experiment with each seed until it is solved, and prints env steps and seconds.
@@ -81,7 +83,7 @@ fn print_row(name: &str, seed: &str, cost: Option<Solved>) {
     }
 }
 
-/// Trains one run until it is solved; `None` if it has had its env steps before.
+/// Trains one run of an experiment until it is solved; `None` if it has had its env steps before.
 fn solve(
     name: &str,
     seed: u32,
@@ -89,7 +91,6 @@ fn solve(
     compute: Compute,
     shutdown: &Shutdown,
 ) -> Result<Option<Solved>> {
-    let started = Instant::now();
     let mut set = settings.set.to_vec();
     set.push(format!("run.seed={seed}"));
     let experiment = Experiment::new(resolve(&ExperimentSelection {
@@ -100,8 +101,20 @@ fn solve(
         set,
         configs: settings.configs.into(),
     })?)?;
+    until_solved(&experiment, settings.level, compute, shutdown)
+}
+
+/// Trains until this share of the latest 1000 episodes is solved; `None` if that did not happen
+/// within the run's env steps.
+pub(crate) fn until_solved(
+    experiment: &Experiment,
+    level: f64,
+    compute: Compute,
+    shutdown: &Shutdown,
+) -> Result<Option<Solved>> {
+    let started = Instant::now();
     let (sender, mut lines) = watch::channel(ProgressLine::default());
-    let (stop, level, outer) = (Shutdown::new(), settings.level, shutdown.clone());
+    let (stop, outer) = (Shutdown::new(), shutdown.clone());
     let stopping = stop.clone();
     let observer = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
@@ -118,13 +131,7 @@ fn solve(
         stopping.trigger();
         line.map(|env_steps| Solved { env_steps, seconds })
     });
-    let job = Job {
-        experiment: &experiment,
-        run_id: "solve",
-        folder: None,
-        compute,
-        learner: <_>::default(),
-    };
+    let job = Job { experiment, run_id: "solve", folder: None, compute, learner: <_>::default() };
     in_process::train(&job, sender, &stop)?;
     Ok(observer.join().expect("the observer does not panic"))
 }

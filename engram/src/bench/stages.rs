@@ -16,6 +16,7 @@ use engram_policy::{Batch, Batched, CoreState, Inputs, Policy};
 use engram_service::process::cpu_seconds;
 use tch::Device;
 
+use super::timing::wait_for;
 use crate::experiment::Experiment;
 
 /// Cost of one stage.
@@ -25,12 +26,19 @@ pub(crate) struct StageCost {
     pub(crate) env_steps: u64,
     /// CPU time that it took.
     pub(crate) cpu_seconds: f64,
+    /// Time that it took.
+    pub(crate) seconds: f64,
 }
 
 impl StageCost {
     /// Env steps per second of CPU time.
     pub(crate) fn rate(self) -> f64 {
         self.env_steps as f64 / self.cpu_seconds
+    }
+
+    /// Env steps per second.
+    pub(crate) fn throughput(self) -> f64 {
+        self.env_steps as f64 / self.seconds
     }
 
     /// Microseconds of CPU time per env step.
@@ -47,7 +55,8 @@ fn measure(seconds: f64, mut work: impl FnMut() -> u64) -> StageCost {
     while start.elapsed() < Duration::from_secs_f64(seconds) {
         env_steps += work();
     }
-    StageCost { env_steps, cpu_seconds: cpu_seconds() - cpu }
+    let seconds = start.elapsed().as_secs_f64();
+    StageCost { env_steps, cpu_seconds: cpu_seconds() - cpu, seconds }
 }
 
 /// Rows that are no Last frame: the ones whose step is an env step.
@@ -74,25 +83,31 @@ pub(crate) fn stepping(experiment: &Experiment, rows: u32, seconds: f64) -> Resu
 
 /// Forward passes and draws of actions for `rows` environments at once, slots and conversions
 /// left out.
-pub(crate) fn forward(experiment: &Experiment, rows: u32, seconds: f64) -> Result<StageCost> {
-    let mut rollout = Rollout::new(experiment, rows)?;
+pub(crate) fn forward(
+    experiment: &Experiment,
+    rows: u32,
+    seconds: f64,
+    device: Device,
+) -> Result<StageCost> {
+    let mut rollout = Rollout::new(experiment, rows, device)?;
     let frames = rollout.group.frames().clone();
-    let inputs = Inputs::from_frames(&frames, rollout.policy.spec(), Device::Cpu);
+    let inputs = Inputs::from_frames(&frames, rollout.policy.spec(), device);
     Ok(measure(seconds, || {
         for _ in 0..16 {
-            let _ = rollout.act(&inputs);
+            let (_, log_prob) = rollout.act(&inputs);
+            wait_for(&log_prob);
         }
         16 * u64::from(rows)
     }))
 }
 
 /// Updates on a batch that was stored beforehand.
-pub(crate) fn updating(experiment: &Experiment, seconds: f64) -> Result<StageCost> {
+pub(crate) fn updating(experiment: &Experiment, seconds: f64, device: Device) -> Result<StageCost> {
     let batch_size = experiment.rl.algorithm().batch_size();
-    let mut rollout = Rollout::new(experiment, u32::try_from(batch_size)?)?;
+    let mut rollout = Rollout::new(experiment, u32::try_from(batch_size)?, device)?;
     let trajectories = rollout.trajectories(experiment.run.unroll_length);
     let env_steps = trajectories.iter().map(|t| t.env_steps() as u64).sum::<u64>();
-    let batch = Batch::from_trajectories(&trajectories, rollout.policy.spec(), Device::Cpu)?;
+    let batch = Batch::from_trajectories(&trajectories, rollout.policy.spec(), device)?;
     let RlConfig::Streams(config) = &experiment.rl else {
         bail!("rl.algorithm learns from a replay: `engram bench offpolicy` measures that")
     };
@@ -106,6 +121,9 @@ pub(crate) fn updating(experiment: &Experiment, seconds: f64) -> Result<StageCos
                 Err(error) => failed = Some(error),
             }
         }
+        if let Some((_, weight)) = rollout.policy.weights().first() {
+            wait_for(weight);
+        }
         env_steps
     });
     match failed {
@@ -116,7 +134,7 @@ pub(crate) fn updating(experiment: &Experiment, seconds: f64) -> Result<StageCos
 
 /// Trajectories of a policy that has learned nothing, for whoever needs some.
 pub(crate) fn trajectories(experiment: &Experiment, rows: u32) -> Result<Vec<Trajectory>> {
-    Ok(Rollout::new(experiment, rows)?.trajectories(experiment.run.unroll_length))
+    Ok(Rollout::new(experiment, rows, Device::Cpu)?.trajectories(experiment.run.unroll_length))
 }
 
 /// A policy on a group of environments, with nothing between them.
@@ -128,11 +146,10 @@ struct Rollout {
 }
 
 impl Rollout {
-    fn new(experiment: &Experiment, rows: u32) -> Result<Self> {
+    fn new(experiment: &Experiment, rows: u32, device: Device) -> Result<Self> {
         let seed = Seed::new(experiment.run.seed);
         let group = VectorEnv::new(&experiment.env, 0..rows, seed);
-        let policy =
-            Policy::new(&experiment.seq, group.spec(), seed.derive("policy", 0), Device::Cpu)?;
+        let policy = Policy::new(&experiment.seq, group.spec(), seed.derive("policy", 0), device)?;
         let state = policy.initial_state(i64::from(rows));
         let generator = seed.derive("bench", 1).generator();
         Ok(Rollout { group, policy, state, generator })
@@ -166,11 +183,12 @@ impl Rollout {
             if !ready.is_empty() {
                 return ready;
             }
-            let before = self.state.flatten();
-            let inputs = Inputs::from_frames(&frames, &spec, Device::Cpu);
+            let before = self.state.flatten().to_device(Device::Cpu);
+            let inputs = Inputs::from_frames(&frames, &spec, self.policy.device());
             let (action, log_prob) = self.act(&inputs);
-            let actions = to_actions(spec.action, &action);
-            let log_probs = Vec::<f32>::try_from(log_prob).expect("a row of floats");
+            let actions = to_actions(spec.action, &action.to_device(Device::Cpu));
+            let log_probs =
+                Vec::<f32>::try_from(log_prob.to_device(Device::Cpu)).expect("a row of floats");
             for (row, builder) in builders.iter_mut().enumerate() {
                 if builder.at_unroll_start() {
                     let state = Vec::<f32>::try_from(before.get(row as i64));

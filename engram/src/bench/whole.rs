@@ -33,9 +33,10 @@ pub(super) fn run(
     let group = experiment.run.envs_per_group();
     let rows = if batch.is_finite() { batch.round() as u32 } else { group };
 
+    let device = compute.device.ready()?;
     let stepping = stages::stepping(experiment, group, seconds)?;
-    let forward = stages::forward(experiment, rows, seconds)?;
-    let updating = stages::updating(experiment, seconds)?;
+    let forward = stages::forward(experiment, rows, seconds, device)?;
+    let updating = stages::updating(experiment, seconds, device)?;
     let sum = stepping.micros() + forward.micros() + updating.micros();
 
     let parts = experiment.resolved.parts();
@@ -84,9 +85,9 @@ pub(super) fn together(
         .flatten()
         .context("the run ended before it was warm; ask for more --env-steps")?;
     let env_steps = to.env_steps - from.env_steps;
-    let cost = StageCost { env_steps, cpu_seconds: to.cpu - from.cpu };
-    let wall = env_steps as f64 / (to.time - from.time).as_secs_f64();
-    Ok((cost, wall, trained))
+    let seconds = (to.time - from.time).as_secs_f64();
+    let cost = StageCost { env_steps, cpu_seconds: to.cpu - from.cpu, seconds };
+    Ok((cost, cost.throughput(), trained))
 }
 
 #[derive(Clone, Copy)]

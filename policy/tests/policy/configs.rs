@@ -5,7 +5,7 @@ use std::path::Path;
 
 use engram_mdp::{ActionSpec, Actions, Dtype, EnvSpec, Frames, ObservationSpec, Seed};
 use engram_policy::{
-    Batched, Inputs, MemoryConfig, Outputs, Policy, PolicyConfig, Returns, TorsoConfig,
+    Batched, Inputs, MemoryConfig, Outputs, Policy, PolicyConfig, Returns, parity,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -32,18 +32,6 @@ fn read(folder: &Path, prefix: &str, configs: &mut BTreeMap<String, PolicyConfig
     }
 }
 
-/// A small environment that a configuration is for: one of images if it looks at images.
-pub(super) fn spec(config: &PolicyConfig, action: ActionSpec) -> EnvSpec {
-    let observation = match config.torso {
-        TorsoConfig::Cnn { .. } | TorsoConfig::ImpalaResnet { .. } => {
-            let side = config.torso.least_side().max(5);
-            ObservationSpec { dtype: Dtype::U8, shape: vec![3, side, side] }
-        }
-        _ => ObservationSpec { dtype: Dtype::F32, shape: vec![3] },
-    };
-    EnvSpec { name: "toy".into(), observation, action, action_repeat: 1 }
-}
-
 /// One configuration of every kind of layer among them, by the kind's name.
 pub(super) fn memories() -> BTreeMap<String, MemoryConfig> {
     let by_name = |memory: MemoryConfig| {
@@ -64,7 +52,7 @@ pub(super) fn memories() -> BTreeMap<String, MemoryConfig> {
 fn every_sequence_model_in_configs_loads_and_acts() {
     let configs = configs();
     for (name, config) in &configs {
-        let spec = spec(config, DISCRETE);
+        let spec = parity::spec(config, DISCRETE);
         let policy = Policy::new(config, &spec, Seed::new(1), Device::Cpu).unwrap();
         if let Some(width) = policy.exported_state_width() {
             assert!(width > 0 && width == policy.initial_state(1).width(), "{name}");

@@ -32,16 +32,16 @@ const ORDER: [(&str, &str); 7] = [
     ),
     (
         "policy",
-        "batch device policy encoder torso embedders inputs parts slots unroll_context carry weights exploration \
+        "parity batch device policy encoder torso embedders inputs parts slots unroll_context carry weights exploration \
          heads config memory distribution mlp normalize parameters initialization random range state error resets",
     ),
     (
         "engram",
-        "bench reproduce sweep diagnose watch render doctor certs train plot eval in_process experiment \
-         compute",
+        "check bench reproduce sweep diagnose watch render doctor certs train plot eval in_process \
+         experiment compute",
     ),
-    ("learner", "main run storage batches rpc algorithms replay losses telemetry config"),
-    ("xtask", "steps tidy deny docker gymnasium procgen pip packages setup host release"),
+    ("learner", "main parity run storage batches rpc algorithms replay losses telemetry config"),
+    ("xtask", "steps tidy deny docker gymnasium procgen pip packages pack setup host release"),
 ];
 
 /// Imports that are allowed although they go up or close a circle: from, to, and why. A name that

@@ -29,7 +29,8 @@ use crate::bench::timing::{medians, wait_for};
 
 const WIDTH: i64 = 64;
 const LONG: i64 = 1000;
-const UPDATE: [i64; 2] = [32, 64];
+/// T and B of an update.
+pub(crate) const UPDATE: [i64; 2] = [32, 64];
 
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(super) fn run(device: Device, seconds: f64) -> Result<()> {
@@ -68,6 +69,37 @@ pub(super) fn run(device: Device, seconds: f64) -> Result<()> {
          steps means\nunrolls of one frame each. Every row begins one episode on its way."
     );
     Ok(())
+}
+
+/// Times of one layer.
+pub(crate) struct LayerTimes {
+    pub(crate) name: &'static str,
+    pub(crate) parameters: usize,
+    /// One step of acting for [`ACTING`] environments, in seconds.
+    pub(crate) acting: f64,
+    /// One update, in seconds.
+    pub(crate) update: f64,
+}
+
+/// Environments that act at once in [`LayerTimes`].
+pub(crate) const ACTING: i64 = 256;
+
+/// Times of the first `count` layers: a step, and an update by an unroll of [`UPDATE`] frames.
+pub(crate) fn measure(count: usize, device: Device, seconds: f64) -> Result<Vec<LayerTimes>> {
+    let times = layers().into_iter().take(count).map(|(name, memory)| {
+        let workload = Workload::new(memory, WIDTH, device)?;
+        let [time, batch] = UPDATE;
+        let (frames, initial) =
+            (workload.frames(time, batch), workload.policy.initial_state(batch));
+        let mut unroll = || {
+            let (output, _) = workload.policy.unroll(&frames, &initial);
+            wait_for(&workload.gradient(&[output], UnrollContext::none()).0[0]);
+        };
+        let [update] = medians(seconds, [&mut unroll]);
+        let parameters = workload.policy.parameter_count();
+        Ok(LayerTimes { name, parameters, acting: acting(&workload, seconds, ACTING), update })
+    });
+    times.collect()
 }
 
 /// One of every layer.

@@ -185,6 +185,11 @@ pub(super) fn print(cases: &[Case], turns: &[Vec<Times>]) {
     );
 }
 
+/// Milliseconds of an update, the median of the turns.
+pub(super) fn median_update(turns: &[Times]) -> f64 {
+    median(turns.iter().map(Times::update).collect())
+}
+
 /// The middle of some times, in milliseconds.
 fn median(mut times: Vec<Duration>) -> f64 {
     times.sort_unstable();

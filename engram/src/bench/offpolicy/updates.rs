@@ -39,6 +39,20 @@ pub(super) fn run(mazes: &[Experiment], compute: Compute, seconds: f64) -> Resul
     Ok(())
 }
 
+/// Milliseconds of an update of every network on one maze.
+pub(super) fn times(
+    maze: &Experiment,
+    device: Device,
+    seconds: f64,
+) -> Result<Vec<(&'static str, f64)>> {
+    let networks = [SequenceModelKind::Lstm, SequenceModelKind::Gpt2];
+    let cases = networks.map(|network| network.case(maze, device));
+    let mut cases = cases.into_iter().collect::<Result<Vec<_>>>()?;
+    let turns = cases::measure(&mut cases, seconds)?;
+    let times = turns.iter().map(|turns| cases::median_update(turns));
+    Ok(networks.iter().map(|network| network.name()).zip(times).collect())
+}
+
 /// A sequence model of Memory-RL.
 #[derive(Clone, Copy, Debug)]
 enum SequenceModelKind {
