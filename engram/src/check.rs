@@ -48,6 +48,9 @@ pub(crate) struct CheckArgs {
     compute: Compute,
 }
 
+/// One part of the check.
+type Part = fn(&Check<'_>) -> Result<Section>;
+
 /// Checks, prints a line for each section, writes the report, and fails if anything did.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn run(args: &CheckArgs, shutdown: &Shutdown) -> Result<()> {
@@ -66,7 +69,7 @@ pub(crate) fn run(args: &CheckArgs, shutdown: &Shutdown) -> Result<()> {
         device,
         shutdown,
     };
-    let parts: [(&str, fn(&Check<'_>) -> Result<Section>); 8] = [
+    let parts: [(&str, Part); 8] = [
         ("Machine", machine),
         ("Layers", parity::layers),
         ("Algorithms", parity::algorithms),

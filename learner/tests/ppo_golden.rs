@@ -40,7 +40,7 @@ struct Case {
     updates: Vec<Update>,
 }
 
-/// What came of one update.
+/// Result of one update.
 #[derive(Deserialize)]
 struct Update {
     /// Trajectories by epoch and minibatch.
