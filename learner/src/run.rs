@@ -31,6 +31,9 @@ mod training;
 mod service_tests;
 
 #[cfg(test)]
+mod registration_tests;
+
+#[cfg(test)]
 mod evaluation_tests;
 
 use std::time::Duration;
