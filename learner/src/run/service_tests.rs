@@ -119,33 +119,6 @@ async fn a_repeat_is_acknowledged_and_ignored_also_on_another_connection() {
     assert_eq!(sequences(&fixture.arrived().await), [(0, 0), (0, 1)]);
 }
 
-/// Accepting and queuing were two steps once: of two connections of one actor, as after a partition,
-/// the one that was accepted first could be queued second.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_connections_of_one_actor_do_not_overtake_one_another() {
-    let LearnerFixture { channel, mut channels, stage } = LearnerFixture::start();
-    let count = 3000;
-    let both = [0, 1].map(|_| {
-        let channel = channel.clone();
-        tokio::spawn(async move {
-            let mut actor = Actor::register(&channel).await;
-            for sequence in 0..count {
-                actor.send(push(&[trajectory(0, sequence)])).await;
-                actor.hear().await.unwrap();
-            }
-        })
-    });
-    let mut arrived = Vec::new();
-    while arrived.len() < count as usize {
-        channels.arrivals.take(&mut arrived, 1).await;
-    }
-    for actor in both {
-        actor.await.unwrap();
-    }
-    assert!(sequences(&arrived).into_iter().eq((0..count).map(|sequence| (0, sequence))));
-    drop(stage);
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_gap_is_taken_as_it_is_and_arrivals_say_where_they_belong() {
     let mut fixture = LearnerFixture::start();
