@@ -7,6 +7,7 @@ pub(crate) mod services;
 
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::Result;
 use engram_actor::{ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts};
@@ -36,6 +37,9 @@ pub(crate) struct Job<'a> {
     pub(crate) compute: Compute,
     /// The learner's own flags.
     pub(crate) learner: LearnerArgs,
+    /// Silence of the thread that trains, or of the one that runs the policy, after which it counts
+    /// as hung and ends the process; zero watches nobody.
+    pub(crate) watchdog: Duration,
 }
 
 /// Result of a training.
@@ -57,8 +61,8 @@ pub(crate) fn train(
     let &Job { experiment, run_id, compute, .. } = job;
     train_with(job, progress, shutdown, |sockets, ending| {
         let weights = WeightsSource::Learner(sockets.learner.clone());
-        let (run, at) = (&experiment.run, &sockets.inference);
-        Ok(start_inference(run, run_id, weights, compute, at, ending)?.0)
+        let (run, at, watchdog) = (&experiment.run, &sockets.inference, job.watchdog);
+        Ok(start_inference(run, run_id, weights, compute, at, watchdog, ending)?.0)
     })
 }
 
@@ -118,7 +122,17 @@ fn outcome<T>(watch: Thread<T>) -> Result<T> {
     watch.join().expect("it only waits")
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// One that leaves nothing behind, and that nobody watches.
+    pub(crate) fn unattended(
+        experiment: &'a Experiment,
+        run_id: &'a str,
+        compute: Compute,
+    ) -> Self {
+        let (folder, learner, watchdog) = (None, LearnerArgs::default(), Duration::ZERO);
+        Job { experiment, run_id, folder, compute, learner, watchdog }
+    }
+
     /// True if anything is evaluated, while it trains or at its end.
     fn evaluates(&self) -> bool {
         let run = &self.experiment.run;
@@ -136,7 +150,7 @@ fn start_learner(
     let (resolved, folder) = (experiment.resolved.clone(), job.folder.map(PathBuf::from));
     let (device, threads) = (compute.device.ready()?, i32::try_from(compute.learner_threads)?);
     let config = LearnerConfig::new(resolved, job.run_id.into(), folder, device, threads)?;
-    let config = LearnerConfig { flags: job.learner.clone(), ..config };
+    let config = LearnerConfig { flags: job.learner.clone(), watchdog: job.watchdog, ..config };
     let shutdown = shutdown.clone();
     start("learner-io", &sockets.learner, async move |listener| {
         Ok(engram_learner::run(config, listener, progress, shutdown).await?)
@@ -191,7 +205,6 @@ fn start_evaluator(
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::time::Duration;
 
     use engram_inference_server::InferenceError;
     use engram_policy::{Device, Policy};
@@ -218,9 +231,7 @@ mod tests {
         let (ended, end) = mpsc::sync_channel(1);
         std::thread::spawn(move || {
             let experiment = experiment("env.choices=4");
-            let (run_id, learner) = ("run", LearnerArgs::default());
-            let job =
-                Job { experiment: &experiment, run_id, folder: None, compute: COMPUTE, learner };
+            let job = Job::unattended(&experiment, "run", COMPUTE);
             let (progress, _) = watch::channel(ProgressLine::default());
             let trained = train_with(&job, progress, &Shutdown::new(), start_server);
             ended.send(trained.map(drop)).unwrap();
@@ -256,8 +267,8 @@ mod tests {
             let device = COMPUTE.device.ready().unwrap();
             let policy = Policy::new(&seq, &env.spec(), Seed::new(1), device).unwrap();
             let weights = WeightsSource::Bytes(policy.save(1).into());
-            let at = &sockets.inference;
-            Ok(start_inference(&run, "other", weights, COMPUTE, at, ending)?.0)
+            let (at, watchdog) = (&sockets.inference, Duration::ZERO);
+            Ok(start_inference(&run, "other", weights, COMPUTE, at, watchdog, ending)?.0)
         });
         assert!(error.starts_with("an actor: "), "{error}");
         assert!(error.contains("this run's environment is ["), "{error}");

@@ -10,7 +10,7 @@ use engram_analysis::curves::{Curve, draw};
 use engram_learner::rpc::evaluation_queue::CheckpointKind;
 use engram_learner::storage::final_evaluation::FinalScore;
 use engram_learner::{Ended, LearnerArgs};
-use engram_service::args::{MetricsArgs, SecurityArgs};
+use engram_service::args::{MetricsArgs, SecurityArgs, WatchdogArgs};
 use engram_service::config::ConfigArgs;
 use engram_service::progress::{Progress, ProgressLine};
 use engram_service::{RunConfig, Shutdown};
@@ -44,6 +44,8 @@ pub(crate) struct TrainArgs {
     /// Draw the learning curve when training ends
     #[arg(long)]
     plot: bool,
+    #[command(flatten)]
+    watchdog: WatchdogArgs,
     #[command(flatten)]
     metrics: MetricsArgs,
     #[command(flatten)]
@@ -124,6 +126,7 @@ fn train(
         folder: Some(&folder),
         compute,
         learner: args.learner.clone(),
+        watchdog: args.watchdog.limit(),
     };
     let trained = in_process::train(&job, sender, shutdown)?;
     bar.join().ok();

@@ -18,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::health::Health;
 use crate::shutdown::leave_at_once;
+use crate::threads::spawn_named;
 
 /// Time between NOT_SERVING and the end, for those who ask for the health to hear of it.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -135,10 +136,15 @@ impl Watchdog {
     /// Ends the process once a thread hangs.
     pub async fn guard(mut self, health: &Health) -> Infallible {
         let hung = self.hung().await;
+        // Whatever is waited for from here on may be what hangs: an orderly end, and the lock on
+        // stderr too, where nobody reads that.
+        spawn_named::<(), _>("watchdog", || {
+            std::thread::sleep(GRACE);
+            leave_at_once(EXIT_CODE)
+        });
         health.not_serving().await;
         tracing::error!("{hung}; no longer serving, and ending in {} s", GRACE.as_secs());
         tokio::time::sleep(GRACE).await;
-        // Whatever an orderly end would wait for may be what hangs.
         leave_at_once(EXIT_CODE)
     }
 }

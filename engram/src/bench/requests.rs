@@ -36,8 +36,9 @@ pub(super) fn run(experiment: &Experiment, compute: Compute, seconds: f64) -> Re
         [("unix", Address::Unix(folder.path().join("inference"))), ("tcp", Address::loopback(0))]
     {
         let weights = WeightsSource::Bytes(policy.save(1).into());
-        let (run, ending) = (&experiment.run, Shutdown::new());
-        let (server, address) = start_inference(run, "bench", weights, compute, &address, &ending)?;
+        let (run, unwatched, ending) = (&experiment.run, Duration::ZERO, Shutdown::new());
+        let (server, address) =
+            start_inference(run, "bench", weights, compute, &address, unwatched, &ending)?;
         for clients in CLIENTS {
             let row = measure(experiment, &address, clients, seconds)?;
             println!(

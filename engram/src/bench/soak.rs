@@ -20,7 +20,7 @@ pub(super) fn run(experiment: &Experiment, compute: Compute, shutdown: &Shutdown
     let (sender, receiver) = watch::channel(ProgressLine::default());
     let every = (experiment.run.env_steps / ROWS).max(1);
     let observer = std::thread::spawn(move || observe(receiver, every));
-    let job = Job { experiment, run_id: "soak", folder: None, compute, learner: <_>::default() };
+    let job = Job::unattended(experiment, "soak", compute);
     in_process::train(&job, sender, shutdown)?;
     if let Ok(Some((low, high))) = observer.join() {
         println!("\nafter the first tenth: lowest {low:.1} MB, highest {high:.1} MB");

@@ -131,7 +131,7 @@ pub(crate) fn until_solved(
         stopping.trigger();
         line.map(|env_steps| Solved { env_steps, seconds })
     });
-    let job = Job { experiment, run_id: "solve", folder: None, compute, learner: <_>::default() };
+    let job = Job::unattended(experiment, "solve", compute);
     in_process::train(&job, sender, &stop)?;
     Ok(observer.join().expect("the observer does not panic"))
 }

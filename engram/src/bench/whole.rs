@@ -77,7 +77,7 @@ pub(super) fn together(
     let (sender, receiver) = watch::channel(ProgressLine::default());
     let warm = (WARM_UP * experiment.run.env_steps as f64) as u64;
     let observer = std::thread::spawn(move || observe(receiver, warm));
-    let job = Job { experiment, run_id: "bench", folder: None, compute, learner: <_>::default() };
+    let job = Job::unattended(experiment, "bench", compute);
     let trained = in_process::train(&job, sender, shutdown)?;
     let (from, to) = observer
         .join()

@@ -124,7 +124,7 @@ fn whole(
         stopping.trigger();
         rate
     });
-    let job = Job { experiment, run_id: "check", folder: None, compute, learner: <_>::default() };
+    let job = Job::unattended(experiment, "check", compute);
     in_process::train(&job, sender, &stop)?;
     observer.join().ok().flatten().context("the run ended before it was measured")
 }

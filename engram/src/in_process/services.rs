@@ -34,13 +34,15 @@ impl Sockets {
     }
 }
 
-/// Starts an inference server that takes its weights from `weights`. It listens when this returns.
+/// Starts an inference server that takes its weights from `weights`, with a watch on its model
+/// thread. It listens when this returns.
 pub(crate) fn start_inference(
     run: &RunConfig,
     run_id: &str,
     weights: WeightsSource,
     compute: Compute,
     address: &Address,
+    watchdog: Duration,
     ending: &Shutdown,
 ) -> Result<(Thread<()>, Address)> {
     let config = InferenceConfig {
@@ -53,7 +55,7 @@ pub(crate) fn start_inference(
         lease: Duration::from_secs(60),
         weights_wait: Duration::from_secs(60),
         max_slots: 1 << 20,
-        watchdog: Duration::ZERO,
+        watchdog,
     };
     let ending = ending.clone();
     start("inference-io", address, async move |listener| {

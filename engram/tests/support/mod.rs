@@ -3,6 +3,9 @@
 #![allow(dead_code, reason = "each test uses its own part of this")]
 #![allow(clippy::print_stderr, reason = "a failed test shows what its programs said")]
 
+#[cfg(target_os = "linux")]
+pub(crate) mod held;
+
 pub(crate) mod secured;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -229,6 +232,14 @@ pub(crate) fn wait_for(address: &str, name: &str, enough: impl Fn(f64) -> bool) 
         assert!(Instant::now() < end, "{name} is {:?}:\n{text}", metric(&text, name));
         std::thread::park_timeout(Duration::from_millis(20));
     }
+}
+
+/// A number of bytes that Linux tells of a process: `VmRSS`, or `VmHWM`, the largest of these.
+pub(crate) fn memory(process: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let kilobytes = line.expect("Linux tells it").trim().trim_end_matches(" kB");
+    kilobytes.parse::<u64>().expect("a number") << 10
 }
 
 /// A column of `progress.csv` as numbers.
