@@ -19,6 +19,7 @@
 //! | [`losses`] | pure functions of tensors |
 //! | [`telemetry`] | what is shown? |
 //! | [`config`] | what may be configured? |
+//! | `durable` | what is still there after a power cut? |
 //!
 //! A run learns from streams or from a replay. That is decided once, by [`RlConfig`]; from there on
 //! it is a type, a [`Pipeline`](run::pipeline::Pipeline).
@@ -45,6 +46,8 @@ pub mod losses;
 pub mod telemetry;
 
 pub mod config;
+
+mod durable;
 
 #[cfg(test)]
 #[path = "../tests/fixtures/mod.rs"]

@@ -1,6 +1,6 @@
 //! Storage: a run on the disk.
 //!
-//! [`run_folder`] is what a run leaves, [`checkpoint`] what it resumes from, [`checkpoint_writer`]
+//! [`run_folder`] is what a run leaves, [`owner`] whose it is, [`checkpoint`] what it resumes from, [`checkpoint_writer`]
 //! the thread that waits for the disk. [`evaluation_record`] keeps what evaluations came to:
 //! [`best_checkpoint`], [`final_evaluation`]. [`warm_start`] reads the weights of another run.
 
@@ -15,6 +15,8 @@ pub mod best_checkpoint;
 pub mod final_evaluation;
 
 pub mod run_folder;
+
+pub mod owner;
 
 pub(crate) mod tensors;
 

@@ -15,7 +15,7 @@
 //! are aligned where the file is mapped into memory.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,6 +31,7 @@ use super::column::Column;
 use super::episode::{EpisodeId, TrajectoryShape};
 use super::segment::{EpisodeSpan, FileState, Segment};
 use crate::config::replay::Storage;
+use crate::durable::{self, NewFile};
 
 /// Name of a segment's file.
 pub(super) fn name(first: EpisodeId, last: EpisodeId) -> String {
@@ -53,19 +54,19 @@ pub(super) fn write(
     let name = name(segment.first, segment.last());
     let (place, beside) = (folder.join(&name), folder.join(format!(".{name}")));
     let written = write_columns(&beside, segment, shape).and_then(|sha256| {
-        fs::rename(&beside, &place)?;
+        durable::rename(&beside, &place)?;
         Ok(sha256)
     });
     if written.is_err() {
         // The half-written file takes room that a full disk does not have.
-        let _ = fs::remove_file(&beside);
+        let _ = durable::remove_file(&beside);
     }
     written
 }
 
 /// Makes a file outlast a power failure.
 pub(super) fn sync(path: &Path) -> io::Result<()> {
-    fs::File::open(path)?.sync_all()
+    durable::sync(path)
 }
 
 /// Reads a segment into memory, or leaves its columns on the disk and maps them. Its first and last
@@ -123,10 +124,10 @@ fn write_columns(path: &Path, segment: &Segment, shape: &TrajectoryShape) -> io:
     let mut header = serde_json::to_vec(&header).expect("names and numbers make JSON");
     header.resize(header.len().next_multiple_of(8), b' ');
     let length = (header.len() as u64).to_le_bytes();
-    let (mut file, mut hash) = (fs::File::create(path)?, Sha256::new());
+    let (mut file, mut hash) = (NewFile::create(path)?, Sha256::new());
     let columns = described.iter().map(|(.., bytes)| *bytes);
     for bytes in [&length[..], &header[..]].into_iter().chain(columns) {
-        file.write_all(bytes)?;
+        file.append(bytes)?;
         hash.update(bytes);
     }
     Ok(hex(&hash.finalize()))

@@ -1,6 +1,5 @@
 //! Segment folder: files of a replay on the disk. Full segments are written and mapped into memory.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -9,6 +8,7 @@ use super::episode::TrajectoryShape;
 use super::segment::{Segment, WrittenFile};
 use super::segment_file::{self, name};
 use crate::config::replay::Storage;
+use crate::durable;
 
 /// Folder of the segments of a replay on the disk.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl SegmentFolder {
     /// Writes a sealed segment. It is synced with the next checkpoint. Where that fails it stays
     /// in memory, and the next checkpoint tries again.
     pub(super) fn write(&self, segment: &Segment) {
-        let wrote = fs::create_dir_all(&self.path)
+        let wrote = durable::create_folder(&self.path)
             .and_then(|()| segment_file::write(&self.path, segment, &self.shape));
         match wrote {
             Ok(sha256) => {
@@ -72,7 +72,7 @@ impl SegmentFolder {
             return;
         }
         let path = self.path.join(name(segment.first, segment.last()));
-        if let Err(error) = fs::remove_file(&path) {
+        if let Err(error) = durable::remove_file(&path) {
             tracing::warn!(path = %path.display(), %error, "a forgotten segment stays");
         }
     }

@@ -27,6 +27,7 @@ use super::error::ReplayError;
 use super::segment::{Segment, WrittenFile};
 use super::segment_file;
 use crate::config::replay::Storage;
+use crate::durable;
 
 /// State of a replay, in the state of a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -89,7 +90,7 @@ impl ReplaySnapshot {
     /// Writes into `folder` what is not there yet, waits until all of it would outlast a power
     /// failure, and returns what the checkpoint's state must hold.
     pub fn write(&self, folder: &Path) -> Result<ReplayState, ReplayError> {
-        fs::create_dir_all(folder).map_err(disk("create", folder))?;
+        durable::create_folder(folder).map_err(disk("create", folder))?;
         let mut state = self.state.clone();
         for (segment, env_steps, priorities) in &self.segments {
             state.segments.push(SegmentState {
@@ -196,7 +197,7 @@ pub fn prune_segments(folder: &Path, keep: &[ReplayState]) -> Result<usize, Repl
         if known.contains(name) || next.is_none_or(|next| first >= next) {
             continue;
         }
-        fs::remove_file(&path).map_err(disk("delete", &path))?;
+        durable::remove_file(&path).map_err(disk("delete", &path))?;
         deleted += 1;
     }
     Ok(deleted)

@@ -12,6 +12,7 @@ use crate::batches::carry_table::TooLittleMemory;
 use crate::config::OutOfRange;
 use crate::replay::ReplayError;
 use crate::storage::checkpoint_error::CheckpointError;
+use crate::storage::owner::Taken;
 use crate::storage::run_folder::RunFolderError;
 use crate::storage::warm_start::WarmStartError;
 
@@ -51,6 +52,9 @@ pub enum LearnerError {
     /// The run's folder cannot be used.
     #[error(transparent)]
     RunFolder(#[from] RunFolderError),
+    /// Another learner has taken the run's folder over.
+    #[error(transparent)]
+    Taken(#[from] Taken),
     /// The newest checkpoint cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

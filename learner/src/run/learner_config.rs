@@ -95,6 +95,7 @@ impl LearnerConfig {
     }
 
     pub(crate) fn store(&self, folder: &RunFolder) -> CheckpointStore {
-        CheckpointStore::new(folder.checkpoints(), self.run.checkpoints_kept)
+        let store = CheckpointStore::new(folder.checkpoints(), self.run.checkpoints_kept);
+        store.owned_by(folder.owner().clone())
     }
 }

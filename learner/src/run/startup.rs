@@ -23,6 +23,7 @@ use crate::run::summary::RunSummary;
 use crate::run::training::{Limits, Training};
 use crate::storage::checkpoint_writer::{CheckpointFolders, CheckpointWriter};
 use crate::storage::evaluation_record::EvaluationRecord;
+use crate::storage::owner::Owner;
 use crate::storage::run_folder::{RunFolder, replay_folder};
 use crate::storage::warm_start::WarmStart;
 use crate::telemetry::metrics::Metrics;
@@ -159,6 +160,9 @@ impl<P: Pipeline> Startup<'_, P> {
         // Whoever still proposes an environment finds the contract instead. A pattern of `_` would
         // keep the channel open until the end of the run, and its second actor waiting.
         drop(proposals);
+        // The first actor may have kept this learner waiting while another one has come.
+        let owner = folder.as_ref().map(|folder| folder.owner().clone());
+        owner.as_ref().map_or(Ok(()), Owner::look)?;
         // Before anything is inserted, which the first mark of the disk would count as saved.
         let disk = match folder {
             Some(folder) => {
@@ -205,6 +209,7 @@ impl<P: Pipeline> Startup<'_, P> {
             Ok(batched) => batched.map_err(LearnerError::Batch)?,
             Err(panic) => return Err(panicked(&*panic)),
         }
+        owner.as_ref().map_or(Ok(()), Owner::taken)?;
         trained
     }
 
@@ -232,7 +237,8 @@ impl<P: Pipeline> Startup<'_, P> {
         metrics: &Metrics,
     ) -> Result<EvaluationRecord, LearnerError> {
         let env_steps = learner.counters().env_steps;
-        Ok(EvaluationRecord::open(folder.path(), env_steps, metrics.clone())?)
+        let record = EvaluationRecord::open(folder.path(), env_steps, metrics.clone())?;
+        Ok(record.owned_by(folder.owner().clone()))
     }
 }
 

@@ -178,12 +178,16 @@ impl<P: Pipeline> Training<P> {
         self.send(weights);
     }
 
-    /// The next batch; `None` on shutdown, or when the batch thread has ended. A replay may fill for
+    /// The next batch; `None` on shutdown, when the batch thread has ended, or when another learner
+    /// has taken the run over. A replay may fill for
     /// longer than the interval between checkpoints, and is saved meanwhile. Every wait beats, so one
     /// beat is never further from the next than an update, its publication and a checkpoint.
     fn wait_for_batch(&mut self, state: &mut LoopState) -> Option<LearnerBatch<P::Batch>> {
         loop {
             self.heartbeat.beat();
+            if self.is_taken() {
+                return None;
+            }
             let forgotten = self.stats.membership().take_forgotten();
             if !forgotten.is_empty() {
                 self.learner.pipeline_mut().forget(&forgotten, &self.metrics);
@@ -209,6 +213,11 @@ impl<P: Pipeline> Training<P> {
                 Err(_due) => self.save_if_due(state),
             }
         }
+    }
+
+    /// True once somebody has seen that the run's folder has another owner.
+    fn is_taken(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.folder.owner().taken().is_err())
     }
 
     /// Learns from a batch; `false` if the update was skipped. Too many of those in a row are an
@@ -307,7 +316,9 @@ impl<P: Pipeline> Training<P> {
     fn close_interval(&mut self, now: Instant, state: &mut LoopState) {
         let counters = self.learner.counters();
         let episodes = self.stats.episodes().clone();
-        if let Some(disk) = &mut self.disk {
+        if let Some(disk) = &mut self.disk
+            && disk.folder.owner().look().is_ok()
+        {
             disk.progress_log.add(&state.interval.row(now, counters, &episodes));
         }
         state.total.time_profile.add(state.interval.time_profile());

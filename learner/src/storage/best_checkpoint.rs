@@ -10,19 +10,17 @@
 //! checkpoints are: complete beside its place, then exchanged with the one before, which is
 //! `best.old` for a moment. Of equal returns the later one is better: it has learned from more.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use engram_mdp::Score;
 use serde::{Deserialize, Serialize};
 
+use crate::durable;
 use crate::rpc::evaluation_queue::Evaluation;
 use crate::storage::checkpoint::{FORMAT, WEIGHTS};
 use crate::storage::checkpoint_error::{CheckpointError, disk, torn};
-use crate::storage::files::{
-    ASIDE, put_in_place, read_file, read_manifest, sha256, sync_directory, write_synced,
-};
+use crate::storage::files::{ASIDE, put_in_place, read_file, read_manifest, sha256};
 
 const EVALUATION: &str = "evaluation.json";
 
@@ -94,26 +92,28 @@ impl BestCheckpoint {
         let written = self.write_beside(&beside).and_then(|()| put_in_place(&beside, &place));
         if let Err(error) = written {
             // The half-written folder takes room that a full disk does not have.
-            let _ = fs::remove_dir_all(&beside);
+            let _ = durable::remove_folder(&beside);
             return Err(error);
         }
         if aside.exists() {
-            fs::remove_dir_all(&aside).map_err(disk("delete", &aside))?;
+            durable::remove_folder(&aside).map_err(disk("delete", &aside))?;
         }
         Ok(())
     }
 
     fn write_beside(&self, beside: &Path) -> Result<(), CheckpointError> {
         if beside.exists() {
-            fs::remove_dir_all(beside).map_err(disk("replace", beside))?;
+            durable::remove_folder(beside).map_err(disk("replace", beside))?;
         }
-        fs::create_dir_all(beside).map_err(disk("create", beside))?;
-        write_synced(&beside.join(WEIGHTS), &self.weights)?;
+        durable::create_folder(beside).map_err(disk("create", beside))?;
+        let path = beside.join(WEIGHTS);
+        durable::write(&path, &self.weights).map_err(disk("write", &path))?;
         let (evaluation, sha256) = (self.evaluation.clone(), sha256(&self.weights));
         let manifest = BestManifest { format: FORMAT, evaluation, sha256 };
         let text = serde_json::to_vec_pretty(&manifest).expect("numbers make JSON");
-        write_synced(&beside.join(EVALUATION), &text)?;
-        sync_directory(beside)
+        let path = beside.join(EVALUATION);
+        durable::write(&path, &text).map_err(disk("write", &path))?;
+        durable::sync(beside).map_err(disk("sync", beside))
     }
 }
 
@@ -132,6 +132,8 @@ fn read(folder: &Path) -> Result<BestCheckpoint, CheckpointError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn best(env_steps: u64, mean_return: f64) -> BestCheckpoint {

@@ -16,6 +16,7 @@
 //! disk is waited for on a thread of its own.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,13 +28,13 @@ use engram_service::config::{SettingClass, differences};
 use serde::{Deserialize, Serialize};
 
 use crate::batches::carry_table::SavedStream;
+use crate::durable;
 use crate::replay;
 use crate::replay::rate_limiter::RateLimiterCounts;
 use crate::rpc::membership::SavedMembership;
 use crate::storage::checkpoint_error::{CheckpointError, disk, torn};
-use crate::storage::files::{
-    is_aside, put_in_place, read_file, read_manifest, sha256, sync_directory, write_synced,
-};
+use crate::storage::files::{is_aside, put_in_place, read_file, read_manifest, sha256};
+use crate::storage::owner::Owner;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::episodes::Episodes;
 
@@ -46,7 +47,7 @@ const OPTIMIZER: &str = "optimizer.safetensors";
 const CARRY_TABLE: &str = "carry_table.safetensors";
 const STATE: &str = "state.json";
 
-/// Place of a checkpoint that is being written.
+/// Place of a checkpoint that is being written; behind it stands whose that is.
 const BESIDE: &str = ".new";
 
 /// Checkpoint: everything that a killed run needs to go on as if nothing had happened.
@@ -115,6 +116,8 @@ impl Mark {
 pub struct CheckpointStore {
     folder: PathBuf,
     kept: usize,
+    /// Owner of the run's folder, where it has one.
+    owner: Option<Owner>,
 }
 
 /// `state.json`: the state, and what proves that the rest is whole.
@@ -130,7 +133,17 @@ impl CheckpointStore {
     /// Checkpoints in `folder`, of which the newest `kept` stay.
     pub fn new(folder: PathBuf, kept: usize) -> Self {
         assert!(kept > 0, "the newest checkpoint always stays");
-        CheckpointStore { folder, kept }
+        CheckpointStore { folder, kept, owner: None }
+    }
+
+    /// The same, of a learner that owns the run's folder. It writes nothing once another one does.
+    pub fn owned_by(self, owner: Owner) -> Self {
+        CheckpointStore { owner: Some(owner), ..self }
+    }
+
+    /// Looks whether the run's folder still has the same owner.
+    pub(crate) fn look(&self) -> Result<(), CheckpointError> {
+        Ok(self.owner.as_ref().map_or(Ok(()), Owner::look)?)
     }
 
     /// Newest complete checkpoint and its path; torn ones, and those that the disk does not give
@@ -157,16 +170,38 @@ impl CheckpointStore {
     /// Writes a checkpoint and returns its directory; older ones beyond the number kept go.
     pub fn write(&self, checkpoint: &Checkpoint) -> Result<PathBuf, CheckpointError> {
         let name = format!("{:012}", checkpoint.state.counters.updates);
-        let (place, beside) = (self.folder.join(name), self.folder.join(BESIDE));
-        let written =
-            write_beside(&beside, checkpoint).and_then(|()| put_in_place(&beside, &place));
+        let (place, beside) = (self.folder.join(name), self.beside());
+        self.look()?;
+        self.remove_half_written();
+        let written = write_beside(&beside, checkpoint)
+            .and_then(|()| self.look())
+            .and_then(|()| put_in_place(&beside, &place));
         if let Err(error) = written {
             // The half-written directory takes room that a full disk does not have.
-            let _ = fs::remove_dir_all(&beside);
+            let _ = durable::remove_folder(&beside);
             return Err(error);
         }
         self.prune(&place);
         Ok(place)
+    }
+
+    /// Place of a checkpoint that is being written, which no other owner of the folder has.
+    fn beside(&self) -> PathBuf {
+        match &self.owner {
+            Some(owner) => self.folder.join(format!("{BESIDE}-{:016x}", owner.instance())),
+            None => self.folder.join(BESIDE),
+        }
+    }
+
+    /// Deletes what processes that were killed have left.
+    fn remove_half_written(&self) {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten();
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        for path in paths.filter(|path| path.file_name().is_some_and(is_half_written)) {
+            if let Err(error) = durable::remove_folder(&path) {
+                tracing::warn!(path = %path.display(), %error, "half a checkpoint stays");
+            }
+        }
     }
 
     /// Replays of all complete checkpoints.
@@ -204,7 +239,7 @@ impl CheckpointStore {
         let until = all.iter().position(|path| path == newest).map_or(0, |at| at + 1);
         let old = &all[..until.saturating_sub(self.kept)];
         for path in aside.iter().chain(old) {
-            if let Err(error) = fs::remove_dir_all(path) {
+            if let Err(error) = durable::remove_folder(path) {
                 tracing::warn!(path = %path.display(), %error, "an old checkpoint stays");
             }
         }
@@ -234,6 +269,10 @@ impl CheckpointState {
     }
 }
 
+fn is_half_written(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with(BESIDE))
+}
+
 fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let manifest = read_manifest::<Manifest>(path, STATE, FORMAT)?;
     let whole = |name: &str| {
@@ -252,16 +291,14 @@ fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
 }
 
 fn write_beside(beside: &Path, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
-    if beside.exists() {
-        fs::remove_dir_all(beside).map_err(disk("replace", beside))?;
-    }
-    fs::create_dir_all(beside).map_err(disk("create", beside))?;
+    durable::create_folder(beside).map_err(disk("create", beside))?;
     let mut tensors = vec![(WEIGHTS, &checkpoint.weights), (OPTIMIZER, &checkpoint.optimizer)];
     if !checkpoint.state.carry_table.is_empty() {
         tensors.push((CARRY_TABLE, &checkpoint.carry_table));
     }
     for (name, bytes) in &tensors {
-        write_synced(&beside.join(name), bytes)?;
+        let path = beside.join(name);
+        durable::write(&path, bytes).map_err(disk("write", &path))?;
     }
     let manifest = Manifest {
         format: FORMAT,
@@ -269,6 +306,7 @@ fn write_beside(beside: &Path, checkpoint: &Checkpoint) -> Result<(), Checkpoint
         state: checkpoint.state.clone(),
     };
     let text = serde_json::to_vec_pretty(&manifest).expect("numbers and strings make JSON");
-    write_synced(&beside.join(STATE), &text)?;
-    sync_directory(beside)
+    let path = beside.join(STATE);
+    durable::write(&path, &text).map_err(disk("write", &path))?;
+    durable::sync(beside).map_err(disk("sync", beside))
 }

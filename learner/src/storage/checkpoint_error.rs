@@ -5,9 +5,14 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::storage::owner::Taken;
+
 /// Failure to write, read or use a checkpoint.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
+    /// The run's folder has another owner.
+    #[error(transparent)]
+    Taken(#[from] Taken),
     /// The disk failed.
     #[error("cannot {what} {}: {source}", .path.display())]
     Disk {

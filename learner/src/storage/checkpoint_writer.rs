@@ -88,7 +88,7 @@ impl CheckpointWriter {
 
 /// Failure to write a checkpoint, or the replay beside it.
 #[derive(Debug, Error)]
-enum WriteError {
+pub(crate) enum WriteError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]
@@ -112,6 +112,8 @@ fn write_all(
                 newest = Some(path);
                 *written.lock().unwrap_or_else(PoisonError::into_inner) = mark;
             }
+            // Training ends, and says so.
+            Err(WriteError::Checkpoint(CheckpointError::Taken(_))) => {}
             Err(error) => {
                 metrics.checkpoint_failed();
                 tracing::warn!(%error, "no checkpoint; training goes on, the last one stays");
@@ -124,8 +126,9 @@ fn write_all(
 
 impl CheckpointFolders {
     /// Segments first, so that a checkpoint never names a file that is not there.
-    fn write(&self, pending: PendingCheckpoint) -> Result<PathBuf, WriteError> {
+    pub(crate) fn write(&self, pending: PendingCheckpoint) -> Result<PathBuf, WriteError> {
         let PendingCheckpoint { mut checkpoint, replay } = pending;
+        self.store.look()?;
         let Some(snapshot) = replay else { return Ok(self.store.write(&checkpoint)?) };
         checkpoint.state.replay = Some(snapshot.write(&self.replay)?);
         let path = self.store.write(&checkpoint)?;

@@ -9,6 +9,7 @@ use crate::rpc::evaluation_queue::{Evaluation, Occasion};
 use crate::storage::best_checkpoint::{BestCheckpoint, BestEvaluation};
 use crate::storage::checkpoint_error::{CheckpointError, disk};
 use crate::storage::final_evaluation::{FinalEvaluationTable, FinalScore};
+use crate::storage::owner::Owner;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::progress_log::ProgressTable;
 
@@ -16,6 +17,8 @@ use crate::telemetry::progress_log::ProgressTable;
 #[derive(Debug)]
 pub struct EvaluationRecord {
     folder: PathBuf,
+    /// Owner of the folder, where it has one.
+    owner: Option<Owner>,
     /// Evaluations while training, once there are any.
     table: Option<ProgressTable>,
     best: Option<BestEvaluation>,
@@ -30,7 +33,12 @@ impl EvaluationRecord {
         let table = file.exists().then(|| ProgressTable::open(file.clone(), env_steps));
         let table = table.transpose().map_err(disk("open", &file))?;
         let best = BestCheckpoint::read(&checkpoints(folder))?.map(|best| best.evaluation);
-        Ok(EvaluationRecord { folder: folder.into(), table, best, metrics })
+        Ok(EvaluationRecord { folder: folder.into(), owner: None, table, best, metrics })
+    }
+
+    /// The same, of a learner that owns the folder. It keeps nothing once another one does.
+    pub fn owned_by(self, owner: Owner) -> Self {
+        EvaluationRecord { owner: Some(owner), ..self }
     }
 
     /// Env steps of the last evaluation while training.
@@ -43,6 +51,9 @@ impl EvaluationRecord {
         let Evaluation { env_steps, ref weights, .. } = *evaluation;
         let policy_version = weights.policy_version;
         tracing::info!(env_steps, policy_version, "evaluated: {}", score.sentence(None));
+        if self.owner.as_ref().is_some_and(|owner| owner.look().is_err()) {
+            return;
+        }
         match evaluation.occasion {
             Occasion::Training => {
                 self.metrics.evaluated(policy_version, score.mean_return, score.success);

@@ -1,13 +1,14 @@
 //! Files that are waited for: folders that are complete, whatever kills the process that writes them.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use crate::durable;
 use crate::storage::checkpoint_error::{CheckpointError, disk, torn};
 
 /// Extension of a folder whose place a new one takes.
@@ -50,63 +51,26 @@ pub(crate) fn read_file(path: &Path, name: &str) -> Result<Vec<u8>, CheckpointEr
 /// found.
 pub(crate) fn put_in_place(beside: &Path, place: &Path) -> Result<(), CheckpointError> {
     if !place.exists() {
-        fs::rename(beside, place).map_err(disk("rename", beside))?;
-        return sync_parent(place);
+        durable::rename(beside, place).map_err(disk("rename", beside))?;
+        return durable::sync_parent(place).map_err(disk("sync the folder of", place));
     }
     let aside = place.with_extension(ASIDE);
     if aside.exists() {
         // Left by a process that was killed after it had put a newer one in its place.
-        fs::remove_dir_all(&aside).map_err(disk("delete", &aside))?;
+        durable::remove_folder(&aside).map_err(disk("delete", &aside))?;
     }
-    if exchange(beside, place).map_err(disk("exchange", place))? {
-        fs::rename(beside, &aside).map_err(disk("rename", beside))?;
+    if durable::exchange(beside, place).map_err(disk("exchange", place))? {
+        durable::rename(beside, &aside).map_err(disk("rename", beside))?;
     } else {
-        fs::rename(place, &aside).map_err(disk("rename", place))?;
-        fs::rename(beside, place).map_err(disk("rename", beside))?;
+        durable::rename(place, &aside).map_err(disk("rename", place))?;
+        durable::rename(beside, place).map_err(disk("rename", beside))?;
     }
-    sync_parent(place)
-}
-
-/// Exchanges two folders in one step; `false`, and nothing happens, where the disk cannot.
-#[cfg(target_os = "linux")]
-fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    use rustix::io::Errno;
-    match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
-        Ok(()) => Ok(true),
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn exchange(_one: &Path, _other: &Path) -> io::Result<bool> {
-    Ok(false)
+    durable::sync_parent(place).map_err(disk("sync the folder of", place))
 }
 
 /// True of a folder whose place a new one takes.
 pub(crate) fn is_aside(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == ASIDE)
-}
-
-/// Writes a file, and waits for the disk.
-pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
-    File::create(path)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        .map_err(disk("write", path))
-}
-
-/// Waits until the disk has the names in a folder.
-pub(crate) fn sync_directory(path: &Path) -> Result<(), CheckpointError> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(disk("sync", path))
-}
-
-/// Waits until the disk has the name of a file or folder.
-fn sync_parent(path: &Path) -> Result<(), CheckpointError> {
-    sync_directory(path.parent().expect("what is put in place stands in a folder"))
 }
 
 /// Checksum, in hexadecimal digits.
@@ -152,7 +116,7 @@ mod tests {
         let other = run.path().join("8");
         folder(&place, "0");
         folder(&other, "0");
-        if !exchange(&place, &other).unwrap() {
+        if !durable::exchange(&place, &other).unwrap() {
             eprintln!("skipped: this disk cannot exchange folders");
             return;
         }

@@ -4,13 +4,13 @@
 //! checkpoint. A row is written as soon as its set is played, and what a killed learner has is not
 //! played again.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use engram_mdp::Score;
 use serde::{Deserialize, Serialize};
 
+use crate::durable;
 use crate::rpc::evaluation_queue::CheckpointKind;
 
 /// Name of the table in a run's folder.
@@ -74,15 +74,14 @@ impl FinalEvaluationTable {
         self.write()
     }
 
-    /// Writes beside and renames, so that half a table is never read.
+    /// Writes it whole, so that half a table is never read.
     pub fn write(&self) -> io::Result<()> {
-        let beside = self.path.with_extension("csv.new");
-        let mut table = csv::Writer::from_path(&beside)?;
+        let mut table = csv::Writer::from_writer(Vec::new());
         for score in &self.scores {
             table.serialize(score)?;
         }
-        table.flush()?;
-        fs::rename(&beside, &self.path)
+        let text = table.into_inner().map_err(csv::IntoInnerError::into_error)?;
+        durable::replace(&self.path, &text)
     }
 }
 
@@ -101,6 +100,8 @@ impl FinalScore {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use CheckpointKind::{Best, Newest};
 

@@ -10,11 +10,12 @@
 //!     checkpoints/          from which the run resumes   (see `checkpoint`)
 //!     plots/                made by `engram plot`
 //!     policy_version        the newest version that any inference server can have seen
-//!     lock                  held by the learner while it runs; says which one that is
+//!     owner                 the learner that has come last (see `owner`)
+//!     lock                  held by that one while it runs
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,11 +25,15 @@ use engram_service::metrics::{REVISION, VERSION};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::durable;
+use crate::storage::owner::{self, Owner, host};
+
 /// Folder of a run, which belongs to one learner as long as this lives.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
     versions: File,
+    owner: Owner,
     // Unlocked at the latest when the process dies.
     lock: File,
 }
@@ -78,26 +83,34 @@ impl RunFolder {
     /// Opens a run's folder, and makes it where there is none.
     pub fn open(path: &Path) -> Result<Self, RunFolderError> {
         for directory in [path, &path.join("checkpoints"), &path.join("plots")] {
-            fs::create_dir_all(directory).map_err(disk(directory))?;
+            durable::create_folder(directory).map_err(disk(directory))?;
         }
+        // Made by a process that was killed before it had waited for that.
+        durable::sync_parent(path).map_err(disk(path))?;
         let lock_path = path.join("lock");
         let lock = open(&lock_path)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let holder = holder(&lock_path);
+                let holder = owner::read(path).unwrap_or_else(|| "it has not said which".into());
                 return Err(RunFolderError::Busy { path: path.into(), holder });
             }
             Err(TryLockError::Error(error)) => return Err(disk(&lock_path)(error)),
         }
-        sign(&lock).map_err(disk(&lock_path))?;
+        // Before anything is read, so that whoever was here before changes nothing of that.
+        let owner = Owner::claim(path).map_err(disk(path))?;
         let versions = open(&path.join("policy_version"))?;
-        Ok(RunFolder { path: path.into(), versions, lock })
+        Ok(RunFolder { path: path.into(), versions, owner, lock })
     }
 
     /// Path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Its owner.
+    pub fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     /// Folder of its checkpoints.
@@ -107,7 +120,8 @@ impl RunFolder {
 
     /// Notes the configuration, and that the run starts or goes on at `env_steps`.
     pub fn begin(&self, config: &str, env_steps: u64) -> Result<(), RunFolderError> {
-        replace(&self.path.join("config.toml"), config)?;
+        let path = self.path.join("config.toml");
+        durable::replace(&path, config.as_bytes()).map_err(disk(&path))?;
         let path = self.path.join("meta.json");
         let mut meta: Meta = fs::read(&path)
             .ok()
@@ -115,7 +129,7 @@ impl RunFolder {
             .unwrap_or_default();
         meta.starts.push(RunStart::now(env_steps));
         let text = serde_json::to_string_pretty(&meta).expect("numbers and strings make JSON");
-        replace(&path, &(text + "\n"))
+        durable::replace(&path, (text + "\n").as_bytes()).map_err(disk(&path))
     }
 
     /// Newest version that was published by any start of this run; 0 for none.
@@ -133,6 +147,9 @@ impl RunFolder {
     /// Notes that a version was published: a small write in place, which needs no new room on the
     /// disk and is not waited for. It survives the process, though not a power cut.
     pub fn note_version(&self, policy_version: u64) {
+        if self.owner.look().is_err() {
+            return;
+        }
         let text = format!("{policy_version:0width$}\n", width = VERSION_DIGITS);
         if let Err(error) = self.versions.write_all_at(text.as_bytes(), 0) {
             tracing::debug!(%error, "the newest version was not noted");
@@ -142,8 +159,6 @@ impl RunFolder {
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        // Only a name, which the next holder writes over.
-        let _ = self.lock.set_len(0);
         // Closing the file would not do: a process that is being started elsewhere holds a copy
         // of it for a moment.
         let _ = self.lock.unlock();
@@ -172,26 +187,6 @@ impl RunStart {
     }
 }
 
-fn host() -> String {
-    fs::read_to_string("/proc/sys/kernel/hostname")
-        .map_or_else(|_| "unknown".into(), |name| name.trim().into())
-}
-
-/// Writes into a lock who holds it.
-fn sign(lock: &File) -> io::Result<()> {
-    lock.set_len(0)?;
-    lock.write_all_at(format!("process {} on {}\n", std::process::id(), host()).as_bytes(), 0)
-}
-
-/// Holder of a lock, as it says.
-fn holder(lock: &Path) -> String {
-    let text = fs::read_to_string(lock).unwrap_or_default();
-    match text.trim() {
-        "" => "it has not said which".into(),
-        text => text.into(),
-    }
-}
-
 /// Revision that was built; in a checkout that did not say, the one that is checked out.
 fn git_revision() -> String {
     if REVISION != "unknown" {
@@ -212,20 +207,6 @@ fn open(path: &Path) -> Result<File, RunFolderError> {
     options.map_err(disk(path))
 }
 
-/// Writes beside and renames, so that readers see the old text or the new one, after a power cut too.
-fn replace(path: &Path, text: &str) -> Result<(), RunFolderError> {
-    let beside = path.with_extension("new");
-    let write = || {
-        let mut file = File::create(&beside)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
-    write().map_err(disk(&beside))?;
-    fs::rename(&beside, path).map_err(disk(path))?;
-    let folder = path.parent().expect("a run's files stand in its folder");
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk(folder))
-}
-
 fn disk(path: &Path) -> impl Fn(io::Error) -> RunFolderError + use<> {
     let path = path.to_path_buf();
     move |source| RunFolderError::Disk { path: path.clone(), source }
@@ -242,10 +223,9 @@ mod tests {
         let folder = RunFolder::open(&path).unwrap();
         let error = RunFolder::open(&path).unwrap_err();
         assert!(matches!(error, RunFolderError::Busy { .. }));
-        let holder = format!("is running: process {} on {}; stop it", std::process::id(), host());
+        let holder = format!("is running: process {} on {}, instance ", std::process::id(), host());
         assert!(error.to_string().contains(&holder), "{error}");
         drop(folder);
-        assert_eq!(fs::read_to_string(path.join("lock")).unwrap(), "");
         assert!(RunFolder::open(&path).is_ok());
     }
 

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::durable;
 use crate::telemetry::tensorboard::EventFile;
 
 /// Row of the log: named numbers of one moment of a run, `None` where there is none. The first one
@@ -80,10 +81,8 @@ impl ProgressTable {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
         };
-        // Beside and renamed, so that being killed here loses nothing.
-        let beside = path.with_extension("csv.new");
-        fs::write(&beside, &kept)?;
-        fs::rename(&beside, &path)?;
+        // Being killed here loses nothing, and neither does a power cut.
+        durable::replace(&path, kept.as_bytes())?;
         let file = OpenOptions::new().append(true).open(&path)?;
         let header = kept.split_inclusive('\n').next().map(|line| line.as_bytes().to_vec());
         let last = kept.lines().skip(1).last().and_then(first_number);

@@ -40,7 +40,10 @@ const ORDER: [(&str, &str); 7] = [
         "check bench reproduce sweep diagnose watch render doctor certs train plot eval in_process \
          experiment compute",
     ),
-    ("learner", "main parity run storage batches rpc algorithms replay losses telemetry config"),
+    (
+        "learner",
+        "main parity run storage batches rpc algorithms replay losses telemetry config durable",
+    ),
     ("xtask", "steps tidy deny docker gymnasium procgen pip packages pack setup host release"),
 ];
 
