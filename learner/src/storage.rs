@@ -25,3 +25,6 @@ pub mod warm_start;
 pub(crate) mod files;
 
 pub mod checkpoint_error;
+
+#[cfg(test)]
+mod crash_tests;
