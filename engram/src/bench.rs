@@ -2,6 +2,7 @@
 //!
 //! Machines are shared and noisy: look at the ratios, which were taken side by side.
 
+mod broadcast;
 mod fleet;
 mod intake;
 pub(crate) mod memory;
@@ -34,8 +35,8 @@ pub(crate) struct BenchArgs {
     #[arg(value_enum, default_value = "system")]
     what: What,
     /// The experiment whose environment, network and algorithm are used [default: recall-30-wide,
-    /// or recall-dqn for offpolicy; without memory for scaling, fleet and recovery]; for solve, several
-    /// may be named, separated by commas
+    /// or recall-dqn for offpolicy and weights; without memory for scaling, fleet, recovery and
+    /// weights]; for solve, several may be named, separated by commas
     #[arg(long, value_name = "NAME")]
     experiment: Option<String>,
     /// Set one key, as in run.envs_per_actor=128; may be given many times
@@ -50,6 +51,10 @@ pub(crate) struct BenchArgs {
     /// Env steps of a whole run [default: 400000, or 10 million for soak, 8000 for offpolicy]
     #[arg(long, value_name = "N")]
     env_steps: Option<u64>,
+    /// For weights: numbers of inference servers [default: 4,16]
+    #[arg(long, value_name = "N", value_delimiter = ',',
+          value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    servers: Option<Vec<u32>>,
     /// For scaling and fleet: numbers of actors [default: 1,2,4,8, or 10,100,1000 for fleet]
     #[arg(long, value_name = "N", value_delimiter = ',',
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -57,7 +62,7 @@ pub(crate) struct BenchArgs {
     /// For scaling: transports between the programs
     #[arg(long, value_enum, value_delimiter = ',', default_value = "tcp,unix,tls")]
     transports: Vec<Transport>,
-    /// For scaling, recovery and solve (seeds): repetitions, of which medians are shown
+    /// For scaling, recovery, weights and solve (seeds): repetitions, of which medians are shown
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: u32,
@@ -88,6 +93,8 @@ enum What {
     Scaling,
     /// Hundreds of actors beside the real learner and inference server: memory, lag, churn
     Fleet,
+    /// The learner's updates while it sends large weights to many inference servers
+    Weights,
     /// The real programs, each killed and started again: how long the others wait, what is lost
     Recovery,
     /// Resident memory over a long run
@@ -110,13 +117,15 @@ pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
         What::Scaling => ("recall-30-wide", ENDLESS, &scaling::SET),
         What::Fleet => ("recall-30-wide", ENDLESS, &fleet::SET),
         What::Recovery => ("recall-30-wide", ENDLESS, &recovery::SET),
+        What::Weights => ("recall-dqn", ENDLESS, &broadcast::SET),
         _ => ("recall-30-wide", 400_000, &[]),
     };
     let mut set: Vec<String> = set.iter().map(ToString::to_string).collect();
     set.extend_from_slice(&args.set);
     set.push(format!("run.env_steps={}", args.env_steps.unwrap_or(env_steps)));
     // A light network: what lies between the programs shall show.
-    let programs = matches!(args.what, What::Scaling | What::Recovery | What::Fleet);
+    let programs =
+        matches!(args.what, What::Scaling | What::Recovery | What::Fleet | What::Weights);
     let light = programs && args.experiment.is_none();
     let experiment = Experiment::new(resolve(&ExperimentSelection {
         experiment: args.experiment.clone().unwrap_or_else(|| name.into()),
@@ -148,6 +157,11 @@ pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
         What::Fleet => {
             let actors = args.actors.as_deref().unwrap_or(&fleet::ACTORS);
             fleet::run(&experiment, actors, compute, args.seconds, shutdown)
+        }
+        What::Weights => {
+            let servers = args.servers.as_deref().unwrap_or(&broadcast::SERVERS);
+            let (rounds, seconds) = (args.repetitions, args.seconds);
+            broadcast::run(&experiment, servers, rounds, compute, seconds, shutdown)
         }
         What::Recovery => recovery::run(&experiment, args.repetitions, compute, shutdown),
         What::Soak => soak::run(&experiment, compute, shutdown),

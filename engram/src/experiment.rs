@@ -11,6 +11,7 @@ use engram_policy::PolicyConfig;
 use engram_service::config::{ConfigArgs, ExperimentSelection, Resolved, RunConfig, resolve};
 
 use crate::compute::Compute;
+use crate::equal_parameters;
 
 /// A complete, checked experiment.
 #[derive(Clone, Debug)]
@@ -30,6 +31,7 @@ pub(crate) struct Experiment {
 impl Experiment {
     /// Reads every section, and checks it.
     pub(crate) fn new(resolved: Resolved) -> Result<Self> {
+        let resolved = equal_parameters::fitted(resolved)?;
         let env = EnvConfig::from_table(resolved.table("env").clone()).context("in [env]")?;
         let rl: RlConfig = resolved.section("rl")?;
         rl.algorithm().validate()?;

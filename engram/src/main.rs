@@ -1,14 +1,16 @@
 //! `engram`: train, evaluate, plot, measure, and check an installation, from one command line.
 //!
-//! In reading order: [`experiment`] is what is trained; [`in_process`] starts the learner, the
-//! inference server and the actors in this process; [`train`], [`sweep`], [`reproduce`], [`eval`],
-//! [`plot`], [`render`], [`diagnose`], [`mod@bench`], [`doctor`], [`check`], [`certs`] and those of [`watch`] are the
-//! commands. What several runs say together is read, drawn and put into tables by
-//! `engram_analysis`.
+//! In reading order: [`experiment`] is what is trained, and [`equal_parameters`] makes its network as
+//! large as others; [`in_process`] starts the learner, the inference server and the actors in this
+//! process; [`train`], [`sweep`], [`reproduce`], [`eval`], [`plot`], [`render`], [`diagnose`],
+//! [`mod@bench`], [`doctor`], [`check`], [`certs`] and those of [`watch`] are the commands. What
+//! several runs say together is read, drawn and put into tables by `engram_analysis`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod experiment;
+
+mod equal_parameters;
 
 mod compute;
 

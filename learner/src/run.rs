@@ -3,7 +3,7 @@
 //! [`run`] is the whole life of a learner: it serves actors and inference servers, and gives the
 //! learning to a thread of its own. There `startup` resumes or begins the run, `training` is
 //! its loop, [`learner`] what that changes, and `evaluations` when it is evaluated. `channels`
-//! connect the two sides; `disk` is what the run leaves.
+//! connect the two sides; `publishing` is how weights go out; `disk` is what the run leaves.
 
 mod channels;
 
@@ -20,6 +20,8 @@ pub mod learner;
 pub mod learner_config;
 
 pub mod pipeline;
+
+mod publishing;
 
 mod startup;
 
@@ -48,6 +50,7 @@ use crate::rpc::context::Stage;
 use crate::rpc::service;
 use error::LearnerError;
 use learner_config::LearnerConfig;
+use startup::Heartbeats;
 use summary::{Ended, RunSummary};
 
 /// Time that streams may take to end once the server is closed.
@@ -68,8 +71,12 @@ pub async fn run(
     let _shown = context.metrics.run(&config.run_id, &config.resolved, &config.run);
     let (ready, is_ready) = oneshot::channel();
     let mut watchdog = Watchdog::new(config.watchdog);
-    let heartbeat = watchdog.thread("learner");
-    let learner = spawn_named("learner", move || startup::run(&config, channels, heartbeat, ready));
+    let heartbeats = Heartbeats {
+        learner: watchdog.thread("learner"),
+        publisher: watchdog.thread("publisher"),
+    };
+    let learner =
+        spawn_named("learner", move || startup::run(&config, channels, heartbeats, ready));
     let learned = tokio::task::spawn_blocking(move || learner.join());
 
     let (health, health_service) = health::health().await;

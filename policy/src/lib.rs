@@ -87,4 +87,4 @@ pub use resets::Resets;
 pub use slots::StateTable;
 pub use state::{Batched, CoreState};
 pub use unroll_context::UnrollContext;
-pub use weights::Loaded;
+pub use weights::{Loaded, Snapshot};

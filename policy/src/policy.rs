@@ -19,7 +19,7 @@ use crate::mlp::Linear;
 use crate::parameters::Parameters;
 use crate::state::{Batched, CoreState};
 use crate::unroll_context::UnrollContext;
-use crate::weights::{self, About};
+use crate::weights::{self, About, Snapshot};
 
 /// A network that belongs to one thread at a time.
 pub struct Policy {
@@ -164,9 +164,19 @@ impl Policy {
     /// Safetensors that hold the weights and describe them: configuration, outputs, how to explore,
     /// spec and `version`.
     pub fn save(&self, version: u64) -> Vec<u8> {
+        weights::write(&self.about(version), &self.named)
+    }
+
+    /// A copy of the weights as they are, to be saved by another thread while this one goes on.
+    pub fn snapshot(&self, version: u64) -> Snapshot {
+        let copy = |(name, weight): &(String, Tensor)| (name.clone(), weight.detach().copy());
+        Snapshot { about: self.about(version), named: self.named.iter().map(copy).collect() }
+    }
+
+    fn about(&self, version: u64) -> About {
         let (config, spec) = (self.config.clone(), self.spec.clone());
         let (outputs, exploration) = (self.outputs.clone(), self.exploration);
-        weights::write(&About { config, outputs, exploration, spec, version }, &self.named)
+        About { config, outputs, exploration, spec, version }
     }
 
     /// Exploration of actors that train with these weights.

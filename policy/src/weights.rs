@@ -48,6 +48,25 @@ pub(crate) struct About {
     pub(crate) version: u64,
 }
 
+/// Weights of a moment, apart from the policy that goes on learning.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub(crate) about: About,
+    pub(crate) named: Vec<(String, Tensor)>,
+}
+
+impl Snapshot {
+    /// The version that it was taken under.
+    pub fn version(&self) -> u64 {
+        self.about.version
+    }
+
+    /// The bytes that [`Policy::save`](crate::Policy::save) would have made then.
+    pub fn save(&self) -> Vec<u8> {
+        write(&self.about, &self.named)
+    }
+}
+
 /// The bytes of `named` tensors and what they say about themselves.
 pub(crate) fn write(about: &About, named: &[(String, Tensor)]) -> Vec<u8> {
     let about = serde_json::to_string(about).expect("a configuration and a spec are JSON");

@@ -110,7 +110,7 @@ impl Weights for Services {
         let (chunks, stream) = mpsc::channel(CHUNKS_AHEAD);
         let session = SubscribeSession {
             run_id: self.0.run_id.clone(),
-            newest: self.0.newest.clone(),
+            subscription: self.0.newest.subscribe(),
             stage: self.0.stage.clone(),
             chunks,
         };

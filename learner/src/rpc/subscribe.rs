@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
 use crate::rpc::context::Stage;
-use crate::rpc::publisher::{Newest, Weights};
+use crate::rpc::publisher::{Subscription, Weights};
 use crate::rpc::refusal::Refusal;
 
 /// Pieces on their way to a subscriber; when it is slower, newer weights overtake those that have
@@ -17,7 +17,7 @@ pub(crate) const CHUNKS_AHEAD: usize = 2;
 #[derive(Debug)]
 pub(crate) struct SubscribeSession {
     pub(crate) run_id: String,
-    pub(crate) newest: Newest,
+    pub(crate) subscription: Subscription,
     pub(crate) stage: watch::Receiver<Stage>,
     pub(crate) chunks: mpsc::Sender<Result<v1::WeightsChunk, Status>>,
 }
@@ -30,7 +30,7 @@ impl SubscribeSession {
             let weights = tokio::select! {
                 biased;
                 () = self.chunks.closed() => return,
-                Some(weights) = self.newest.next() => weights,
+                Some(weights) = self.subscription.next() => weights,
                 _ = self.stage.wait_for(Stage::is_end) => break,
             };
             for chunk in pieces(&self.run_id, &weights) {

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use engram_policy::Snapshot;
 use engram_service::Shutdown;
 use tokio::runtime::Handle;
 
-use crate::rpc::publisher::Weights;
 use crate::run::evaluations::{Evaluated, Evaluations, TrainedWeights};
 use crate::storage::checkpoint_writer::{CheckpointWriter, PendingCheckpoint};
 use crate::storage::run_folder::RunFolder;
@@ -24,9 +24,9 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// Weights are about to be published.
-    pub(crate) fn publishing(&mut self, counters: &Counters, weights: &Weights) {
+    pub(crate) fn publishing(&mut self, counters: &Counters, weights: &Snapshot) {
         // Before anybody can act with them.
-        self.folder.note_version(weights.policy_version);
+        self.folder.note_version(weights.version());
         self.evaluations.published(counters, weights);
     }
 

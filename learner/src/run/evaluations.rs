@@ -9,6 +9,7 @@ use std::path::Path;
 use std::thread::JoinHandle;
 
 use engram_mdp::Seed;
+use engram_policy::Snapshot;
 use engram_service::threads::spawn_named;
 use engram_service::{RunConfig, Shutdown};
 use tokio::runtime::Handle;
@@ -101,8 +102,8 @@ impl Evaluations {
         Evaluations { settings, queue, last, recorder }
     }
 
-    /// Has weights evaluated that were published just now, if that is due.
-    pub(crate) fn published(&mut self, counters: &Counters, weights: &Weights) {
+    /// Has weights evaluated that are published just now, if that is due.
+    pub(crate) fn published(&mut self, counters: &Counters, weights: &Snapshot) {
         let number = self.settings.number(counters.env_steps);
         if number <= self.last {
             return;
@@ -110,7 +111,7 @@ impl Evaluations {
         self.last = number;
         self.queue.offer(Evaluation {
             occasion: Occasion::Training,
-            weights: weights.clone(),
+            weights: weights.into(),
             env_steps: counters.env_steps,
             updates: counters.updates,
             episodes: self.settings.episodes,

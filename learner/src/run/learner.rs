@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engram_mdp::EnvSpec;
-use engram_policy::{Loaded, Policy};
+use engram_policy::{Loaded, Policy, Snapshot};
 use tch::Kind;
 
 use crate::algorithms::{AlgorithmConfig, NonFinite, UpdateStats};
@@ -117,11 +117,16 @@ impl<P: Pipeline> Learner<P> {
         }
     }
 
-    /// The weights as they are, under the next version.
-    pub fn next_weights(&mut self) -> Weights {
+    /// A copy of the weights as they are, under the next version.
+    pub fn next_snapshot(&mut self) -> Snapshot {
         self.explore();
         self.counters.policy_version += 1;
-        self.weights()
+        self.snapshot()
+    }
+
+    /// A copy of the weights as they are, under the version that they have.
+    pub fn snapshot(&self) -> Snapshot {
+        self.policy.snapshot(self.counters.policy_version)
     }
 
     /// The weights as they are, under the version that they have.

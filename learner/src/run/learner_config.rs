@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use engram_mdp::Seed;
 use engram_policy::PolicyConfig;
-use engram_service::{Resolved, RunConfig};
+use engram_service::{ConfigError, Resolved, RunConfig};
 use tch::Device;
 
 use crate::algorithms::RlConfig;
@@ -55,6 +55,15 @@ impl LearnerConfig {
     ) -> Result<Self, LearnerError> {
         let (run, rl): (RunConfig, RlConfig) = (resolved.run()?, resolved.section("rl")?);
         rl.algorithm().validate()?;
+        if let Some(parameters) = resolved.table("seq").get("parameters") {
+            return Err(LearnerError::Config(ConfigError::BadValue {
+                key: "seq.parameters".into(),
+                value: parameters.to_string(),
+                expected: "a width of the memory, for the learner knows no environments: \
+                           `engram train .. --print-config` finds one"
+                    .into(),
+            }));
+        }
         let policy: PolicyConfig = resolved.section("seq")?;
         policy.validate().map_err(LearnerError::Policy)?;
         let flags = LearnerArgs::default();

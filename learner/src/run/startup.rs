@@ -19,6 +19,7 @@ use crate::run::learner_config::LearnerConfig;
 use crate::run::pipeline::{
     BatchSource, BatchThread, Pipeline, ReplayPipeline, Resumed, StreamsPipeline,
 };
+use crate::run::publishing::{PATIENCE, Publishing, PublishingThread};
 use crate::run::summary::RunSummary;
 use crate::run::training::{Limits, Training};
 use crate::storage::checkpoint_writer::{CheckpointFolders, CheckpointWriter};
@@ -29,20 +30,27 @@ use crate::storage::warm_start::WarmStart;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::progress_log::ProgressLog;
 
+/// Pulses of threads that a run is made by.
+#[derive(Debug)]
+pub(crate) struct Heartbeats {
+    pub(crate) learner: Heartbeat,
+    pub(crate) publisher: Heartbeat,
+}
+
 /// The whole life of the learner's thread: it learns from streams or from a replay, as its
 /// algorithm does. `ready` is sent once actors may come.
 pub(crate) fn run(
     config: &LearnerConfig,
     channels: LearnerChannels,
-    heartbeat: Heartbeat,
+    heartbeats: Heartbeats,
     ready: oneshot::Sender<()>,
 ) -> Result<RunSummary, LearnerError> {
     match &config.rl {
         RlConfig::Streams(algorithm) => {
-            Startup::<StreamsPipeline> { config, algorithm }.run(channels, heartbeat, ready)
+            Startup::<StreamsPipeline> { config, algorithm }.run(channels, heartbeats, ready)
         }
         RlConfig::Replay(algorithm) => {
-            Startup::<ReplayPipeline> { config, algorithm }.run(channels, heartbeat, ready)
+            Startup::<ReplayPipeline> { config, algorithm }.run(channels, heartbeats, ready)
         }
     }
 }
@@ -63,7 +71,7 @@ impl<P: Pipeline> Startup<'_, P> {
     fn run(
         &self,
         mut channels: LearnerChannels,
-        heartbeat: Heartbeat,
+        heartbeats: Heartbeats,
         ready: oneshot::Sender<()>,
     ) -> Result<RunSummary, LearnerError> {
         let config = self.config;
@@ -89,7 +97,7 @@ impl<P: Pipeline> Startup<'_, P> {
             None => self.first_environment(warm_start.as_ref(), &mut channels)?,
         };
         match opened {
-            Some(opened) => self.train(channels, heartbeat, folder, opened),
+            Some(opened) => self.train(channels, heartbeats, folder, opened),
             None => Ok(RunSummary::default()),
         }
     }
@@ -148,7 +156,7 @@ impl<P: Pipeline> Startup<'_, P> {
     fn train(
         &self,
         channels: LearnerChannels,
-        heartbeat: Heartbeat,
+        heartbeats: Heartbeats,
         folder: Option<RunFolder>,
         Opened { learner, resumed }: Opened<P>,
     ) -> Result<RunSummary, LearnerError> {
@@ -188,10 +196,17 @@ impl<P: Pipeline> Startup<'_, P> {
             runtime: channels.runtime.clone(),
         });
         let limits = Limits::new(config, learner.pipeline());
+        let publishing = Publishing {
+            publisher: channels.publisher,
+            grants: channels.grants.clone(),
+            metrics: channels.metrics.clone(),
+            heartbeat: heartbeats.publisher,
+            patience: PATIENCE,
+        };
         let trained = Training {
             learner,
             batches,
-            publisher: channels.publisher,
+            publishing: PublishingThread::start(publishing, channels.runtime.clone()),
             stage: channels.stage,
             grants: channels.grants,
             stats: channels.stats,
@@ -200,7 +215,7 @@ impl<P: Pipeline> Startup<'_, P> {
             metrics: channels.metrics,
             shutdown: channels.shutdown,
             runtime: channels.runtime,
-            heartbeat,
+            heartbeat: heartbeats.learner,
             limits,
         }
         .run();

@@ -1,10 +1,11 @@
-//! Training loop: wait for a batch, update, publish, and every so often report and save.
+//! Training loop: wait for a batch, update, have it published, and every so often report and save.
 //!
 //! The policy, the algorithm and the optimizer belong to the thread that runs this.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use engram_policy::Snapshot;
 use engram_service::Shutdown;
 use engram_service::heartbeat::Heartbeat;
 use engram_service::progress::ProgressLine;
@@ -14,7 +15,6 @@ use tokio::sync::{mpsc, watch};
 use crate::algorithms::NonFinite;
 use crate::batches::batch::LearnerBatch;
 use crate::rpc::context::Stage;
-use crate::rpc::publisher::{Publisher, Weights};
 use crate::rpc::shared_stats::SharedStats;
 use crate::rpc::unroll_grants::UnrollGrants;
 use crate::run::disk::Disk;
@@ -23,6 +23,7 @@ use crate::run::evaluations::{Evaluated, TrainedWeights};
 use crate::run::learner::Learner;
 use crate::run::learner_config::LearnerConfig;
 use crate::run::pipeline::Pipeline;
+use crate::run::publishing::PublishingThread;
 use crate::run::summary::{Ended, RunSummary};
 use crate::storage::checkpoint_writer::PendingCheckpoint;
 use crate::telemetry::episodes::WINDOW;
@@ -35,7 +36,7 @@ use crate::telemetry::time_profile::TimeProfile;
 pub(crate) struct Training<P: Pipeline> {
     pub(crate) learner: Learner<P>,
     pub(crate) batches: mpsc::Receiver<LearnerBatch<P::Batch>>,
-    pub(crate) publisher: Publisher,
+    pub(crate) publishing: PublishingThread,
     pub(crate) stage: watch::Sender<Stage>,
     pub(crate) grants: UnrollGrants,
     pub(crate) stats: Arc<SharedStats>,
@@ -107,6 +108,7 @@ impl<P: Pipeline> Training<P> {
             Ok(()) => Ok(self.end(state)),
             Err(error) => {
                 self.heartbeat.rest();
+                self.publishing.finish();
                 // The disk may still be busy with a good checkpoint.
                 self.disk.and_then(|disk| disk.writer.finish(None));
                 Err(error)
@@ -118,20 +120,16 @@ impl<P: Pipeline> Training<P> {
         while !self.learner.is_finished() {
             let Some(batch) = self.wait_for_batch(state) else { break };
             state.unpublished += u64::from(self.update(&batch, state)?);
-            if batch.last_minibatch && state.unpublished >= self.limits.publish_updates {
-                self.publish(state);
-                state.unpublished = 0;
-            }
             state.learned += batch.policy_versions.len();
             if batch.last_minibatch {
-                self.grants.learned(std::mem::take(&mut state.learned));
+                self.learned(state);
             }
             self.report(state);
             self.save_if_due(state);
         }
         if self.learner.is_finished() && state.unpublished > 0 {
             // What is evaluated at the end has a version of its own.
-            self.publish(state);
+            self.publish(state, 0);
         }
         Ok(())
     }
@@ -169,13 +167,13 @@ impl<P: Pipeline> Training<P> {
         let used = self.disk.as_ref().map_or(0, |disk| disk.folder.newest_version());
         let version = self.learner.counters().policy_version;
         let weights = match version {
-            1.. if used <= version => self.learner.weights(),
+            1.. if used <= version => self.learner.snapshot(),
             _ => {
                 self.learner.skip_versions(used);
-                self.learner.next_weights()
+                self.learner.next_snapshot()
             }
         };
-        self.send(weights);
+        self.send(weights, 0);
     }
 
     /// The next batch; `None` on shutdown, when the batch thread has ended, or when another learner
@@ -264,21 +262,31 @@ impl<P: Pipeline> Training<P> {
         Err(LearnerError::NonFinite { in_a_row, last })
     }
 
-    fn publish(&mut self, state: &mut LoopState) {
+    /// A batch is learned from: its trajectories are under way until what they made of the weights is
+    /// published.
+    fn learned(&mut self, state: &mut LoopState) {
+        let trajectories = std::mem::take(&mut state.learned);
+        if state.unpublished < self.limits.publish_updates {
+            return self.grants.learned(trajectories);
+        }
+        self.publish(state, trajectories);
+        state.unpublished = 0;
+    }
+
+    fn publish(&mut self, state: &mut LoopState, learned: usize) {
         let started = Instant::now();
-        let weights = self.learner.next_weights();
-        self.send(weights);
+        let weights = self.learner.next_snapshot();
+        self.send(weights, learned);
         let took = started.elapsed();
         self.metrics.phase(UpdatePhase::Publish, took);
         state.interval.time_profile().spent(UpdatePhase::Publish, took);
     }
 
-    fn send(&mut self, weights: Weights) {
+    fn send(&mut self, weights: Snapshot, learned: usize) {
         if let Some(disk) = &mut self.disk {
             disk.publishing(self.learner.counters(), &weights);
         }
-        self.metrics.published(weights.policy_version, weights.bytes.len());
-        self.publisher.publish(weights);
+        self.publishing.offer(weights, learned);
     }
 
     /// Tells how far the run is; every so often, a row of the learning curves too.
@@ -362,6 +370,8 @@ impl<P: Pipeline> Training<P> {
     fn end(mut self, mut state: LoopState) -> RunSummary {
         // The disk and evaluators take the time that they need.
         self.heartbeat.rest();
+        // Whoever subscribes gets the last weights before he hears of the end.
+        self.publishing.finish();
         self.report(&mut state);
         let now = Instant::now();
         let counters = *self.learner.counters();

@@ -87,6 +87,14 @@ impl Resolved {
             .expect("a configuration has the sections run, env, rl and seq")
     }
 
+    /// The same, to be changed: what is written there is checked when it is read.
+    pub fn table_mut(&mut self, section: &str) -> &mut Table {
+        self.sections
+            .get_mut(section)
+            .and_then(Value::as_table_mut)
+            .expect("a configuration has the sections run, env, rl and seq")
+    }
+
     /// A section as its reader's type.
     pub fn section<T: DeserializeOwned>(&self, section: &str) -> Result<T, ConfigError> {
         read_table(section, self.table(section))

@@ -66,6 +66,7 @@ pub const OPTIONAL: &[&str] = &[
     "rl.objective.critics.learning_rate",
     "rl.objective.critics.value_guard",
     "rl.objective.temperature.greatest",
+    "seq.parameters",
     "seq.embed",
     "seq.embed.observation",
     "seq.embed.previous_action",
