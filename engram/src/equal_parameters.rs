@@ -146,7 +146,9 @@ mod tests {
 
     #[test]
     fn networks_of_every_layer_come_as_near_as_one_step_of_their_width() {
-        for seq in ["lstm", "gru", "elstm-rtrl", "lru-rtrl", "mamba", "cgpt", "gpt2", "gru-elstm-rtrl"] {
+        for seq in
+            ["lstm", "gru", "elstm-rtrl", "lru-rtrl", "mamba", "cgpt", "gpt2", "gru-elstm-rtrl"]
+        {
             let fitted = fitted(selected(seq, &["seq.parameters=100000"])).unwrap();
             assert!(!fitted.table("seq").contains_key("parameters"), "{seq}");
             let off = count(&fitted).abs_diff(100_000);

@@ -71,10 +71,8 @@ pub async fn run(
     let _shown = context.metrics.run(&config.run_id, &config.resolved, &config.run);
     let (ready, is_ready) = oneshot::channel();
     let mut watchdog = Watchdog::new(config.watchdog);
-    let heartbeats = Heartbeats {
-        learner: watchdog.thread("learner"),
-        publisher: watchdog.thread("publisher"),
-    };
+    let heartbeats =
+        Heartbeats { learner: watchdog.thread("learner"), publisher: watchdog.thread("publisher") };
     let learner =
         spawn_named("learner", move || startup::run(&config, channels, heartbeats, ready));
     let learned = tokio::task::spawn_blocking(move || learner.join());

@@ -60,7 +60,7 @@ fn learn(learner: &mut Learner, batches: std::ops::Range<u64>) {
         pair.iter_mut().for_each(|t| t.core_state.truncate(learner.core_state_width()));
         let env_steps = pair.iter().map(|t| t.env_steps() as u64).sum();
         learner.update(&learners::batch(&pair, number), env_steps).unwrap();
-        learner.next_weights();
+        learner.next_snapshot();
     }
 }
 

@@ -118,8 +118,7 @@ pub(super) fn run(
 
 #[expect(clippy::print_stdout, reason = "this is a row of the command's answer")]
 fn row(servers: u32, rates: &[BroadcastRates], sent: f64, ratio: f64) {
-    let of =
-        |what: fn(&BroadcastRates) -> f64| middle(&rates.iter().map(what).collect::<Vec<_>>());
+    let of = |what: fn(&BroadcastRates) -> f64| middle(&rates.iter().map(what).collect::<Vec<_>>());
     println!(
         "{servers:>8} {:>10.2} {:>11.2} {sent:>9.0} {:>10.1}% {:>9.2} {ratio:>9.2}",
         of(|rates| rates.updates),

@@ -72,8 +72,7 @@ impl Publisher {
     /// Returns once a subscriber would take newer weights at once: not while all of them are busy
     /// with what they have. Without subscribers it returns, since nobody is slow.
     pub async fn wanted(&self) {
-        let wanted =
-            |subscribers: &Subscribers| subscribers.waiting > 0 || subscribers.all == 0;
+        let wanted = |subscribers: &Subscribers| subscribers.waiting > 0 || subscribers.all == 0;
         let _ = self.subscribers.subscribe().wait_for(wanted).await;
     }
 }
