@@ -55,6 +55,9 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", value_delimiter = ',',
           value_parser = clap::value_parser!(u32).range(1..=1_000))]
     servers: Option<Vec<u32>>,
+    /// For weights: the network link that these share, in Gbit/s
+    #[arg(long, value_name = "GBIT", default_value_t = 10.0)]
+    link: f64,
     /// For scaling and fleet: numbers of actors [default: 1,2,4,8, or 10,100,1000 for fleet]
     #[arg(long, value_name = "N", value_delimiter = ',',
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -160,8 +163,13 @@ pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
         }
         What::Weights => {
             let servers = args.servers.as_deref().unwrap_or(&broadcast::SERVERS);
-            let (rounds, seconds) = (args.repetitions, args.seconds);
-            broadcast::run(&experiment, servers, rounds, compute, seconds, shutdown)
+            let settings = broadcast::BroadcastSettings {
+                servers,
+                link: args.link,
+                rounds: args.repetitions,
+                seconds: args.seconds,
+            };
+            broadcast::run(&experiment, settings, compute, shutdown)
         }
         What::Recovery => recovery::run(&experiment, args.repetitions, compute, shutdown),
         What::Soak => soak::run(&experiment, compute, shutdown),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use engram_analysis::statistics::median;
 use engram_proto::limits::MAX_MESSAGE_BYTES;
 use engram_proto::v1::weights_client::WeightsClient;
@@ -36,8 +36,17 @@ pub(super) const SET: [&str; 7] = [
 /// Numbers of subscribers where none are given.
 pub(super) const SERVERS: [u32; 2] = [4, 16];
 
-/// The link that all subscribers share: 10 Gbit/s, in bytes per second.
-const LINK: f64 = 1.25e9;
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BroadcastSettings<'a> {
+    /// Numbers of subscribers.
+    pub(super) servers: &'a [u32],
+    /// The link that all subscribers share, in Gbit/s.
+    pub(super) link: f64,
+    pub(super) rounds: u32,
+    /// Of each measurement.
+    pub(super) seconds: f64,
+}
 
 /// Subscribers, as tasks of one thread.
 struct Servers {
@@ -71,21 +80,19 @@ struct BroadcastRates {
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(super) fn run(
     experiment: &Experiment,
-    servers: &[u32],
-    rounds: u32,
+    BroadcastSettings { servers, link, rounds, seconds }: BroadcastSettings<'_>,
     compute: Compute,
-    seconds: f64,
     shutdown: &Shutdown,
 ) -> Result<()> {
+    ensure!(link > 0.0, "--link is {link}; say how many Gbit/s, as in 2.5");
     let mut fleet = Fleet::start(experiment, Transport::Tcp, 1, compute, shutdown)?;
     let updates = |fleet: &Fleet| fleet.metric(Role::Learner, "engram_learner_updates_total");
     fleet.wait("updates", |fleet| Ok(updates(fleet) > 0.0))?;
     let page = fleet.page(Role::Learner);
     let size = page.sum("engram_weights_bytes_total") / page.sum("engram_weights_published_total");
     println!(
-        "weights of {:.0} MB, a link of {:.0} Gbit/s; medians of {rounds} rounds, of {seconds} s each\n",
+        "weights of {:.0} MB, a link of {link} Gbit/s; medians of {rounds} rounds, of {seconds} s each\n",
         size / 1e6,
-        LINK * 8.0 / 1e9,
     );
     println!(
         "{:>8} {:>10} {:>11} {:>9} {:>11} {:>9} {:>9}",
@@ -99,7 +106,7 @@ pub(super) fn run(
         let (mut alone, mut beside, mut ratios, mut sent) = (vec![], vec![], vec![], vec![]);
         for _ in 0..rounds {
             let without = rates(&mut fleet, seconds)?;
-            let mut subscribers = Servers::start(count, &fleet.address(Role::Learner)?)?;
+            let mut subscribers = Servers::start(count, &fleet.address(Role::Learner)?, link)?;
             let first = subscribers.received();
             fleet.wait("weights", |_| Ok(subscribers.received() > first))?;
             let before = subscribers.received();
@@ -161,12 +168,13 @@ fn moment(fleet: &Fleet) -> BroadcastMoment {
 }
 
 impl Servers {
-    fn start(count: u32, learner: &Address) -> Result<Self> {
+    fn start(count: u32, learner: &Address, link: f64) -> Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let (mut tasks, received) = (JoinSet::new(), Arc::new(AtomicU64::new(0)));
+        let bytes_per_second = link * 1e9 / 8.0 / f64::from(count);
         for _ in 0..count {
             let (learner, received) = (learner.clone(), received.clone());
-            tasks.spawn_on(subscribe(learner, received, LINK / f64::from(count)), runtime.handle());
+            tasks.spawn_on(subscribe(learner, received, bytes_per_second), runtime.handle());
         }
         Ok(Servers { tasks, received, runtime })
     }
