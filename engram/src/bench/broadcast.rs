@@ -36,7 +36,7 @@ pub(super) const SET: [&str; 7] = [
 /// Numbers of subscribers where none are given.
 pub(super) const SERVERS: [u32; 2] = [4, 16];
 
-/// What is measured.
+/// Settings of the measurement.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BroadcastSettings<'a> {
     /// Numbers of subscribers.

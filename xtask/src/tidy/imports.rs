@@ -38,7 +38,7 @@ const ORDER: [(&str, &str); 7] = [
     (
         "engram",
         "check bench reproduce sweep diagnose watch render doctor certs train plot eval in_process \
-         experiment compute",
+         experiment equal_parameters compute",
     ),
     (
         "learner",
