@@ -21,6 +21,7 @@ use crate::rpc::evaluation_queue::Evaluation;
 use crate::storage::checkpoint::{FORMAT, WEIGHTS};
 use crate::storage::checkpoint_error::{CheckpointError, disk, torn};
 use crate::storage::files::{ASIDE, put_in_place, read_file, read_manifest, sha256};
+use crate::storage::owner::Owner;
 
 const EVALUATION: &str = "evaluation.json";
 
@@ -87,10 +88,21 @@ impl BestCheckpoint {
 
     /// Writes it into a folder of checkpoints, where it takes the place of the one before.
     pub fn write(&self, checkpoints: &Path) -> Result<(), CheckpointError> {
+        self.write_of(checkpoints, None)
+    }
+
+    /// The same, of a learner that owned the run's folder. It gets no place once another one does.
+    pub(crate) fn write_of(
+        &self,
+        checkpoints: &Path,
+        owner: Option<&Owner>,
+    ) -> Result<(), CheckpointError> {
         let place = place(checkpoints);
         let (beside, aside) = (place.with_extension("new"), place.with_extension(ASIDE));
-        let written = self.write_beside(&beside).and_then(|()| put_in_place(&beside, &place));
-        if let Err(error) = written {
+        let written = self.write_beside(&beside);
+        // Whoever has come may be writing there.
+        owner.map_or(Ok(()), Owner::look)?;
+        if let Err(error) = written.and_then(|()| put_in_place(&beside, &place)) {
             // The half-written folder takes room that a full disk does not have.
             let _ = durable::remove_folder(&beside);
             return Err(error);
@@ -189,6 +201,19 @@ mod tests {
         new.write(folder.path()).unwrap();
         assert_eq!(found(), Some(new));
         assert!(!at("best.old").exists());
+    }
+
+    #[test]
+    fn a_learner_that_has_lost_the_folder_while_it_wrote_leaves_the_best_one_of_the_new_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Owner::claim(folder.path()).unwrap();
+        best(10, 0.5).write_of(folder.path(), Some(&first)).unwrap();
+        let second = Owner::claim(folder.path()).unwrap();
+        let refused = best(20, 1.0).write_of(folder.path(), Some(&first)).unwrap_err();
+        assert!(matches!(refused, CheckpointError::Taken(_)), "{refused}");
+        assert_eq!(BestCheckpoint::read(folder.path()).unwrap(), Some(best(10, 0.5)));
+        best(30, 2.0).write_of(folder.path(), Some(&second)).unwrap();
+        assert_eq!(BestCheckpoint::read(folder.path()).unwrap(), Some(best(30, 2.0)));
     }
 
     #[test]

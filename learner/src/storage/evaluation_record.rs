@@ -105,7 +105,7 @@ impl EvaluationRecord {
         }
         let weights = evaluation.weights.bytes.clone();
         let best = BestCheckpoint { evaluation: found.clone(), weights };
-        match best.write(&checkpoints(&self.folder)) {
+        match best.write_of(&checkpoints(&self.folder), self.owner.as_ref()) {
             Ok(()) => self.best = Some(found),
             Err(error) => {
                 self.metrics.checkpoint_failed();
