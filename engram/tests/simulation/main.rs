@@ -21,7 +21,9 @@ mod network;
 mod support;
 mod world;
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -94,6 +96,18 @@ struct Fleet {
     policy: PolicyHost,
     actors: Vec<ActorHost>,
     random: Generator,
+    faults: BTreeMap<&'static str, u64>,
+}
+
+/// Account of a fleet's life.
+#[derive(Debug, Default, PartialEq)]
+struct Story {
+    /// Trajectories that the learner took.
+    taken: usize,
+    /// Digest of what these were.
+    digest: u64,
+    /// Faults by their kinds.
+    faults: BTreeMap<&'static str, u64>,
 }
 
 impl Fleet {
@@ -107,7 +121,8 @@ impl Fleet {
         };
         let mut actors: Vec<ActorHost> = NUMBERS.into_iter().enumerate().map(host).collect();
         actors.iter_mut().for_each(ActorHost::start);
-        Fleet { learner, policy, actors, random: seed.derive("faults", 0).generator() }
+        let random = seed.derive("faults", 0).generator();
+        Fleet { learner, policy, actors, random, faults: BTreeMap::new() }
     }
 
     /// Causes a fault.
@@ -116,19 +131,53 @@ impl Fleet {
         let who = random.random_range(0..self.actors.len());
         let (to_server, to_actor) = (random.random(), random.random());
         let actor = &mut self.actors[who];
-        match random.random_range(0..13) {
-            0 => actor.to_learner.cut(),
-            1 => actor.to_policy.cut(),
-            2 => actor.to_learner.partition(to_server, to_actor),
-            3 => actor.to_policy.partition(to_server, to_actor),
-            4 => actor.kill(),
-            5 => self.learner.crash(),
-            6 => self.policy.crash(),
-            7 => drop(self.learner.update.send_replace(None)),
-            8 => drop(self.learner.update.send_replace(Some(random.random_range(1..2000)))),
-            9 => self.forget(who).await,
-            _ => self.learner.save(),
-        }
+        let fault = match random.random_range(0..13) {
+            0 => {
+                actor.to_learner.cut();
+                "an actor's connection to the learner is cut"
+            }
+            1 => {
+                actor.to_policy.cut();
+                "an actor's connection to the policy is cut"
+            }
+            2 => {
+                actor.to_learner.partition(to_server, to_actor);
+                partitioned(to_server, to_actor)
+            }
+            3 => {
+                actor.to_policy.partition(to_server, to_actor);
+                partitioned(to_server, to_actor)
+            }
+            4 => {
+                actor.kill();
+                "an actor is killed"
+            }
+            5 => {
+                self.learner.crash();
+                "the learner is killed, and goes on from its last checkpoint"
+            }
+            6 => {
+                self.policy.crash();
+                "the inference server is killed"
+            }
+            7 => {
+                self.learner.update.send_replace(None);
+                "the learner stops learning"
+            }
+            8 => {
+                self.learner.update.send_replace(Some(random.random_range(1..2000)));
+                "the learner becomes slower, or faster"
+            }
+            9 => {
+                self.forget(who).await;
+                "an actor is away until it is forgotten"
+            }
+            _ => {
+                self.learner.save();
+                "none: a checkpoint is written"
+            }
+        };
+        *self.faults.entry(fault).or_default() += 1;
     }
 
     /// An actor is away while others come and go, until the learner does not know it any more. It
@@ -166,7 +215,7 @@ impl Fleet {
         self.learner.check_bounds();
     }
 
-    async fn live(mut self) -> (usize, u64) {
+    async fn live(mut self) -> Story {
         for _ in 0..FAULTS {
             let calm = self.random.random_range(100..20_000);
             sleep(Duration::from_millis(calm)).await;
@@ -187,9 +236,9 @@ impl Fleet {
         for actor in &mut self.actors {
             assert_eq!(actor.ended().await.reason, ExitReason::Finished);
         }
-        let digest = self.learner.ledger().digest();
+        let (taken, digest) = self.learner.ledger().digest();
         self.learner.end().await;
-        digest
+        Story { taken, digest, faults: self.faults }
     }
 
     /// Waits until every environment has sent something to a learner that has just begun.
@@ -208,8 +257,18 @@ impl Fleet {
     }
 }
 
-/// Simulates a fleet; returns a digest of what the learner has taken.
-fn simulate(seed: u64) -> (usize, u64) {
+/// Kind of a partition.
+fn partitioned(to_server: bool, to_actor: bool) -> &'static str {
+    match (to_server, to_actor) {
+        (true, true) => "nothing comes through, both ways",
+        (true, false) => "nothing comes through to a server",
+        (false, true) => "nothing comes through to an actor",
+        (false, false) => "none: a partition of neither way",
+    }
+}
+
+/// Simulates a fleet.
+fn simulate(seed: u64) -> Story {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -230,28 +289,40 @@ fn a_fleet_holds_whatever_happens_to_it() {
         None => 0..number("ENGRAM_SIMULATION_SEEDS").unwrap_or(SEEDS),
     };
     let next = AtomicU64::new(seeds.start);
+    let all = Mutex::new(Story::default());
     let simulate_all = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= seeds.end {
                 return;
             }
-            if let Err(panic) = std::panic::catch_unwind(|| simulate(seed)) {
+            let story = std::panic::catch_unwind(|| simulate(seed)).unwrap_or_else(|panic| {
                 eprintln!("again: ENGRAM_SIMULATION_SEED={seed} {COMMAND}");
-                std::panic::resume_unwind(panic);
-            }
+                std::panic::resume_unwind(panic)
+            });
+            let mut all = all.lock().unwrap();
+            all.taken += story.taken;
+            story
+                .faults
+                .into_iter()
+                .for_each(|(kind, n)| *all.faults.entry(kind).or_default() += n);
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         (0..threads).for_each(|_| drop(scope.spawn(simulate_all)));
     });
+    let Story { taken, faults, .. } = all.into_inner().unwrap();
+    println!(
+        "fleets: {}\ntrajectories learned from: {taken}\n{faults:#?}",
+        seeds.end - seeds.start
+    );
 }
 
 #[test]
 fn a_seed_repeats_itself() {
     let once: Vec<_> = (0..REPEATED).map(simulate).collect();
-    assert!(once.iter().all(|(taken, _)| *taken > 100), "{once:?}");
+    assert!(once.iter().all(|story| story.taken > 100), "{once:?}");
     assert_eq!((0..REPEATED).map(simulate).collect::<Vec<_>>(), once);
     assert!(once.windows(2).all(|pair| pair[0] != pair[1]));
 }
