@@ -3,7 +3,7 @@
 //!
 //! Worlds and policy are cheap, so that what a fleet costs shows: registrations, streams, memory, the
 //! age of what is learned from. Then the fleet is mistreated: all actors at once are killed and come
-//! back, and half of them are replaced again and again.
+//! back, and half of them are replaced again and again, with calm in between to compare with.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use engram_actor::{
     ActorConfig, ActorError, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts,
 };
+use engram_analysis::statistics::median;
 use engram_mdp::Seed;
 use engram_service::{Address, Shutdown, process};
 use tokio::runtime::{Builder, Runtime};
@@ -131,15 +132,18 @@ fn measure(
     learns(&mut fleet)?;
     let back = start.elapsed();
 
-    let from = moment(&fleet);
+    let mut ratios = Vec::new();
     for _ in 0..REPLACEMENTS {
         actors.check()?;
+        let calm = rates(&mut fleet, seconds)?;
+        let from = moment(&fleet);
         let half = count / 2;
         actors.kill(half as usize);
         actors.start(half);
         fleet.run_for(seconds)?;
+        ratios.push(between(from, moment(&fleet)).env_steps / calm.env_steps);
     }
-    let churn = between(from, moment(&fleet));
+    let churn = median(&ratios).expect("there is at least one replacement");
     println!(
         "{count:>7} {:>10.2} {:>11.0} {:>6.2} {:>6.1}% {learner:>9.0} {server:>9.0} {:>10.2} \
          {:>9.2} {:>9.0}",
@@ -148,7 +152,7 @@ fn measure(
         calm.lag,
         100.0 * calm.stale,
         back.as_secs_f64(),
-        churn.env_steps / calm.env_steps,
+        churn,
         resident(&fleet, Role::Learner),
     );
     actors.check()

@@ -104,6 +104,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks. It bounds how exact times are.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// Environments that an inference server may serve: as many as there are.
+const MAX_SLOTS: &str = "1048576";
+
 /// The secret of programs that live for seconds, on loopback, with certificates of their own.
 const TOKEN: &str = "engram-bench-on-loopback";
 
@@ -272,7 +275,9 @@ impl Launch {
                 .args(["--run-name", "bench", "--listen", &learner])
                 .arg("--runs")
                 .arg(folder.join("runs")),
-            Role::InferenceServer => command.args(["--listen", &inference, "--learner", &learner]),
+            Role::InferenceServer => command
+                .args(["--listen", &inference, "--learner", &learner])
+                .args(["--max-slots", MAX_SLOTS]),
             Role::Actor(number) => command
                 .arg(folder.join("config.toml"))
                 .args(["--learner", &learner, "--inference", &inference])
