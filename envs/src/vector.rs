@@ -14,10 +14,10 @@
 //! Environments are rows in this process, or rows of [`gym`](crate::gym) servers. From outside both
 //! look the same.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use engram_mdp::{
-    Action, ActionSpec, Actions, Ending, EnvSpec, Episode, Finish, Frames, Seed, StepType,
+    Action, ActionSpec, Actions, Ending, EnvSpec, Episode, Finish, Frames, Generator, Seed, StepType,
 };
 use rand::RngExt;
 
@@ -38,7 +38,16 @@ pub struct VectorEnv {
     progress: Vec<EpisodeInProgress>,
     /// The episodes that ended in the last call.
     episodes: Vec<Episode>,
+    stagger: Option<Stagger>,
     mishaps: Mishaps,
+}
+
+/// Rule by which environments that begin together get out of step.
+struct Stagger {
+    /// Least and most steps of their next episode, at most.
+    steps: RangeInclusive<u32>,
+    /// One per row.
+    generators: Vec<Generator>,
 }
 
 /// The environments of a group.
@@ -103,6 +112,7 @@ impl VectorEnv {
             rows,
             progress: indices.map(start).collect(),
             episodes: Vec::with_capacity(count),
+            stagger: None,
             mishaps: Mishaps::default(),
         };
         group.reset_all();
@@ -114,13 +124,23 @@ impl VectorEnv {
 
     /// Cuts off the first episode of every environment after a number of steps that is drawn from
     /// 1 to `steps` (0: none is cut off), so that environments whose episodes all last equally
-    /// long do not stay in step. It is truncated, and reported as interrupted.
+    /// long do not stay in step; and so after every interruption. It is truncated, and reported as
+    /// interrupted.
     pub fn staggered(mut self, steps: u32, seed: Seed) -> Self {
-        for progress in self.progress.iter_mut().filter(|_| steps > 0) {
-            let mut generator = seed.derive("stagger", u64::from(progress.env_index)).generator();
-            progress.limit = Some(generator.random_range(1..=steps));
-        }
+        let generator = |progress: &EpisodeInProgress| {
+            seed.derive("stagger", u64::from(progress.env_index)).generator()
+        };
+        let generators = self.progress.iter().map(generator).collect();
+        self.stagger = (steps > 0).then_some(Stagger { steps: 1..=steps, generators });
+        self.put_out_of_step();
         self
+    }
+
+    fn put_out_of_step(&mut self) {
+        let Some(Stagger { steps, generators }) = &mut self.stagger else { return };
+        for (progress, generator) in self.progress.iter_mut().zip(generators) {
+            progress.limit = Some(generator.random_range(steps.clone()));
+        }
     }
 
     /// True if a step asks a server, which may take its time.
@@ -185,7 +205,8 @@ impl VectorEnv {
     }
 
     /// Resets every environment: the agent was cut off from its policy. Returns the episodes in
-    /// which it had taken a decision and which had not ended.
+    /// which it had taken a decision and which had not ended. Where they are to be out of step, they
+    /// are put so again.
     pub fn interrupt(&mut self) -> &[Episode] {
         self.episodes.clear();
         for row in 0..self.frames.rows() {
@@ -194,6 +215,7 @@ impl VectorEnv {
             }
         }
         self.reset_all();
+        self.put_out_of_step();
         &self.episodes
     }
 

@@ -214,17 +214,30 @@ fn staggered_environments_are_out_of_step_from_their_second_episode_on() {
         cut += ended.iter().filter(interrupted).count();
         assert!(ended.iter().filter(interrupted).all(|episode| episode.env_steps <= 6));
     }
-    let firsts = |group: &VectorEnv| {
-        group.frames().step_types.iter().filter(|step_type| step_type.is_first()).count()
-    };
     assert!(cut > 20, "most of 32 first episodes are cut off");
     assert!(matches!(firsts(&in_step), 0 | 32), "all do the same");
+    assert!(out_of_step(&mut staggered, &actions));
+    // A policy that was lost resets all of them at once.
+    staggered.interrupt();
+    assert_eq!(firsts(&staggered), 32);
+    for _ in 0..60 {
+        staggered.step(&actions);
+    }
+    assert!(out_of_step(&mut staggered, &actions), "again");
+}
+
+/// Episodes of a group that begin now.
+fn firsts(group: &VectorEnv) -> usize {
+    group.frames().step_types.iter().filter(|step_type| step_type.is_first()).count()
+}
+
+fn out_of_step(group: &mut VectorEnv, actions: &Actions) -> bool {
     let mut phases = std::collections::HashSet::new();
     for _ in 0..10 {
-        staggered.step(&actions);
-        phases.insert(firsts(&staggered));
+        group.step(actions);
+        phases.insert(firsts(group));
     }
-    assert!(!phases.contains(&32) && phases.len() > 1, "{phases:?}");
+    !phases.contains(&32) && phases.len() > 1
 }
 
 proptest! {
