@@ -17,7 +17,8 @@
 use std::ops::{Range, RangeInclusive};
 
 use engram_mdp::{
-    Action, ActionSpec, Actions, Ending, EnvSpec, Episode, Finish, Frames, Generator, Seed, StepType,
+    Action, ActionSpec, Actions, Ending, EnvSpec, Episode, Finish, Frames, Generator, Seed,
+    StepType,
 };
 use rand::RngExt;
 

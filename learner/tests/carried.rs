@@ -252,6 +252,7 @@ fn a_state_that_stays_at_home_is_that_of_one_long_unroll() {
         context_length: 11,
         norm: Norm::Layer,
         bf16: false,
+        export_state: false,
     });
     let experience = Experience::of(memory, 6);
     let one_by_one = |carries: bool| {

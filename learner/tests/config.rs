@@ -157,6 +157,7 @@ fn every_key_that_may_be_left_out_can_be_set() {
             "seq.embed.observation" | "seq.embed.previous_action" => "8",
             "seq.embed.previous_reward" | "seq.embed.previous_observation" => "8",
             "seq.memory.input" => "linear",
+            "seq.memory.export_state" => "true",
             "seq.torso.norm" => "layer",
             "seq.torso.output" => "layer_norm_tanh",
             other => panic!("the test knows no value for {other}"),
@@ -172,7 +173,7 @@ fn every_key_that_may_be_left_out_can_be_set() {
         };
         // Tables that the key may stand in.
         let mut changes = match *key {
-            "seq.memory.input" => vec![GPT2.to_owned()],
+            "seq.memory.input" | "seq.memory.export_state" => vec![GPT2.to_owned()],
             "seq.torso.norm" => vec![MLP.to_owned()],
             "seq.torso.output" => vec![CNN.to_owned()],
             key if key.starts_with("seq.") => {

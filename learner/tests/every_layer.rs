@@ -92,6 +92,22 @@ fn pairs_that_are_refused_are_those_that_a_replay_has_nothing_for() {
     assert!(stored.iter().any(|name| name.starts_with("gpt2")), "{stored:?}");
 }
 
+#[test]
+fn large_states_are_stored_where_they_are_asked_to_travel() {
+    let (models, algorithms) = (parts("seq"), parts("rl"));
+    for seq in ["mamba", "gpt2", "cgpt"] {
+        let model = models[seq].replace("[memory]\n", "[memory]\nexport_state = true\n");
+        let pair = pair((seq, &model), ("r2d2", &algorithms["r2d2"]), &[]);
+        assert_eq!(pair.refusal(), None, "{seq}");
+        let RlConfig::Replay(config) = &pair.rl else { unreachable!("r2d2 has a replay") };
+        let [one, other] = [0, 1].map(|past| last_errors(&pair, &**config, past));
+        assert!(one.iter().zip(other).all(|(&one, other)| one != other), "{seq}");
+        let Learned { weights, .. } = learned(&pair, 0);
+        let memory = weights.iter().filter(|(name, ..)| name.starts_with("memory"));
+        assert!(memory.clone().any(|(_, before, after)| before != after), "{seq}");
+    }
+}
+
 /// A rate with which an update changes no weight.
 const NO_LEARNING: &str = "rl.learning_rate=1e-30";
 

@@ -19,7 +19,7 @@ pub enum ReplayError {
     /// The policy's memory exports no state that could be stored.
     #[error(
         "rl.replay.initial_state is \"stored\", but the policy's memory exports no state; set it \
-         to \"zero\", or use a memory layer whose state is small enough to travel"
+         to \"zero\", or let the state travel (seq.memory.export_state of Mamba and attention)"
     )]
     NoState,
     /// A replay on the disk has no folder.

@@ -44,6 +44,10 @@ pub struct CgptConfig {
     pub norm: Norm,
     /// True for attention in bfloat16 while training.
     pub bf16: bool,
+    /// True if its state travels with trajectories, so that a replay may store it; if not given, it
+    /// stays with those who act, and streams of a learner carry one of their own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub export_state: bool,
 }
 
 impl CgptConfig {
@@ -75,6 +79,7 @@ impl LayerConfig for CgptConfig {
                 context_length,
                 norm,
                 bf16,
+                export_state: false,
             })
         };
         vec![layer(4, Norm::Layer), layer(3, Norm::Rms), layer(1, Norm::Rms)]
@@ -83,6 +88,7 @@ impl LayerConfig for CgptConfig {
 
 /// A transformer with ALiBi.
 pub(crate) struct Cgpt {
+    export_state: bool,
     width: i64,
     bf16: bool,
     /// E: `[W, D]`.
@@ -99,10 +105,11 @@ impl Cgpt {
         name: &str,
         p: &mut Parameters,
     ) -> Result<Self, PolicyError> {
-        let &CgptConfig { width, norm, bf16, .. } = config;
+        let &CgptConfig { width, norm, bf16, export_state, .. } = config;
         let style =
             TransformerStyle { norm, init: Initialization::FAN_IN, gelu: "none", alibi: true };
         Ok(Cgpt {
+            export_state,
             width,
             bf16,
             input: config.input.build(inputs, width, name, p)?,
@@ -132,7 +139,7 @@ impl Memory for Cgpt {
     }
 
     fn exports_state(&self) -> bool {
-        false
+        self.export_state
     }
 
     fn initial_state(&self, batch: i64) -> CoreState {
@@ -164,6 +171,7 @@ mod tests {
             context_length: 8,
             norm: Norm::Layer,
             bf16: false,
+            export_state: false,
         };
         assert!(cgpt(4).validate().is_ok());
         assert!(cgpt(5).validate().unwrap_err().to_string().contains("divisor"));

@@ -56,6 +56,10 @@ pub struct Gpt2Config {
     /// The share of numbers that training sets to zero at the input, in attention, after it,
     /// and after each feed-forward layer.
     pub dropout: f64,
+    /// True if its state travels with trajectories, so that a replay may store it; if not given, it
+    /// stays with those who act, and streams of a learner carry one of their own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub export_state: bool,
 }
 
 /// Encoding of a frame's place in its episode, for attention.
@@ -97,6 +101,7 @@ impl LayerConfig for Gpt2Config {
                 context_length,
                 positions,
                 dropout,
+                export_state: false,
             })
         };
         vec![layer(4, Positions::Sine), layer(3, Positions::Learned)]
@@ -113,6 +118,7 @@ fn dropout_in_range(found: f64) -> Result<(), PolicyError> {
 
 /// A transformer with absolute positions.
 pub(crate) struct Gpt2 {
+    export_state: bool,
     width: i64,
     /// The share that dropout drops.
     share: f64,
@@ -138,7 +144,7 @@ impl Gpt2 {
         name: &str,
         p: &mut Parameters,
     ) -> Result<Self, PolicyError> {
-        let &Gpt2Config { width, context_length, positions, dropout, .. } = config;
+        let &Gpt2Config { width, context_length, positions, dropout, export_state, .. } = config;
         let init = Initialization::Normal { std: INITIAL_STD, bias: 0.0 };
         let style = TransformerStyle { norm: Norm::Layer, init, gelu: "tanh", alibi: false };
         let input = config.input.build(inputs, width, name, p)?;
@@ -150,7 +156,15 @@ impl Gpt2 {
                 Table::Learned(p.normal(name, &shape, 0.0, INITIAL_STD))
             }
         };
-        Ok(Gpt2 { width, share: dropout, dropout: None, input, transformer, positions })
+        Ok(Gpt2 {
+            export_state,
+            width,
+            share: dropout,
+            dropout: None,
+            input,
+            transformer,
+            positions,
+        })
     }
 
     /// x `[T, B, D]` to `[T, B, W]`.
@@ -192,7 +206,7 @@ impl Memory for Gpt2 {
     }
 
     fn exports_state(&self) -> bool {
-        false
+        self.export_state
     }
 
     fn initial_state(&self, batch: i64) -> CoreState {

@@ -13,7 +13,8 @@
 //! Norms add 1e-8 before the root, as there. In single precision that is still above nothing: an r
 //! of zeros gives zeros, and one of rounding errors is magnified 10⁴ times at most.
 //!
-//! The state is large, K − 1 + N numbers for each of a block's 2 D channels, and stays at home.
+//! The state is large, K − 1 + N numbers for each of a block's 2 D channels: it stays at home unless
+//! `export_state` says otherwise.
 
 mod mixer;
 mod settings;
@@ -61,6 +62,7 @@ impl LayerConfig for MambaConfig {
                 selection_scale,
                 norm,
                 feed_forward,
+                export_state: false,
             })
         };
         vec![layer(3, Norm::Rms, false), layer(1, Norm::Layer, true)]
@@ -69,6 +71,7 @@ impl LayerConfig for MambaConfig {
 
 /// Mamba blocks, and what stands before and behind them.
 pub(crate) struct Mamba {
+    export_state: bool,
     width: i64,
     input: Option<Linear>,
     blocks: Vec<MambaBlock>,
@@ -93,7 +96,7 @@ impl Mamba {
         name: &str,
         p: &mut Parameters,
     ) -> Result<Self, PolicyError> {
-        let &MambaConfig { width, norm, feed_forward, .. } = config;
+        let &MambaConfig { width, norm, feed_forward, export_state, .. } = config;
         let input = config.input.build(inputs, width, name, p)?;
         let block = |i| MambaBlock {
             norm: Normalize::new(norm, width, EPSILON, &format!("{name}.{i}.norm"), p),
@@ -109,7 +112,7 @@ impl Mamba {
             let weight = p.uniform(format!("{name}.output.weight"), &[width, width], bound);
             MambaOutput::Linear(norm, weight)
         };
-        Ok(Mamba { width, input, blocks, output })
+        Ok(Mamba { export_state, width, input, blocks, output })
     }
 
     /// Everything but the mixers, which `mix` calls with a normalized `[.., D]` and their state.
@@ -143,7 +146,7 @@ impl Memory for Mamba {
     }
 
     fn exports_state(&self) -> bool {
-        false
+        self.export_state
     }
 
     /// For each block, the last inputs of its convolution, `[B, K - 1, 2 D]`, and its state
@@ -179,6 +182,7 @@ mod tests {
             selection_scale,
             norm: Norm::Rms,
             feed_forward: false,
+            export_state: false,
         };
         assert!(mamba(4.0).validate().is_ok());
         for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY] {

@@ -54,6 +54,7 @@ fn cgpt_computes_its_equations() {
             context_length: 4,
             norm,
             bf16: false,
+            export_state: false,
         })
     };
     check_attention("cgpt_layer", cgpt(Norm::Layer));
@@ -71,6 +72,7 @@ fn gpt2_computes_its_equations() {
             context_length: 4,
             positions,
             dropout: 0.0,
+            export_state: false,
         })
     };
     check_attention("gpt2_sine", gpt2(Positions::Sine));
@@ -222,6 +224,7 @@ fn bfloat16_trains_nearly_the_same_and_acts_exactly_the_same() {
             context_length: 8,
             norm: Norm::Layer,
             bf16,
+            export_state: false,
         })
     };
     let both = |kind| [true, false].map(|bf16| policy(kind, memory(bf16), DISCRETE));

@@ -168,6 +168,7 @@ fn cgpt(width: i64, context_length: i64, norm: Norm) -> MemoryConfig {
         context_length,
         norm,
         bf16: false,
+        export_state: false,
     })
 }
 
@@ -180,6 +181,7 @@ fn gpt2(width: i64, context_length: i64, positions: Positions) -> MemoryConfig {
         context_length,
         positions,
         dropout: 0.2,
+        export_state: false,
     })
 }
 
@@ -194,6 +196,7 @@ fn mamba(width: i64, conv: i64, norm: Norm, feed_forward: bool) -> MemoryConfig 
         selection_scale,
         norm,
         feed_forward,
+        export_state: false,
     })
 }
 

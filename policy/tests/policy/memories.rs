@@ -1,7 +1,10 @@
 //! Properties of every memory layer.
 
 use engram_mdp::{ActionSpec, Seed};
-use engram_policy::{Batched, CoreState, Inputs, Policy, PolicyConfig, TorsoConfig};
+use engram_policy::memory::cgpt::CgptConfig;
+use engram_policy::memory::gpt2::Gpt2Config;
+use engram_policy::memory::mamba::MambaConfig;
+use engram_policy::{Batched, CoreState, Inputs, MemoryConfig, Policy, PolicyConfig, TorsoConfig};
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
 
@@ -200,6 +203,35 @@ fn acting_records_no_gradients() {
         let (output, state) = policy.step(&inputs, &policy.initial_state(3));
         assert!(!numbers(&output).requires_grad());
         assert!(state.tensors().iter().all(|tensor| !tensor.requires_grad()));
+    }
+}
+
+/// The same layer with a state that travels, if it has the choice.
+fn exporting(memory: MemoryConfig) -> Option<MemoryConfig> {
+    let export_state = true;
+    match memory {
+        MemoryConfig::Mamba(layer) => {
+            Some(MemoryConfig::Mamba(MambaConfig { export_state, ..layer }))
+        }
+        MemoryConfig::Cgpt(layer) => Some(MemoryConfig::Cgpt(CgptConfig { export_state, ..layer })),
+        MemoryConfig::Gpt2(layer) => Some(MemoryConfig::Gpt2(Gpt2Config { export_state, ..layer })),
+        _ => None,
+    }
+}
+
+#[test]
+fn large_states_travel_when_they_are_asked_to_and_go_on_as_if_they_had_not() {
+    let exporting: Vec<_> = memories(6).into_iter().filter_map(exporting).collect();
+    assert!(exporting.len() > 5);
+    for memory in exporting {
+        let policy = policy(Kind::Float, memory, DISCRETE);
+        let state = some_state(&policy, 5, Seed::new(3));
+        assert_eq!(policy.exported_state_width(), Some(state.width()));
+        let arrived = policy.core_state(&state.flatten()).unwrap();
+        let inputs = frames(&mut Seed::new(4).generator(), 6, 5, DISCRETE);
+        let [here, there] = [&state, &arrived].map(|state| policy.unroll(&inputs, state));
+        assert_eq!(numbers(&here.0), numbers(&there.0));
+        assert_eq!(here.1.flatten(), there.1.flatten());
     }
 }
 

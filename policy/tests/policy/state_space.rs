@@ -28,6 +28,7 @@ fn mamba(
         selection_scale,
         norm,
         feed_forward,
+        export_state: false,
     })
 }
 

@@ -67,6 +67,7 @@ pub const OPTIONAL: &[&str] = &[
     "rl.objective.critics.value_guard",
     "rl.objective.temperature.greatest",
     "seq.parameters",
+    "seq.memory.export_state",
     "seq.embed",
     "seq.embed.observation",
     "seq.embed.previous_action",

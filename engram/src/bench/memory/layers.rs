@@ -172,6 +172,7 @@ fn others() -> Vec<(&'static str, MemoryConfig)> {
                 selection_scale: 1.0,
                 norm: Norm::Rms,
                 feed_forward,
+                export_state: false,
             }),
         ),
         (
@@ -184,6 +185,7 @@ fn others() -> Vec<(&'static str, MemoryConfig)> {
                 context_length,
                 norm: Norm::Layer,
                 bf16: false,
+                export_state: false,
             }),
         ),
         (
@@ -196,6 +198,7 @@ fn others() -> Vec<(&'static str, MemoryConfig)> {
                 context_length,
                 positions: Positions::Sine,
                 dropout: 0.0,
+                export_state: false,
             }),
         ),
         ("conv1d", MemoryConfig::Conv1d(Conv1dConfig { hidden, kernel: 4, feed_forward })),

@@ -87,6 +87,7 @@ impl SequenceModelKind {
                     context_length: experiment.run.unroll_length as i64,
                     positions: Positions::Sine,
                     dropout: 0.0,
+                    export_state: false,
                 });
                 let activation = seq.head.activation;
                 let embed = EmbedConfig {

@@ -28,4 +28,8 @@ pub struct MambaConfig {
     /// True if a residual feed-forward layer follows the last block, else a norm and a
     /// linear one.
     pub feed_forward: bool,
+    /// True if its state travels with trajectories, so that a replay may store it; if not given, it
+    /// stays with those who act, and streams of a learner carry one of their own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub export_state: bool,
 }
