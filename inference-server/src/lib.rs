@@ -165,14 +165,15 @@ pub async fn run(
     tracing::info!(address = %listener.address(), ?device, "the inference server listens");
     let mut server = std::pin::pin!(net::serve(router, listener, closing.clone()));
 
+    let watch = watchdog.watch(&health);
     let (ended, served) = tokio::select! {
         () = shutdown.triggered() => (Ok(()), None),
         served = &mut server => (Ok(()), Some(served)),
         error = follow(config, &queue, &serving) => (Err(error), None),
         never = announce(&health, serving.subscribe()) => match never {},
-        never = watchdog.guard(&health) => match never {},
         _ = model_ended => (Ok(()), None), // It panicked; joining it tells why.
     };
+    drop(watch);
     health.not_serving().await;
     closing.trigger();
     queue.close();

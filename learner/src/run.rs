@@ -90,6 +90,7 @@ pub async fn run(
         }
     };
     let mut learned = std::pin::pin!(async { tokio::join!(learned, announced).0 });
+    let watch = watchdog.watch(&health);
     let (outcome, served) = tokio::select! {
         outcome = &mut learned => (outcome, None),
         // It ends by itself only when it is broken, and then the run cannot go on.
@@ -97,8 +98,8 @@ pub async fn run(
             shutdown.trigger();
             (learned.await, Some(served))
         }
-        never = watchdog.guard(&health) => match never {},
     };
+    drop(watch);
     let outcome = settle(outcome.expect("the learner's thread is waited for to its end"));
     let finished = matches!(&outcome, Ok(summary) if summary.ended == Ended::Finished);
     stage.send_replace(if finished { Stage::Finished } else { Stage::Closing });

@@ -7,20 +7,25 @@
 //! log says which thread it was, and [`GRACE`] later the process ends with [`EXIT_CODE`]. It ends by
 //! itself since not everybody restarts who is unhealthy: Kubernetes and Swarm do, compose and systemd
 //! restart who has failed.
+//!
+//! A thread of its own looks. What hangs may hold a lock that calls wait for, and so, one by one, all
+//! threads of the runtime; nobody there would look any more.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::runtime::Handle;
 
 use crate::health::Health;
 use crate::shutdown::leave_at_once;
 use crate::threads::spawn_named;
 
-/// Time between NOT_SERVING and the end, for those who ask for the health to hear of it.
+/// Time between NOT_SERVING and the end, for those who ask for the health to hear of it; no longer
+/// than the limit.
 pub const GRACE: Duration = Duration::from_secs(5);
 
 /// Exit code of a process that a hung thread has ended: EX_SOFTWARE of `sysexits.h`.
@@ -57,6 +62,14 @@ struct WatchedThread {
     seen: u64,
     /// Looks since it last beat.
     silent: u32,
+}
+
+/// Watch in progress, which ends when this is dropped. Once a thread was found to hang, the end of
+/// the process is certain.
+#[derive(Debug)]
+#[must_use = "dropping it ends the watch"]
+pub struct Watch {
+    _watching: SyncSender<Infallible>,
 }
 
 /// A thread that hangs.
@@ -117,36 +130,58 @@ impl Watchdog {
         Heartbeat { beats, interval }
     }
 
-    /// Waits for a thread that hangs.
-    pub async fn hung(&mut self) -> Hung {
-        if self.limit.is_zero() {
-            return std::future::pending().await;
-        }
-        let mut looks = interval(self.limit / LOOKS);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            looks.tick().await;
-            let silent = self.threads.iter_mut().filter_map(WatchedThread::look).max();
-            if let Some((LOOKS.., thread)) = silent {
-                return Hung { thread, limit: self.limit };
+    /// Watches from a thread of its own, and ends the process once a thread hangs. The health is
+    /// told through the runtime that this is called from; nothing else needs that.
+    pub fn watch(self, health: &Health) -> Watch {
+        // Nothing is ever sent: the looks end with the sender.
+        let (watching, over) = sync_channel(0);
+        let (health, runtime) = (health.clone(), Handle::current());
+        // Nobody joins it: it ends at once, or has found a thread that hangs.
+        spawn_named("watchdog", move || {
+            let grace = GRACE.min(self.limit);
+            if let Some(hung) = self.hung(&over) {
+                tell(hung, grace, health, &runtime);
+                std::thread::sleep(grace);
+                leave_at_once(EXIT_CODE)
             }
-        }
+        });
+        Watch { _watching: watching }
     }
 
-    /// Ends the process once a thread hangs.
-    pub async fn guard(mut self, health: &Health) -> Infallible {
-        let hung = self.hung().await;
-        // Whatever is waited for from here on may be what hangs: an orderly end, and the lock on
-        // stderr too, where nobody reads that.
-        spawn_named::<(), _>("watchdog", || {
-            std::thread::sleep(GRACE);
-            leave_at_once(EXIT_CODE)
-        });
-        health.not_serving().await;
-        tracing::error!("{hung}; no longer serving, and ending in {} s", GRACE.as_secs());
-        tokio::time::sleep(GRACE).await;
-        leave_at_once(EXIT_CODE)
+    /// Looks until a thread hangs, or the watch is over. Time passes between any two looks: one wait
+    /// that lasted long, since the process was stopped, is one look.
+    fn hung(mut self, over: &Receiver<Infallible>) -> Option<Hung> {
+        if self.limit.is_zero() {
+            return None;
+        }
+        let interval = self.limit / LOOKS;
+        while over.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+            let hung = self.look();
+            if hung.is_some() {
+                return hung;
+            }
+        }
+        None
     }
+
+    /// Looks at all threads once, and returns the one that is silent for longest if it hangs.
+    fn look(&mut self) -> Option<Hung> {
+        let silent = self.threads.iter_mut().filter_map(WatchedThread::look).max();
+        match silent {
+            Some((LOOKS.., thread)) => Some(Hung { thread, limit: self.limit }),
+            _ => None,
+        }
+    }
+}
+
+/// Tells those who ask and those who read the log, and waits for neither: the runtime may be what
+/// hangs, and so may the lock on stderr, where nobody reads that.
+fn tell(hung: Hung, grace: Duration, health: Health, runtime: &Handle) {
+    runtime.spawn(async move { health.not_serving().await });
+    let seconds = grace.as_secs_f64();
+    let say = move || tracing::error!("{hung}; no longer serving, and ending in {seconds} s");
+    // Without room for one more thread the exit code alone tells it.
+    let _ = std::thread::Builder::new().name("watchdog-log".into()).spawn(say);
 }
 
 impl WatchedThread {
@@ -162,59 +197,62 @@ impl WatchedThread {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::{Instant, sleep, timeout};
-
     use super::*;
 
-    const SECOND: Duration = Duration::from_secs(1);
+    const LIMIT: Duration = Duration::from_secs(16);
 
-    #[tokio::test(start_paused = true)]
-    async fn a_thread_that_stops_beating_is_named_within_the_limit_and_a_look() {
-        let mut watchdog = Watchdog::new(16 * SECOND);
+    #[test]
+    fn a_thread_that_stops_beating_is_named_after_as_many_looks_as_make_the_limit() {
+        let mut watchdog = Watchdog::new(LIMIT);
         let (lively, hanging) = (watchdog.thread("lively"), watchdog.thread("hanging"));
-        let work = async {
-            for _ in 0..10 {
-                lively.beat();
-                hanging.beat();
-                sleep(SECOND).await;
-            }
-            let stopped = Instant::now();
-            loop {
-                lively.beat();
-                sleep(lively.interval()).await;
-                assert!(stopped.elapsed() < 20 * SECOND, "it is found");
-            }
-        };
-        let start = Instant::now();
-        let hung = tokio::select! {
-            hung = watchdog.hung() => hung,
-            never = work => never,
-        };
-        assert_eq!(hung, Hung { thread: "hanging", limit: 16 * SECOND });
-        let last_beat = 9 * SECOND;
-        let silence = start.elapsed() - last_beat;
-        assert!(silence >= 16 * SECOND && silence <= 18 * SECOND, "{silence:?}");
+        for _ in 0..10 {
+            lively.beat();
+            hanging.beat();
+            assert_eq!(watchdog.look(), None);
+        }
+        for _ in 1..LOOKS {
+            lively.beat();
+            assert_eq!(watchdog.look(), None);
+        }
+        lively.beat();
+        let hung = watchdog.look().unwrap();
+        assert_eq!(hung, Hung { thread: "hanging", limit: LIMIT });
         assert!(
             hung.to_string().starts_with("the hanging thread has given no sign of life for 16")
         );
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_thread_that_rests_or_has_not_begun_is_not_hung_and_one_that_works_again_may_be() {
-        let mut watchdog = Watchdog::new(16 * SECOND);
+    #[test]
+    fn a_waiting_thread_beats_between_any_looks_that_make_the_limit() {
+        let heartbeat = Watchdog::new(LIMIT).thread("model");
+        assert!(2 * heartbeat.interval() < LIMIT);
+    }
+
+    #[test]
+    fn a_thread_that_rests_or_has_not_begun_is_not_hung_and_one_that_works_again_may_be() {
+        let mut watchdog = Watchdog::new(LIMIT);
         let (heartbeat, _not_begun) = (watchdog.thread("learner"), watchdog.thread("later"));
         heartbeat.beat();
         heartbeat.rest();
-        assert!(timeout(1000 * SECOND, watchdog.hung()).await.is_err());
+        assert!((0..10 * LOOKS).all(|_| watchdog.look().is_none()));
         heartbeat.beat();
-        assert_eq!(watchdog.hung().await.thread, "learner");
+        let looks = (0..=LOOKS).map(|_| watchdog.look());
+        let found: Vec<_> = looks.flatten().collect();
+        assert_eq!(found, [Hung { thread: "learner", limit: LIMIT }], "the first look sees a beat");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn without_a_limit_nobody_is_watched() {
-        let mut watchdog = Watchdog::new(Duration::ZERO);
-        watchdog.thread("learner").beat();
-        assert!(timeout(100_000 * SECOND, watchdog.hung()).await.is_err());
+    #[test]
+    fn the_looks_end_with_the_watch_and_without_a_limit_there_are_none() {
+        for limit in [1000 * LIMIT, Duration::ZERO] {
+            let (watching, over) = sync_channel(0);
+            let mut watchdog = Watchdog::new(limit);
+            watchdog.thread("learner").beat();
+            let looking = std::thread::spawn(move || watchdog.hung(&over));
+            if !limit.is_zero() {
+                drop(watching);
+            }
+            assert_eq!(looking.join().unwrap(), None);
+        }
         Heartbeat::unwatched().beat();
     }
 }
