@@ -28,6 +28,9 @@ use crate::weights::Serving;
 /// Wait of a request for weights that the learner has published already.
 const WEIGHTS_WAIT: Duration = Duration::from_secs(10);
 
+/// Time that a peer may take to say who it is.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Settings of streams.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamSettings {
@@ -62,7 +65,7 @@ impl InferenceService {
         &self,
         requests: &mut Streaming<ActRequest>,
     ) -> Result<(Registration, v1::Registered, EnvSpec, StreamLease), Status> {
-        let registration = greeting(requests, self.settings.lease).await?;
+        let registration = greeting(requests).await?;
         let (run_id, spec) = self.served().await?;
         if let Some(run_id) = &run_id {
             registration.check_run(run_id)?;
@@ -240,11 +243,11 @@ impl ActSession {
 }
 
 /// The registration that a stream begins with.
-async fn greeting(
-    requests: &mut Streaming<ActRequest>,
-    patience: Duration,
-) -> Result<Registration, Status> {
-    let first = timeout(patience, requests.message()).await.map_err(|_| silent(patience))?;
+async fn greeting(requests: &mut Streaming<ActRequest>) -> Result<Registration, Status> {
+    let first = timeout(PATIENCE, requests.message()).await.map_err(|_| {
+        let seconds = PATIENCE.as_secs();
+        Status::deadline_exceeded(format!("no registration came within {seconds} s"))
+    })?;
     match read(first)?.map(|request| request.body) {
         Some(Some(act_request::Body::Registration(registration))) => Ok(registration.try_into()?),
         Some(Some(act_request::Body::Observe(_))) => {

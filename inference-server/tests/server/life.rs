@@ -5,7 +5,10 @@ use std::time::Duration;
 use crate::support::*;
 use bytes::Bytes;
 use engram_inference_server::{BatchOverrides, InferenceConfig, WeightsSource};
+use engram_proto::v1::inference_client::InferenceClient;
 use engram_proto::{PROTOCOL_VERSION, Registration};
+use engram_service::net;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
 /// A server that follows a learner of ours.
@@ -147,6 +150,22 @@ async fn a_silent_stream_loses_its_slots() {
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert!(status.message().contains("silent for 600 s"), "{status}");
     server.client(&registration(1, 0..2)).await.expect("registered");
+    server.stop().await;
+}
+
+/// It once had the time of a lease.
+#[tokio::test]
+async fn a_stream_that_says_nothing_is_not_waited_for_as_long_as_a_lease() {
+    let server = Server::start(config());
+    server.client(&registration(0, 0..2)).await.expect("the server is up");
+    let (_requests, stream) = tokio::sync::mpsc::channel(1);
+    let mut client = InferenceClient::new(net::connect(&server.address, "inference server"));
+    tokio::time::pause();
+    let silent = client.act(ReceiverStream::new(stream));
+    let status = tokio::time::timeout(Duration::from_secs(31), silent).await.expect("a refusal");
+    let status = status.expect_err("silent");
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(status.message().contains("no registration came within 30 s"), "{status}");
     server.stop().await;
 }
 
