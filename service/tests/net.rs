@@ -72,6 +72,32 @@ async fn a_server_that_comes_back_is_found_by_the_same_channel() {
 }
 
 #[tokio::test]
+async fn calls_beyond_the_streams_of_a_connection_wait_until_one_ends_and_others_do_not() {
+    const STREAMS: usize = 64;
+    let listener = Listener::memory();
+    let address = listener.address().clone();
+    let (health, shutdown, task) = serve(listener).await;
+    health.serving().await;
+    let client = HealthClient::new(net::connect(&address, "server"));
+    let ask = || HealthCheckRequest { service: String::new() };
+    client.clone().check(ask()).await.unwrap();
+    let mut watches = Vec::new();
+    for _ in 0..STREAMS {
+        watches.push(client.clone().watch(ask()).await.unwrap());
+    }
+    tokio::time::pause();
+    let mut one_more = client.clone();
+    let mut one_more = std::pin::pin!(one_more.check(ask()));
+    assert!(tokio::time::timeout(Duration::from_secs(10), &mut one_more).await.is_err());
+    health::check(&address).await.unwrap();
+    watches.pop();
+    one_more.await.unwrap();
+    drop((watches, client));
+    shutdown.trigger();
+    task.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_named_with_the_remedy() {
     let first = bind(&Address::loopback(0)).await.unwrap();
     let error = bind(first.address()).await.unwrap_err();

@@ -22,8 +22,11 @@ pub(super) const CONNECTION_WINDOW: u32 = 64 << 20;
 /// The largest HTTP/2 frame. The protocol's 16 KiB cuts a trajectory into dozens.
 pub(super) const FRAME: u32 = 1 << 20;
 
-/// Streams that one connection may open at once.
-const STREAMS: u32 = 1024;
+/// Streams that one connection may have at once. Each may announce a message for which room is made.
+/// Ours need one: every group, sender, reporter and subscription has a connection of its own. Calls
+/// beyond the limit wait at the client, which is told of it, until a stream ends, for as long as the
+/// client has patience. A stream that is opened in spite of it is refused.
+const STREAMS: u32 = 64;
 
 /// Silence after which the other end is asked for a sign of life.
 pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
