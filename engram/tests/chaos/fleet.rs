@@ -1,7 +1,7 @@
 //! Fleet: the real programs of one run, with a proxy before each server.
 
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use engram_mdp::Seed;
@@ -134,7 +134,10 @@ impl Fleet {
             }
             Event::Flood(port, strangers) => {
                 let at = self.port(port);
-                let strangers = (0..strangers).map_while(|_| TcpStream::connect(&at).ok());
+                let at: SocketAddr = at.parse().expect("an address");
+                // A stopped server takes no more than its backlog: the system would try for minutes.
+                let stranger = |_| TcpStream::connect_timeout(&at, EFFECT).ok();
+                let strangers = (0..strangers).map_while(stranger);
                 self.strangers.extend(strangers);
             }
         }
