@@ -11,7 +11,8 @@
 //! nothing is learned from twice, nothing that was acknowledged is lost while the learner lives, the
 //! order within a stream is kept. At the end, when all is whole again, everybody is back.
 //!
-//! `ENGRAM_SIMULATION_SEEDS=10000` simulates more; `ENGRAM_SIMULATION_SEED=N` one alone.
+//! `ENGRAM_SIMULATION_SEEDS=10000` simulates more, `ENGRAM_SIMULATION_SEEDS=5000..10000` the second
+//! half of these; `ENGRAM_SIMULATION_SEED=N` one alone.
 
 #![allow(clippy::unwrap_used)]
 
@@ -22,6 +23,7 @@ mod support;
 mod world;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -277,17 +279,21 @@ fn simulate(seed: u64) -> Story {
     runtime.block_on(async { Fleet::start(Seed::new(seed)).live().await })
 }
 
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+/// Seeds that somebody asks for: `N` of them, or `A..B`.
+fn asked() -> Option<Range<u64>> {
+    let text = |variable| std::env::var(variable).ok();
+    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("{text:?} is no number"));
+    if let Some(one) = text("ENGRAM_SIMULATION_SEED") {
+        return Some(number(&one)..number(&one) + 1);
+    }
+    let many = text("ENGRAM_SIMULATION_SEEDS")?;
+    let (first, end) = many.split_once("..").unwrap_or(("0", &many));
+    Some(number(first)..number(end))
 }
 
 #[test]
 fn a_fleet_holds_whatever_happens_to_it() {
-    let seeds = match number("ENGRAM_SIMULATION_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("ENGRAM_SIMULATION_SEEDS").unwrap_or(SEEDS),
-    };
+    let seeds = asked().unwrap_or(0..SEEDS);
     let next = AtomicU64::new(seeds.start);
     let all = Mutex::new(Story::default());
     let simulate_all = || {
