@@ -25,7 +25,7 @@ const MAIN_EXPERIMENT: &str = "main";
 const MAIN_FLAGS: &str = "--against elstm-small-tbptt,feedforward --evaluate 100 --plot";
 
 /// Measurements that start the programs beside `engram`.
-const WHOLE_PROGRAMS: [&str; 3] = ["scaling", "recovery", "fleet"];
+const WHOLE_PROGRAMS: [&str; 4] = ["scaling", "recovery", "fleet", "weights"];
 
 /// Trains, evaluates and plots the main experiment; or `engram train` with other arguments.
 pub(crate) fn train(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {
