@@ -97,7 +97,7 @@ pub fn largest_error(here: &[(String, Tensor)], there: &[(String, Tensor)]) -> (
 }
 
 /// Everything an output says, `[.., n]`.
-fn numbers(output: &PolicyOutput) -> Tensor {
+pub fn numbers(output: &PolicyOutput) -> Tensor {
     let policy = match &output.distribution {
         Distribution::Categorical { logits } => logits.shallow_clone(),
         Distribution::Greedy { values } => return values.shallow_clone(),

@@ -33,7 +33,7 @@ const WARM_UP: f64 = 2.0;
 /// Times that half of the fleet is replaced.
 const REPLACEMENTS: u32 = 3;
 
-/// Files that a process may have open: each actor has three connections.
+/// Files that a process may have open: each actor has four connections.
 const FILES_PER_ACTOR: u64 = 4;
 
 /// Actors as tasks.

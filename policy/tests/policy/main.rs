@@ -36,9 +36,10 @@ use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::memory::mamba::MambaConfig;
 use engram_policy::memory::none::NoneConfig;
 use engram_policy::memory::stack::StackConfig;
+use engram_policy::parity::numbers;
 use engram_policy::{
-    Activation, CoreState, Distribution, Gradient, HeadConfig, HeadInit, Initialization, Inputs,
-    MemoryConfig, MemoryInput, Norm, Policy, PolicyConfig, PolicyOutput, Positions, TorsoConfig,
+    Activation, CoreState, Gradient, HeadConfig, HeadInit, Initialization, Inputs, MemoryConfig,
+    MemoryInput, Norm, Policy, PolicyConfig, Positions, TorsoConfig,
 };
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
@@ -327,17 +328,6 @@ fn moment(inputs: &Inputs, t: i64) -> Inputs {
         inputs.previous_reward.get(t),
         inputs.resets().at(t as usize).to_vec(),
     )
-}
-
-/// Everything an output says, `[.., n]`.
-fn numbers(output: &PolicyOutput) -> Tensor {
-    let policy = match &output.distribution {
-        Distribution::Categorical { logits } => logits.shallow_clone(),
-        Distribution::Greedy { values } => return values.shallow_clone(),
-        Distribution::Gaussian { mean, log_std } => Tensor::cat(&[mean, log_std], -1),
-        Distribution::Deterministic { raw } => raw.shallow_clone(),
-    };
-    Tensor::cat(&[policy, output.value().unsqueeze(-1)], -1)
 }
 
 /// The largest difference between two tensors of one shape.
