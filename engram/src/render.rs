@@ -122,7 +122,7 @@ fn is_environment(path: &str) -> Result<bool> {
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn run(args: &RenderArgs, shutdown: &Shutdown) -> Result<()> {
     let format = args.format()?;
-    let env = args.env()?;
+    let env = args.env()?.drawn();
     env.try_spec()?;
     let player = match &args.run {
         Some(run) => Player::greedy(run, args.checkpoint, &env.spec())?,

@@ -102,6 +102,15 @@ impl EnvConfig {
         parameters.make(seed)
     }
 
+    /// The same environment, for whoever will draw it. One of Gymnasium's draws nothing otherwise:
+    /// some are slower where they can.
+    pub fn drawn(mut self) -> Self {
+        if let EnvKind::Gym(environment) = &self.kind {
+            self.kind = EnvKind::Gym(Arc::new(environment.drawn()));
+        }
+        self
+    }
+
     /// True if the environment runs in another process, which must be there to ask for its spec.
     pub fn is_served(&self) -> bool {
         matches!(self.kind, EnvKind::Gym(_))

@@ -181,7 +181,8 @@ def maker(settings):
     def make(**more):
         return gymnasium.make(identifier, **kwargs, **more)
 
-    if "render_mode" not in kwargs:
+    # Some environments are slower where they can draw themselves.
+    if settings.get("pictures") and "render_mode" not in kwargs:
         probe = make()
         modes = (getattr(probe, "metadata", None) or {}).get("render_modes") or []
         probe.close()

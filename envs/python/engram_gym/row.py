@@ -113,7 +113,7 @@ class Row:
     def picture(self):
         """A picture for people: an array of RGB bytes, or a text that says why there is none."""
         if getattr(self.env, "render_mode", None) != "rgb_array":
-            return "the environment has no render mode `rgb_array`"
+            return "the environment has no render mode `rgb_array`, or was made without it"
         try:
             picture = self.env.render()
         except Exception as error:

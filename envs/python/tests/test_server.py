@@ -8,6 +8,7 @@ import sys
 import unittest
 
 from engram_gym import wire
+from engram_gym.group import maker
 
 
 class Server(unittest.TestCase):
@@ -39,6 +40,10 @@ class Server(unittest.TestCase):
         kind, text = self.make(protocol=99)
         self.assertEqual(kind, wire.ERROR)
         self.assertIn("speaks protocol 99, this server 1", bytes(text).decode())
+
+    def test_an_environment_can_draw_itself_where_somebody_asked_for_it(self):
+        self.assertIsNone(maker({"id": "CartPole-v1"})().render_mode)
+        self.assertEqual(maker({"id": "CartPole-v1", "pictures": True})().render_mode, "rgb_array")
 
     def test_the_spec_is_json(self):
         kind, text = self.make(frame_stack=3, observe=[0, 2])

@@ -52,6 +52,9 @@ pub struct GymConfig {
     pub observe: Option<Vec<Part>>,
     /// Bound of continuous actions that the environment does not bound.
     pub action_bound: Option<f64>,
+    /// True for whoever will draw it; no key.
+    #[serde(skip)]
+    pub(crate) pictures: bool,
 }
 
 /// A part of an observation.

@@ -23,6 +23,11 @@ impl GymEnvironment {
         GymEnvironment { config: Arc::new(config), spec: OnceLock::new() }
     }
 
+    /// The same environment, which can draw itself.
+    pub(crate) fn drawn(&self) -> Self {
+        GymEnvironment::new(GymConfig { pictures: true, ..GymConfig::clone(&self.config) })
+    }
+
     /// Observations and actions. The first call starts a server, and asks it.
     pub(crate) fn spec(&self) -> Result<EnvSpec, EnvError> {
         let ask = || match Server::start(&self.config, &[0]) {

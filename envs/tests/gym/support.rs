@@ -61,7 +61,7 @@ pub(crate) fn config(python: &str, keys: &str) -> EnvConfig {
 }
 
 pub(crate) fn open(python: &str, keys: &str, rows: u32) -> Result<VectorEnv, EnvError> {
-    VectorEnv::open(&config(python, keys), 0..rows, Seed::new(7))
+    VectorEnv::open(&config(python, keys).drawn(), 0..rows, Seed::new(7))
 }
 
 /// The observations of a group's rows.
