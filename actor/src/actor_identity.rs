@@ -129,6 +129,7 @@ mod tests {
             name: "any".into(),
             observation: ObservationSpec { dtype: Dtype::U8, shape: vec![1] },
             action: ActionSpec::Discrete { count: 2 },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

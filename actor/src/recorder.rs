@@ -78,6 +78,7 @@ mod tests {
             name: "pair".into(),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![1] },
             action: ActionSpec::Discrete { count: 2 },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

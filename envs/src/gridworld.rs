@@ -111,6 +111,7 @@ pub(crate) fn spec(name: &str) -> EnvSpec {
         name: name.into(),
         observation: ObservationSpec { dtype: Dtype::U8, shape: vec![3, VIEW, VIEW] },
         action: ActionSpec::Discrete { count: 4 },
+        frame_stack: 1,
         action_repeat: 1,
     }
 }

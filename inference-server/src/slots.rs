@@ -184,6 +184,7 @@ mod tests {
                 name: "counting".into(),
                 observation: ObservationSpec { dtype: Dtype::F32, shape: vec![1] },
                 action: ActionSpec::Discrete { count: 2 },
+                frame_stack: 1,
                 action_repeat: 1,
             },
             purpose: Purpose::Train,

@@ -41,6 +41,8 @@ const DIMENSIONS: usize = 2;
 const ACTIONS: usize = 4;
 /// Streams that are learned from, or episodes.
 const ROWS: u32 = 2;
+/// Numbers that three bytes can be.
+const THREE_BYTES: f32 = (1 << 24) as f32;
 /// More than two batches bring.
 const BUDGET: u64 = 1_000;
 
@@ -65,7 +67,7 @@ pub enum Refusal {
     Rtrl,
     /// The replay stores states, and the model's does not travel with trajectories.
     Stored,
-    /// Sequences are single decisions, and the model has a memory.
+    /// Sequences are single decisions, and the model has a memory, or sees stacked observations.
     NoPast,
     /// The algorithm shifts images, and the model sees none.
     NoImages,
@@ -128,6 +130,9 @@ impl Pair {
         if RandomShift::of(&config.shared(), &self.spec).is_err() {
             return Some(Refusal::NoImages);
         }
+        if config.shared().replay.check_frame_stack(self.spec.frame_stack).is_err() {
+            return Some(Refusal::NoPast);
+        }
         let stored = config.shared().replay.initial_state == InitialState::Stored;
         let policy = Policy::new(&self.model, &self.spec, Seed::new(1), Device::Cpu).ok()?;
         (stored && policy.exported_state_width().is_none()).then_some(Refusal::Stored)
@@ -137,7 +142,7 @@ impl Pair {
     /// earlier observations are nothing to it.
     pub fn remembers(&self) -> bool {
         match self.model.memory {
-            MemoryConfig::None(_) => false,
+            MemoryConfig::None(_) => self.spec.frame_stack > 1,
             MemoryConfig::PositionalMlp(_) => matches!(self.rl, RlConfig::Streams(_)),
             _ => true,
         }
@@ -238,6 +243,17 @@ impl Pair {
         Ok(StreamsBatch { batch, keys: trajectories.iter().map(key).collect() })
     }
 
+    /// A core state: numbers, and behind them the bytes of stacked pictures, three in each.
+    fn core_state(&self, generator: &mut Generator, width: usize) -> Vec<f32> {
+        let mut state = random(generator, width);
+        if self.spec.observation.dtype == Dtype::U8 {
+            let bytes = (self.spec.frame_stack as usize - 1) * self.spec.observation.len();
+            let pictures = width.saturating_sub(bytes.div_ceil(3));
+            state[pictures..].iter_mut().for_each(|x| *x = (x.abs() * THREE_BYTES).floor());
+        }
+        state
+    }
+
     /// A trajectory each of whose frames shows what follows from a seed; actions and rewards follow
     /// from their place.
     fn trajectory(
@@ -282,7 +298,7 @@ impl Pair {
             },
             log_probs: vec![-(ACTIONS as f32).ln(); rows - 1],
             policy_versions: vec![1; rows - 1],
-            core_state: random(&mut generator(0), state_width),
+            core_state: self.core_state(&mut generator(0), state_width),
         }
     }
 }

@@ -148,6 +148,38 @@ fn recurrent_weights_stay_in_their_range_however_large_a_step_is() {
     assert!(checked > 10, "{checked}");
 }
 
+#[test]
+fn a_learner_sees_stacked_observations_where_a_sequence_has_them() {
+    let (models, algorithms) = (parts("seq"), parts("rl"));
+    let stacking = |seq: &str, rl: &str| {
+        let (model, algorithm) = (models[seq].as_str(), algorithms[rl].as_str());
+        let mut pair = pair((seq, model), (rl, algorithm), &[NO_LEARNING]);
+        pair.spec.frame_stack = 3;
+        pair
+    };
+    for seq in ["cnn-feedforward", "cnn-lstm-small"] {
+        for rl in ["vtrace", "ppo", "pqn"] {
+            let pair = stacking(seq, rl);
+            let second = |past| {
+                let numbers = learned(&pair, past).numbers;
+                numbers[numbers.len() / 2..].to_vec()
+            };
+            assert!(pair.remembers() && second(0) != second(1), "{seq} with {rl}");
+        }
+        for rl in ["dqn", "rsac", "r2d2"] {
+            let pair = stacking(seq, rl);
+            assert_eq!(pair.refusal(), None, "{seq} with {rl}");
+            let RlConfig::Replay(config) = &pair.rl else { unreachable!("it has a replay") };
+            let [one, other] = [0, 1].map(|past| last_errors(&pair, &**config, past));
+            assert!(one.iter().zip(other).all(|(&one, other)| one != other), "{seq} with {rl}");
+        }
+    }
+    let single = stacking("cnn-feedforward", "sac");
+    assert_eq!(single.refusal(), Some(Refusal::NoPast));
+    let message = single.learn(0, Device::Cpu).unwrap_err().to_string();
+    assert!(message.contains("replay.sequences.burn_in is 0, where"), "{message}");
+}
+
 /// TD errors of the last decisions of episodes whose first frames follow from `first`.
 fn last_errors(pair: &Pair, config: &dyn LearnsFromReplay, first: u64) -> Vec<f64> {
     let seed = Seed::new(1);

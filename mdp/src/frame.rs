@@ -226,6 +226,7 @@ mod tests {
             name: "test".into(),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![2] },
             action: ActionSpec::Continuous { dimensions: 2 },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

@@ -8,6 +8,9 @@ use thiserror::Error;
 /// The largest observation that a spec may announce, in bytes.
 pub const MAX_OBSERVATION_BYTES: usize = 4 << 20;
 
+/// The most observations that are stacked.
+pub const MAX_FRAME_STACK: u32 = 64;
+
 /// The largest number of discrete actions, and of continuous action dimensions.
 pub const MAX_ACTIONS: usize = 4096;
 
@@ -106,6 +109,11 @@ pub struct EnvSpec {
     pub name: String,
     /// Observation of one frame.
     pub observation: ObservationSpec,
+    /// Observations that a policy is shown side by side, along their first dimension, the oldest
+    /// first; 1: the present one alone. Actors send that one only. Before an episode's first
+    /// observation stand copies of it.
+    #[serde(default = "one")]
+    pub frame_stack: u32,
     /// Space of one decision.
     pub action: ActionSpec,
     /// Emulator frames per env step; 1 where the environment knows no such thing.
@@ -135,16 +143,37 @@ pub enum SpecError {
         /// The number as announced.
         count: usize,
     },
+    /// There are no observations side by side, or too many.
+    #[error("frame_stack is {count}; it must be 1 to {MAX_FRAME_STACK}")]
+    FrameStack {
+        /// The number as announced.
+        count: u32,
+    },
     /// The action repeat is zero.
     #[error("action_repeat is 0; it must be at least 1")]
     ActionRepeat,
 }
 
+/// The frame stack of a spec that tells of none.
+fn one() -> u32 {
+    1
+}
+
 impl EnvSpec {
+    /// Observation of a frame as a policy sees it: the frame's own, or as many as are stacked.
+    pub fn stacked_observation(&self) -> ObservationSpec {
+        let ObservationSpec { dtype, mut shape } = self.observation.clone();
+        shape[0] *= self.frame_stack as usize;
+        ObservationSpec { dtype, shape }
+    }
+
     /// Checks that everything announced can be worked with.
     pub fn checked(self) -> Result<Self, SpecError> {
         if self.name.is_empty() {
             return Err(SpecError::Nameless);
+        }
+        if !(1..=MAX_FRAME_STACK).contains(&self.frame_stack) {
+            return Err(SpecError::FrameStack { count: self.frame_stack });
         }
         let shape = &self.observation.shape;
         let bytes = shape
@@ -191,7 +220,11 @@ impl fmt::Display for ActionSpec {
 
 impl fmt::Display for EnvSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}, {}", self.name, self.observation, self.action)?;
+        write!(f, "{}: {}", self.name, self.observation)?;
+        if self.frame_stack > 1 {
+            write!(f, ", {} of them stacked", self.frame_stack)?;
+        }
+        write!(f, ", {}", self.action)?;
         match self.action_repeat {
             1 => Ok(()),
             repeat => write!(f, ", action repeat {repeat}"),
@@ -207,6 +240,7 @@ mod tests {
         EnvSpec {
             name: "recall".into(),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![6] },
+            frame_stack: 1,
             action: ActionSpec::Discrete { count: 4 },
             action_repeat: 1,
         }
@@ -215,6 +249,20 @@ mod tests {
     #[test]
     fn a_spec_reads_like_a_sentence() {
         assert_eq!(spec().to_string(), "recall: f32[6] observations, 4 discrete actions");
+        let text = EnvSpec { frame_stack: 4, ..spec() }.to_string();
+        assert_eq!(text, "recall: f32[6] observations, 4 of them stacked, 4 discrete actions");
+    }
+
+    #[test]
+    fn a_policy_is_shown_stacked_observations() {
+        let mut pictures = EnvSpec { frame_stack: 4, ..spec() };
+        pictures.observation.shape = vec![3, 84, 84];
+        assert_eq!(pictures.stacked_observation().shape, [12, 84, 84]);
+        assert_eq!(spec().stacked_observation(), spec().observation);
+        for count in [0, 65] {
+            let refused = EnvSpec { frame_stack: count, ..spec() }.checked();
+            assert_eq!(refused, Err(SpecError::FrameStack { count }));
+        }
     }
 
     #[test]

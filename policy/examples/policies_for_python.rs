@@ -68,14 +68,14 @@ fn collect(
 }
 
 fn spec(config: &PolicyConfig, action: ActionSpec) -> EnvSpec {
-    let observation = match config.torso {
+    let (observation, frame_stack) = match config.torso {
         TorsoConfig::Cnn { .. } | TorsoConfig::ImpalaResnet { .. } => {
             let side = config.torso.least_side().max(5);
-            ObservationSpec { dtype: Dtype::U8, shape: vec![3, side, side + 1] }
+            (ObservationSpec { dtype: Dtype::U8, shape: vec![3, side, side + 1] }, 2)
         }
-        _ => ObservationSpec { dtype: Dtype::F32, shape: vec![6] },
+        _ => (ObservationSpec { dtype: Dtype::F32, shape: vec![6] }, 1),
     };
-    EnvSpec { name: "toy".into(), observation, action, action_repeat: 1 }
+    EnvSpec { name: "toy".into(), observation, action, frame_stack, action_repeat: 1 }
 }
 
 /// Frames of several episodes, and what a policy says of them, step by step.

@@ -85,6 +85,7 @@ fn policy() -> Policy {
         name: "noise".into(),
         observation: ObservationSpec { dtype: Dtype::U8, shape: IMAGE.to_vec() },
         action: ActionSpec::Discrete { count: ACTIONS },
+        frame_stack: 1,
         action_repeat: 4,
     };
     Policy::new(&config, &spec, Seed::new(1), Device::Cpu).unwrap()

@@ -61,6 +61,7 @@ class Policy:
         self.config, self.spec, self.outputs = about["config"], about["spec"], about["outputs"]
         self.weights = Weights(tensors)
         self.like = next(iter(tensors.values()))
+        self.frame_stack = self.spec.get("frame_stack", 1)
         self.memory = memory(self.config["memory"], self.weights.below("memory"), self.like)
 
     def initial_state(self, batch):
@@ -68,25 +69,41 @@ class Policy:
         state = self.memory.initial_state(batch)
         if "previous_observation" in self.config["inputs"]:
             shape = self.spec["observation"]["shape"]
-            features = self.torso(self.like.new_zeros(1, *shape)).shape[1]
+            stacked = [self.frame_stack * shape[0], *shape[1:]]
+            features = self.torso(self.like.new_zeros(1, *stacked)).shape[1]
             state = [*state, self.like.new_zeros(batch, features)]
+        if self.frame_stack > 1:
+            shape = self.spec["observation"]["shape"]
+            state = [*state, self.like.new_zeros(batch, self.frame_stack - 1, *shape)]
         return state
 
     def step(self, observation, previous_action, previous_reward, first, state):
         """What the policy says of B frames, and the state after them.
 
-        `observation` is [B, ..], `previous_action` [B] (or [B, A] where actions are continuous),
+        `observation` is [B, ..], the newest one where several are stacked, `previous_action` [B] (or [B, A] where actions are continuous),
         `previous_reward` [B]; `first` [B] is true where an episode begins. The output is a
         dictionary: `logits`, `mean` and `log_std`, or `raw`; `value`, `action_values`, whichever
         there are.
         """
-        state, features = [reset(tensor, first) for tensor in state], self.torso(observation)
+        observation, seen = self.stack(observation, first, state)
+        state = [reset(tensor, first) for tensor in state[: len(state) - len(seen)]]
+        features = self.torso(observation)
         x = self.inputs(features, previous_action, previous_reward, first, state)
         before = "previous_observation" in self.config["inputs"]
         y, after = self.memory.step(x, state[:-1] if before else state)
         if self.config.get("skip"):
             y = torch.cat([y, self.weights.linear("skip", features)], 1)
-        return self.heads(y), [*after, features] if before else after
+        after = [*after, features] if before else after
+        return self.heads(y), [*after, *seen]
+
+    def stack(self, observation, first, state):
+        """Observations as the torso sees them, and what the stack carries on, if there is one."""
+        if self.frame_stack == 1:
+            return observation, []
+        now = observation.to(self.like).unsqueeze(1)
+        begun = first.view(-1, *[1] * (now.dim() - 1))
+        stacked = torch.cat([torch.where(begun, now, state[-1]), now], 1)
+        return stacked.flatten(1, 2), [stacked[:, 1:]]
 
     def inputs(self, features, previous_action, previous_reward, first, state):
         """What the memory is fed."""

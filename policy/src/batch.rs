@@ -163,6 +163,7 @@ mod tests {
             name: "numbered".into(),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![2] },
             action: ActionSpec::Discrete { count: 9 },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

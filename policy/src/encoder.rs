@@ -1,6 +1,6 @@
 //! Encoder: from raw frames to what the memory is fed.
 //!
-//! The torso's features, the one-hot last action and the last reward, each behind its embedder
+//! The torso's features (of the last few observations where they are stacked), the one-hot last action and the last reward, each behind its embedder
 //! where it has one, stand side by side, as far as `inputs` of the configuration names them. The
 //! observation of the frame before is remembered by the memory ([`previous`](crate::memory)).
 
@@ -12,11 +12,13 @@ use crate::embedders::Embedders;
 use crate::error::PolicyError;
 use crate::inputs::Inputs;
 use crate::mlp::{Activation, Linear};
+use crate::observation_stack::{ObservationStack, Stacked};
 use crate::parameters::Parameters;
 use crate::torso::Torso;
 
 /// Turns frames `[..]` into features `[N, D]`, N rows in all.
 pub(crate) struct Encoder {
+    stack: Option<ObservationStack>,
     torso: Torso,
     embedders: Embedders,
     seen: Vec<MemoryInput>,
@@ -31,6 +33,8 @@ pub(crate) struct Encoded {
     pub(crate) x: Tensor,
     /// Features of the observations, `[N, F]`.
     pub(crate) features: Tensor,
+    /// The stacks that the torso has seen, where there are any.
+    pub(crate) stacked: Option<Stacked>,
 }
 
 impl Encoder {
@@ -40,11 +44,12 @@ impl Encoder {
         (kind, device): (Kind, Device),
         p: &mut Parameters,
     ) -> Result<Self, PolicyError> {
-        let torso = Torso::new(&config.torso, &spec.observation, p)?;
+        let stack = (spec.frame_stack > 1).then(|| ObservationStack::new(spec, device));
+        let torso = Torso::new(&config.torso, &spec.stacked_observation(), p)?;
         let (features, action) = (torso.outputs(), spec.action.width() as i64);
         let embedders = Embedders::new(config.embed.as_ref(), features, action, p);
         let (seen, spec) = (config.inputs.clone(), spec.clone());
-        Ok(Encoder { torso, embedders, seen, spec, kind, device })
+        Ok(Encoder { stack, torso, embedders, seen, spec, kind, device })
     }
 
     /// D: numbers that the memory is fed at a frame.
@@ -55,6 +60,11 @@ impl Encoder {
     /// F: features of an observation.
     pub(crate) fn features(&self) -> i64 {
         self.torso.outputs()
+    }
+
+    /// Observations that the stack remembers before an episode begins; `None` without a stack.
+    pub(crate) fn initial_observations(&self, batch: i64) -> Option<Tensor> {
+        self.stack.as_ref().map(|stack| stack.initial(batch))
     }
 
     /// The embedder of the frame before, for [`PreviousObservation`](crate::memory::previous).
@@ -72,8 +82,9 @@ impl Encoder {
     }
 
     /// Frames `[..]` to what the memory is fed of them: features, action, reward, then, where it
-    /// sees the observation before, the features as they are.
-    pub(crate) fn forward(&self, inputs: &Inputs) -> Encoded {
+    /// sees the observation before, the features as they are. Where observations are stacked,
+    /// `before` holds those before the frames.
+    pub(crate) fn forward(&self, inputs: &Inputs, before: Option<&Tensor>) -> Encoded {
         let leading = inputs.leading();
         let rows: i64 = leading.iter().product();
         let shape = self.spec.observation.shape.iter().map(|&side| side as i64);
@@ -83,7 +94,12 @@ impl Encoder {
             shape[1..],
             "observations have the spec's shape"
         );
-        let features = self.torso.forward(&inputs.observation.reshape(&shape), self.kind);
+        let stacked = self.stack(inputs, before);
+        let observation = match &stacked {
+            Some(stacked) => stacked.observations(),
+            None => inputs.observation.reshape(&shape),
+        };
+        let features = self.torso.forward(&observation, self.kind);
         let reward = || inputs.previous_reward.reshape([rows, 1]);
         let of = |input: MemoryInput| {
             let x = match input {
@@ -108,7 +124,19 @@ impl Encoder {
             1 => parts.remove(0),
             _ => Tensor::cat(&parts, 1),
         };
-        Encoded { x, features }
+        Encoded { x, features, stacked }
+    }
+
+    /// Stacks of the observations of frames and of those `before`, where they are stacked.
+    fn stack(&self, inputs: &Inputs, before: Option<&Tensor>) -> Option<Stacked> {
+        let stack = self.stack.as_ref()?;
+        let before = before.expect("a state with the observations before");
+        Some(stack.stack(&inputs.observation, before, inputs.resets()))
+    }
+
+    /// The observations that a stack carries on behind frames, if there is one.
+    pub(crate) fn observe(&self, inputs: &Inputs, before: Option<&Tensor>) -> Option<Tensor> {
+        self.stack(inputs, before).map(|stacked| stacked.after(-1))
     }
 
     /// The actions before N frames, `[N, A]`: one-hot when discrete; zeros at First frames.

@@ -61,6 +61,7 @@ pub mod parity;
 
 mod mlp;
 mod normalize;
+mod observation_stack;
 mod parameters;
 mod random;
 mod range;

@@ -33,7 +33,7 @@ pub fn spec(config: &PolicyConfig, action: ActionSpec) -> EnvSpec {
         }
         _ => ObservationSpec { dtype: Dtype::F32, shape: vec![NUMBERS] },
     };
-    EnvSpec { name: "parity".into(), observation, action, action_repeat: 1 }
+    EnvSpec { name: "parity".into(), observation, action, frame_stack: 1, action_repeat: 1 }
 }
 
 /// Numbers of a new policy: of two unrolls, the second one with what the first one left, outputs,

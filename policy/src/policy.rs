@@ -232,13 +232,30 @@ impl Policy {
 
     /// The state at the beginning of `batch` episodes: zeros.
     pub fn initial_state(&self, batch: i64) -> CoreState {
-        self.memory.initial_state(batch)
+        join(self.memory.initial_state(batch), self.encoder.initial_observations(batch))
+    }
+
+    /// True if the state is to travel with trajectories: the memory's does, or stacked observations
+    /// are all of it.
+    fn exports_state(&self) -> bool {
+        let stacked = self.spec.frame_stack > 1;
+        self.memory.exports_state() || stacked && self.memory.initial_state(1).tensors().is_empty()
+    }
+
+    /// The state of the memory, and the observations before, where they are stacked.
+    fn split(&self, state: &CoreState) -> (CoreState, Option<Tensor>) {
+        let mut tensors: Vec<Tensor> = state.tensors().iter().map(Tensor::shallow_clone).collect();
+        let before = match self.spec.frame_stack {
+            1 => None,
+            _ => tensors.pop(),
+        };
+        (CoreState::new(state.batch(), tensors), before)
     }
 
     /// Numbers per environment in a state that travels with trajectories; `None` where the
     /// memory's state stays at home, or there is none.
     pub fn exported_state_width(&self) -> Option<usize> {
-        self.memory.exports_state().then(|| self.initial_state(1).width())
+        self.exports_state().then(|| self.initial_state(1).width())
     }
 
     /// The state whose flat form, `[B, S]`, came with trajectories. S is
@@ -259,8 +276,10 @@ impl Policy {
         let leading = inputs.leading();
         assert_eq!(leading, [state.batch()], "step takes frames [B] and a state of B environments");
         tch::no_grad(|| {
-            let Encoded { x, features } = self.encoder.forward(inputs);
-            let (y, state) = self.memory.step(&x, state, inputs.resets());
+            let (state, before) = self.split(state);
+            let Encoded { x, features, stacked } = self.encoder.forward(inputs, before.as_ref());
+            let (y, state) = self.memory.step(&x, &state, inputs.resets());
+            let state = join(state, stacked.map(|stacked| stacked.after(-1)));
             (self.output(&self.beside_memory(y, &features)), state)
         })
     }
@@ -280,9 +299,23 @@ impl Policy {
             panic!("unroll takes frames [T, B], not {leading:?}");
         };
         assert_eq!(batch, state.batch(), "the frames and the state are of as many environments");
-        let Encoded { x, features } = self.encoder.forward(inputs);
-        let (y, state) = self.memory.unroll(&x.view([time, batch, -1]), state, inputs.resets());
+        let (state, before) = self.split(state);
+        let Encoded { x, features, stacked } = self.encoder.forward(inputs, before.as_ref());
+        let (y, state) = self.memory.unroll(&x.view([time, batch, -1]), &state, inputs.resets());
+        let state = join(state, stacked.map(|stacked| stacked.after(-1)));
         (self.beside_memory(y, &features), state)
+    }
+
+    /// The state after frames of B environments at T moments, without gradients, where nothing else
+    /// is asked of them.
+    pub fn burn_in(&self, inputs: &Inputs, state: &CoreState) -> CoreState {
+        tch::no_grad(|| {
+            let (memory, before) = self.split(state);
+            match memory.tensors() {
+                [] => join(memory, self.encoder.observe(inputs, before.as_ref())),
+                _ => self.remember(inputs, state).1,
+            }
+        })
     }
 
     /// `y`, `[.., H]`, as the heads see it: beside the observations, whose features are `[N, F]`,
@@ -325,7 +358,7 @@ impl Policy {
     /// unroll needs travels with its trajectories; else it holds a state that does not travel, or
     /// sensitivities for RTRL.
     pub fn initial_carry(&self, batch: i64) -> Carry {
-        let state = match self.memory.exports_state() {
+        let state = match self.exports_state() {
             true => CoreState::nothing(batch),
             false => self.initial_state(batch),
         };
@@ -351,17 +384,19 @@ impl Policy {
         let travelled = self.core_state(core_state)?;
         let carries = !carry.is_empty();
         let (carried, sensitivities) = carry.into_parts();
-        let state = if self.memory.exports_state() { travelled } else { carried };
+        let state = if self.exports_state() { travelled } else { carried };
+        let (state, before) = self.split(&state);
         let state = if sensitivities.is_empty() { state } else { state.leaves() };
-        let Encoded { x, features } = self.encoder.forward(inputs);
+        let Encoded { x, features, stacked } = self.encoder.forward(inputs, before.as_ref());
         let (x, resets) = (x.view([frames, batch, -1]), inputs.resets());
         let (y, last, updates) = match carries {
             true => self.memory.unroll_streams(&x, &state, resets),
             false => (self.memory.unroll(&x, &state, resets).0, CoreState::nothing(batch), vec![]),
         };
-        let last = match self.memory.exports_state() {
+        let last = match self.exports_state() {
             true => CoreState::nothing(batch),
-            false => last.detach(),
+            // The last moment is the next unroll's.
+            false => join(last.detach(), stacked.map(|stacked| stacked.after(frames - 2))),
         };
         let context = UnrollContext::new(state, sensitivities, updates, last);
         Ok(Unrolled { output: self.output(&self.beside_memory(y, &features)), context })
@@ -375,7 +410,7 @@ impl Policy {
         core_state: &Tensor,
         carry: &Carry,
     ) -> Result<PolicyOutput, PolicyError> {
-        let state = match self.memory.exports_state() || carry.is_empty() {
+        let state = match self.exports_state() || carry.is_empty() {
             true => self.core_state(core_state)?,
             false => carry.state().shallow_clone(),
         };
@@ -413,4 +448,11 @@ impl Policy {
         let (distribution, values) = self.heads.forward(y);
         PolicyOutput { distribution, values }
     }
+}
+
+/// A memory's state with the observations before, where they are stacked.
+fn join(state: CoreState, before: Option<Tensor>) -> CoreState {
+    let batch = state.batch();
+    let tensors = state.into_tensors().into_iter().chain(before).collect();
+    CoreState::new(batch, tensors)
 }

@@ -16,7 +16,7 @@ pub trait Batched: Sized {
     /// Counterpart for `batch` environments, made of `f` of every tensor, in their order.
     fn map(&self, batch: i64, f: impl FnMut(&Tensor) -> Tensor) -> Self;
 
-    /// Numbers per environment.
+    /// Numbers per environment in the flat form.
     fn width(&self) -> usize {
         self.columns().into_iter().map(row_width).sum::<i64>() as usize
     }
@@ -46,11 +46,12 @@ pub trait Batched: Sized {
         })
     }
 
-    /// All numbers, f32 `[B, S]`, to be sent or stored.
+    /// All numbers, f32 `[B, S]`, to be sent or stored. Three bytes are one number there.
     fn flatten(&self) -> Tensor {
         let batch = self.batch();
-        let flat = |tensor: &Tensor| {
-            tensor.detach().reshape([batch, row_width(tensor)]).to_kind(Kind::Float)
+        let flat = |tensor: &Tensor| match tensor.kind() {
+            Kind::Uint8 => packed(&tensor.reshape([batch, -1])),
+            _ => tensor.detach().reshape([batch, row_width(tensor)]).to_kind(Kind::Float),
         };
         match self.columns().as_slice() {
             [] => Tensor::empty([batch, 0], (Kind::Float, Device::Cpu)),
@@ -71,7 +72,11 @@ pub trait Batched: Sized {
             shape[0] = batch;
             let part = flat.narrow(1, start, row_width(tensor));
             start += row_width(tensor);
-            part.to_device(tensor.device()).to_kind(tensor.kind()).reshape(shape)
+            let part = part.to_device(tensor.device());
+            match tensor.kind() {
+                Kind::Uint8 => unpacked(&part, shape[1..].iter().product()).reshape(shape),
+                kind => part.to_kind(kind).reshape(shape),
+            }
         }))
     }
 
@@ -162,8 +167,33 @@ impl CoreState {
     }
 }
 
+/// Numbers of a row in its flat form.
 fn row_width(tensor: &Tensor) -> i64 {
-    tensor.size()[1..].iter().product()
+    let numbers: i64 = tensor.size()[1..].iter().product();
+    match tensor.kind() {
+        Kind::Uint8 => (numbers + PACKED - 1) / PACKED,
+        _ => numbers,
+    }
+}
+
+/// Bytes that one f32 holds exactly, as a whole number below 2^24.
+const PACKED: i64 = 3;
+
+/// Bytes `[B, N]` as f32 `[B, N / 3]`, rounded up.
+fn packed(bytes: &Tensor) -> Tensor {
+    let missing = (-bytes.size()[1]).rem_euclid(PACKED);
+    let whole = bytes.constant_pad_nd([0, missing]).to_kind(Kind::Int);
+    let digits = Tensor::from_slice(&[1, 1 << 8, 1 << 16]).to_device(bytes.device());
+    let parts = whole.view([bytes.size()[0], -1, PACKED]) * digits;
+    let sums = parts.sum_dim_intlist([-1].as_slice(), false, Kind::Int);
+    sums.to_kind(Kind::Float)
+}
+
+/// The bytes `[B, N]` that were [packed], N of them. What no bytes were packed to is cut to bytes.
+fn unpacked(flat: &Tensor, bytes: i64) -> Tensor {
+    let places = Tensor::from_slice(&[0, 8, 16]).to_device(flat.device());
+    let digits = flat.to_kind(Kind::Int).unsqueeze(-1).bitwise_right_shift(&places);
+    digits.bitwise_and(0xff).flatten(1, 2).narrow(1, 0, bytes).to_kind(Kind::Uint8)
 }
 
 #[cfg(test)]
@@ -184,6 +214,18 @@ mod tests {
         assert_eq!(back.tensors(), state.tensors());
         let message = state.unflatten(&Tensor::zeros([3, 6], (Kind::Float, Device::Cpu)));
         assert!(matches!(message, Err(PolicyError::CoreState { expected: 7, found: 6 })));
+    }
+
+    #[test]
+    fn three_bytes_are_one_number_of_the_flat_form() {
+        let bytes: Vec<u8> = (0..2 * 8).map(|i| [0, 255, 7, 128][i % 4]).collect();
+        let pictures = Tensor::from_slice(&bytes).view([2, 2, 4]);
+        let numbers = Tensor::from_slice(&[0.5f32, -1.0]).view([2, 1]);
+        let state = CoreState::new(2, vec![numbers, pictures]);
+        let flat = state.flatten();
+        assert_eq!((state.width(), flat.size()), (1 + 3, vec![2, 4]));
+        let back = state.zeros_like(1).unflatten(&flat).unwrap();
+        assert_eq!(back.tensors(), state.tensors());
     }
 
     #[test]

@@ -150,6 +150,7 @@ impl From<&EnvSpec> for v1::EnvSpec {
                 }
             }),
             action_repeat: spec.action_repeat,
+            frame_stack: spec.frame_stack,
         }
     }
 }
@@ -185,6 +186,7 @@ impl TryFrom<v1::EnvSpec> for EnvSpec {
         let spec = EnvSpec {
             name: message.name,
             observation: ObservationSpec { dtype, shape },
+            frame_stack: message.frame_stack.max(1),
             action,
             action_repeat: message.action_repeat,
         };

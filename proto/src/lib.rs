@@ -30,4 +30,4 @@ compile_error!("numbers cross the wire in the machine's own order, which must be
 
 /// The version of the protocol that this build speaks. It changes whenever an older peer would
 /// misunderstand a newer one.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;

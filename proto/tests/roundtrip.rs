@@ -23,6 +23,7 @@ fn specs() -> impl Strategy<Value = EnvSpec> {
             name: "environment".into(),
             observation: ObservationSpec { dtype, shape },
             action,
+            frame_stack: 1,
             action_repeat,
         },
     )
@@ -141,6 +142,7 @@ fn registration() -> Registration {
             name: "recall".into(),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![6] },
             action: ActionSpec::Discrete { count: 4 },
+            frame_stack: 1,
             action_repeat: 1,
         },
         purpose: Purpose::Train,

@@ -57,6 +57,7 @@ pub(crate) trait Task: Debug + Send + Sync {
             name: self.name(),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![self.width()] },
             action: ActionSpec::Discrete { count: self.classes() },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

@@ -75,8 +75,9 @@ impl EnvironmentParameters for AtariConfig {
             name: format!("atari(game={game}, frame_skip={skip}, pooling={pooling})"),
             observation: ObservationSpec {
                 dtype: Dtype::U8,
-                shape: vec![self.frame_stack, self.height, self.width],
+                shape: vec![1, self.height, self.width],
             },
+            frame_stack: self.frame_stack,
             action: ActionSpec::Discrete { count },
             action_repeat: self.frame_skip,
         }
@@ -132,7 +133,7 @@ mod tests {
     #[test]
     fn a_spec_is_known_without_the_emulator() {
         let spec = EnvConfig::from_table(PONG.parse().unwrap()).unwrap().spec();
-        assert_eq!(spec.observation.shape, [4, 84, 84]);
+        assert_eq!((spec.observation.shape.as_slice(), spec.frame_stack), (&[1, 84, 84][..], 4));
         assert_eq!((spec.action.width(), spec.action_repeat), (6, 4));
     }
 

@@ -28,6 +28,7 @@ impl EnvironmentParameters for BanditConfig {
             name: format!("bandit(arms={})", self.arms),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![1] },
             action: ActionSpec::Discrete { count: self.arms },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

@@ -40,6 +40,7 @@ impl EnvironmentParameters for CatchConfig {
                 shape: vec![1, self.rows, self.columns],
             },
             action: ActionSpec::Discrete { count: 3 },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

@@ -47,6 +47,7 @@ impl EnvironmentParameters for CountingConfig {
             name: "counting".into(),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![3] },
             action: ActionSpec::Discrete { count: ACTIONS },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

@@ -45,6 +45,7 @@ impl EnvironmentParameters for DelayedCatchConfig {
             name: "delayed-catch".into(),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![self.size * self.size] },
             action: ActionSpec::Discrete { count: 3 },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

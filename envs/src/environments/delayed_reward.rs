@@ -31,6 +31,7 @@ impl EnvironmentParameters for DelayedRewardConfig {
             name: "delayed-reward".into(),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![2] },
             action: ActionSpec::Discrete { count: 2 },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

@@ -43,6 +43,7 @@ impl EnvironmentParameters for MemoryChainConfig {
             name: format!("memory-chain(num_bits={})", self.num_bits),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![self.num_bits + 2] },
             action: ActionSpec::Discrete { count: 2 },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

@@ -23,6 +23,8 @@ pub struct NoiseConfig {
     pub height: usize,
     /// Columns of a picture.
     pub width: usize,
+    /// Observations that an agent sees side by side.
+    pub frame_stack: u32,
     /// Number of actions; one of them, drawn for each environment, pays 1.
     pub actions: usize,
     /// Decisions after which an episode is truncated.
@@ -34,6 +36,7 @@ impl EnvironmentParameters for NoiseConfig {
         within("channels", self.channels, 1..=64)?;
         within("height", self.height, 1..=512)?;
         within("width", self.width, 1..=512)?;
+        within("frame_stack", self.frame_stack, 1..=16)?;
         within("actions", self.actions, 2..=4096)?;
         within("episode_length", self.episode_length, 1..=1_000_000)
     }
@@ -46,6 +49,7 @@ impl EnvironmentParameters for NoiseConfig {
                 shape: vec![self.channels, self.height, self.width],
             },
             action: ActionSpec::Discrete { count: self.actions },
+            frame_stack: self.frame_stack,
             action_repeat: 1,
         }
     }

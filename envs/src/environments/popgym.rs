@@ -134,6 +134,7 @@ where
             name: W::NAME.into(),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![world.width()] },
             action: world.action(),
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

@@ -155,6 +155,7 @@ impl EnvironmentParameters for ProcgenConfig {
             name: format!("procgen:{}", self.game.name()),
             observation: ObservationSpec { dtype: Dtype::U8, shape: vec![COLORS, SIDE, SIDE] },
             action: ActionSpec::Discrete { count: ACTIONS },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

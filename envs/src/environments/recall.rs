@@ -40,6 +40,7 @@ impl EnvironmentParameters for RecallConfig {
             name: format!("recall(choices={})", self.choices),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![self.choices + 2] },
             action: ActionSpec::Discrete { count: self.choices },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

@@ -96,6 +96,7 @@ impl EnvironmentParameters for TmazeConfig {
             name: format!("tmaze(oracle={})", self.oracle.name()),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![2] },
             action: ActionSpec::Discrete { count: MOVES.len() },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

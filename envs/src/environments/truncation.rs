@@ -26,6 +26,7 @@ impl EnvironmentParameters for TruncationConfig {
             name: "truncation".into(),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![1] },
             action: ActionSpec::Discrete { count: 2 },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

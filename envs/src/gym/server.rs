@@ -81,6 +81,7 @@ impl Server {
             name: config.look(),
             observation: said.observation,
             action: said.action,
+            frame_stack: 1,
             action_repeat: said.action_repeat,
         };
         let spec = spec.checked().map_err(|error| error.to_string())?;

@@ -120,7 +120,7 @@ pub(super) fn make(config: &GymConfig, seeds: &[u32], shared: bool) -> Vec<u8> {
         ("max_steps", config.max_steps.map(|n| json!(n))),
         ("observe", observe.map(|parts| parts.iter().map(part).collect())),
         ("action_bound", config.action_bound.map(|bound| json!(bound))),
-        ("pictures", config.pictures.then(|| json!(true))),
+        ("pictures", config.pictures.then_some(json!(true))),
     ];
     for (key, value) in optional {
         if let Some(value) = value {

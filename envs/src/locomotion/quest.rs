@@ -221,6 +221,7 @@ fn spec(name: &str, robot: &Robot) -> EnvSpec {
             shape: vec![robot.observation_len() + 1],
         },
         action: ActionSpec::Continuous { dimensions: robot.limbs.len() },
+        frame_stack: 1,
         action_repeat: 1,
     }
 }

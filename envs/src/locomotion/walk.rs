@@ -71,6 +71,7 @@ impl Task for LocomotionConfig {
                 shape: vec![config::shown(robot, self.observe).len()],
             },
             action: ActionSpec::Continuous { dimensions: robot.limbs.len() },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

@@ -113,6 +113,7 @@ impl View {
             name: format!("{name}({})", self.description),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![self.window.len()] },
             action,
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

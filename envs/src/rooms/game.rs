@@ -73,6 +73,7 @@ impl GameSettings {
             name,
             observation: ObservationSpec { dtype: Dtype::U8, shape },
             action: ActionSpec::Discrete { count: ACTIONS },
+            frame_stack: 1,
             action_repeat: ACTION_REPEAT,
         }
     }

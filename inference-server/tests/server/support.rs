@@ -31,6 +31,7 @@ pub(crate) fn spec() -> EnvSpec {
         name: "test".into(),
         observation: ObservationSpec { dtype: Dtype::F32, shape: vec![3] },
         action: ActionSpec::Discrete { count: 3 },
+        frame_stack: 1,
         action_repeat: 1,
     }
 }

@@ -5,7 +5,7 @@
 //! decisions and T + 1 frames.
 
 use engram_policy::{Batch, Batched, CoreState, Policy};
-use tch::{Tensor, no_grad};
+use tch::Tensor;
 
 use crate::config::OffPolicyConfig;
 use crate::losses::Decisions;
@@ -75,7 +75,7 @@ impl ReplayBatch {
         if self.burn_in == 0 {
             return policy.remember(inputs, &state).0;
         }
-        let (_, state) = no_grad(|| policy.remember(&inputs.narrow(0, self.burn_in), &state));
+        let state = policy.burn_in(&inputs.narrow(0, self.burn_in), &state);
         let rest = inputs.narrow(self.burn_in, self.decisions() + 1);
         policy.remember(&rest, &state.detach()).0
     }

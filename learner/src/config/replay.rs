@@ -151,6 +151,17 @@ impl ReplayConfig {
         require(needed <= held, "replay.max_env_steps", found, range)
     }
 
+    /// Refuses sequences whose first decision is learned from before `frames` observations are known,
+    /// which a policy sees side by side.
+    pub fn check_frame_stack(&self, frames: u32) -> Result<(), OutOfRange> {
+        let Sequences::Chunks { burn_in, .. } = self.sequences else { return Ok(()) };
+        let before = frames as usize - 1;
+        let known = burn_in >= before || self.initial_state == InitialState::Stored;
+        let found = format!("{burn_in}, where the environment's frame_stack is {frames}");
+        let range = "at least frame_stack - 1, or replay.initial_state be \"stored\"";
+        require(known, "replay.sequences.burn_in", found, range)
+    }
+
     /// True if sequences are single decisions, before which nothing is known.
     pub fn has_no_past(&self) -> bool {
         self.sequences == Sequences::Chunks { length: 1, burn_in: 0 }

@@ -311,6 +311,7 @@ impl Pipeline for ReplayPipeline {
         resumed: Option<Resumed<'_>>,
     ) -> Result<Self, LearnerError> {
         let (settings, shared, seed) = (algorithm.clone(), algorithm.shared(), config.seed());
+        shared.replay.check_frame_stack(policy.spec().frame_stack)?;
         let algorithm = settings.start(policy, seed.derive("critic", 0));
         let state_width = policy.exported_state_width().unwrap_or(0);
         let setup = ReplaySetup {

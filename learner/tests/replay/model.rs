@@ -26,7 +26,8 @@ pub fn shape(bytes: bool) -> TrajectoryShape {
             ActionSpec::Continuous { dimensions: 2 },
         ),
     };
-    let spec = EnvSpec { name: "numbered".into(), observation, action, action_repeat: 1 };
+    let spec =
+        EnvSpec { name: "numbered".into(), observation, action, frame_stack: 1, action_repeat: 1 };
     TrajectoryShape { spec, state_width: STATE_WIDTH }
 }
 

@@ -45,6 +45,7 @@ impl Task {
             name: "recall".into(),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![self.choices + 2] },
             action: ActionSpec::Discrete { count: self.choices },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

@@ -74,7 +74,8 @@ fn parameters(
 ) -> usize {
     let config = configs().remove(name).unwrap_or_else(|| panic!("configs/seq has no {name}"));
     let action = ActionSpec::Discrete { count: actions };
-    let spec = EnvSpec { name: "toy".into(), observation, action, action_repeat: 1 };
+    let spec =
+        EnvSpec { name: "toy".into(), observation, action, frame_stack: 1, action_repeat: 1 };
     let policy =
         Policy::with_outputs(outputs, Kind::Float, &config, &spec, Seed::new(1), Device::Cpu);
     policy.unwrap().parameter_count()
@@ -130,7 +131,8 @@ fn resels_memories_have_as_many_parameters_as_the_originals() {
         let mut config = configs().remove(name).unwrap();
         let observation = ObservationSpec { dtype: Dtype::F32, shape: vec![9] };
         let action = ActionSpec::Continuous { dimensions: 3 };
-        let spec = EnvSpec { name: "toy".into(), observation, action, action_repeat: 1 };
+        let spec =
+            EnvSpec { name: "toy".into(), observation, action, frame_stack: 1, action_repeat: 1 };
         config.head.hidden.clear();
         let policy = Policy::new(&config, &spec, Seed::new(1), Device::Cpu).unwrap();
         let parts = policy.weights().iter().filter(|(name, _)| name.starts_with("memory."));
@@ -148,7 +150,7 @@ fn resels_memories_have_as_many_parameters_as_the_originals() {
 fn memory_rls_networks_start_as_the_originals_do() {
     let spec = |observation| {
         let action = ActionSpec::Discrete { count: 4 };
-        EnvSpec { name: "toy".into(), observation, action, action_repeat: 1 }
+        EnvSpec { name: "toy".into(), observation, action, frame_stack: 1, action_repeat: 1 }
     };
     let sac = Outputs::ActorAndActionValues { critics: 2, returns: Returns::Expected {} };
     let start = |name: &str, observation| {

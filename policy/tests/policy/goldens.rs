@@ -46,6 +46,7 @@ pub(super) fn transparent(memory: MemoryConfig) -> Policy {
         name: "golden".into(),
         observation: ObservationSpec { dtype: Dtype::F32, shape: vec![3] },
         action: ActionSpec::Discrete { count: 4 },
+        frame_stack: 1,
         action_repeat: 1,
     };
     let policy = Policy::of_kind(Kind::Double, &config, &spec, Seed::new(0), Device::Cpu).unwrap();

@@ -9,6 +9,7 @@ mod carries;
 mod configs;
 mod devices;
 mod embedders;
+mod frame_stack;
 mod goldens;
 mod gradients;
 mod heads;
@@ -249,6 +250,7 @@ fn spec(action: ActionSpec) -> EnvSpec {
         name: "toy".into(),
         observation: ObservationSpec { dtype: Dtype::F32, shape: vec![3] },
         action,
+        frame_stack: 1,
         action_repeat: 1,
     }
 }

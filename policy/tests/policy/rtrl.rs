@@ -32,6 +32,7 @@ pub(super) fn policy(memory: MemoryConfig) -> Policy {
         name: "toy".into(),
         observation: ObservationSpec { dtype: Dtype::F32, shape: vec![3] },
         action: ActionSpec::Discrete { count: 4 },
+        frame_stack: 1,
         action_repeat: 1,
     };
     Policy::of_kind(Kind::Double, &config, &spec, Seed::new(1), Device::Cpu).unwrap()

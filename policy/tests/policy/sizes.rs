@@ -29,6 +29,7 @@ fn parameters(model: &PolicyConfig, memory: MemoryConfig) -> usize {
         name: "toy".into(),
         observation: ObservationSpec { dtype: Dtype::F32, shape: vec![FED] },
         action: ActionSpec::Discrete { count: 2 },
+        frame_stack: 1,
         action_repeat: 1,
     };
     let policy = Policy::new(&alone, &spec, Seed::new(1), Device::Cpu).unwrap();

@@ -39,6 +39,7 @@ fn environment(shape: [usize; 3], actions: usize) -> EnvSpec {
         name: "images".into(),
         observation: ObservationSpec { dtype: Dtype::U8, shape: shape.to_vec() },
         action: ActionSpec::Discrete { count: actions },
+        frame_stack: 1,
         action_repeat: 1,
     }
 }

@@ -13,6 +13,7 @@ pub(crate) fn spec() -> EnvSpec {
         name: "recall".into(),
         observation: ObservationSpec { dtype: Dtype::F32, shape: vec![2, 2] },
         action: ActionSpec::Discrete { count: 4 },
+        frame_stack: 1,
         action_repeat: 1,
     }
 }

@@ -36,6 +36,7 @@ impl Workload {
             name: "bench".into(),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![width as usize] },
             action: ActionSpec::Discrete { count: 4 },
+            frame_stack: 1,
             action_repeat: 1,
         };
         let policy = Policy::new(&config, &spec, Seed::new(1), device)?;

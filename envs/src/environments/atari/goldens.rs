@@ -1,7 +1,7 @@
 //! Ten thousand decisions as ale-py has them, under the wrappers of Baselines and of Gymnasium:
 //! `tests/replays/atari.toml`, made by `tests/replays/atari_goldens.py`.
 
-use engram_mdp::{Action, Ending, ObservationMut};
+use engram_mdp::{Action, Ending, EnvSpec, ObservationMut};
 use sha2::{Digest, Sha256};
 use toml::Table;
 
@@ -14,6 +14,32 @@ use crate::goldens::{SharedChance, strings};
 const TEXT: &str = include_str!("../../../tests/replays/atari.toml");
 const PART: usize = 1000;
 
+/// The pictures that an agent sees, the newest last.
+struct Stack {
+    pictures: Vec<u8>,
+    /// Pixels of one.
+    pixels: usize,
+}
+
+impl Stack {
+    fn new(spec: &EnvSpec) -> Self {
+        let pixels = spec.observation.len();
+        Stack { pictures: vec![0; pixels * spec.frame_stack as usize], pixels }
+    }
+
+    fn newest(&mut self) -> ObservationMut<'_> {
+        let start = self.pictures.len() - self.pixels;
+        ObservationMut::U8(&mut self.pictures[start..])
+    }
+
+    /// All of them, which at the start are the first one.
+    fn begin(&mut self) -> &[u8] {
+        let first = self.pictures.split_off(self.pictures.len() - self.pixels);
+        self.pictures = first.repeat(self.pictures.len() / self.pixels + 1);
+        &self.pictures
+    }
+}
+
 fn replay(index: usize) {
     let all: Table = TEXT.parse().unwrap();
     let record = all["atari"].as_array().unwrap()[index].as_table().unwrap();
@@ -24,20 +50,21 @@ fn replay(index: usize) {
     let seed = index as u64 + 1;
     let (chance, mut actor) = (SharedChance(2 * seed), SharedChance(2 * seed + 1));
     let spec = config.spec();
-    let mut pictures = vec![0; spec.observation.len()];
+    let mut stack = Stack::new(&spec);
     let mut world = Atari::new(&config, spec.clone(), chance);
     let (mut digest, mut ends, mut rewards) = (Sha256::new(), [0; 3], 0.0);
-    world.reset(ObservationMut::U8(&mut pictures));
-    digest.update(&pictures);
+    world.reset(stack.newest());
+    digest.update(stack.begin());
     let mut end = 0;
     for (part, expected) in strings(record, "digests").iter().enumerate() {
         for _ in 0..PART {
             if end != 0 {
-                world.reset(ObservationMut::U8(&mut pictures));
-                digest.update(&pictures);
+                world.reset(stack.newest());
+                digest.update(stack.begin());
             }
             let action = Action::Discrete(actor.below(spec.action.width()));
-            let outcome = world.step(action, ObservationMut::U8(&mut pictures));
+            stack.pictures.rotate_left(stack.pixels);
+            let outcome = world.step(action, stack.newest());
             end = match outcome.ending {
                 None => 0,
                 Some(Ending::Terminated) => 1,
@@ -48,7 +75,7 @@ fn replay(index: usize) {
             // Gymnasium's wrapper leaves out a game's last screen if it ended at one of the last
             // two frames.
             if end == 0 || record["by"].as_str() != Some("preprocessed") {
-                digest.update(&pictures);
+                digest.update(&stack.pictures);
             }
             digest.update(outcome.reward.to_le_bytes());
             digest.update([end]);

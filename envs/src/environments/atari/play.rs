@@ -4,8 +4,6 @@
 //! (<https://github.com/openai/baselines>, `atari_wrappers.py`), which R2AC has too: no-ops, then
 //! skipped frames, then lives, then fire.
 
-use std::collections::VecDeque;
-
 use engram_mdp::{Action, EnvSpec, ObservationMut};
 
 use super::emulator::Emulator;
@@ -30,8 +28,6 @@ pub(super) struct Atari<C> {
     picture: Picture,
     /// The emulator's numbers of the agent's actions.
     actions: Vec<i32>,
-    /// The newest pictures, the oldest first.
-    stack: VecDeque<Vec<u8>>,
     /// The action of the last frame.
     last_action: i32,
     lives: i32,
@@ -53,7 +49,6 @@ impl<C: Chance> Atari<C> {
             ActionSet::Minimal => emulator.minimal_actions(),
             ActionSet::Full => (0..FULL_ACTIONS as i32).collect(),
         };
-        let pixels = config.height * config.width;
         Atari {
             config: config.clone(),
             spec,
@@ -61,7 +56,6 @@ impl<C: Chance> Atari<C> {
             emulator,
             picture,
             actions,
-            stack: (0..config.frame_stack).map(|_| vec![0; pixels]).collect(),
             last_action: NOOP,
             lives: 0,
             frames: 0,
@@ -151,16 +145,6 @@ impl<C: Chance> Atari<C> {
         }
         self.lives = self.emulator.lives();
     }
-
-    /// Puts the present picture into the stack, and shows all of it.
-    fn show(&mut self, observation: ObservationMut<'_>) {
-        self.stack.rotate_left(1);
-        let newest = self.stack.back_mut().expect("a stack of one picture or more");
-        self.picture.draw(newest);
-        let pixels = newest.len();
-        let rows = observation.bytes().chunks_exact_mut(pixels);
-        rows.zip(&self.stack).for_each(|(to, picture)| to.copy_from_slice(picture));
-    }
 }
 
 impl<C: Chance + Send> Environment for Atari<C> {
@@ -177,15 +161,12 @@ impl<C: Chance + Send> Environment for Atari<C> {
                 }
             }
         }
-        let (newest, others) = self.stack.make_contiguous().split_last_mut().expect("a picture");
-        self.picture.draw(newest);
-        others.iter_mut().for_each(|picture| picture.copy_from_slice(newest));
-        self.show(observation);
+        self.picture.draw(observation.bytes());
     }
 
     fn step(&mut self, action: Action<'_>, observation: ObservationMut<'_>) -> Outcome {
         let outcome = self.decide(self.actions[action.index()]);
-        self.show(observation);
+        self.picture.draw(observation.bytes());
         outcome
     }
 

@@ -17,8 +17,9 @@ pub struct AtariConfig {
     pub height: usize,
     /// Columns of the picture.
     pub width: usize,
-    /// Pictures side by side, the oldest first; at the start, all are the first one.
-    pub frame_stack: usize,
+    /// Pictures that an agent sees side by side, the oldest first; at the start, all are the first
+    /// one. Actors send the newest alone.
+    pub frame_stack: u32,
     /// Frames of the emulator per decision, with one action. Rewards are added.
     pub frame_skip: u32,
     /// Way in which the last two frames of a decision become one.

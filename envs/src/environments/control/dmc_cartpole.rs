@@ -143,6 +143,7 @@ impl EnvironmentParameters for DmcCartPolePixelsConfig {
             name: format!("{}-pixels", self.task.name()),
             observation: ObservationSpec { dtype: Dtype::U8, shape: film::SHAPE.to_vec() },
             action: ActionSpec::Continuous { dimensions: 1 },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

@@ -56,6 +56,7 @@ impl EnvironmentParameters for MiniGridMemoryConfig {
             name: "minigrid-memory".into(),
             observation: observation(),
             action: ActionSpec::Discrete { count: 7 },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

@@ -99,6 +99,7 @@ impl Jump {
             name: name.into(),
             observation: ObservationSpec { dtype: Dtype::F32, shape: vec![numbers] },
             action: ActionSpec::Continuous { dimensions: 1 },
+            frame_stack: 1,
             action_repeat: 1,
         }
     }

@@ -12,6 +12,7 @@ fn shape() -> TrajectoryShape {
         name: "counting".into(),
         observation: ObservationSpec { dtype: Observed::U8, shape: vec![2] },
         action: ActionSpec::Discrete { count: 3 },
+        frame_stack: 1,
         action_repeat: 1,
     };
     TrajectoryShape { spec, state_width: 2 }
