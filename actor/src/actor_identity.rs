@@ -8,6 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use engram_mdp::EnvSpec;
 use engram_proto::{Purpose, Registration, v1};
 
+use crate::config::ActionChoice;
 use crate::error::ActorError;
 
 /// Identity of an actor. The run is learned from the first peer that names one, and never changes
@@ -52,9 +53,17 @@ impl ActorIdentity {
     }
 
     /// An actor that evaluates, which needs no learner.
-    pub(crate) fn evaluating(own: Incarnation, spec: EnvSpec, run_id: Option<String>) -> Self {
+    pub(crate) fn evaluating(
+        own: Incarnation,
+        actions: ActionChoice,
+        spec: EnvSpec,
+        run_id: Option<String>,
+    ) -> Self {
         ActorIdentity {
-            purpose: Purpose::Evaluate,
+            purpose: match actions {
+                ActionChoice::Greedy => Purpose::Evaluate,
+                ActionChoice::Drawn => Purpose::Train,
+            },
             incarnation: Mutex::new(Some(own)),
             ..ActorIdentity::training(Some(own.actor), 0, spec, run_id)
         }

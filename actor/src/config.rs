@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use clap::ValueEnum;
 use engram_envs::EnvConfig;
 use engram_mdp::Seed;
 use engram_proto::limits::{MAX_ENVS_PER_STREAM, MAX_UNROLL_LENGTH};
@@ -56,12 +57,24 @@ pub enum ActorMode {
         /// make data older.
         max_unacknowledged: usize,
     },
-    /// It takes the most likely actions for a number of episodes. No learner is needed.
+    /// It plays a number of episodes. No learner is needed.
     Evaluate {
         /// Episodes to play, the same number in every environment (one more in the first ones,
         /// where that does not come out even).
         episodes: u32,
+        /// Actions that it takes.
+        actions: ActionChoice,
     },
+}
+
+/// Choice of actions where nobody learns from them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ActionChoice {
+    /// The most likely ones.
+    #[default]
+    Greedy,
+    /// Drawn and explored as while training.
+    Drawn,
 }
 
 /// Timeouts of an actor. Not part of an experiment: no result depends on them.
@@ -112,7 +125,9 @@ impl ActorConfig {
                 within("unroll_length", unroll_length as u64, 1, MAX_UNROLL_LENGTH as u64)?;
                 within("max_unacknowledged", max_unacknowledged as u64, 1, 1024)
             }
-            ActorMode::Evaluate { episodes } => within("episodes", u64::from(episodes), 1, 1 << 20),
+            ActorMode::Evaluate { episodes, .. } => {
+                within("episodes", u64::from(episodes), 1, 1 << 20)
+            }
         }
     }
 }

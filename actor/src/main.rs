@@ -6,7 +6,8 @@ use anyhow::ensure;
 use clap::builder::ArgPredicate;
 use clap::{Command, CommandFactory, FromArgMatches, Parser};
 use engram_actor::{
-    ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts, learner_experiment, spawn,
+    ActionChoice, ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts,
+    learner_experiment, spawn,
 };
 use engram_envs::EnvConfig;
 use engram_mdp::Seed;
@@ -140,7 +141,7 @@ impl ActorCli {
         let run = resolved.run()?;
         let credentials = self.security.client()?;
         let mode = match (self.evaluate, &self.learner) {
-            (Some(episodes), _) => ActorMode::Evaluate { episodes },
+            (Some(episodes), _) => ActorMode::Evaluate { episodes, actions: ActionChoice::Greedy },
             (None, Some(learner)) => ActorMode::Train {
                 learner: credentials.at(learner)?,
                 unroll_length: run.unroll_length,

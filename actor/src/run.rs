@@ -161,10 +161,10 @@ fn start(config: &ActorConfig, leave: &Shutdown) -> ActorTasks {
             let identity = ActorIdentity::training(config.actor, config.instance, spec, run_id);
             (identity, "actor")
         }
-        ActorMode::Evaluate { .. } => {
+        ActorMode::Evaluate { actions, .. } => {
             let actor = config.actor.unwrap_or((config.instance >> 32) as u32);
             let own = Incarnation { actor, generation: generation_now() };
-            (ActorIdentity::evaluating(own, spec, run_id), "evaluator")
+            (ActorIdentity::evaluating(own, actions, spec, run_id), "evaluator")
         }
     };
     let number = config.actor.map_or(config.instance, u64::from);
@@ -174,7 +174,7 @@ fn start(config: &ActorConfig, leave: &Shutdown) -> ActorTasks {
         ActorMode::Train { learner, unroll_length, max_unacknowledged, stagger_steps: _ } => {
             start.training(learner, *unroll_length, *max_unacknowledged)
         }
-        ActorMode::Evaluate { episodes } => (start.evaluation(*episodes), JoinSet::new()),
+        ActorMode::Evaluate { episodes, .. } => (start.evaluation(*episodes), JoinSet::new()),
     };
     ActorTasks { identity: start.identity, groups, streams, left: Vec::new() }
 }

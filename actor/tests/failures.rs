@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use engram_actor::{ActorConfig, ActorMode, ExitReason, run};
+use engram_actor::{ActionChoice, ActorConfig, ActorMode, ExitReason, run};
 use engram_mdp::Finish;
 use engram_service::Shutdown;
 use support::checks::check_stream;
@@ -219,7 +219,7 @@ async fn an_evaluation_survives_its_server_and_counts_no_interrupted_episode() {
     let policy = FakeInference::new(1, Fault::DieAt(9));
     let nobody = policy.spawn();
     let config = config(&counting(7), vec![nobody.clone()], nobody, UNROLL_LENGTH);
-    let mode = ActorMode::Evaluate { episodes: 12 };
+    let mode = ActorMode::Evaluate { episodes: 12, actions: ActionChoice::Greedy };
     let summary = run(ActorConfig { mode, ..config }, Shutdown::new()).await.unwrap();
     assert_eq!(summary.episodes.len(), 12);
     assert!(summary.episodes.iter().all(|e| e.env_steps == 7));

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use engram_actor::{ActorConfig, ActorMode, ExitReason, run};
+use engram_actor::{ActionChoice, ActorConfig, ActorMode, ExitReason, run};
 use engram_mdp::{Ending, Finish, StreamId};
 use engram_service::Shutdown;
 use support::checks::{check_stream, numbers};
@@ -113,7 +113,7 @@ async fn an_evaluation_counts_the_same_number_of_episodes_in_every_environment()
     let policy = FakeInference::new(1, Fault::None);
     let nobody = policy.spawn();
     let config = config(&counting(3), vec![nobody.clone()], nobody, UNROLL_LENGTH);
-    let mode = ActorMode::Evaluate { episodes: 10 };
+    let mode = ActorMode::Evaluate { episodes: 10, actions: ActionChoice::Greedy };
     let summary = run(ActorConfig { mode, ..config }, Shutdown::new()).await.unwrap();
     assert_eq!(summary.reason, ExitReason::Evaluated);
     let played: Vec<u32> = summary.episodes.iter().map(|e| e.env_index).collect();
@@ -129,7 +129,7 @@ async fn an_evaluation_of_one_episode_needs_one_environment() {
     let policy = FakeInference::new(1, Fault::None);
     let nobody = policy.spawn();
     let config = config(&counting(3), vec![nobody.clone()], nobody, UNROLL_LENGTH);
-    let mode = ActorMode::Evaluate { episodes: 1 };
+    let mode = ActorMode::Evaluate { episodes: 1, actions: ActionChoice::Greedy };
     let summary = run(ActorConfig { mode, ..config }, Shutdown::new()).await.unwrap();
     assert_eq!(summary.episodes.len(), 1);
     assert_eq!(policy.seen.borrow().registrations[0].env_indices, 0..1);

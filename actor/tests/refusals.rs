@@ -4,7 +4,7 @@
 
 mod support;
 
-use engram_actor::{ActorConfig, ActorError, ActorMode, run};
+use engram_actor::{ActionChoice, ActorConfig, ActorError, ActorMode, run};
 use engram_mdp::EnvSpec;
 use engram_proto::WireError;
 use engram_service::{Address, Shutdown};
@@ -103,6 +103,9 @@ async fn bad_settings_are_named_with_what_would_be_right() {
     assert_eq!(envs, "envs is 0; it must be 1 to 16384");
     let inference = refuse(|config| config.inference.clear()).await;
     assert!(inference.contains("at least one inference server"), "{inference}");
-    let episodes = refuse(|config| config.mode = ActorMode::Evaluate { episodes: 0 }).await;
+    let episodes = refuse(|config| {
+        config.mode = ActorMode::Evaluate { episodes: 0, actions: ActionChoice::Greedy }
+    })
+    .await;
     assert!(episodes.starts_with("episodes is 0"), "{episodes}");
 }

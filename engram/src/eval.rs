@@ -1,10 +1,11 @@
-//! `engram eval`: greedy episodes with what a run has learned.
+//! `engram eval`: episodes with what a run has learned.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use clap::Args;
+use engram_actor::ActionChoice;
 use engram_analysis::CheckpointChoice;
 use engram_learner::storage::best_checkpoint::BestCheckpoint;
 use engram_learner::storage::checkpoint::CheckpointStore;
@@ -26,6 +27,9 @@ pub(crate) struct EvalArgs {
     /// Episodes to play [default: the run's eval_episodes]
     #[arg(long, value_name = "N")]
     episodes: Option<u32>,
+    /// Actions that are taken
+    #[arg(long, value_enum, default_value_t)]
+    actions: ActionChoice,
     /// Set one key of the run's configuration, as in env.delay=40 or run.seed=2
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -37,12 +41,16 @@ pub(crate) struct EvalArgs {
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn run(args: &EvalArgs, shutdown: &Shutdown) -> Result<()> {
     let experiment = Experiment::of_run(&args.run, &args.set)?;
-    let greedy = experiment.greedy_episodes(args.compute.checked()?);
+    let player = experiment.evaluation_episodes(args.actions, args.compute.checked()?);
     let weights = weights(&args.run, args.checkpoint)?;
     let episodes = args.episodes.unwrap_or(experiment.run.eval_episodes);
-    let score = greedy.play(weights, Seed::new(experiment.run.seed), episodes, shutdown)?;
+    let score = player.play(weights, Seed::new(experiment.run.seed), episodes, shutdown)?;
     let score = score.context("the evaluation was stopped before its last episode ended")?;
-    println!("{}", score.sentence(experiment.env.optimum()));
+    let kind = match args.actions {
+        ActionChoice::Greedy => "greedy episodes",
+        ActionChoice::Drawn => "episodes of drawn actions",
+    };
+    println!("{}", score.sentence(kind, experiment.env.optimum()));
     Ok(())
 }
 

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use engram_actor::ActionChoice;
 use engram_envs::EnvConfig;
-use engram_evaluator::GreedyEpisodes;
+use engram_evaluator::EvaluationEpisodes;
 use engram_learner::RlConfig;
 use engram_learner::algorithms::LearnsFromReplay;
 use engram_policy::PolicyConfig;
@@ -67,11 +68,16 @@ impl Experiment {
         Self::new(resolved)
     }
 
-    /// Greedy episodes in its environments.
-    pub(crate) fn greedy_episodes(&self, compute: Compute) -> GreedyEpisodes {
-        GreedyEpisodes {
+    /// Episodes of an evaluation in its environments.
+    pub(crate) fn evaluation_episodes(
+        &self,
+        actions: ActionChoice,
+        compute: Compute,
+    ) -> EvaluationEpisodes {
+        EvaluationEpisodes {
             env: self.env.clone(),
             envs: self.run.envs_per_actor,
+            actions,
             device: compute.device,
             threads: compute.inference_threads,
         }

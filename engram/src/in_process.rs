@@ -10,7 +10,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Result;
-use engram_actor::{ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts};
+use engram_actor::{
+    ActionChoice, ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts,
+};
 use engram_evaluator::{EvaluatorConfig, EvaluatorError};
 use engram_inference_server::WeightsSource;
 use engram_learner::{LearnerArgs, LearnerConfig, RunSummary};
@@ -191,7 +193,7 @@ fn start_evaluator(
     let config = EvaluatorConfig {
         learner: sockets.learner.clone(),
         run_id: Some(job.run_id.into()),
-        greedy: job.experiment.greedy_episodes(job.compute),
+        episodes: job.experiment.evaluation_episodes(ActionChoice::Greedy, job.compute),
     };
     let ending = ending.clone();
     spawn_named("evaluator", move || {

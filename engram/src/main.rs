@@ -66,7 +66,7 @@ enum EngramCommand {
     Sweep(Box<sweep::SweepArgs>),
     /// Train one column of a published table, and show it beside what was published
     Reproduce(Box<reproduce::ReproduceArgs>),
-    /// Play greedy episodes with what a run has learned
+    /// Play episodes with what a run has learned
     Eval(eval::EvalArgs),
     /// Draw runs: learning curves, results over lengths, inter-quartile means; and a table
     Plot(plot::PlotArgs),

@@ -178,7 +178,7 @@ fn conclusion(trained: &Trained) -> String {
 /// Scores of the final evaluation, each with what it is of where there are several.
 fn evaluated(scores: &[FinalScore], optimum: Option<f32>) -> impl Iterator<Item = String> {
     scores.iter().map(move |of| {
-        let sentence = of.score().sentence(optimum);
+        let sentence = of.score().sentence("greedy episodes", optimum);
         let checkpoint = match of.checkpoint {
             _ if scores.len() == 1 => return sentence,
             CheckpointKind::Newest => "newest",

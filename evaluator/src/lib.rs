@@ -1,12 +1,12 @@
 //! Evaluator: plays greedy episodes with what a run has learned.
 //!
 //! ```text
-//! learner ──evaluation, weights──▶ run ──▶ greedy_episodes: an actor and an inference server
+//! learner ──evaluation, weights──▶ run ──▶ evaluation_episodes: an actor and an inference server
 //!    ▲                              │           │
 //!    └───────────── score ──────────┴───────────┘
 //! ```
 //!
-//! [`run`](run()) plays a learner's evaluations until the run is over. [`GreedyEpisodes`] are played
+//! [`run`](run()) plays a learner's evaluations until the run is over. [`EvaluationEpisodes`] are played
 //! by an actor and an inference server that have a thread to themselves, with one version of the
 //! weights.
 
@@ -15,10 +15,10 @@
 
 mod run;
 
-mod greedy_episodes;
+mod evaluation_episodes;
 
 mod error;
 
 pub use error::EvaluatorError;
-pub use greedy_episodes::GreedyEpisodes;
+pub use evaluation_episodes::EvaluationEpisodes;
 pub use run::{EvaluatorConfig, run};

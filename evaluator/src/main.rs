@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use engram_actor::{Timeouts, learner_experiment};
+use engram_actor::{ActionChoice, Timeouts, learner_experiment};
 use engram_envs::EnvConfig;
-use engram_evaluator::{EvaluatorConfig, GreedyEpisodes, run};
+use engram_evaluator::{EvaluationEpisodes, EvaluatorConfig, run};
 use engram_policy::Device;
 use engram_service::args::{LogArgs, MetricsArgs, SecurityArgs};
 use engram_service::{Address, Shutdown, allocator, failure, logs, process};
@@ -71,13 +71,14 @@ async fn evaluate(arguments: EvaluatorCli) -> anyhow::Result<()> {
     }
     let env = EnvConfig::from_table(resolved.table("env").clone())?;
     env.try_spec()?;
-    let greedy = GreedyEpisodes {
+    let episodes = EvaluationEpisodes {
         env,
         envs: settings.envs_per_actor,
+        actions: ActionChoice::Greedy,
         device: arguments.device,
         threads: arguments.threads,
     };
-    let config = EvaluatorConfig { learner, run_id: arguments.run, greedy };
+    let config = EvaluatorConfig { learner, run_id: arguments.run, episodes };
     let ended = run(config, shutdown.clone()).await;
     // Metrics are shown to the end, and not beyond.
     shutdown.trigger();

@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use crate::error::EvaluatorError;
-use crate::greedy_episodes::GreedyEpisodes;
+use crate::evaluation_episodes::EvaluationEpisodes;
 
 /// Configuration of an evaluator.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub struct EvaluatorConfig {
     /// The run that it trains; `None` means whichever that is.
     pub run_id: Option<String>,
     /// The learner's environment, and where the policy computes.
-    pub greedy: GreedyEpisodes,
+    pub episodes: EvaluationEpisodes,
 }
 
 /// Reason for the end of a stream.
@@ -93,13 +93,18 @@ async fn evaluate_all(
     tracing::info!("registered with {}", stream.peer);
     while let Some((evaluation, weights)) = stream.next().await? {
         let v1::Evaluation { episodes, seed, policy_version, env_steps } = evaluation;
-        let (greedy, stop) = (config.greedy.clone(), shutdown.clone());
-        let play = move || greedy.play(weights, Seed::new(seed), episodes, &stop);
+        let (player, stop) = (config.episodes.clone(), shutdown.clone());
+        let play = move || player.play(weights, Seed::new(seed), episodes, &stop);
         // Meanwhile the connection is kept alive.
         let played = spawn_blocking(play).await;
         let played = played.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         let Some(score) = played.map_err(EvaluationStreamEnd::Fatal)? else { return Ok(()) };
-        tracing::info!(env_steps, policy_version, "evaluated: {}", score.sentence(None));
+        tracing::info!(
+            env_steps,
+            policy_version,
+            "evaluated: {}",
+            score.sentence("greedy episodes", None)
+        );
         stream.tell(&score).await;
     }
     Ok(())
@@ -108,7 +113,7 @@ async fn evaluate_all(
 impl EvaluationStream {
     /// A registered stream, and the run that is served.
     async fn open(config: &EvaluatorConfig) -> Result<(Self, String), EvaluationStreamEnd> {
-        let EvaluatorConfig { learner, run_id, greedy } = config;
+        let EvaluatorConfig { learner, run_id, episodes } = config;
         let peer = format!("the learner at {learner}");
         let mut client = EvaluationsClient::new(net::connect(learner, "learner"))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
@@ -118,8 +123,8 @@ impl EvaluationStream {
             any_number: false,
             instance: 0,
             generation: 0,
-            env_indices: 0..greedy.envs,
-            spec: greedy.env.spec(),
+            env_indices: 0..episodes.envs,
+            spec: episodes.env.spec(),
             purpose: Purpose::Evaluate,
             seed: 0,
         };

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use engram_actor::ActionChoice;
 use engram_envs::EnvConfig;
-use engram_evaluator::{EvaluatorConfig, EvaluatorError, GreedyEpisodes, run};
+use engram_evaluator::{EvaluationEpisodes, EvaluatorConfig, EvaluatorError, run};
 use engram_mdp::Seed;
 use engram_policy::{Device, Policy, PolicyConfig};
 use engram_proto::v1::evaluate_request::Body as Request;
@@ -102,8 +103,9 @@ fn weights() -> Vec<u8> {
     Policy::new(&config, &env().spec(), Seed::new(3), device).expect("it fits").save(1)
 }
 
-fn greedy() -> GreedyEpisodes {
-    GreedyEpisodes { env: env(), envs: 4, device: Device::Cpu, threads: 1 }
+fn greedy() -> EvaluationEpisodes {
+    let (device, actions) = (Device::Cpu, ActionChoice::Greedy);
+    EvaluationEpisodes { env: env(), envs: 4, actions, device, threads: 1 }
 }
 
 fn learner() -> (Address, mpsc::Receiver<Stream>) {
@@ -117,7 +119,7 @@ fn learner() -> (Address, mpsc::Receiver<Stream>) {
 }
 
 fn evaluator(learner: Address, shutdown: &Shutdown) -> JoinHandle<Result<(), EvaluatorError>> {
-    let config = EvaluatorConfig { learner, run_id: None, greedy: greedy() };
+    let config = EvaluatorConfig { learner, run_id: None, episodes: greedy() };
     tokio::spawn(run(config, shutdown.clone()))
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::episode::{Episode, Finish};
 
-/// Score of greedy episodes.
+/// Score of an evaluation's episodes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Score {
@@ -57,14 +57,15 @@ impl Score {
         ]
     }
 
-    /// It as a sentence, beside the return of an optimal policy where that is known.
-    pub fn sentence(&self, optimum: Option<f32>) -> String {
+    /// It as a sentence, beside the return of an optimal policy where that is known. `kind` is that of
+    /// the episodes, as "greedy episodes".
+    pub fn sentence(&self, kind: &str, optimum: Option<f32>) -> String {
         let Score { episodes, mean_return, return_std, success, mean_length } = self;
         let optimum = optimum.map_or_else(String::new, |best| format!(" (optimum {best})"));
         let solved =
             success.map_or_else(String::new, |success| format!(", solved {:.0}%", 100.0 * success));
         format!(
-            "{episodes} greedy episodes: return {mean_return:.3} ± {return_std:.3}{optimum}{solved}, \
+            "{episodes} {kind}: return {mean_return:.3} ± {return_std:.3}{optimum}{solved}, \
              length {mean_length:.1}"
         )
     }
@@ -89,7 +90,7 @@ mod tests {
             episode(9.0, None, Finish::Interrupted),
         ]);
         assert_eq!(
-            score.unwrap().sentence(Some(1.0)),
+            score.unwrap().sentence("greedy episodes", Some(1.0)),
             "2 greedy episodes: return 0.500 ± 0.500 (optimum 1), solved 50%, length 10.0"
         );
     }
@@ -97,7 +98,8 @@ mod tests {
     #[test]
     fn an_environment_that_cannot_tell_success_has_none() {
         let score = Score::of(&[episode(3.0, None, ENDED)]).unwrap();
-        assert_eq!(score.sentence(None), "1 greedy episodes: return 3.000 ± 0.000, length 10.0");
+        let sentence = score.sentence("episodes", None);
+        assert_eq!(sentence, "1 episodes: return 3.000 ± 0.000, length 10.0");
         assert_eq!(score.columns()[3], ("success", None));
     }
 

@@ -117,8 +117,8 @@ mod tests {
 
     #[test]
     fn frames_change_are_full_of_noise_and_one_action_pays() {
-        let text = "name = 'noise'\nchannels = 2\nheight = 3\nwidth = 5\nactions = 2\n\
-                    episode_length = 3";
+        let text = "name = 'noise'\nchannels = 2\nheight = 3\nwidth = 5\nframe_stack = 4\n\
+                    actions = 2\nepisode_length = 3";
         let config = EnvConfig::from_table(text.parse().unwrap()).unwrap();
         let mut group = VectorEnv::new(&config, 0..1, Seed::new(0));
         let (mut seen, mut rewards) = (Vec::new(), Vec::new());

@@ -50,7 +50,12 @@ impl EvaluationRecord {
     pub fn add(&mut self, evaluation: &Evaluation, score: Score) {
         let Evaluation { env_steps, ref weights, .. } = *evaluation;
         let policy_version = weights.policy_version;
-        tracing::info!(env_steps, policy_version, "evaluated: {}", score.sentence(None));
+        tracing::info!(
+            env_steps,
+            policy_version,
+            "evaluated: {}",
+            score.sentence("greedy episodes", None)
+        );
         if self.owner.as_ref().is_some_and(|owner| owner.look().is_err()) {
             return;
         }

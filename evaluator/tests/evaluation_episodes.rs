@@ -1,10 +1,11 @@
-//! Greedy episodes of a policy that has learned nothing: what they depend on, and what not.
+//! Episodes of a policy that has learned nothing: what they depend on, and what not.
 
 use std::path::Path;
 
 use bytes::Bytes;
+use engram_actor::ActionChoice;
 use engram_envs::EnvConfig;
-use engram_evaluator::GreedyEpisodes;
+use engram_evaluator::EvaluationEpisodes;
 use engram_mdp::{Score, Seed};
 use engram_policy::{Device, Policy, PolicyConfig};
 use engram_service::Shutdown;
@@ -25,13 +26,22 @@ fn weights(text: &str) -> Bytes {
     policy.expect("it fits").save(1).into()
 }
 
-fn greedy(envs: u32) -> GreedyEpisodes {
-    GreedyEpisodes { env: env(RECALL), envs, device: Device::Cpu, threads: 1 }
+fn player(envs: u32, actions: ActionChoice) -> EvaluationEpisodes {
+    EvaluationEpisodes { env: env(RECALL), envs, actions, device: Device::Cpu, threads: 1 }
+}
+
+fn greedy(envs: u32) -> EvaluationEpisodes {
+    player(envs, ActionChoice::Greedy)
+}
+
+fn score_of(actions: ActionChoice, seed: u64, episodes: u32) -> Score {
+    let player = player(8, actions);
+    let played = player.play(weights(RECALL), Seed::new(seed), episodes, &Shutdown::new());
+    played.expect("they can be played").expect("nobody stopped them")
 }
 
 fn score(seed: u64, episodes: u32) -> Score {
-    let played = greedy(8).play(weights(RECALL), Seed::new(seed), episodes, &Shutdown::new());
-    played.expect("they can be played").expect("nobody stopped them")
+    score_of(ActionChoice::Greedy, seed, episodes)
 }
 
 #[test]
@@ -40,6 +50,16 @@ fn the_same_weights_and_seed_have_the_same_score_and_another_seed_has_other_epis
     assert_eq!((first.episodes, first.mean_length), (50, 4.0));
     assert_eq!(score(1, 50), first);
     assert_ne!(score(2, 50), first);
+}
+
+#[test]
+fn drawn_actions_are_others_than_the_most_likely_ones() {
+    // Nearly equally likely actions: one of four is right, whatever the cue. The likeliest ones depend
+    // on frames alone.
+    let drawn = score_of(ActionChoice::Drawn, 1, 400);
+    assert!((0.15..0.35).contains(&drawn.success.expect("recall tells")), "{drawn:?}");
+    assert_eq!(drawn, score_of(ActionChoice::Drawn, 1, 400));
+    assert_ne!(drawn, score(1, 400));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Greedy episodes with one version of the weights: an actor and an inference server of their own,
+//! Episodes with one version of the weights: an actor and an inference server of their own,
 //! on one thread.
 //!
 //! What comes of them is a function of weights, seed and number, whatever else the machine does:
@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engram_actor::{ActorConfig, ActorMode, ActorSummary, ExitReason, Timeouts};
+use engram_actor::{ActionChoice, ActorConfig, ActorMode, ActorSummary, ExitReason, Timeouts};
 use engram_envs::EnvConfig;
 use engram_inference_server::{BatchLimits, InferenceConfig, WeightsSource};
 use engram_mdp::{Score, Seed};
@@ -23,20 +23,22 @@ use crate::error::EvaluatorError;
 /// long for a step.
 const LEASE: Duration = Duration::from_secs(3600);
 
-/// Greedy episodes: in which environments, and where the policy computes.
+/// Episodes of an evaluation: in which environments, by which actions, and where the policy computes.
 #[derive(Clone, Debug)]
-pub struct GreedyEpisodes {
+pub struct EvaluationEpisodes {
     /// The environment.
     pub env: EnvConfig,
     /// The most environments that are played at once.
     pub envs: u32,
+    /// Actions that are taken.
+    pub actions: ActionChoice,
     /// Device of the policy.
     pub device: Device,
     /// Threads that one operation of the policy may use on the processor, at least 1.
     pub threads: usize,
 }
 
-impl GreedyEpisodes {
+impl EvaluationEpisodes {
     /// Plays `episodes` episodes with `weights`, in environments that come from `seed`. `None` if
     /// `shutdown` came first.
     pub fn play(
@@ -95,7 +97,7 @@ impl GreedyEpisodes {
             envs,
             seed,
             inference: vec![inference],
-            mode: ActorMode::Evaluate { episodes },
+            mode: ActorMode::Evaluate { episodes, actions: self.actions },
             timeouts: Timeouts::STANDARD,
         }
     }
