@@ -5,6 +5,8 @@
 //! folder after that. All that a run resumes from is changed by these functions alone; a test records
 //! what they do, and rebuilds what a crash after any of it may leave (`storage/crash_tests.rs`).
 
+pub mod owner;
+
 #[cfg(test)]
 pub(crate) mod recorder;
 

@@ -47,7 +47,7 @@ pub mod telemetry;
 
 pub mod config;
 
-mod durable;
+pub mod durable;
 
 #[cfg(test)]
 #[path = "../tests/fixtures/mod.rs"]

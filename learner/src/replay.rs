@@ -75,6 +75,7 @@ use engram_mdp::{Generator, Trajectory};
 
 use crate::config::flags::ByteSize;
 use crate::config::replay::{InitialState, ReplayConfig, Sampling, Sequences, Storage};
+use crate::durable::owner::Owner;
 use crate::telemetry::replay_size::ReplaySize;
 use episode_builder::{Built, EpisodeBuilder};
 use episode_store::{Draw, EpisodeStore, SegmentChanges};
@@ -141,6 +142,14 @@ impl Replay {
         let mut replay = Replay::new(config, shape, Some(folder.clone()))?;
         let lost = snapshot::restore(&mut replay.store, &folder, state);
         Ok((replay, lost))
+    }
+
+    /// The replay is of a learner that owns the run's folder. It changes no file there once another
+    /// one does.
+    pub fn own(&mut self, owner: Owner) {
+        if let Some(folder) = &mut self.folder {
+            folder.owner = Some(owner);
+        }
     }
 
     /// Seals the open segment and takes hold of everything. Writes nothing.

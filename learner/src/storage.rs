@@ -16,8 +16,6 @@ pub mod final_evaluation;
 
 pub mod run_folder;
 
-pub mod owner;
-
 pub(crate) mod tensors;
 
 pub mod warm_start;

@@ -17,6 +17,7 @@ use std::path::Path;
 
 use engram_learner::config::replay::{ReplayConfig, Storage};
 use engram_learner::replay::{Replay, ReplayState, prune_segments};
+use engram_learner::storage::run_folder::RunFolder;
 use engram_mdp::Seed;
 use model::{Stream, config, shape};
 use run::Run;
@@ -89,6 +90,28 @@ fn torn_and_missing_segments_are_left_out_and_counted() {
         let sample = resumed.sample(9, &mut Seed::new(1).generator()).unwrap();
         assert!(sample.pieces.iter().all(|piece| piece.episode >= saved.next));
     }
+}
+
+/// Its worker once wrote and deleted on, until training next looked whose the folder is; and the
+/// new owner's segments have the same names.
+#[test]
+fn a_learner_that_has_lost_the_folder_neither_writes_nor_deletes_segments() {
+    let config = ReplayConfig { storage: Storage::Disk, max_env_steps: 2000, ..config() };
+    let mut run = Run::new(config, shape(false), (5, 12), Seed::new(1));
+    let home = run.place().parent().unwrap().to_owned();
+    let first = RunFolder::open(&home).unwrap();
+    run.replay.own(first.owner().clone());
+    run.fill(400);
+    let before = files(&run.place());
+    run.fill(800);
+    assert_ne!(files(&run.place()), before);
+
+    std::fs::remove_file(home.join("lock")).unwrap();
+    let _second = RunFolder::open(&home).unwrap();
+    let before = files(&run.place());
+    run.fill(1600);
+    assert_eq!(files(&run.place()), before);
+    run.model.check(&run.replay.sample(50, &mut Seed::new(1).generator()).unwrap());
 }
 
 #[test]

@@ -26,6 +26,7 @@ use crate::batches::batch::LearnerBatch;
 use crate::batches::random_shift::RandomShift;
 use crate::config::rate_limiter::RateLimiterConfig;
 use crate::config::replay::ReplayConfig;
+use crate::durable::owner::Owner;
 use crate::replay::rate_limiter::{RateLimiter, RateLimiterCounts};
 use crate::replay::{
     Priority, Replay, ReplayError, ReplaySample, ReplaySnapshot, ReplayState, TrajectoryShape,
@@ -117,6 +118,11 @@ impl SharedReplay {
         let mut shared = self.lock();
         generators.insert(GENERATOR.into(), shared.generator.clone());
         (shared.counted(), shared.replay.snapshot())
+    }
+
+    /// Its files belong to an owner of the run's folder, who may lose it.
+    pub fn own(&self, owner: Owner) {
+        self.lock().replay.own(owner);
     }
 
     /// Counts of the rate limiter, as a checkpoint has them.

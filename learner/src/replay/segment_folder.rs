@@ -8,24 +8,29 @@ use super::episode::TrajectoryShape;
 use super::segment::{Segment, WrittenFile};
 use super::segment_file::{self, name};
 use crate::config::replay::Storage;
-use crate::durable;
+use crate::durable::{self, owner::Owner};
 
 /// Folder of the segments of a replay on the disk.
 #[derive(Debug)]
 pub(super) struct SegmentFolder {
     path: PathBuf,
     shape: TrajectoryShape,
+    /// Owner of the run's folder, where it has one.
+    pub(super) owner: Option<Owner>,
 }
 
 impl SegmentFolder {
     /// Folder at `path`, which need not exist.
     pub(super) fn new(path: PathBuf, shape: TrajectoryShape) -> Self {
-        SegmentFolder { path, shape }
+        SegmentFolder { path, shape, owner: None }
     }
 
     /// Writes a sealed segment. It is synced with the next checkpoint. Where that fails it stays
     /// in memory, and the next checkpoint tries again.
     pub(super) fn write(&self, segment: &Segment) {
+        if self.is_lost() {
+            return;
+        }
         let wrote = durable::create_folder(&self.path)
             .and_then(|()| segment_file::write(&self.path, segment, &self.shape));
         match wrote {
@@ -68,12 +73,18 @@ impl SegmentFolder {
     /// Deletes the file of a forgotten segment, unless a checkpoint may refer to it; that one is
     /// for `prune_segments`.
     pub(super) fn delete(&self, segment: &Segment) {
-        if segment.is_in_memory() || segment.file.kept.load(Ordering::Relaxed) {
+        let kept = segment.file.kept.load(Ordering::Relaxed);
+        if segment.is_in_memory() || kept || self.is_lost() {
             return;
         }
         let path = self.path.join(name(segment.first, segment.last()));
         if let Err(error) = durable::remove_file(&path) {
             tracing::warn!(path = %path.display(), %error, "a forgotten segment stays");
         }
+    }
+
+    /// True once another learner owns the run's folder. Its segments may have the same names.
+    fn is_lost(&self) -> bool {
+        self.owner.as_ref().is_some_and(|owner| owner.look().is_err())
     }
 }

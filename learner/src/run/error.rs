@@ -10,9 +10,9 @@ use thiserror::Error;
 use crate::algorithms::NonFinite;
 use crate::batches::carry_table::TooLittleMemory;
 use crate::config::OutOfRange;
+use crate::durable::owner::Taken;
 use crate::replay::ReplayError;
 use crate::storage::checkpoint_error::CheckpointError;
-use crate::storage::owner::Taken;
 use crate::storage::run_folder::RunFolderError;
 use crate::storage::warm_start::WarmStartError;
 

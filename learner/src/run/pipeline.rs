@@ -36,6 +36,7 @@ use crate::batches::replay_worker::{
 };
 use crate::batches::selector::SelectorRules;
 use crate::config::OffPolicyConfig;
+use crate::durable::owner::Owner;
 use crate::replay::rate_limiter::RateLimiterCounts;
 use crate::replay::{ReplaySnapshot, TrajectoryShape};
 use crate::rpc::membership::Forgotten;
@@ -150,6 +151,8 @@ pub struct BatchSource {
     pub env_steps_left: u64,
     /// Device of the tensors.
     pub device: Device,
+    /// Owner of the run's folder, if the run has one.
+    pub owner: Option<Owner>,
     /// Metrics of batches.
     pub metrics: Metrics,
     /// Runtime on which the thread waits.
@@ -421,6 +424,7 @@ impl Pipeline for ReplayPipeline {
 
     fn start(&self, source: BatchSource) -> BatchThread<SampledBatch> {
         let BatchSource { arrivals, spec, device, grants, metrics, runtime, .. } = source;
+        source.owner.into_iter().for_each(|owner| self.replay.own(owner));
         let worker = ReplayWorker {
             arrivals,
             replay: self.replay.clone(),

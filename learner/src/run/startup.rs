@@ -8,6 +8,7 @@ use engram_service::threads::reason;
 use tokio::sync::oneshot;
 
 use crate::algorithms::RlConfig;
+use crate::durable::owner::Owner;
 use crate::rpc::context::EnvironmentContract;
 use crate::rpc::membership::Membership;
 use crate::run::channels::LearnerChannels;
@@ -24,7 +25,6 @@ use crate::run::summary::RunSummary;
 use crate::run::training::{Limits, Training};
 use crate::storage::checkpoint_writer::{CheckpointFolders, CheckpointWriter};
 use crate::storage::evaluation_record::EvaluationRecord;
-use crate::storage::owner::Owner;
 use crate::storage::run_folder::{RunFolder, replay_folder};
 use crate::storage::warm_start::WarmStart;
 use crate::telemetry::metrics::Metrics;
@@ -192,6 +192,7 @@ impl<P: Pipeline> Startup<'_, P> {
             unroll_length: config.run.unroll_length,
             env_steps_left: config.run.env_steps.saturating_sub(learned),
             device: config.device,
+            owner: owner.clone(),
             metrics: channels.metrics.clone(),
             runtime: channels.runtime.clone(),
         });

@@ -17,13 +17,18 @@ use engram_mdp::Score;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
+use crate::durable::owner::Owner;
 use crate::rpc::evaluation_queue::Evaluation;
 use crate::storage::checkpoint::{FORMAT, WEIGHTS};
 use crate::storage::checkpoint_error::{CheckpointError, disk, torn};
-use crate::storage::files::{ASIDE, put_in_place, read_file, read_manifest, sha256};
-use crate::storage::owner::Owner;
+use crate::storage::files::{
+    ASIDE, half_written, put_in_place, read_file, read_manifest, remove_half_written, sha256,
+};
 
 const EVALUATION: &str = "evaluation.json";
+
+/// Place of one that is being written; behind it stands whose that is.
+const BESIDE: &str = "best.new";
 
 /// Best checkpoint of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,11 +103,16 @@ impl BestCheckpoint {
         owner: Option<&Owner>,
     ) -> Result<(), CheckpointError> {
         let place = place(checkpoints);
-        let (beside, aside) = (place.with_extension("new"), place.with_extension(ASIDE));
-        let written = self.write_beside(&beside);
-        // Whoever has come may be writing there.
-        owner.map_or(Ok(()), Owner::look)?;
-        if let Err(error) = written.and_then(|()| put_in_place(&beside, &place)) {
+        let owned = || owner.map_or(Ok(()), Owner::look);
+        let (beside, aside) =
+            (half_written(checkpoints, BESIDE, owner), place.with_extension(ASIDE));
+        owned()?;
+        remove_half_written(checkpoints, BESIDE);
+        let written = self
+            .write_beside(&beside)
+            .and_then(|()| Ok(owned()?))
+            .and_then(|()| put_in_place(&beside, &place));
+        if let Err(error) = written {
             // The half-written folder takes room that a full disk does not have.
             let _ = durable::remove_folder(&beside);
             return Err(error);
@@ -114,9 +124,6 @@ impl BestCheckpoint {
     }
 
     fn write_beside(&self, beside: &Path) -> Result<(), CheckpointError> {
-        if beside.exists() {
-            durable::remove_folder(beside).map_err(disk("replace", beside))?;
-        }
         durable::create_folder(beside).map_err(disk("create", beside))?;
         let path = beside.join(WEIGHTS);
         durable::write(&path, &self.weights).map_err(disk("write", &path))?;
@@ -214,6 +221,21 @@ mod tests {
         assert_eq!(BestCheckpoint::read(folder.path()).unwrap(), Some(best(10, 0.5)));
         best(30, 2.0).write_of(folder.path(), Some(&second)).unwrap();
         assert_eq!(BestCheckpoint::read(folder.path()).unwrap(), Some(best(30, 2.0)));
+    }
+
+    /// Both once wrote into `best.new`: the files of one stood beside the checksum of the other.
+    #[test]
+    fn two_learners_that_write_at_once_do_not_write_into_the_same_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let owners = [(); 2].map(|()| Owner::claim(folder.path()).unwrap());
+        let [old, new] =
+            owners.each_ref().map(|owner| half_written(folder.path(), BESIDE, Some(owner)));
+        best(30, 2.0).write_beside(&new).unwrap();
+        best(20, 1.0).write_beside(&old).unwrap();
+        put_in_place(&new, &place(folder.path())).unwrap();
+        assert_eq!(BestCheckpoint::read(folder.path()).unwrap(), Some(best(30, 2.0)));
+        best(40, 3.0).write_of(folder.path(), Some(&owners[1])).unwrap();
+        assert!(!old.exists(), "what the other one left stays");
     }
 
     #[test]

@@ -29,12 +29,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::batches::carry_table::SavedStream;
 use crate::durable;
+use crate::durable::owner::Owner;
 use crate::replay;
 use crate::replay::rate_limiter::RateLimiterCounts;
 use crate::rpc::membership::SavedMembership;
 use crate::storage::checkpoint_error::{CheckpointError, disk, torn};
-use crate::storage::files::{is_aside, put_in_place, read_file, read_manifest, sha256};
-use crate::storage::owner::Owner;
+use crate::storage::files::{
+    half_written, is_aside, put_in_place, read_file, read_manifest, remove_half_written, sha256,
+};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::episodes::Episodes;
 
@@ -170,9 +172,10 @@ impl CheckpointStore {
     /// Writes a checkpoint and returns its directory; older ones beyond the number kept go.
     pub fn write(&self, checkpoint: &Checkpoint) -> Result<PathBuf, CheckpointError> {
         let name = format!("{:012}", checkpoint.state.counters.updates);
-        let (place, beside) = (self.folder.join(name), self.beside());
+        let place = self.folder.join(name);
+        let beside = half_written(&self.folder, BESIDE, self.owner.as_ref());
         self.look()?;
-        self.remove_half_written();
+        remove_half_written(&self.folder, BESIDE);
         let written = write_beside(&beside, checkpoint)
             .and_then(|()| self.look())
             .and_then(|()| put_in_place(&beside, &place));
@@ -183,25 +186,6 @@ impl CheckpointStore {
         }
         self.prune(&place);
         Ok(place)
-    }
-
-    /// Place of a checkpoint that is being written, which no other owner of the folder has.
-    fn beside(&self) -> PathBuf {
-        match &self.owner {
-            Some(owner) => self.folder.join(format!("{BESIDE}-{:016x}", owner.instance())),
-            None => self.folder.join(BESIDE),
-        }
-    }
-
-    /// Deletes what processes that were killed have left.
-    fn remove_half_written(&self) {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten();
-        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        for path in paths.filter(|path| path.file_name().is_some_and(is_half_written)) {
-            if let Err(error) = durable::remove_folder(&path) {
-                tracing::warn!(path = %path.display(), %error, "half a checkpoint stays");
-            }
-        }
     }
 
     /// Replays of all complete checkpoints.
@@ -267,10 +251,6 @@ impl CheckpointState {
         }
         Err(CheckpointError::Config { path: path.into(), differences })
     }
-}
-
-fn is_half_written(name: &OsStr) -> bool {
-    name.to_str().is_some_and(|name| name.starts_with(BESIDE))
 }
 
 fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {

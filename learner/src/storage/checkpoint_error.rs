@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::storage::owner::Taken;
+use crate::durable::owner::Taken;
 
 /// Failure to write, read or use a checkpoint.
 #[derive(Debug, Error)]

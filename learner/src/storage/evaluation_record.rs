@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use engram_mdp::Score;
 
+use crate::durable::owner::Owner;
 use crate::rpc::evaluation_queue::{Evaluation, Occasion};
 use crate::storage::best_checkpoint::{BestCheckpoint, BestEvaluation};
 use crate::storage::checkpoint_error::{CheckpointError, disk};
 use crate::storage::final_evaluation::{FinalEvaluationTable, FinalScore};
-use crate::storage::owner::Owner;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::progress_log::ProgressTable;
 

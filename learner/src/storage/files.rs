@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use crate::durable;
+use crate::durable::{self, owner::Owner};
 use crate::storage::checkpoint_error::{CheckpointError, disk, torn};
 
 /// Extension of a folder whose place a new one takes.
@@ -66,6 +66,26 @@ pub(crate) fn put_in_place(beside: &Path, place: &Path) -> Result<(), Checkpoint
         durable::rename(beside, place).map_err(disk("rename", beside))?;
     }
     durable::sync_parent(place).map_err(disk("sync the folder of", place))
+}
+
+/// Place of a folder that is being written, which no other owner of the run's folder has.
+pub(crate) fn half_written(folder: &Path, name: &str, owner: Option<&Owner>) -> PathBuf {
+    folder.join(match owner {
+        Some(owner) => format!("{name}-{:016x}", owner.instance()),
+        None => name.into(),
+    })
+}
+
+/// Deletes what processes that were killed have left in such places, whoever owned them.
+pub(crate) fn remove_half_written(folder: &Path, name: &str) {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let half = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix(name).map(|_| ());
+    for path in paths.filter(|path| half(path).is_some()) {
+        if let Err(error) = durable::remove_folder(&path) {
+            tracing::warn!(path = %path.display(), %error, "half a folder stays");
+        }
+    }
 }
 
 /// True of a folder whose place a new one takes.

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::durable;
-use crate::storage::owner::{self, Owner, host};
+use crate::durable::owner::{self, Owner, host};
 
 /// Folder of a run, which belongs to one learner as long as this lives.
 #[derive(Debug)]

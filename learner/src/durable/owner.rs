@@ -51,7 +51,7 @@ pub struct Taken {
 
 impl Owner {
     /// Makes this learner the owner of a folder, whoever was.
-    pub(super) fn claim(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn claim(folder: &Path) -> io::Result<Self> {
         let instance = any_number();
         let name =
             format!("process {} on {}, instance {instance:016x}", std::process::id(), host());
@@ -80,20 +80,20 @@ impl Owner {
     }
 
     /// A number that no other learner has.
-    pub(super) fn instance(&self) -> u64 {
+    pub(crate) fn instance(&self) -> u64 {
         self.0.instance
     }
 }
 
 /// Name of the owner that a folder says.
-pub(super) fn read(folder: &Path) -> Option<String> {
+pub(crate) fn read(folder: &Path) -> Option<String> {
     let text = fs::read_to_string(file(folder)).ok()?;
     let name = text.trim();
     (!name.is_empty()).then(|| name.into())
 }
 
 /// Name of this machine.
-pub(super) fn host() -> String {
+pub(crate) fn host() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "unknown".into(), |name| name.trim().into())
 }
