@@ -4,18 +4,14 @@
 //! inference server and one real actor keep it going. This process subscribes many times more, as so
 //! many inference servers would, over one network link whose rate they share; in turns it does and does not.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+mod receiver;
+
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use engram_analysis::statistics::median;
-use engram_proto::limits::MAX_MESSAGE_BYTES;
-use engram_proto::v1::weights_client::WeightsClient;
-use engram_proto::{PROTOCOL_VERSION, v1};
-use engram_service::{Address, Shutdown, net};
-use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinSet;
+use engram_service::Shutdown;
+use receiver::Receivers;
 
 use super::programs::{Fleet, Role, Transport};
 use crate::compute::Compute;
@@ -46,13 +42,6 @@ pub(super) struct BroadcastSettings<'a> {
     pub(super) rounds: u32,
     /// Of each measurement.
     pub(super) seconds: f64,
-}
-
-/// Subscribers, as tasks of one thread.
-struct Servers {
-    tasks: JoinSet<Result<()>>,
-    received: Arc<AtomicU64>,
-    runtime: Runtime,
 }
 
 /// Numbers of the learner at one moment.
@@ -103,10 +92,11 @@ pub(super) fn run(
         "", "", "", "", "of thread", "cores", "ratio"
     );
     for &count in servers {
+        let rate = link * 1e9 / 8.0 / f64::from(count);
         let (mut alone, mut beside, mut ratios, mut sent) = (vec![], vec![], vec![], vec![]);
         for _ in 0..rounds {
             let without = rates(&mut fleet, seconds)?;
-            let mut subscribers = Servers::start(count, &fleet.address(Role::Learner)?, link)?;
+            let mut subscribers = Receivers::start(count, &fleet.address(Role::Learner)?, rate)?;
             let first = subscribers.received();
             fleet.wait("weights", |_| Ok(subscribers.received() > first))?;
             let before = subscribers.received();
@@ -165,45 +155,4 @@ fn moment(fleet: &Fleet) -> BroadcastMoment {
         publishing: publishing.map(|sample| sample.value).sum(),
         processor: page.sum("process_cpu_seconds_total"),
     }
-}
-
-impl Servers {
-    fn start(count: u32, learner: &Address, link: f64) -> Result<Self> {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let (mut tasks, received) = (JoinSet::new(), Arc::new(AtomicU64::new(0)));
-        let bytes_per_second = link * 1e9 / 8.0 / f64::from(count);
-        for _ in 0..count {
-            let (learner, received) = (learner.clone(), received.clone());
-            tasks.spawn_on(subscribe(learner, received, bytes_per_second), runtime.handle());
-        }
-        Ok(Servers { tasks, received, runtime })
-    }
-
-    /// Bytes, of all.
-    fn received(&self) -> u64 {
-        self.received.load(Relaxed)
-    }
-
-    /// An error if one has ended.
-    fn check(&mut self) -> Result<()> {
-        let _guard = self.runtime.enter();
-        match self.tasks.try_join_next() {
-            Some(ended) => ended?,
-            None => Ok(()),
-        }
-    }
-}
-
-/// Takes weights as they come, so many bytes per second at most.
-async fn subscribe(learner: Address, received: Arc<AtomicU64>, rate: f64) -> Result<()> {
-    let mut client = WeightsClient::new(net::connect(&learner, "learner"))
-        .max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let request =
-        v1::SubscribeRequest { protocol_version: PROTOCOL_VERSION, run_id: String::new() };
-    let mut pieces = client.subscribe(request).await?.into_inner();
-    while let Some(piece) = pieces.message().await? {
-        received.fetch_add(piece.data.len() as u64, Relaxed);
-        tokio::time::sleep(Duration::from_secs_f64(piece.data.len() as f64 / rate)).await;
-    }
-    anyhow::bail!("the learner closed a subscription")
 }
