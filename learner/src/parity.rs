@@ -105,6 +105,7 @@ impl Pair {
     /// The sequence model and the algorithm of an experiment.
     pub fn new(name: String, mut resolved: Resolved) -> Result<Pair, LearnerError> {
         let model: PolicyConfig = resolved.section("seq")?;
+        let model = PolicyConfig { torso: model.torso.in_single_precision(), ..model };
         let mut rl: RlConfig = resolved.section("rl")?;
         let disk = |config: &dyn LearnsFromReplay| config.shared().replay.storage == Storage::Disk;
         if matches!(&rl, RlConfig::Replay(config) if disk(&**config)) {

@@ -59,6 +59,7 @@ fn collect(
         }
         let config: PolicyConfig =
             toml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let config = PolicyConfig { torso: config.torso.in_single_precision(), ..config };
         for (i, memory) in config.memory.examples(6).into_iter().enumerate() {
             let example = PolicyConfig { memory, ..config.clone() };
             policies.insert(format!("{name}-{i}"), (example, CONTINUOUS));

@@ -1,7 +1,7 @@
 //! Time of IMPALA's deep ResNet on a CPU: seconds, medians of several runs.
 //!
 //! ```text
-//! cargo run --release -p engram-policy --example resnet_update [THREADS [REPEATS]]
+//! cargo run --release -p engram-policy --example resnet_update [THREADS [REPEATS [BF16]]]
 //! python3 policy/comparisons/resnet_plain_pytorch.py
 //! ```
 //!
@@ -42,7 +42,7 @@ fn main() {
     let argument = |n, default| std::env::args().nth(n).map_or(default, |x| x.parse().unwrap());
     let (threads, repeats) = (argument(1, 2), argument(2, 5));
     tch::set_num_threads(threads as i32);
-    let policy = policy();
+    let policy = policy(argument(3, 0) > 0);
     let trajectories: Vec<Trajectory> = (0..BATCH as u32).map(trajectory).collect();
     let assemble = || Batch::from_trajectories(&trajectories, policy.spec(), Device::Cpu).unwrap();
     let batch = assemble();
@@ -58,13 +58,14 @@ fn main() {
     println!();
 }
 
-fn policy() -> Policy {
+fn policy(bf16: bool) -> Policy {
     let config = PolicyConfig {
         inputs: vec![MemoryInput::Observation, MemoryInput::ClippedPreviousReward],
         torso: TorsoConfig::ImpalaResnet {
             channels: vec![16, 32, 32],
             features: 256,
             init: Initialization::FAN_IN,
+            bf16,
         },
         embed: None,
         memory: MemoryConfig::Lstm(LstmConfig {

@@ -143,6 +143,8 @@ class Policy:
             for i, layer in enumerate(layers):
                 x = F.conv2d(x, w[f"{i}.weight"], w[f"{i}.bias"], layer["stride"]).relu()
             x = w.linear(str(len(layers)), x.flatten(1))
+            if config.get("output") == "relu":
+                x = x.relu()
             if config.get("output") == "layer_norm_tanh":
                 x = F.layer_norm(x, x.shape[-1:], w["norm.weight"], w["norm.bias"]).tanh()
             return x

@@ -83,6 +83,9 @@ pub enum TorsoConfig {
         /// Layers behind the linear one; none if not given.
         #[serde(default, skip_serializing_if = "CnnOutput::is_linear")]
         output: CnnOutput,
+        /// True for bfloat16, where the device has it; false if not given.
+        #[serde(default, skip_serializing_if = "is_false")]
+        bf16: bool,
     },
     /// The deep residual network of Espeholt et al. 2018, figure 3,
     /// <https://arxiv.org/abs/1802.01561>: sections of a convolution, a pooling that halves the
@@ -95,6 +98,9 @@ pub enum TorsoConfig {
         features: i64,
         /// Start of all layers.
         init: Initialization,
+        /// True for bfloat16, where the device has it; false if not given.
+        #[serde(default, skip_serializing_if = "is_false")]
+        bf16: bool,
     },
 }
 
@@ -105,6 +111,8 @@ pub enum CnnOutput {
     /// Nothing.
     #[default]
     Linear,
+    /// A ReLU, as behind every other layer (Mnih et al. 2015, <https://doi.org/10.1038/nature14236>).
+    Relu,
     /// Layer normalization, then tanh, as SAC from pixels has it (Yarats et al. 2021,
     /// <https://arxiv.org/abs/1910.01741>).
     LayerNormTanh,
@@ -115,6 +123,11 @@ impl CnnOutput {
     fn is_linear(&self) -> bool {
         *self == CnnOutput::Linear
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Layers between the memory's inputs and the memory. An input that is not named goes in as it is.
@@ -272,6 +285,14 @@ impl TorsoConfig {
         convolutions.iter().rev().fold(1, before) as usize
     }
 
+    /// The same network without bfloat16, to be compared with another program or device.
+    pub fn in_single_precision(mut self) -> Self {
+        if let TorsoConfig::Cnn { bf16, .. } | TorsoConfig::ImpalaResnet { bf16, .. } = &mut self {
+            *bf16 = false;
+        }
+        self
+    }
+
     fn validate(&self) -> Result<(), PolicyError> {
         match self {
             TorsoConfig::Identity {} => Ok(()),
@@ -280,7 +301,7 @@ impl TorsoConfig {
                 in_range("number of torso.hidden", hidden.len() as i64, 64)?;
                 hidden.iter().try_for_each(|&width| in_range("torso.hidden", width, MAX_WIDTH))
             }
-            TorsoConfig::Cnn { convolutions, features, init, output: _ } => {
+            TorsoConfig::Cnn { convolutions, features, init, output: _, bf16: _ } => {
                 init.validate("torso.init")?;
                 in_range("number of torso.convolutions", convolutions.len() as i64, 64)?;
                 for convolution in convolutions {
@@ -290,7 +311,7 @@ impl TorsoConfig {
                 }
                 in_range("torso.features", *features, MAX_WIDTH)
             }
-            TorsoConfig::ImpalaResnet { channels, features, init } => {
+            TorsoConfig::ImpalaResnet { channels, features, init, bf16: _ } => {
                 init.validate("torso.init")?;
                 in_range("number of torso.channels", channels.len() as i64, 16)?;
                 for &channels in channels {

@@ -70,6 +70,12 @@ impl Linear {
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, Some(&self.bias))
     }
+
+    /// The same, in the type of `x`, whatever that of the weights is.
+    pub(crate) fn forward_as(&self, x: &Tensor) -> Tensor {
+        let [weight, bias] = [&self.weight, &self.bias].map(|part| part.to_kind(x.kind()));
+        x.linear(&weight, Some(&bias))
+    }
 }
 
 /// Number added to a variance before its root is taken: that of PyTorch's `LayerNorm`.

@@ -4,7 +4,7 @@ mod cnn;
 mod resnet;
 
 use engram_mdp::{Dtype, ObservationSpec};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use self::cnn::Cnn;
 use self::resnet::Resnet;
@@ -18,6 +18,8 @@ pub(crate) struct Torso {
     dtype: Dtype,
     network: TorsoNetwork,
     outputs: i64,
+    /// True where single precision computes in bfloat16.
+    bf16: bool,
 }
 
 enum TorsoNetwork {
@@ -34,6 +36,7 @@ impl Torso {
         p: &mut Parameters,
     ) -> Result<Self, PolicyError> {
         let inputs = observation.len() as i64;
+        let mut bf16 = false;
         let (network, outputs) = match config {
             TorsoConfig::Identity {} => (TorsoNetwork::Identity, inputs),
             TorsoConfig::Mlp { hidden, activation, init, norm } => {
@@ -41,20 +44,22 @@ impl Torso {
                 let outputs = mlp.outputs();
                 (TorsoNetwork::Mlp(mlp), outputs)
             }
-            TorsoConfig::Cnn { convolutions, features, init, output } => {
+            TorsoConfig::Cnn { convolutions, features, init, output, bf16: asked } => {
                 let image = image("cnn", observation)?;
+                bf16 = *asked && computes_in_bf16(p.options().1);
                 let cnn = Cnn::new(convolutions, (*features, *output), *init, image, p)?;
                 (TorsoNetwork::Cnn(cnn), *features)
             }
-            TorsoConfig::ImpalaResnet { channels, features, init } => {
+            TorsoConfig::ImpalaResnet { channels, features, init, bf16: asked } => {
                 let image = image("impala_resnet", observation)?;
+                bf16 = *asked && computes_in_bf16(p.options().1);
                 (
                     TorsoNetwork::Resnet(Resnet::new(channels, *features, *init, image, p)?),
                     *features,
                 )
             }
         };
-        Ok(Torso { dtype: observation.dtype, network, outputs })
+        Ok(Torso { dtype: observation.dtype, network, outputs, bf16 })
     }
 
     /// D: features of one observation.
@@ -64,12 +69,15 @@ impl Torso {
 
     /// Raw observations `[N, O..]` to features `[N, D]` of type `kind`.
     pub(crate) fn forward(&self, observation: &Tensor, kind: Kind) -> Tensor {
+        // Weights, their gradients' sums and what follows stay as they are.
+        let computed = if self.bf16 && kind == Kind::Float { Kind::BFloat16 } else { kind };
         match &self.network {
             TorsoNetwork::Identity => self.scaled(&observation.flatten(1, -1), kind),
             TorsoNetwork::Mlp(mlp) => mlp.forward(&self.scaled(&observation.flatten(1, -1), kind)),
-            TorsoNetwork::Cnn(cnn) => cnn.forward(&self.pixels(observation, kind)),
+            TorsoNetwork::Cnn(cnn) => cnn.forward(&self.pixels(observation, computed), kind),
             TorsoNetwork::Resnet(resnet) => {
-                resnet.forward(observation, |images| self.pixels(images, kind))
+                let pixels = |images: &Tensor| self.pixels(images, computed);
+                resnet.forward(observation, pixels).to_kind(kind)
             }
         }
     }
@@ -86,6 +94,23 @@ impl Torso {
     fn pixels(&self, raw: &Tensor, kind: Kind) -> Tensor {
         self.scaled(&raw.permute([0, 2, 3, 1]).contiguous(), kind).permute([0, 3, 1, 2])
     }
+}
+
+/// True of a device for which bfloat16 is a type to compute in: a GPU, or a processor with
+/// instructions for it (AVX-512 BF16). Others would convert every number, and be slower.
+fn computes_in_bf16(device: Device) -> bool {
+    match device {
+        #[cfg(target_arch = "x86_64")]
+        Device::Cpu => is_x86_feature_detected!("avx512bf16"),
+        #[cfg(not(target_arch = "x86_64"))]
+        Device::Cpu => false,
+        _ => true,
+    }
+}
+
+/// Weight as `x` is.
+fn as_kind_of(x: &Tensor, weight: &Tensor) -> Tensor {
+    weight.to_kind(x.kind())
 }
 
 /// `[C, H, W]` of an environment that shows images.
@@ -106,7 +131,7 @@ fn image(torso: &str, observation: &ObservationSpec) -> Result<[i64; 3], PolicyE
 #[cfg(test)]
 mod tests {
     use engram_mdp::Seed;
-    use tch::{Device, IndexOp};
+    use tch::IndexOp;
 
     use super::*;
     use crate::config::{CnnOutput, Convolution};
@@ -123,6 +148,7 @@ mod tests {
             features: 100,
             init: Initialization::FAN_IN,
             output: CnnOutput::Linear,
+            bf16: false,
         }
     }
 
@@ -131,6 +157,7 @@ mod tests {
             channels: vec![4; sections],
             features: 7,
             init: Initialization::FAN_IN,
+            bf16: false,
         }
     }
 
@@ -198,7 +225,7 @@ mod tests {
             let TorsoConfig::Cnn { convolutions, features, init, .. } = small_cnn() else {
                 unreachable!("it is one")
             };
-            let config = TorsoConfig::Cnn { convolutions, features, init, output };
+            let config = TorsoConfig::Cnn { convolutions, features, init, output, bf16: false };
             let torso = Torso::new(&config, &images(&[3, 5, 5]), &mut parameters()).unwrap();
             let pixels: Vec<u8> = (0..75).map(|i| (i * 7 % 256) as u8).collect();
             torso.forward(&Tensor::from_slice(&pixels).view([1, 3, 5, 5]), Kind::Double)
@@ -207,6 +234,8 @@ mod tests {
         let deviation = plain.var_dim([-1].as_slice(), false, true) + 1e-5;
         let mean = plain.mean_dim([-1].as_slice(), true, Kind::Double);
         let expected = ((&plain - mean) / deviation.sqrt()).tanh();
+        let rectified = features(CnnOutput::Relu);
+        assert!(rectified.equal(&plain.relu()) && !rectified.equal(&plain));
         let found = features(CnnOutput::LayerNormTanh);
         assert!((found - expected).abs().max().double_value(&[]) < 1e-12);
     }
@@ -219,6 +248,7 @@ mod tests {
             features: 4,
             init: Initialization::FAN_IN,
             output: CnnOutput::Linear,
+            bf16: false,
         };
         let side = config.least_side();
         let with = |side| Torso::new(&config, &images(&[3, side, side]), &mut parameters());

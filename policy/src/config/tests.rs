@@ -68,8 +68,13 @@ fn values_out_of_range_are_refused_with_the_range() {
         config.validate().unwrap_err().to_string()
     };
     let no_cells = refuse(|c| {
-        let lstm =
-            LstmConfig { hidden: 0, layers: 1, forget_bias: 0.0, init: Initialization::FAN_IN };
+        let lstm = LstmConfig {
+            hidden: 0,
+            layers: 1,
+            forget_bias: 0.0,
+            init: Initialization::FAN_IN,
+            bf16: false,
+        };
         c.memory = MemoryConfig::Lstm(lstm);
     });
     assert!(no_cells.contains("`memory.hidden`") && no_cells.contains("65536"), "{no_cells}");
@@ -84,7 +89,12 @@ fn values_out_of_range_are_refused_with_the_range() {
     });
     assert!(message.contains("not both"), "{message}");
     fn resnet(channels: Vec<i64>) -> TorsoConfig {
-        TorsoConfig::ImpalaResnet { channels, features: 8, init: Initialization::FAN_IN }
+        TorsoConfig::ImpalaResnet {
+            channels,
+            features: 8,
+            init: Initialization::FAN_IN,
+            bf16: false,
+        }
     }
     assert!(refuse(|c| c.torso = resnet(vec![])).contains("number of torso.channels"));
     assert!(refuse(|c| c.torso = resnet(vec![16, 0])).contains("`torso.channels`"));

@@ -2,20 +2,28 @@
 //! padding, each followed by a ReLU, then one linear layer. What Yarats et al. 2021,
 //! <https://arxiv.org/abs/1910.01741>, put behind it is an option.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::config::{CnnOutput, Convolution};
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
+use crate::torso::as_kind_of;
 
 /// Turns pixels `[N, C, H, W]` into features `[N, D]`.
 pub(super) struct Cnn {
     convolutions: Vec<ConvolutionLayer>,
     linear: Linear,
-    /// Weight and bias, `[D]`, of the layer normalization.
-    norm: Option<(Tensor, Tensor)>,
+    output: Output,
+}
+
+/// Layers behind the linear one.
+enum Output {
+    Linear,
+    Relu,
+    /// Weight and bias, `[D]`, of the normalization.
+    LayerNormTanh(Tensor, Tensor),
 }
 
 /// Added to the variance before its root is taken.
@@ -58,28 +66,33 @@ impl Cnn {
         }
         let flat = channels * sides[0] * sides[1];
         let linear = Linear::new(p, &format!("torso.{}", layers.len()), flat, features, init);
-        let norm = (output == CnnOutput::LayerNormTanh).then(|| {
-            let named = |name: &str| format!("torso.norm.{name}");
-            let weight = p.constant(named("weight"), &[features], 1.0);
-            (weight, p.constant(named("bias"), &[features], 0.0))
-        });
-        Ok(Cnn { convolutions: layers, linear, norm })
+        let output = match output {
+            CnnOutput::Linear => Output::Linear,
+            CnnOutput::Relu => Output::Relu,
+            CnnOutput::LayerNormTanh => {
+                let weight = p.constant("torso.norm.weight".into(), &[features], 1.0);
+                let bias = p.constant("torso.norm.bias".into(), &[features], 0.0);
+                Output::LayerNormTanh(weight, bias)
+            }
+        };
+        Ok(Cnn { convolutions: layers, linear, output })
     }
 
-    /// `[N, C, H, W]` to `[N, D]`.
-    pub(super) fn forward(&self, pixels: &Tensor) -> Tensor {
+    /// `[N, C, H, W]`, of whose type convolutions are, to `[N, D]` of type `kind`.
+    pub(super) fn forward(&self, pixels: &Tensor, kind: Kind) -> Tensor {
         let mut x = pixels.shallow_clone();
         for layer in &self.convolutions {
             let stride = [layer.stride; 2];
-            let bias = Some(&layer.bias);
-            x = x.conv2d(&layer.weight, bias, stride, [0, 0], [1, 1], 1).relu_();
+            let [weight, bias] = [&layer.weight, &layer.bias].map(|part| as_kind_of(&x, part));
+            x = x.conv2d(&weight, Some(&bias), stride, [0, 0], [1, 1], 1).relu_();
         }
-        let y = self.linear.forward(&x.flatten(1, -1));
-        match &self.norm {
-            Some((weight, bias)) => {
+        let mut y = self.linear.forward_as(&x.flatten(1, -1)).to_kind(kind);
+        match &self.output {
+            Output::Linear => y,
+            Output::Relu => y.relu_(),
+            Output::LayerNormTanh(weight, bias) => {
                 y.layer_norm(weight.size(), Some(weight), Some(bias), NORM_EPSILON, false).tanh()
             }
-            None => y,
         }
     }
 }

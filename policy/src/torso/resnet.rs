@@ -27,6 +27,7 @@ use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
+use crate::torso::as_kind_of;
 
 /// Residual blocks of a section.
 const BLOCKS: usize = 2;
@@ -94,7 +95,7 @@ impl Resnet {
             [all] => all.shallow_clone(),
             flat => Tensor::cat(flat, 0),
         };
-        self.linear.forward(&x).relu_()
+        self.linear.forward_as(&x).relu_()
     }
 
     /// Number of `images` that go through at a time.
@@ -154,6 +155,7 @@ impl ResidualBlock {
 
 impl PaddedConvolution {
     fn forward(&self, x: &Tensor) -> Tensor {
-        x.conv2d(&self.weight, Some(&self.bias), [1, 1], [1, 1], [1, 1], 1)
+        let [weight, bias] = [&self.weight, &self.bias].map(|part| as_kind_of(x, part));
+        x.conv2d(&weight, Some(&bias), [1, 1], [1, 1], [1, 1], 1)
     }
 }

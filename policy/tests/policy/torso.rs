@@ -5,8 +5,8 @@ use engram_policy::memory::elstm::ElstmConfig;
 use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::memory::none::NoneConfig;
 use engram_policy::{
-    Activation, Distribution, Gradient, HeadConfig, HeadInit, Initialization, Inputs, MemoryConfig,
-    MemoryInput, Policy, PolicyConfig, TorsoConfig,
+    Activation, CnnOutput, Convolution, Distribution, Gradient, HeadConfig, HeadInit,
+    Initialization, Inputs, MemoryConfig, MemoryInput, Policy, PolicyConfig, TorsoConfig,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -21,6 +21,7 @@ fn config(channels: &[i64], features: i64, memory: MemoryConfig) -> PolicyConfig
             channels: channels.to_vec(),
             features,
             init: Initialization::FAN_IN,
+            bf16: false,
         },
         embed: None,
         memory,
@@ -137,6 +138,46 @@ fn on_one_thread_images_go_through_in_groups_and_come_out_as_they_would_alone() 
     for row in [0, 2, 3, 4] {
         let alone = logits(&policy, &moment(bytes.narrow(0, row, 1), &[row as f32]));
         assert!(difference(&together.narrow(0, row, 1), &alone) < 1e-9);
+    }
+}
+
+/// The features' gradients, one after the other, and the features.
+fn in_single_precision(torso: TorsoConfig) -> [Tensor; 2] {
+    let config = PolicyConfig { torso, ..config(&[1], 1, MemoryConfig::None(NoneConfig {})) };
+    let image = [3, 20, 24];
+    let policy = Policy::new(&config, &environment(image, 6), Seed::new(1), CPU).unwrap();
+    let rewards: Vec<f32> = (0..9).map(|i| i as f32).collect();
+    let features = logits(&policy, &moment(images(9, image), &rewards));
+    let named = policy.trainable();
+    let torso: Vec<&Tensor> = named.iter().map(|(_, weight)| weight).collect();
+    let loss = features.square().sum(Kind::Float);
+    let found = Tensor::run_backward(&[loss], &torso, false, false);
+    let flat: Vec<Tensor> = found.iter().map(|gradient| gradient.flatten(0, -1)).collect();
+    [Tensor::cat(&flat, 0), features.flatten(0, -1)]
+}
+
+/// Where the processor has no bfloat16 they are the same.
+#[test]
+fn in_bfloat16_torsos_and_their_gradients_are_nearly_the_same() {
+    let init = Initialization::Orthogonal { gain: 1.0, bias: 0.1 };
+    let convolutions = vec![Convolution { channels: 8, kernel: 4, stride: 2 }];
+    let cnn = |bf16| TorsoConfig::Cnn {
+        convolutions: convolutions.clone(),
+        features: 32,
+        init,
+        output: CnnOutput::LayerNormTanh,
+        bf16,
+    };
+    let resnet =
+        |bf16| TorsoConfig::ImpalaResnet { channels: vec![8, 16], features: 32, init, bf16 };
+    for [whole, half] in [[cnn(false), cnn(true)], [resnet(false), resnet(true)]] {
+        for (whole, half) in in_single_precision(whole).iter().zip(&in_single_precision(half)) {
+            assert_eq!(half.kind(), Kind::Float);
+            let difference = ((whole - half).norm() / whole.norm()).double_value(&[]);
+            assert!(difference < 0.02, "{difference}");
+            #[cfg(target_arch = "x86_64")]
+            assert_eq!(difference > 0.0, is_x86_feature_detected!("avx512bf16"));
+        }
     }
 }
 
