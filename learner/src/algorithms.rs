@@ -15,6 +15,8 @@ mod ppo;
 
 mod pqn;
 
+mod ac_lambda;
+
 mod dqn;
 
 mod sac_discrete;
@@ -46,6 +48,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 
+pub use self::ac_lambda::{AcLambda, AcLambdaConfig, AcLambdaGradient};
 pub use self::algorithm::{
     Algorithm, AlgorithmConfig, LearnsFromReplay, LearnsFromStreams, NonFinite, Objective,
     ReplayAlgorithm, StreamsAlgorithm,
@@ -67,6 +70,7 @@ const ALGORITHMS: &[(&str, Read)] = &[
     ("vtrace", streams::<VtraceConfig>),
     ("ppo", streams::<PpoConfig>),
     ("pqn", streams::<PqnConfig>),
+    ("ac_lambda", streams::<AcLambdaConfig>),
     ("dqn", replay::<QLearningConfig>),
     ("sac_discrete", replay::<SacDiscreteConfig>),
     ("sac", replay::<SacConfig>),

@@ -7,10 +7,13 @@
 
 mod support;
 
-use engram_learner::algorithms::{Loss, Reduction, Vtrace};
+use engram_learner::algorithms::{
+    AcLambda, AcLambdaConfig, Loss, Reduction, StreamsAlgorithm, Vtrace,
+};
 use engram_learner::batches::carry_table::CarryTable;
 use engram_learner::batches::selector::TrajectoryKey;
 use engram_learner::config::flags::ByteSize;
+use engram_learner::config::{OptimizerConfig, RewardClip, Schedule};
 use engram_mdp::{Ending, Frames, Trajectory};
 use engram_policy::memory::cgpt::CgptConfig;
 use engram_policy::memory::elstm::ElstmConfig;
@@ -51,10 +54,14 @@ struct Experience {
 
 impl Experience {
     fn of(memory: MemoryConfig, unrolls: usize) -> Self {
+        Experience::of_length(UNROLL_LENGTH, memory, unrolls)
+    }
+
+    fn of_length(length: usize, memory: MemoryConfig, unrolls: usize) -> Self {
         tch::set_num_threads(1);
         let network = network(memory);
         let behavior = support::policy(Kind::Float, &network, TASK, 2);
-        let mut actor = Actor::new(TASK, ENVS, UNROLL_LENGTH, &behavior, 3);
+        let mut actor = Actor::new(TASK, ENVS, length, &behavior, 3);
         let unrolls: Vec<_> = (0..unrolls).map(|_| actor.unroll(&behavior)).collect();
         let policy = support::policy(Kind::Double, &network, TASK, 1);
         let config = support::vtrace(|c| {
@@ -67,7 +74,11 @@ impl Experience {
     }
 
     fn carried(&self) -> CarryTable {
-        CarryTable::new(&self.policy, ByteSize::STREAM_MEMORY, ENVS).expect("enough memory")
+        self.table(&self.policy.initial_carry(1))
+    }
+
+    fn table(&self, carry: &Carry) -> CarryTable {
+        CarryTable::new(carry, Device::Cpu, ByteSize::STREAM_MEMORY, ENVS).expect("enough memory")
     }
 
     /// The environments' trajectories of unroll `k`, and where they came from.
@@ -90,7 +101,7 @@ impl Experience {
         let mut whole = self.unrolls[first][env].clone();
         for k in unrolls.skip(1) {
             let next = &self.unrolls[k][env];
-            whole.frames.extend_rows(&next.frames, 1..UNROLL_LENGTH + 1, &spec);
+            whole.frames.extend_rows(&next.frames, 1..next.unroll_length() + 1, &spec);
             whole.log_probs.extend(&next.log_probs);
             whole.policy_versions.extend(&next.policy_versions);
         }
@@ -146,7 +157,7 @@ fn states(policy: &Policy, unrolls: &[Vec<Trajectory>]) -> Vec<Tensor> {
     for unroll in unrolls {
         let flat = state.tensors().iter().map(|tensor| tensor.reshape([ENVS as i64, -1]));
         before.push(Tensor::cat(&flat.collect::<Vec<_>>(), 1));
-        for t in 0..UNROLL_LENGTH {
+        for t in 0..unroll[0].unroll_length() {
             let mut frames = Frames::with_capacity(&spec, ENVS);
             unroll.iter().for_each(|x| frames.extend_rows(&x.frames, t..t + 1, &spec));
             state = policy.step(&Inputs::from_frames(&frames, &spec, Device::Cpu), &state).1;
@@ -172,6 +183,49 @@ fn difference(a: &[(String, Tensor)], b: &[(String, Tensor)], names: &str) -> f6
     differences.reduce(f64::max).expect("there are such weights")
 }
 
+/// What AC(λ) goes down by, summed over updates that change nothing.
+fn by_traces(experience: &Experience, lambda: f64) -> Tensor {
+    let (algorithm, policy) = (ac_lambda(experience, lambda), &experience.policy);
+    let mut carried = experience.table(&algorithm.initial_carry(policy, 1));
+    let gradients = (0..experience.unrolls.len()).map(|k| {
+        let (batch, rows) = experience.batch(k, &[1, 0, 2]);
+        let found = algorithm.gradient(policy, &batch, carried.take(&rows));
+        carried.put(&rows, &found.carry);
+        found.gradient
+    });
+    gradients.reduce(|sum, next| sum + next).expect("there are unrolls")
+}
+
+/// The same of whole lives at once, where nothing came before.
+fn at_once(experience: &Experience, lambda: f64) -> Tensor {
+    let (algorithm, policy) = (ac_lambda(experience, lambda), &experience.policy);
+    let gradients = everything(experience.unrolls.len()).into_iter().map(|(unrolls, env)| {
+        let batch = experience.joined(unrolls, env);
+        algorithm.gradient(policy, &batch, algorithm.initial_carry(policy, 1)).gradient
+    });
+    gradients.reduce(|sum, next| sum + next).expect("there are environments")
+}
+
+fn ac_lambda(experience: &Experience, lambda: f64) -> AcLambda {
+    let config = AcLambdaConfig {
+        batch_size: ENVS,
+        discount: 0.95,
+        lambda,
+        reward_clip: RewardClip::None,
+        reward_scale: 1.0,
+        baseline_cost: 0.7,
+        entropy_cost: 0.3,
+        entropy_schedule: Schedule::Constant,
+        learning_rate: 0.1,
+        schedule: Schedule::Constant,
+        max_grad_norm: 1.0,
+        optimizer: OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+        max_non_finite_updates: 1,
+        freeze: vec![],
+    };
+    AcLambda::new(&config, &experience.policy)
+}
+
 /// All unrolls of every environment, each as one.
 fn everything(unrolls: usize) -> Vec<(std::ops::Range<usize>, usize)> {
     (0..ENVS).map(|env| (0..unrolls, env)).collect()
@@ -193,6 +247,23 @@ fn gradients_over_short_unrolls_are_those_of_one_long_unroll() {
     let truncated = experience.through_time(&truncated);
     let error = difference(&truncated, &expected, "memory.input_weight");
     assert!(error > 0.01, "truncation makes no difference here: {error}");
+}
+
+/// Of single decisions too, which is what traces are for.
+#[test]
+fn traces_bring_advantages_across_unrolls_as_rtrl_brings_gradients() {
+    for (length, unrolls) in [(1, 30), (5, 6), (7, 4)] {
+        let experience = Experience::of_length(length, elstm(4, Gradient::Rtrl), unrolls);
+        let [with, without] = [0.9, 0.0].map(|lambda| {
+            let (found, expected) = (by_traces(&experience, lambda), at_once(&experience, lambda));
+            let scale = expected.abs().max().double_value(&[]);
+            let error = (&found - &expected).abs().max().double_value(&[]) / scale;
+            assert!(error < 1e-12, "{unrolls} unrolls of {length}, λ = {lambda}: {error}");
+            found
+        });
+        let difference = ((&with - without).norm() / with.norm()).double_value(&[]);
+        assert!(difference > 0.1, "λ makes no difference here: {difference}");
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ use tch::{Device, Tensor};
 const VTRACE: &str = include_str!("../../configs/rl/vtrace.toml");
 const PPO: &str = include_str!("../../configs/rl/ppo.toml");
 const PQN: &str = include_str!("../../configs/rl/pqn.toml");
+const AC_LAMBDA: &str = include_str!("../../configs/rl/ac-lambda.toml");
 const DQN: &str = include_str!("../../configs/rl/dqn.toml");
 const SAC_DISCRETE: &str = include_str!("../../configs/rl/sac-discrete.toml");
 const SAC: &str = include_str!("../../configs/rl/rsac.toml");
@@ -34,10 +35,11 @@ const TD3: &str = include_str!("../../configs/rl/rtd3.toml");
 const DDPG: &str = include_str!("../../configs/rl/rdpg.toml");
 
 /// Every algorithm, with its networks in every arrangement.
-const CASES: [(&str, &str, &str); 11] = [
+const CASES: [(&str, &str, &str); 12] = [
     ("vtrace", VTRACE, "rl.batch_size=2"),
     ("ppo", PPO, "rl.minibatches=2"),
     ("pqn", PQN, "rl.minibatches=2"),
+    ("ac_lambda", AC_LAMBDA, "rl.batch_size=2"),
     ("dqn", DQN, "rl.batch_size=2"),
     ("sac_discrete", SAC_DISCRETE, "rl.batch_size=2"),
     ("sac_discrete", SAC_DISCRETE, "rl.objective.encoder={ name = \"separate\" }"),

@@ -96,6 +96,11 @@ pub trait Algorithm: std::fmt::Debug {
 
 /// An algorithm that learns from streams.
 pub trait StreamsAlgorithm: Algorithm {
+    /// The carry of `batch` streams that have none yet.
+    fn initial_carry(&self, policy: &Policy, batch: i64) -> Carry {
+        policy.initial_carry(batch)
+    }
+
     /// Makes one update of `policy` from `batch`, whose streams carry `carry`, after the share
     /// `progress` of the run's env steps; or none at all if a number is not finite. Returns what
     /// the streams carry on, too.

@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use engram_mdp::StreamId;
 use engram_policy::slots::{SlotIndex, StateTable};
-use engram_policy::{Batched, Carry, Policy};
+use engram_policy::{Batched, Carry};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 use thiserror::Error;
@@ -76,13 +76,14 @@ pub struct TooLittleMemory {
 pub struct SavedStream(u32, u32, u64, Option<(u64, u64)>);
 
 impl CarryTable {
-    /// Nothing is kept yet, and never more than `memory`, for batches of `batch_size` streams.
+    /// Nothing is kept yet, and never more than `memory`, for batches of `batch_size` streams, each of
+    /// which begins with `carry`.
     pub fn new(
-        policy: &Policy,
+        carry: &Carry,
+        device: Device,
         memory: ByteSize,
         batch_size: usize,
     ) -> Result<Self, TooLittleMemory> {
-        let (carry, device) = (&policy.initial_carry(1), policy.device());
         let per_stream = StateTable::new(carry, device, 1).row_bytes();
         let most = memory.bytes().checked_div(per_stream).unwrap_or(u64::MAX);
         if most < batch_size as u64 {

@@ -212,7 +212,9 @@ impl Pipeline for StreamsPipeline {
         resumed: Option<Resumed<'_>>,
     ) -> Result<Self, LearnerError> {
         let (batch_size, memory) = (algorithm.batch_size(), config.flags.stream_memory);
-        let mut carry_table = CarryTable::new(policy, memory, batch_size)?;
+        let (minibatches, algorithm) = (algorithm.minibatches(), algorithm.start(policy));
+        let carry = algorithm.initial_carry(policy, 1);
+        let mut carry_table = CarryTable::new(&carry, policy.device(), memory, batch_size)?;
         if let Some(resumed) = resumed {
             let Checkpoint { state, carry_table: carries, .. } = resumed.checkpoint;
             if !state.carry_table.is_empty() {
@@ -222,7 +224,6 @@ impl Pipeline for StreamsPipeline {
             }
         }
         let seed = config.seed().derive("minibatches", 0);
-        let (minibatches, algorithm) = (algorithm.minibatches(), algorithm.start(policy));
         Ok(StreamsPipeline { algorithm, carry_table, batch_size, minibatches, seed })
     }
 

@@ -1,5 +1,6 @@
 //! The carry table against what its streams are owed.
 
+use engram_policy::Policy;
 use tch::Kind;
 
 use super::*;
@@ -20,7 +21,15 @@ fn policy(hidden: u32, gradient: &str) -> Policy {
 const ROW: u64 = 4 * 2 * 2 * (7 + 1 + 1);
 
 fn table(streams: u64, batch_size: usize) -> CarryTable {
-    CarryTable::new(&policy(2, "rtrl"), ByteSize(streams * ROW), batch_size).unwrap()
+    table_of(&policy(2, "rtrl"), ByteSize(streams * ROW), batch_size).unwrap()
+}
+
+fn table_of(
+    policy: &Policy,
+    memory: ByteSize,
+    batch_size: usize,
+) -> Result<CarryTable, TooLittleMemory> {
+    CarryTable::new(&policy.initial_carry(1), Device::Cpu, memory, batch_size)
 }
 
 fn row(env_index: u32, sequence: u64) -> TrajectoryKey {
@@ -96,7 +105,7 @@ fn the_stream_that_was_silent_for_longest_is_evicted() {
 
 #[test]
 fn memory_for_less_than_a_batch_is_refused_with_the_numbers() {
-    let refused = CarryTable::new(&policy(2, "rtrl"), ByteSize(4 * ROW - 1), 4).unwrap_err();
+    let refused = table_of(&policy(2, "rtrl"), ByteSize(4 * ROW - 1), 4).unwrap_err();
     assert_eq!(refused.needed, ByteSize(4 * ROW));
     let message = refused.to_string();
     assert!(message.contains("575 B") && message.contains("144 B"), "{message}");
@@ -104,7 +113,7 @@ fn memory_for_less_than_a_batch_is_refused_with_the_numbers() {
 
 #[test]
 fn a_policy_that_carries_nothing_needs_no_memory() {
-    let mut table = CarryTable::new(&policy(2, "tbptt"), ByteSize(0), 4).unwrap();
+    let mut table = table_of(&policy(2, "tbptt"), ByteSize(0), 4).unwrap();
     assert!(!table.carries());
     let taken = table.take(&[row(0, 0), row(0, 1)]);
     assert_eq!((taken.batch(), taken.width()), (2, 0));
@@ -145,7 +154,7 @@ fn carries_of_another_width_are_refused() {
     let mut narrow = table(3, 1);
     update(&mut narrow, &[row(0, 0)], 1.0);
     let (saved, carries) = narrow.save();
-    let mut wide = CarryTable::new(&policy(3, "rtrl"), ByteSize(1000), 1).unwrap();
+    let mut wide = table_of(&policy(3, "rtrl"), ByteSize(1000), 1).unwrap();
     let refused = wide.load(&saved, &carries).unwrap_err();
     assert!(refused.contains("[1, 8, 4]") && refused.contains("[1, 8, 6]"), "{refused}");
     assert!(wide.load(&[], &[]).is_ok());
