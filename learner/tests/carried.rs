@@ -219,7 +219,12 @@ fn ac_lambda(experience: &Experience, lambda: f64) -> AcLambda {
         learning_rate: 0.1,
         schedule: Schedule::Constant,
         max_grad_norm: 1.0,
-        optimizer: OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+        optimizer: OptimizerConfig::Adam {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+        },
         max_non_finite_updates: 1,
         freeze: vec![],
     };
