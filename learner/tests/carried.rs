@@ -267,7 +267,7 @@ fn traces_bring_advantages_across_unrolls_as_rtrl_brings_gradients() {
             found
         });
         let difference = ((&with - without).norm() / with.norm()).double_value(&[]);
-        assert!(difference > 0.1, "λ makes no difference here: {difference}");
+        assert!(difference > 0.01, "λ makes no difference here: {difference}");
     }
 }
 
