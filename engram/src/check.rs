@@ -76,6 +76,7 @@ pub(crate) fn run(args: &CheckArgs, shutdown: &Shutdown) -> Result<()> {
         ("Learning", learning::recall),
         ("Stages and whole system, small network", speed::small),
         ("Stages and whole system, deep ResNet", speed::images),
+        ("Stages and whole system, deep ResNet in bfloat16", speed::images_in_bf16),
         ("Updates from a replay", speed::replay),
         ("Memory layers", speed::layers),
     ];

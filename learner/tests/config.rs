@@ -160,6 +160,7 @@ fn every_key_that_may_be_left_out_can_be_set() {
             "seq.memory.export_state" => "true",
             "seq.torso.norm" => "layer",
             "seq.torso.output" => "layer_norm_tanh",
+            "seq.torso.bf16" => "true",
             other => panic!("the test knows no value for {other}"),
         };
         let part = match *key {
@@ -175,7 +176,7 @@ fn every_key_that_may_be_left_out_can_be_set() {
         let mut changes = match *key {
             "seq.memory.input" | "seq.memory.export_state" => vec![GPT2.to_owned()],
             "seq.torso.norm" => vec![MLP.to_owned()],
-            "seq.torso.output" => vec![CNN.to_owned()],
+            "seq.torso.output" | "seq.torso.bf16" => vec![CNN.to_owned()],
             key if key.starts_with("seq.") => {
                 vec![format!("seq.embed={EMBED}"), INPUTS.to_owned()]
             }

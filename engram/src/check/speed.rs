@@ -32,6 +32,15 @@ pub(super) fn small(check: &Check<'_>) -> Result<Section> {
 
 /// IMPALA's deep ResNet and an LSTM on frames of Atari's size.
 pub(super) fn images(check: &Check<'_>) -> Result<Section> {
+    images_in(check, false)
+}
+
+/// The same in bfloat16.
+pub(super) fn images_in_bf16(check: &Check<'_>) -> Result<Section> {
+    images_in(check, true)
+}
+
+fn images_in(check: &Check<'_>, bf16: bool) -> Result<Section> {
     let mut set = settings(&[
         "run.envs_per_actor=256",
         "run.max_batch_size=256",
@@ -39,6 +48,7 @@ pub(super) fn images(check: &Check<'_>) -> Result<Section> {
         "run.unroll_length=20",
         "run.policy_lag=15",
     ]);
+    set.push(format!("seq.torso.bf16={bf16}"));
     if check.extent == Extent::Quick {
         set.extend(settings(&[
             "run.envs_per_actor=4",

@@ -74,6 +74,7 @@ pub const OPTIONAL: &[&str] = &[
     "seq.embed.previous_reward",
     "seq.embed.previous_observation",
     "seq.torso.output",
+    "seq.torso.bf16",
     "seq.torso.norm",
     "seq.skip",
     "seq.memory.input",
