@@ -25,7 +25,7 @@ fn the_cpu_computes_and_learns_what_the_cpu_does_and_a_report_says_so() {
     let report = std::fs::read_to_string(folder.path().join("report.md")).expect("a report");
     assert!(report.starts_with("# Cpu beside the CPU\n\nNothing failed"), "{report}");
     let titles: Vec<&str> = report.lines().filter_map(|line| line.strip_prefix("## ")).collect();
-    assert_eq!(titles.len(), 8, "{titles:?}");
+    assert_eq!(titles.len(), 9, "{titles:?}");
     // Every algorithm met some sequence model, and numbers are the same to the last bit.
     let algorithms = report.split("## ").find(|part| part.starts_with("Algorithms"));
     let rows = algorithms.unwrap_or_default().lines().filter(|line| line.starts_with("| "));
