@@ -104,7 +104,7 @@ pub struct AcLambdaGradient {
     pub phases: Phases,
 }
 
-/// Decay of the traces of B streams in an unroll. `[T, B]`, but for δ nothing depends on rewards.
+/// Decay of the traces of B streams in an unroll; `[T, B]`.
 struct Decay {
     /// Share that is left at decision t of a trace from before the unroll.
     since_start: Tensor,
