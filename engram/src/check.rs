@@ -69,7 +69,7 @@ pub(crate) fn run(args: &CheckArgs, shutdown: &Shutdown) -> Result<()> {
         device,
         shutdown,
     };
-    let parts: [(&str, Part); 8] = [
+    let parts: [(&str, Part); 9] = [
         ("Machine", machine),
         ("Layers", parity::layers),
         ("Algorithms", parity::algorithms),
