@@ -16,7 +16,6 @@
 //! disk is waited for on a thread of its own.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
