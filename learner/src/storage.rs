@@ -1,7 +1,7 @@
 //! Storage: a run on the disk.
 //!
-//! [`run_folder`] is what a run leaves, [`owner`] whose it is, [`checkpoint`] what it resumes from, [`checkpoint_writer`]
-//! the thread that waits for the disk. [`evaluation_record`] keeps what evaluations came to:
+//! [`run_folder`] is what a run leaves, [`checkpoint`] what it resumes from, [`checkpoint_writer`] the
+//! thread that waits for the disk. [`evaluation_record`] keeps what evaluations came to:
 //! [`best_checkpoint`], [`final_evaluation`]. [`warm_start`] reads the weights of another run.
 
 pub mod checkpoint;

@@ -183,7 +183,7 @@ fn difference(a: &[(String, Tensor)], b: &[(String, Tensor)], names: &str) -> f6
     differences.reduce(f64::max).expect("there are such weights")
 }
 
-/// What AC(λ) goes down by, summed over updates that change nothing.
+/// Gradient of AC(λ), summed over updates that change nothing.
 fn by_traces(experience: &Experience, lambda: f64) -> Tensor {
     let (algorithm, policy) = (ac_lambda(experience, lambda), &experience.policy);
     let mut carried = experience.table(&algorithm.initial_carry(policy, 1));

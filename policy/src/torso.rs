@@ -108,11 +108,6 @@ fn computes_in_bf16(device: Device) -> bool {
     }
 }
 
-/// Weight as `x` is.
-fn as_kind_of(x: &Tensor, weight: &Tensor) -> Tensor {
-    weight.to_kind(x.kind())
-}
-
 /// `[C, H, W]` of an environment that shows images.
 fn image(torso: &str, observation: &ObservationSpec) -> Result<[i64; 3], PolicyError> {
     match observation.shape.as_slice() {

@@ -136,7 +136,7 @@ impl AcLambda {
         }
     }
 
-    /// What an update of `policy` from `batch` goes down by, whose streams carry `carry`.
+    /// Gradient by which an update of `policy` goes down, from `batch`, whose streams carry `carry`.
     pub fn gradient(&self, policy: &Policy, batch: &Batch, mut carry: Carry) -> AcLambdaGradient {
         let started = Instant::now();
         let config = &self.config;
@@ -187,7 +187,7 @@ impl AcLambda {
         }
     }
 
-    /// What the unroll's own decisions leave in the traces: `[B, P]`.
+    /// Share of the traces at the unroll's end that is of its own decisions: `[B, P]`.
     fn fresh_traces(
         &self,
         policy: &Policy,

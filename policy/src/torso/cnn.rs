@@ -9,7 +9,6 @@ use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
-use crate::torso::as_kind_of;
 
 /// Turns pixels `[N, C, H, W]` into features `[N, D]`.
 pub(super) struct Cnn {
@@ -83,7 +82,7 @@ impl Cnn {
         let mut x = pixels.shallow_clone();
         for layer in &self.convolutions {
             let stride = [layer.stride; 2];
-            let [weight, bias] = [&layer.weight, &layer.bias].map(|part| as_kind_of(&x, part));
+            let [weight, bias] = [&layer.weight, &layer.bias].map(|part| part.to_kind(x.kind()));
             x = x.conv2d(&weight, Some(&bias), stride, [0, 0], [1, 1], 1).relu_();
         }
         let mut y = self.linear.forward_as(&x.flatten(1, -1)).to_kind(kind);

@@ -27,7 +27,6 @@ use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::mlp::Linear;
 use crate::parameters::Parameters;
-use crate::torso::as_kind_of;
 
 /// Residual blocks of a section.
 const BLOCKS: usize = 2;
@@ -155,7 +154,7 @@ impl ResidualBlock {
 
 impl PaddedConvolution {
     fn forward(&self, x: &Tensor) -> Tensor {
-        let [weight, bias] = [&self.weight, &self.bias].map(|part| as_kind_of(x, part));
+        let [weight, bias] = [&self.weight, &self.bias].map(|part| part.to_kind(x.kind()));
         x.conv2d(&weight, Some(&bias), [1, 1], [1, 1], [1, 1], 1)
     }
 }

@@ -156,7 +156,7 @@ fn in_single_precision(torso: TorsoConfig) -> [Tensor; 2] {
     [Tensor::cat(&flat, 0), features.flatten(0, -1)]
 }
 
-/// Where the processor has no bfloat16 they are the same.
+/// On a processor without bfloat16 they are the same.
 #[test]
 fn in_bfloat16_torsos_and_their_gradients_are_nearly_the_same() {
     let init = Initialization::Orthogonal { gain: 1.0, bias: 0.1 };

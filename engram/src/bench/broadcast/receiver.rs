@@ -18,7 +18,7 @@ use engram_service::Address;
 use prost::Message;
 use socket2::SockRef;
 
-/// What an inference server allows to be on its way: of one stream, and of a connection.
+/// Bytes that an inference server allows to be on their way: of one stream, and of a connection.
 const STREAM_WINDOW: u32 = 16 << 20;
 const CONNECTION_WINDOW: u32 = 64 << 20;
 
