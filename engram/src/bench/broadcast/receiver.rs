@@ -59,12 +59,12 @@ pub(super) struct Receivers {
 }
 
 impl Receivers {
-    /// Subscribes so many times, to take so many bytes per second each.
+    /// Subscribes so many times at a TCP address, to take so many bytes per second each.
     pub(super) fn start(count: u32, learner: &Address, rate: f64) -> Result<Self> {
-        let Address::Tcp { host, port } = learner else { bail!("{learner} is no TCP address") };
+        let address = learner.to_string();
         let received = Arc::<AtomicU64>::default();
         let receiver = |_| {
-            let stream = TcpStream::connect((host.as_str(), *port)).context("the learner")?;
+            let stream = TcpStream::connect(&address).context("the learner")?;
             stream.set_nodelay(true)?;
             let mut subscription = Subscription { stream: stream.try_clone()?, credit: 0 };
             let received = received.clone();
