@@ -12,7 +12,7 @@
 //! what it had sent without an answer may have been learned from, so it is not sent again.
 //!
 //! Generations survive the learner. A checkpoint holds the last one; those that a killed learner
-//! has issued after it lie in a range of their own, and actors keep them.
+//! has issued after it lie in a range of their own, and actors keep them, until they are forgotten.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -139,8 +139,8 @@ struct Member {
 /// Generations that were issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Generations {
-    /// The last one that the checkpoint knows of.
-    saved: u64,
+    /// The last one that the checkpoint knows of, or of a lost learner's that was forgotten since.
+    known: u64,
     /// The last one that a learner may have issued before this one.
     lost: u64,
     last: u64,
@@ -347,6 +347,7 @@ impl Membership {
             self.absent_streams -= member.streams as usize;
             let predecessors = member.predecessors + 1;
             self.forgotten_predecessors = self.forgotten_predecessors.max(predecessors);
+            self.generations.forget(member.generation);
             self.forgotten.push(Forgotten { actor, generation: member.generation });
         }
     }
@@ -376,7 +377,7 @@ impl Generations {
     /// Those of a learner that begins where `saved` was the last one.
     fn after(saved: u64) -> Self {
         let lost = saved + ISSUED_AT_MOST;
-        Generations { saved, lost, last: lost }
+        Generations { known: saved, lost, last: lost }
     }
 
     fn issue(&mut self) -> u64 {
@@ -386,7 +387,15 @@ impl Generations {
 
     /// True if neither this learner has issued it, nor any whose checkpoint this one has seen.
     fn is_of_a_lost_learner(&self, generation: u64) -> bool {
-        (self.saved + 1..=self.lost).contains(&generation)
+        (self.known + 1..=self.lost).contains(&generation)
+    }
+
+    /// An actor is remembered no more. What came under its generation may have been learned from, so it
+    /// is not kept a second time; nor are earlier ones, of which none is kept in mind.
+    fn forget(&mut self, generation: u64) {
+        if self.is_of_a_lost_learner(generation) {
+            self.known = generation;
+        }
     }
 }
 
