@@ -96,9 +96,9 @@ fn a_generation_that_a_killed_learner_has_issued_after_its_checkpoint_is_kept() 
 /// generation a second time, and what it had sent was learned from twice.
 #[test]
 fn a_generation_of_a_killed_learner_is_kept_once_and_not_after_it_was_forgotten() {
-    let checkpoint = Membership::new(64, 4);
-    let lost = restored(&checkpoint).register(numbered(3, None)).unwrap();
-    let mut members = Membership::new(64, 4).resuming(checkpoint.save());
+    let mut killed = Membership::new(64, 4);
+    let mut members = restored(&killed);
+    let lost = killed.register(numbered(3, None)).unwrap();
     assert_eq!(members.register(again(lost)).unwrap().generation, lost.generation);
     let first = members.accept(stream(3), lost.generation, 0).unwrap();
     assert!(matches!(first, Verdict::Accepted(_)));
