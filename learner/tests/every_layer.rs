@@ -111,9 +111,17 @@ fn large_states_are_stored_where_they_are_asked_to_travel() {
 /// A rate with which an update changes no weight.
 const NO_LEARNING: &str = "rl.learning_rate=1e-30";
 
+/// A model with AC(λ) whose traces, which remember too, fade at once.
+fn traceless(seq: &str) -> Pair {
+    let (models, algorithms) = (parts("seq"), parts("rl"));
+    let changes = [NO_LEARNING, "rl.lambda=0.0"];
+    pair((seq, &models[seq]), ("ac-lambda", &algorithms["ac-lambda"]), &changes)
+}
+
 #[test]
 fn what_a_learner_does_now_depends_on_what_came_before() {
     for pair in pairs(&[NO_LEARNING]) {
+        let pair = pair.name.strip_suffix(" with ac-lambda").map(traceless).unwrap_or(pair);
         let depends = match &pair.rl {
             RlConfig::Streams(_) => {
                 let second = |past| {

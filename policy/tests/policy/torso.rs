@@ -174,7 +174,7 @@ fn in_bfloat16_torsos_and_their_gradients_are_nearly_the_same() {
         for (whole, half) in in_single_precision(whole).iter().zip(&in_single_precision(half)) {
             assert_eq!(half.kind(), Kind::Float);
             let difference = ((whole - half).norm() / whole.norm()).double_value(&[]);
-            assert!(difference < 0.02, "{difference}");
+            assert!(difference < 0.06, "{difference}");
             #[cfg(target_arch = "x86_64")]
             assert_eq!(difference > 0.0, is_x86_feature_detected!("avx512bf16"));
         }
