@@ -4,9 +4,8 @@
     python3 learner/comparisons/monobeast_resnet.py torchbeast [ACTORS]
 
 Needs torch. The network is PolyBeast's, which MonoBeast lacks, with its LSTM of 256 cells; 84 x 84 x 4
-bytes of noise cost nothing, as `--env noise` here. Unrolls of 20, batches of 32. The same here:
-
-    engram train r2ac/atari-breakout --env noise --rl impala --seq resnet-lstm ...    (docs/benchmarks/atari.md)
+bytes of noise cost nothing, as `--env noise` here. Unrolls of 20, batches of 32. The command that trains the
+same with Engram is in docs/benchmarks/atari.md.
 """
 
 import logging

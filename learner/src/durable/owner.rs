@@ -7,7 +7,8 @@
 //! another's has lost the folder: it changes nothing there any more, and ends.
 //!
 //! A file system has no step that both looks and renames, so the moment between the two stays. What
-//! can happen in it is that one more checkpoint of the same run appears, complete as all are.
+//! can happen in it is that one more checkpoint of the same run, or segment of its replay, appears,
+//! complete as all are.
 
 use std::fs;
 use std::io;
