@@ -25,6 +25,7 @@ use engram_service::Shutdown;
 use engram_service::config::{ExperimentSelection, resolve};
 
 use self::programs::Transport;
+use self::solve::Goal;
 use crate::compute::Compute;
 use crate::experiment::Experiment;
 
@@ -39,6 +40,15 @@ pub(crate) struct BenchArgs {
     /// weights]; for solve, several may be named, separated by commas
     #[arg(long, value_name = "NAME")]
     experiment: Option<String>,
+    /// Another environment than the experiment's: a name from configs/env, or a .toml file
+    #[arg(long, value_name = "NAME")]
+    env: Option<String>,
+    /// Another algorithm: a name from configs/rl, or a .toml file
+    #[arg(long, value_name = "NAME")]
+    rl: Option<String>,
+    /// Another sequence model: a name from configs/seq, or a .toml file
+    #[arg(long, value_name = "NAME")]
+    seq: Option<String>,
     /// Set one key, as in run.envs_per_actor=128; may be given many times
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -72,6 +82,9 @@ pub(crate) struct BenchArgs {
     /// For solve: share of the latest 1000 episodes that counts as solved
     #[arg(long, value_name = "SHARE", default_value_t = 0.95)]
     level: f64,
+    /// For solve: mean return of the latest 100 episodes that counts as solved, in place of --level
+    #[arg(long, value_name = "R", conflicts_with = "level", allow_negative_numbers = true)]
+    to_return: Option<f64>,
     #[command(flatten)]
     compute: Compute,
 }
@@ -106,6 +119,20 @@ enum What {
     Solve,
 }
 
+impl BenchArgs {
+    /// Selection of an experiment, with these keys set.
+    fn selection(&self, experiment: &str, set: Vec<String>) -> ExperimentSelection {
+        ExperimentSelection {
+            experiment: experiment.into(),
+            env: self.env.clone(),
+            rl: self.rl.clone(),
+            seq: self.seq.clone(),
+            set,
+            configs: self.configs.clone(),
+        }
+    }
+}
+
 /// More than any measurement of programs takes: it ends them.
 const ENDLESS: u64 = 1 << 40;
 
@@ -130,14 +157,11 @@ pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
     let programs =
         matches!(args.what, What::Scaling | What::Recovery | What::Fleet | What::Weights);
     let light = programs && args.experiment.is_none();
-    let experiment = Experiment::new(resolve(&ExperimentSelection {
-        experiment: args.experiment.clone().unwrap_or_else(|| name.into()),
-        env: None,
-        rl: None,
-        seq: light.then(|| "feedforward".into()),
-        set,
-        configs: args.configs.clone(),
-    })?)?;
+    let mut selection = args.selection(args.experiment.as_deref().unwrap_or(name), set);
+    if light {
+        selection.seq.get_or_insert_with(|| "feedforward".into());
+    }
+    let experiment = Experiment::new(resolve(&selection)?)?;
     let compute = args.compute.checked()?;
     match args.what {
         What::System => whole::run(&experiment, compute, args.seconds, shutdown),
@@ -180,13 +204,11 @@ pub(crate) fn run(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
 fn solve(args: &BenchArgs, shutdown: &Shutdown) -> Result<()> {
     let mut set = args.set.clone();
     set.extend(args.env_steps.map(|env_steps| format!("run.env_steps={env_steps}")));
-    let experiments = args.experiment.as_deref().unwrap_or("recall-30").split(',').collect();
+    let experiments = args.experiment.as_deref().unwrap_or("recall-30").split(',');
     let settings = solve::SolveSettings {
-        experiments,
-        configs: &args.configs,
-        set: &set,
+        experiments: experiments.map(|name| args.selection(name, set.clone())).collect(),
         seeds: args.repetitions,
-        level: args.level,
+        goal: args.to_return.map_or(Goal::Share(args.level), Goal::Return),
     };
     solve::run(&settings, args.compute, shutdown)
 }

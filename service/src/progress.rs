@@ -27,6 +27,8 @@ pub struct ProgressLine {
     pub episodes: u64,
     /// The mean return of recent episodes, once one has ended.
     pub mean_return: Option<f32>,
+    /// The mean return of the latest 100 episodes, once there are as many.
+    pub return_of_100: Option<f32>,
     /// The share of recent episodes that solved their task, where the environment can tell.
     pub success: Option<f32>,
     /// Optimizer steps taken.
@@ -158,6 +160,7 @@ mod tests {
         steps_per_second: 23_100.0,
         episodes: 900,
         mean_return: Some(0.871),
+        return_of_100: Some(0.902),
         success: Some(0.926),
         updates: 940,
         policy_lag: 1.26,

@@ -1,6 +1,7 @@
-//! Time to solve: env steps and seconds until the latest episodes are solved, seed by seed.
+//! Time to solve: env steps and seconds until the latest episodes are solved, or reach a return, seed
+//! by seed.
 
-use std::path::Path;
+use std::fmt;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -15,21 +16,25 @@ use crate::compute::Compute;
 use crate::experiment::Experiment;
 use crate::in_process::{self, Job};
 
-/// Episodes that must have ended: luck solves the first few.
+/// Episodes that must have ended before their share solved counts: luck solves the first few.
 const EPISODES: u64 = 1000;
+
+/// Sign that a run has solved its task.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Goal {
+    /// This share of the latest 1000 episodes is solved.
+    Share(f64),
+    /// The latest 100 episodes have this mean return.
+    Return(f64),
+}
 
 /// Settings of the measurement.
 pub(super) struct SolveSettings<'a> {
-    /// Names of experiments.
-    pub(super) experiments: Vec<&'a str>,
-    /// Folder of experiments and parts.
-    pub(super) configs: &'a Path,
-    /// Keys set in each of them.
-    pub(super) set: &'a [String],
+    /// Experiments.
+    pub(super) experiments: Vec<ExperimentSelection>,
     /// Seeds of each: 1, 2 and so on.
     pub(super) seeds: u32,
-    /// Share of the latest 1000 episodes that counts as solved.
-    pub(super) level: f64,
+    pub(super) goal: Goal,
 }
 
 /// Cost of a run until it was solved.
@@ -48,12 +53,13 @@ pub(super) fn run(
     compute: Compute,
     shutdown: &Shutdown,
 ) -> Result<()> {
-    println!("until {:.0} % of the latest 1000 episodes are solved\n", 100.0 * settings.level);
+    println!("until {}\n", settings.goal);
     println!("{:<28} {:>6} {:>12} {:>9}", "experiment", "seed", "env steps", "seconds");
-    for name in &settings.experiments {
+    for selection in &settings.experiments {
+        let name = selection.experiment.as_str();
         let mut solved = Vec::new();
         for seed in 1..=settings.seeds {
-            let cost = solve(name, seed, settings, compute, shutdown)?;
+            let cost = solve(selection, seed, settings.goal, compute, shutdown)?;
             if shutdown.is_triggered() {
                 return Ok(());
             }
@@ -85,30 +91,21 @@ fn print_row(name: &str, seed: &str, cost: Option<Solved>) {
 
 /// Trains one run of an experiment until it is solved; `None` if it has had its env steps before.
 fn solve(
-    name: &str,
+    selection: &ExperimentSelection,
     seed: u32,
-    settings: &SolveSettings<'_>,
+    goal: Goal,
     compute: Compute,
     shutdown: &Shutdown,
 ) -> Result<Option<Solved>> {
-    let mut set = settings.set.to_vec();
-    set.push(format!("run.seed={seed}"));
-    let experiment = Experiment::new(resolve(&ExperimentSelection {
-        experiment: name.into(),
-        env: None,
-        rl: None,
-        seq: None,
-        set,
-        configs: settings.configs.into(),
-    })?)?;
-    until_solved(&experiment, settings.level, compute, shutdown)
+    let mut selection = selection.clone();
+    selection.set.push(format!("run.seed={seed}"));
+    until_solved(&Experiment::new(resolve(&selection)?)?, goal, compute, shutdown)
 }
 
-/// Trains until this share of the latest 1000 episodes is solved; `None` if that did not happen
-/// within the run's env steps.
+/// Trains until the goal is reached; `None` if that did not happen within the run's env steps.
 pub(crate) fn until_solved(
     experiment: &Experiment,
-    level: f64,
+    goal: Goal,
     compute: Compute,
     shutdown: &Shutdown,
 ) -> Result<Option<Solved>> {
@@ -118,13 +115,10 @@ pub(crate) fn until_solved(
     let stopping = stop.clone();
     let observer = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-        let solved = |line: &ProgressLine| {
-            line.episodes >= EPISODES && line.success.is_some_and(|s| f64::from(s) >= level)
-        };
         let line = runtime.block_on(async {
             tokio::select! {
                 () = outer.triggered() => None,
-                line = lines.wait_for(solved) => line.ok().map(|line| line.env_steps),
+                line = lines.wait_for(|line| goal.is_reached(line)) => line.ok().map(|line| line.env_steps),
             }
         });
         let seconds = started.elapsed().as_secs_f64();
@@ -134,4 +128,45 @@ pub(crate) fn until_solved(
     let job = Job::unattended(experiment, "solve", compute);
     in_process::train(&job, sender, &stop)?;
     Ok(observer.join().expect("the observer does not panic"))
+}
+
+impl Goal {
+    fn is_reached(self, line: &ProgressLine) -> bool {
+        match self {
+            Goal::Share(level) => {
+                line.episodes >= EPISODES && line.success.is_some_and(|s| f64::from(s) >= level)
+            }
+            Goal::Return(level) => line.return_of_100.is_some_and(|r| f64::from(r) >= level),
+        }
+    }
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Goal::Share(level) => {
+                write!(f, "{:.0} % of the latest {EPISODES} episodes are solved", 100.0 * level)
+            }
+            Goal::Return(level) => {
+                write!(f, "the latest 100 episodes have a mean return of {level}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_lucky_episodes_reach_no_goal() {
+        let share = |episodes| ProgressLine { episodes, success: Some(0.96), ..Default::default() };
+        assert!(!Goal::Share(0.95).is_reached(&share(999)));
+        assert!(Goal::Share(0.95).is_reached(&share(1000)));
+        assert!(!Goal::Share(0.97).is_reached(&share(1000)));
+        let mean = |return_of_100| ProgressLine { return_of_100, ..Default::default() };
+        assert!(!Goal::Return(-1.0).is_reached(&mean(None)));
+        assert!(!Goal::Return(475.0).is_reached(&mean(Some(474.0))));
+        assert!(Goal::Return(475.0).is_reached(&mean(Some(475.0))));
+    }
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::report::Section;
 use super::scope::{Check, Extent};
-use crate::bench::solve::until_solved;
+use crate::bench::solve::{Goal, until_solved};
 use crate::experiment::Experiment;
 
 /// Share of the latest 1000 episodes that must be solved.
@@ -23,7 +23,7 @@ pub(super) fn recall(check: &Check<'_>) -> Result<Section> {
         "run.log_seconds=0.1".into(),
     ];
     let experiment = Experiment::new(check.resolve("recall-30", [None; 3], &set)?)?;
-    let solved = until_solved(&experiment, LEVEL, check.compute, check.shutdown)?;
+    let solved = until_solved(&experiment, Goal::Share(LEVEL), check.compute, check.shutdown)?;
     let task = experiment.env.spec().to_string();
     let mut section = Section {
         text: format!(

@@ -160,6 +160,7 @@ pub(crate) fn line(settings: &TrainingSettings, row: &ProgressRow) -> ProgressLi
         steps_per_second: row.frames as f64 / row.seconds.max(1e-9),
         episodes: 0,
         mean_return: None,
+        return_of_100: None,
         success: Some(row.accuracy as f32),
         updates: row.updates,
         policy_lag: 0.0,

@@ -307,13 +307,15 @@ impl<P: Pipeline> Training<P> {
 
     fn line(&self, state: &LoopState) -> ProgressLine {
         let counters = self.learner.counters();
-        let means = self.stats.episodes().latest(WINDOW);
+        let episodes = self.stats.episodes();
+        let means = episodes.latest(WINDOW);
         ProgressLine {
             env_steps: counters.env_steps,
             budget: self.limits.env_steps,
             steps_per_second: state.rate,
-            episodes: self.stats.episodes().total(),
+            episodes: episodes.total(),
             mean_return: means.episode_return.map(|mean| mean as f32),
+            return_of_100: episodes.return_of(100).map(|mean| mean as f32),
             success: means.success.map(|share| share as f32),
             updates: counters.updates,
             policy_lag: state.interval.mean_lag().unwrap_or(0.0) as f32,

@@ -63,6 +63,11 @@ impl Episodes {
         }
     }
 
+    /// The mean return of the latest `count` episodes; `None` while there are fewer.
+    pub fn return_of(&self, count: usize) -> Option<f64> {
+        (self.latest.len() >= count).then(|| self.latest(count).episode_return).flatten()
+    }
+
     fn add_one(&mut self, episode: &Episode) {
         if episode.finish == Finish::Interrupted {
             self.interrupted += 1;
@@ -123,5 +128,6 @@ mod tests {
         let mut silent = Episodes::default();
         silent.add(&[episode(1.0, None)]);
         assert_eq!(silent.latest(1).success, None);
+        assert_eq!((silent.return_of(1), silent.return_of(2)), (Some(1.0), None));
     }
 }
