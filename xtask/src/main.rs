@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`release`] | which libtorch, and where it is published |
 //! | [`host`] | the checkout, the cache and the tools of this machine |
-//! | [`setup`] | brings libtorch: a LIBTORCH that is set, else Python wheels, else the archive |
+//! | [`setup`] | brings libtorch: a LIBTORCH that is set, else Python wheels |
 //! | [`docker`] | what tests of containers need: compose, buildx, images |
 //! | [`pip`] | packages of Python, in the cache |
 //! | [`gymnasium`] | those that some tests want |
@@ -73,8 +73,8 @@ Usage: cargo xtask <command>
   tidy [--imports]   layers, comments, configs, metrics, links: what the compiler cannot check;
                      --imports prints how many imports and circles each crate has
 
-Where libtorch comes from: LIBTORCH if set; else the Python wheels of torch, through pip; else the
-official archive. It is kept in $ENGRAM_CACHE, by default ~/.cache/engram.";
+Where libtorch comes from: LIBTORCH if set; else the Python wheels of torch, through pip, each with
+the SHA-256 that it was published with. It is kept in $ENGRAM_CACHE, by default ~/.cache/engram.";
 
 /// One command line, understood.
 #[derive(Debug, PartialEq, Eq)]

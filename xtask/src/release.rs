@@ -190,18 +190,6 @@ const CUDA: [(&str, &[&str], &str, &str, u64); 13] = [
     ),
 ];
 
-/// Address of the official archive.
-pub(crate) fn archive(device: LibtorchVariant) -> String {
-    let build = match device {
-        LibtorchVariant::Cpu => "cpu",
-        LibtorchVariant::Cuda => "cu130",
-    };
-    format!(
-        "https://download.pytorch.org/libtorch/{build}/\
-         libtorch-shared-with-deps-{VERSION}%2B{build}.zip"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,9 +3,9 @@
 //! 1. A `LIBTORCH` that the user set is verified and linked.
 //! 2. What `.libtorch` already points to, or what the cache already holds, is kept if it is right.
 //! 3. Else the Python wheels of torch are fetched with pip ([`wheels`]) and compared with what was
-//!    published; where there is no pip, or it reaches nothing, the official archive comes
-//!    ([`archive`]), which only its address vouches for. What a build needs of them is unpacked ([`unpack`]) into a folder beside the
-//!    final one, checked, and renamed. A run that was cut off is simply run again.
+//!    published. Nothing else is fetched, since nothing else could be compared. What a build needs
+//!    of them is unpacked ([`unpack`]) into a folder beside the final one, checked, and renamed. A
+//!    run that was cut off is simply run again.
 //!
 //! `.cargo/config.toml` points `LIBTORCH` at the link, so plain `cargo build` works afterwards.
 //! Once everything is there, set-up says nothing and costs a few calls of `stat`.
@@ -16,15 +16,13 @@ mod libtorch;
 
 mod wheels;
 
-mod archive;
-
 mod unpack;
 
 #[cfg(test)]
 pub(crate) mod fixture;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
@@ -128,11 +126,11 @@ fn assemble(host: &Host, device: LibtorchVariant, downloads: &Path, home: &Path)
     // Named after this process: one that was killed may have left a child that still writes.
     let partial = host.cache.join(format!("{PARTIAL}{}", std::process::id()));
     for attempt in 1..=2 {
-        let files = fetch(host, device, downloads)?;
+        let files = wheels::fetch(host, device, downloads)?;
         eprintln!("setup: unpacking");
         match unpack::unpack(host, device, &files, &partial)? {
             Unpacked::Whole => {
-                if !partial.join("lib/libtorch.so").exists() {
+                if device == LibtorchVariant::Cpu {
                     unpack::build_stand_in(host, &partial)?;
                 }
                 libtorch::seal(&partial, device)?;
@@ -159,22 +157,6 @@ fn sweep(cache: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The files to unpack.
-fn fetch(host: &Host, device: LibtorchVariant, to: &Path) -> Result<Vec<PathBuf>> {
-    let pip = match wheels::fetch(host, device, to) {
-        Ok(files) => return Ok(files),
-        Err(error) if error.is_final() => return Err(error.into()),
-        Err(error) => error,
-    };
-    eprintln!("setup: pip does not bring it; trying the official archive");
-    match archive::fetch(host, &(host.archive)(device), to) {
-        Ok(file) => Ok(vec![file]),
-        Err(error) => {
-            bail!("libtorch cannot be fetched.\n{pip}\nAnd not from the archive: {error:#}")
-        }
-    }
 }
 
 /// Points `.libtorch` at a verified libtorch, in one step, and says so if that is new.
@@ -216,6 +198,8 @@ fn symlink(target: &Path, _link: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::setup::libtorch::library;
 
@@ -300,13 +284,12 @@ mod tests {
         assert!(host.cache.join("libtorch-2.11.0-cuda/lib/libcudnn.so.9").is_file());
     }
 
-    /// One was once told as if pip could not be reached, and the archive, which nobody verifies, was
-    /// set up in its place.
+    /// One was once told as if pip could not be reached, and an archive that nobody verified was set
+    /// up in its place.
     #[test]
     fn a_wheel_that_is_not_the_published_one_ends_the_set_up() {
         for (number, device) in [(0, LibtorchVariant::Cpu), (1, LibtorchVariant::Cuda)] {
             let (folder, mut host) = fixture::published();
-            fixture::archive(&host.cache.join("downloads"), "libtorch.zip");
             host.wheels[number].sha256 = "0".repeat(64);
             let message = complaint(&host, wish(Some(device)));
             let file = host.wheels[number].file;
@@ -349,19 +332,17 @@ mod tests {
     }
 
     #[test]
-    fn without_pip_the_archive_serves_and_without_both_each_is_explained() {
+    fn without_pip_nothing_is_set_up_and_both_remedies_are_named() {
         let (folder, host) = fixture::published();
         let script = "if [ \"$2\" = pip ]; then echo 'No module named pip' >&2; exit 1; fi; \
                       exec sh \"$0\" \"$@\"";
         let mut python: Vec<std::ffi::OsString> = ["sh", "-c", script].map(Into::into).into();
         python.push(folder.path().join("python.sh").into());
-        let host = Host { python, ..host };
-        let message = complaint(&host, Wish::default());
+        let without_pip = Host { python, ..host.clone() };
+        let message = complaint(&without_pip, Wish::default());
         assert!(message.contains("python3 has no pip: install it"), "{message}");
-        assert!(message.contains("nowhere/libtorch.zip"), "{message}");
-        // Laid down by hand where the download would go, the archive is used.
-        fixture::archive(&host.cache.join("downloads"), "libtorch.zip");
+        assert!(message.contains("set LIBTORCH to an unpacked libtorch 2.11.0"), "{message}");
+        assert!(!host.link().exists() && !host.cache.join("libtorch-2.11.0-cpu").exists());
         run(&host, Wish::default()).unwrap();
-        assert_eq!(linked(&host), host.cache.join("libtorch-2.11.0-cpu"));
     }
 }

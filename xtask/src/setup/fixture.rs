@@ -34,6 +34,15 @@ esac
 /// The only library of the small CUDA.
 const CUDNN: &str = "nvidia-cudnn-cu13.whl";
 
+/// Members of the small torch. The libraries are scripts to the linker, which stands for real ones.
+const TORCH: [(&str, &str); 5] = [
+    ("torch/include/torch/csrc/api/include/torch/torch.h", ""),
+    ("torch/lib/libtorch.so", "needs all of CUDA"),
+    ("torch/lib/libtorch_cpu.so", "/* GNU ld script */"),
+    ("torch/lib/libtorch_cuda.so", "cuda"),
+    ("torch/lib/libc10.so", "/* GNU ld script */"),
+];
+
 /// Writes a file and the folders above it.
 pub(crate) fn write(folder: &Path, name: &str, text: &str) {
     let path = folder.join(name);
@@ -66,7 +75,6 @@ pub(crate) fn host() -> (TempDir, Host) {
         compiler: vec!["c++".into()],
         platform: "linux-x86_64-gnu".into(),
         wheels: Vec::new(),
-        archive: |_| "file:///nowhere/libtorch.zip".into(),
     };
     (folder, host)
 }
@@ -75,7 +83,7 @@ pub(crate) fn host() -> (TempDir, Host) {
 pub(crate) fn published() -> (TempDir, Host) {
     let (folder, mut host) = host();
     let index = folder.path().join("index");
-    let torch = zip(&index, "torch.whl", &members("torch"));
+    let torch = zip(&index, "torch.whl", &TORCH);
     let cudnn = zip(&index, CUDNN, &[("nvidia/cudnn/lib/libcudnn.so.9", "cudnn")]);
     let wheel = |path: &Path, requirement: &str, device, file| {
         let (size, sha256) = digest(path).unwrap();
@@ -88,11 +96,6 @@ pub(crate) fn published() -> (TempDir, Host) {
     (folder, host)
 }
 
-/// The official archive, in `folder`.
-pub(crate) fn archive(folder: &Path, name: &str) {
-    zip(folder, name, &members("libtorch"));
-}
-
 /// A wheel of these members, each holding its own name.
 pub(crate) fn wheel(folder: &Path, name: &str, members: &[&str]) -> PathBuf {
     let members: Vec<_> = members.iter().map(|member| (*member, *member)).collect();
@@ -102,26 +105,6 @@ pub(crate) fn wheel(folder: &Path, name: &str, members: &[&str]) -> PathBuf {
 /// Size and SHA-256 of a file.
 pub(crate) fn digest_of(path: &Path) -> (u64, String) {
     digest(path).unwrap()
-}
-
-/// Members of torch. The libraries are scripts to the linker, which stands for real ones.
-fn members(top: &str) -> Vec<(&'static str, &'static str)> {
-    let linkable = "/* GNU ld script */";
-    match top {
-        "torch" => vec![
-            ("torch/include/torch/csrc/api/include/torch/torch.h", ""),
-            ("torch/lib/libtorch.so", "needs all of CUDA"),
-            ("torch/lib/libtorch_cpu.so", linkable),
-            ("torch/lib/libtorch_cuda.so", "cuda"),
-            ("torch/lib/libc10.so", linkable),
-        ],
-        _ => vec![
-            ("libtorch/include/torch/csrc/api/include/torch/torch.h", ""),
-            ("libtorch/lib/libtorch.so", "torch"),
-            ("libtorch/lib/libtorch_cpu.so", "cpu"),
-            ("libtorch/lib/libc10.so", "c10"),
-        ],
-    }
 }
 
 /// A zip file of these members.

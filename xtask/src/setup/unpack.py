@@ -1,7 +1,7 @@
 """Unpacks what a build needs of libtorch: `unpack.py cpu|cuda FOLDER FILE...`.
 
-FILE is a wheel of torch or of one of NVIDIA's libraries, or the official archive. Headers go to
-FOLDER/include, libraries to FOLDER/lib. zipfile checks the CRC of all it reads.
+FILE is a wheel of torch or of one of NVIDIA's libraries. Headers go to FOLDER/include, libraries to
+FOLDER/lib. zipfile checks the CRC of all it reads.
 
 Exit status 3: the last line of the error output names a damaged file. 28: the disk is full.
 """
@@ -23,11 +23,11 @@ def place(name, device):
     parts = name.split("/")
     if name.endswith("/") or ".." in parts or len(parts) < 3:
         return None
-    if parts[0] in ("torch", "libtorch") and parts[1] == "include":
+    if parts[:2] == ["torch", "include"]:
         return os.path.join(*parts[1:])
     if parts[-2] != "lib" or ".so" not in parts[-1] or parts[-1] in PYTHON:
         return None
-    if device == "cuda" or parts[0] == "libtorch" or parts[-1] in CPU:
+    if device == "cuda" or parts[-1] in CPU:
         return os.path.join("lib", parts[-1])
     return None
 

@@ -2,63 +2,48 @@
 //!
 //! The wheel of torch is asked for by its own Python version, so any Python can fetch it. Each wheel
 //! is known by its SHA-256, those of CUDA too. One that pip brings with another SHA-256 ends the
-//! set-up: whoever changed it might have changed another source as well.
+//! set-up.
 
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use anyhow::Context;
+use anyhow::{Context, Error, Result, anyhow};
 
 use crate::host::{Host, last_lines, megabytes};
 use crate::release::{LibtorchVariant, VERSION, Wheel};
 use crate::setup::disk::remove;
 use crate::setup::libtorch;
 
-/// Reason for which no wheels came.
+/// Reason for which a wheel did not come.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Another source may still work: the remedy.
-    Elsewhere(String),
-    /// No other source will do better.
-    Final(anyhow::Error),
+    /// There is no pip, or it reaches no such wheel: why, and the remedy.
+    OutOfReach(String),
+    /// It came and was wrong, or could not be kept.
+    Final(Error),
 }
 
-impl Failure {
-    pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Failure::Final(_))
-    }
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Failure::Elsewhere(message) => formatter.write_str(message),
-            Failure::Final(error) => write!(formatter, "{error:#}"),
-        }
-    }
-}
-
-impl std::error::Error for Failure {}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Failure {
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
         Failure::Final(error)
     }
 }
 
 /// All wheels for `device`, in `to`. What is there already is not fetched again.
-pub(crate) fn fetch(
-    host: &Host,
-    device: LibtorchVariant,
-    to: &Path,
-) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn fetch(host: &Host, device: LibtorchVariant, to: &Path) -> Result<Vec<PathBuf>> {
     let wanted =
         |wheel: &&Wheel| device == LibtorchVariant::Cuda || wheel.device == LibtorchVariant::Cpu;
     let wheels: Vec<&Wheel> = host.wheels.iter().filter(wanted).collect();
     for wheel in &wheels {
-        fetch_one(host, wheel, to)?;
+        fetch_one(host, wheel, to).map_err(|failure| match failure {
+            Failure::OutOfReach(why) => anyhow!(
+                "libtorch cannot be fetched: {why}\nOr set LIBTORCH to an unpacked libtorch \
+                 {VERSION} that you trust"
+            ),
+            Failure::Final(error) => error,
+        })?;
     }
     Ok(wheels.iter().map(|wheel| to.join(wheel.file)).collect())
 }
@@ -82,10 +67,10 @@ pub(crate) fn fetch_one(host: &Host, wheel: &Wheel, to: &Path) -> Result<(), Fai
         return Ok(());
     }
     fs::remove_file(&file).context("cannot remove it")?;
-    Err(Failure::Final(anyhow::anyhow!(
+    Err(Failure::Final(anyhow!(
         "{} is not the file that was published: its SHA-256 is {found}, and that one's {}. Nothing is \
-         set up from it, nor from elsewhere. It came from the index that pip asks: look at \
-         PIP_INDEX_URL, pip.conf and the proxy",
+         set up from it. It came from the index that pip asks: look at PIP_INDEX_URL, pip.conf and \
+         the proxy",
         wheel.file,
         wheel.sha256
     )))
@@ -129,26 +114,26 @@ fn pip(host: &Host, what: &[String], options: &[&str], to: &Path) -> Result<(), 
 fn explain(said: &str, to: &Path) -> Failure {
     let quote = last_lines(said, 3);
     if said.contains("No module named pip") {
-        return Failure::Elsewhere(
+        return Failure::OutOfReach(
             "python3 has no pip: install it (Debian and Ubuntu: apt install python3-pip; else \
              python3 -m ensurepip)"
                 .into(),
         );
     }
     if said.contains("No space left on device") || said.contains("Disk quota exceeded") {
-        return Failure::Final(anyhow::anyhow!(
+        return Failure::Final(anyhow!(
             "the disk is full: pip cannot write to {}. Make room, or set ENGRAM_CACHE to a folder \
              on another disk",
             to.display()
         ));
     }
     if said.contains("No matching distribution") && !said.contains("onnection") {
-        return Failure::Elsewhere(format!(
+        return Failure::OutOfReach(format!(
             "pip finds no such wheel in its index: if PIP_INDEX_URL or pip.conf names a mirror, it \
              must carry torch {VERSION}. pip said:\n{quote}"
         ));
     }
-    Failure::Elsewhere(format!(
+    Failure::OutOfReach(format!(
         "pip cannot download: check the network, or name a proxy (HTTPS_PROXY) or a mirror \
          (PIP_INDEX_URL). pip said:\n{quote}"
     ))
@@ -159,7 +144,10 @@ mod tests {
     use super::*;
 
     fn message(said: &str) -> String {
-        explain(said, Path::new("/cache")).to_string()
+        match explain(said, Path::new("/cache")) {
+            Failure::OutOfReach(why) => why,
+            Failure::Final(error) => error.to_string(),
+        }
     }
 
     #[test]
@@ -183,9 +171,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_full_disk_ends_the_search() {
-        assert!(explain("No space left on device", Path::new("/")).is_final());
-        assert!(!explain("No module named pip", Path::new("/")).is_final());
-        assert!(!explain("", Path::new("/")).is_final());
+    fn a_full_disk_is_final_and_an_absence_is_not() {
+        let is_final = |said| matches!(explain(said, Path::new("/")), Failure::Final(_));
+        assert!(is_final("No space left on device"));
+        assert!(!is_final("No module named pip"));
+        assert!(!is_final(""));
     }
 }
