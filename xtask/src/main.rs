@@ -9,7 +9,7 @@
 //! | [`pip`] | packages of Python, in the cache |
 //! | [`gymnasium`] | those that some tests want |
 //! | [`procgen`] | the library of ProcGen's games |
-//! | [`deny`] | cargo-deny: licenses and sources of dependencies |
+//! | [`deny`] | cargo-deny: licenses, sources and known vulnerabilities of dependencies |
 //! | [`packages`] | programs that some tests want from the system |
 //! | [`pack`] | the programs in one archive, for a machine with PyTorch |
 //! | [`steps`] | train, test, bench, pack, lint: cargo, with libtorch in place |

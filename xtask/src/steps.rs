@@ -108,7 +108,8 @@ pub(crate) fn test(host: &Host, args: Vec<OsString>) -> Result<ExitCode> {
     Ok(exit_code(code.code()))
 }
 
-/// Format, tidy, licenses and sources of dependencies, clippy and docs. All are run; the first that failed decides the exit.
+/// Format, tidy, what cargo-deny says of dependencies, clippy and docs. All are run, and one that
+/// failed decides the exit.
 pub(crate) fn lint(host: &Host) -> Result<ExitCode> {
     let mut failed = Vec::new();
     step("cargo fmt --check", &mut failed, || {

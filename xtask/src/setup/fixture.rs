@@ -70,6 +70,7 @@ pub(crate) fn host() -> (TempDir, Host) {
     let host = Host {
         root: at.join("checkout"),
         cache: at.join("cache"),
+        cargo_home: at.join("cargo"),
         libtorch: None,
         python: vec!["sh".into(), at.join("python.sh").into()],
         compiler: vec!["c++".into()],
