@@ -3,6 +3,9 @@
 //! The real learner trains a wide network from a replay, and publishes after every update. One real
 //! inference server and one real actor keep it going. This process subscribes many times more, as so
 //! many inference servers would, over one network link whose rate they share; in turns it does and does not.
+//!
+//! All but the learner would run on other machines, and do so in part: they get the processor time that it
+//! leaves. What the kernel does for their connections comes out of the learner's time nevertheless.
 
 mod receiver;
 
@@ -75,6 +78,7 @@ pub(super) fn run(
 ) -> Result<()> {
     ensure!(link > 0.0, "--link is {link}; say how many Gbit/s, as in 2.5");
     let mut fleet = Fleet::start(experiment, Transport::Tcp, 1, compute, shutdown)?;
+    fleet.prefer_learner()?;
     let updates = |fleet: &Fleet| fleet.metric(Role::Learner, "engram_learner_updates_total");
     fleet.wait("updates", |fleet| Ok(updates(fleet) > 0.0))?;
     let page = fleet.page(Role::Learner);

@@ -12,6 +12,7 @@ use clap::ValueEnum;
 use engram_policy::Device;
 use engram_service::net::{ClientCredentials, ClientTls, Identity, Token, http_get};
 use engram_service::{Address, Shutdown, health};
+use rustix::process::{Pid, setpriority_process};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -140,6 +141,19 @@ impl Fleet {
             runtime: Builder::new_current_thread().enable_all().build()?,
             launch,
         })
+    }
+
+    /// Leaves all other programs the processor time that the learner does not take, as if they ran on
+    /// other machines.
+    pub(super) fn prefer_learner(&self) -> Result<()> {
+        for program in std::iter::once(&self.inference).chain(&self.actors) {
+            for thread in std::fs::read_dir(format!("/proc/{}/task", program.child.id()))? {
+                let name = thread?.file_name();
+                let id = name.to_str().and_then(|id| Pid::from_raw(id.parse().ok()?));
+                stand_back(id)?;
+            }
+        }
+        Ok(())
     }
 
     /// Kills a program as `kill -9` does, and starts it anew at once, as a supervisor would.
@@ -309,6 +323,11 @@ impl Drop for ChildProgram {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Gives a thread, or else this one, the least priority.
+pub(super) fn stand_back(thread: Option<Pid>) -> Result<()> {
+    setpriority_process(thread, 19).context("a priority")
 }
 
 /// Certificates and a token in `folder`: the flags that name them, and the same as keys.

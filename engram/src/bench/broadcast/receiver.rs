@@ -18,6 +18,8 @@ use engram_service::Address;
 use prost::Message;
 use socket2::SockRef;
 
+use crate::bench::programs::stand_back;
+
 /// Bytes that an inference server allows to be on their way: of one stream, and of a connection.
 const STREAM_WINDOW: u32 = 16 << 20;
 const CONNECTION_WINDOW: u32 = 64 << 20;
@@ -109,6 +111,7 @@ struct Subscription {
 
 impl Subscription {
     fn receive(&mut self, received: &AtomicU64, rate: f64) -> Result<()> {
+        stand_back(None)?;
         self.subscribe()?;
         let mut header = [0; 9];
         loop {
