@@ -29,7 +29,7 @@ pub(crate) enum Goal {
 }
 
 /// Settings of the measurement.
-pub(super) struct SolveSettings<'a> {
+pub(super) struct SolveSettings {
     /// Experiments.
     pub(super) experiments: Vec<ExperimentSelection>,
     /// Seeds of each: 1, 2 and so on.
@@ -48,11 +48,7 @@ pub(crate) struct Solved {
 
 /// Trains each experiment with each seed until it is solved, and prints env steps and seconds.
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
-pub(super) fn run(
-    settings: &SolveSettings<'_>,
-    compute: Compute,
-    shutdown: &Shutdown,
-) -> Result<()> {
+pub(super) fn run(settings: &SolveSettings, compute: Compute, shutdown: &Shutdown) -> Result<()> {
     println!("until {}\n", settings.goal);
     println!("{:<28} {:>6} {:>12} {:>9}", "experiment", "seed", "env steps", "seconds");
     for selection in &settings.experiments {
