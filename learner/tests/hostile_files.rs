@@ -34,7 +34,6 @@ use model::{config, shape};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use run::Run;
-use safetensors::SafeTensors;
 use tch::Device;
 
 const FILES: [&str; 3] = ["weights.safetensors", "optimizer.safetensors", "state.json"];
@@ -47,12 +46,6 @@ static CHECKPOINT: LazyLock<Checkpoint> = LazyLock::new(|| {
     learner.update(&learners::batch(&pair, 0), 8).unwrap();
     learner.checkpoint(SavedMembership::default(), Episodes::default()).0
 });
-
-/// Description that weights hold of themselves.
-fn about(weights: &[u8]) -> Option<String> {
-    let (_, metadata) = SafeTensors::read_metadata(weights).ok()?;
-    metadata.metadata().as_ref()?.get("engram").cloned()
-}
 
 #[test]
 fn a_damaged_checkpoint_is_the_same_or_none() {
@@ -102,13 +95,10 @@ fn a_damaged_state_of_a_replay_restores_what_is_there() {
 proptest! {
     #![proptest_config(cases(300))]
 
-    /// They come from files, and from a learner. What they say of the policy's sizes is believed:
-    /// such a policy is built, however large; so here it stays as it was.
+    /// They come from files, and from a learner.
     #[test]
     fn damaged_weights_do_no_harm(bytes in damaged(vec![CHECKPOINT.weights.to_vec()])) {
-        if about(&bytes) == about(&CHECKPOINT.weights) {
-            let _ = Policy::from_weights(&bytes, Device::Cpu);
-        }
+        let _ = Policy::from_weights(&bytes, Device::Cpu);
     }
 
     #[test]

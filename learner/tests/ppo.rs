@@ -3,7 +3,7 @@
 
 mod support;
 
-use engram_learner::algorithms::optimizer::{Optimizer, clip_factor, global_norm};
+use engram_learner::algorithms::optimizer::{Optimizer, clipped, global_norm};
 use engram_learner::algorithms::{Algorithm, Ppo, PpoConfig, Proximal, StreamsAlgorithm};
 use engram_mdp::{Ending, StepType, Trajectory};
 use engram_policy::memory::elstm::ElstmConfig;
@@ -228,9 +228,9 @@ fn an_update_is_every_step_of_every_epoch_from_the_advantages_before_the_first()
             let loss =
                 reference.loss(&by_hand, &part, carry(&by_hand, &part), &proximal, progress).0;
             let gradient = optimizer.gradient(&loss.total, &by_hand.trainable());
-            let factor = clip_factor(global_norm(&gradient).double_value(&[]), 0.1);
+            let norm = global_norm(&gradient).double_value(&[]);
             let rate = config.learning_rate * (1.0 - progress);
-            optimizer.step(&by_hand.trainable(), &(gradient * factor), rate);
+            optimizer.step(&by_hand.trainable(), &clipped(gradient, norm, 0.1), rate);
         }
         let (stats, _) =
             algorithm.update(&updated, &batch, carry(&updated, &batch), progress).expect("finite");

@@ -96,10 +96,20 @@ impl Policy {
         seed: Seed,
         device: Device,
     ) -> Result<Self, PolicyError> {
+        Policy::of_parameters(Parameters::new(seed, kind, device), outputs, config, spec)
+    }
+
+    /// The policy that asks for `parameters`, of which there is none yet.
+    fn of_parameters(
+        mut parameters: Parameters,
+        outputs: &Outputs,
+        config: &PolicyConfig,
+        spec: &EnvSpec,
+    ) -> Result<Self, PolicyError> {
         config.validate()?;
         let spec = spec.clone().checked()?;
         outputs.check(spec.action)?;
-        let mut parameters = Parameters::new(seed, kind, device);
+        let (kind, device) = parameters.options();
         let mut encoder = Encoder::new(config, &spec, (kind, device), &mut parameters)?;
         let mut memory = config.memory.build(encoder.outputs(), "memory", &mut parameters)?;
         let features = encoder.features();
@@ -133,8 +143,8 @@ impl Policy {
     /// The policy that [`save`](Self::save) wrote, in single precision.
     pub fn from_weights(bytes: &[u8], device: Device) -> Result<Self, PolicyError> {
         let About { config, outputs, exploration, spec, version: _ } = weights::about(bytes)?;
-        let seed = Seed::new(0);
-        let mut policy = Policy::with_outputs(&outputs, Kind::Float, &config, &spec, seed, device)?;
+        let parameters = Parameters::of_file(weights::shapes(bytes)?, Kind::Float, device);
+        let mut policy = Policy::of_parameters(parameters, &outputs, &config, &spec)?;
         weights::read(bytes, &policy.named)?;
         policy.exploration = exploration;
         Ok(policy)

@@ -88,6 +88,13 @@ pub(crate) fn about(bytes: &[u8]) -> Result<About, PolicyError> {
     serde_json::from_str(about).map_err(|error| PolicyError::Metadata(error.to_string()))
 }
 
+/// The shapes of the tensors in `bytes`, by name.
+pub(crate) fn shapes(bytes: &[u8]) -> Result<HashMap<String, Vec<i64>>, PolicyError> {
+    let sides = |shape: &[usize]| shape.iter().map(|&side| side as i64).collect();
+    let tensors = SafeTensors::deserialize(bytes)?.tensors();
+    Ok(tensors.iter().map(|(name, tensor)| (name.clone(), sides(tensor.shape()))).collect())
+}
+
 /// Overwrites `named` tensors with those in `bytes`: all of them, or none when anything is wrong.
 pub(crate) fn read(bytes: &[u8], named: &[(String, Tensor)]) -> Result<(), PolicyError> {
     read_where(bytes, named, |_| true).map(|_| ())

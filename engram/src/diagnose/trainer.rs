@@ -5,7 +5,7 @@
 //! sensitivities pass through it with the weights as they are.
 
 use anyhow::Result;
-use engram_learner::algorithms::optimizer::{Optimizer, clip_factor, global_norm};
+use engram_learner::algorithms::optimizer::{Optimizer, clipped, global_norm};
 use engram_learner::config::OptimizerConfig;
 use engram_mdp::{EnvSpec, Seed};
 use engram_policy::{Batched, Carry, CoreState, Distribution, Policy, PolicyConfig, UnrollContext};
@@ -91,7 +91,7 @@ impl Trainer {
         if !loss.is_finite() || !norm.is_finite() {
             return Ok(Err(Diverged));
         }
-        let gradient = gradient * clip_factor(norm, self.steps.max_grad_norm);
+        let gradient = clipped(gradient, norm, self.steps.max_grad_norm);
         self.optimizer.step(&self.weights, &gradient, self.steps.learning_rate);
         let right = Vec::<bool>::try_from(right)?;
         Ok(Ok(Some(Learned { loss, right })))

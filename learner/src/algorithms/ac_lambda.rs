@@ -31,7 +31,7 @@ use tch::Tensor;
 use super::algorithm::{
     Algorithm, AlgorithmConfig, LearnsFromStreams, NonFinite, StreamsAlgorithm, to_host,
 };
-use super::optimizer::{Optimizer, clip_factor, global_norm};
+use super::optimizer::{Optimizer, clipped, global_norm};
 use super::state_dict::{StateDict, StateError};
 use crate::config::{
     OptimizerConfig, OutOfRange, RewardClip, Schedule, cost, finite_positive, is_unscaled,
@@ -264,7 +264,7 @@ impl StreamsAlgorithm for AcLambda {
             self.gradient(policy, batch, carry);
         let started = Instant::now();
         let decisions = summary.decisions.max(1.0);
-        let mut gradient = gradient / decisions;
+        let gradient = gradient / decisions;
         let [entropy, value, trace_norm, grad_norm] =
             to_host([&entropy, &value, &trace_norm, &global_norm(&gradient)]);
         NonFinite::check("loss", value)?;
@@ -272,10 +272,7 @@ impl StreamsAlgorithm for AcLambda {
         phases.backward += started.elapsed();
 
         let started = Instant::now();
-        let factor = clip_factor(grad_norm, self.config.max_grad_norm);
-        if factor < 1.0 {
-            gradient = gradient.g_mul_scalar_(factor);
-        }
+        let gradient = clipped(gradient, grad_norm, self.config.max_grad_norm);
         let learning_rate = self.config.learning_rate * self.config.schedule.factor(progress);
         self.optimizer.step(&policy.trainable(), &gradient, learning_rate);
         phases.optimizer = started.elapsed();

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
 use super::algorithm::{Algorithm, NonFinite, Objective, ReplayAlgorithm, to_host};
-use super::optimizer::{Optimizer, clip_factor, global_norm};
+use super::optimizer::{Optimizer, clipped, global_norm};
 use super::replay_batch::ReplayBatch;
 use super::state_dict::{StateDict, StateError, below, copies, find, restore, under};
 use super::target_network::update_target;
@@ -142,7 +142,7 @@ impl ReplayAlgorithm for Dqn {
 
         let settings = &self.settings;
         let weights = policy.trainable();
-        let mut gradient = self.optimizer.gradient(&loss.loss, &weights);
+        let gradient = self.optimizer.gradient(&loss.loss, &weights);
         let error = masked_mean(&loss.td_errors.abs(), batch.mask(), None);
         let scalars = [&loss.loss, &loss.mean_value, &error, &global_norm(&gradient)];
         let [critic_loss, action_value, td_error, grad_norm] = to_host(scalars);
@@ -150,10 +150,7 @@ impl ReplayAlgorithm for Dqn {
         NonFinite::check("gradient's length", grad_norm)?;
         let backward_ended = Instant::now();
 
-        let factor = clip_factor(grad_norm, settings.longest_gradient());
-        if factor < 1.0 {
-            gradient = gradient.g_mul_scalar_(factor);
-        }
+        let gradient = clipped(gradient, grad_norm, settings.longest_gradient());
         self.optimizer.step(&weights, &gradient, settings.learning_rate);
         self.updates += 1;
         update_target(self.target.weights(), policy.weights(), settings.target, self.updates);

@@ -12,7 +12,7 @@ use rand::seq::SliceRandom;
 use tch::Tensor;
 
 use super::algorithm::{NonFinite, to_host};
-use super::optimizer::{Optimizer, clip_factor, global_norm};
+use super::optimizer::{Optimizer, clipped, global_norm};
 use super::state_dict::{StateDict, StateError, copies, find, restore, under};
 use crate::config::{OptimizerConfig, OutOfRange, require};
 use crate::telemetry::update_stats::Phases;
@@ -175,17 +175,14 @@ impl Epochs {
         let started = Instant::now();
         let PartLoss { total, numbers, context } = loss;
         let (gradients, carry) = policy.gradient(&total, context);
-        let mut gradient = self.optimizer.flatten(&gradients);
+        let gradient = self.optimizer.flatten(&gradients);
         let [total, norm] = to_host([&total, &global_norm(&gradient)]);
         let numbers = to_host(numbers.each_ref());
         NonFinite::check("loss", total)?;
         NonFinite::check("gradient's length", norm)?;
         let backward_ended = Instant::now();
 
-        let factor = clip_factor(norm, plan.max_grad_norm);
-        if factor < 1.0 {
-            gradient = gradient.g_mul_scalar_(factor);
-        }
+        let gradient = clipped(gradient, norm, plan.max_grad_norm);
         self.optimizer.step(&policy.trainable(), &gradient, plan.learning_rate);
         sums.steps += 1.0;
         sums.loss += total;

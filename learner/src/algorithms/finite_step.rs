@@ -6,7 +6,7 @@
 use tch::Tensor;
 
 use super::algorithm::{NonFinite, to_host};
-use super::optimizer::{Optimizer, clip_factor, global_norm};
+use super::optimizer::{Optimizer, clipped, global_norm};
 use super::state_dict::StateDict;
 use crate::config::OffPolicyConfig;
 
@@ -33,11 +33,8 @@ impl FiniteStep {
     }
 
     /// Takes it, clipped as `settings` say.
-    pub(super) fn take<O>(mut self, optimizer: &mut Optimizer, settings: &OffPolicyConfig<O>) {
-        let factor = clip_factor(self.norm, settings.longest_gradient());
-        if factor < 1.0 {
-            self.gradient = self.gradient.g_mul_scalar_(factor);
-        }
-        optimizer.step(&self.weights, &self.gradient, settings.learning_rate);
+    pub(super) fn take<O>(self, optimizer: &mut Optimizer, settings: &OffPolicyConfig<O>) {
+        let gradient = clipped(self.gradient, self.norm, settings.longest_gradient());
+        optimizer.step(&self.weights, &gradient, settings.learning_rate);
     }
 }

@@ -57,9 +57,9 @@ pub fn global_norm(gradient: &Tensor) -> Tensor {
     gradient.norm_scalaropt_dtype(2, Kind::Double)
 }
 
-/// Factor that makes a gradient of length `norm` at most `max_norm` long.
-pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
-    if norm > max_norm { max_norm / norm } else { 1.0 }
+/// A gradient of length `norm`, shortened to `max_norm` if it is longer; in its place.
+pub fn clipped(mut gradient: Tensor, norm: f64, max_norm: f64) -> Tensor {
+    if norm > max_norm { gradient.g_mul_scalar_(max_norm / norm) } else { gradient }
 }
 
 impl Optimizer {

@@ -18,7 +18,7 @@ use tch::Tensor;
 use super::algorithm::{
     Algorithm, AlgorithmConfig, LearnsFromStreams, NonFinite, StreamsAlgorithm, to_host,
 };
-use super::optimizer::{Optimizer, clip_factor, global_norm};
+use super::optimizer::{Optimizer, clipped, global_norm};
 use super::state_dict::{StateDict, StateError};
 use crate::config::{
     OptimizerConfig, OutOfRange, RewardClip, Schedule, cost, finite_positive, is_unscaled,
@@ -228,7 +228,7 @@ impl StreamsAlgorithm for Vtrace {
 
         let weights = policy.trainable();
         let (gradients, carry) = policy.gradient(&total, context);
-        let mut gradient = self.optimizer.flatten(&gradients);
+        let gradient = self.optimizer.flatten(&gradients);
         let scalars = [&total, &of_policy, &value, &entropy, &global_norm(&gradient)];
         let mut stats = read_back(scalars, &summary);
         let grad_norm = stats.get("grad_norm");
@@ -236,10 +236,7 @@ impl StreamsAlgorithm for Vtrace {
         NonFinite::check("gradient's length", grad_norm)?;
         let backward_ended = Instant::now();
 
-        let factor = clip_factor(grad_norm, self.config.max_grad_norm);
-        if factor < 1.0 {
-            gradient = gradient.g_mul_scalar_(factor);
-        }
+        let gradient = clipped(gradient, grad_norm, self.config.max_grad_norm);
         let learning_rate = self.config.learning_rate * self.config.schedule.factor(progress);
         self.optimizer.step(&weights, &gradient, learning_rate);
         stats.set("learning_rate", learning_rate);

@@ -130,6 +130,27 @@ fn tensors_that_belie_their_description_are_refused_by_name() {
     assert_eq!(policy.save(0), before);
 }
 
+/// Weights that say of themselves that their layers are as wide as can be: a network like that
+/// takes more memory than most machines have.
+#[test]
+fn a_description_of_a_huge_network_costs_nothing() {
+    for memory in memories(6) {
+        let bytes = policy(Kind::Float, memory, DISCRETE).save(1);
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+        let mut about = metadata.metadata().clone().unwrap();
+        let huge = |text: &String| {
+            let wide = |key| text.replace(&format!("\"{key}\":6"), &format!("\"{key}\":65536"));
+            ["hidden", "width"].map(wide).into_iter().find(|wide| wide != text)
+        };
+        let Some(huge) = huge(&about["engram"]) else { continue };
+        about.insert("engram".into(), huge);
+        let tensors = SafeTensors::deserialize(&bytes).unwrap().tensors();
+        let bytes = safetensors::serialize(tensors, Some(about)).unwrap();
+        let error = Policy::from_weights(&bytes, Device::Cpu).unwrap_err();
+        assert!(matches!(error, PolicyError::Tensor { .. }), "{error}");
+    }
+}
+
 #[test]
 fn a_seed_decides_the_weights_whatever_else_the_process_draws() {
     let one = fresh(&lstm(), &spec(DISCRETE), 5).save(0);

@@ -33,7 +33,7 @@
 
 use std::f64::consts::LOG2_E;
 
-use tch::{Device, Tensor, no_grad};
+use tch::{Device, Tensor};
 
 use super::settings::MambaConfig;
 use crate::memory::causal_conv::CausalConv;
@@ -91,7 +91,7 @@ impl Mixer {
         let conv = CausalConv::new(channels, config.conv, &part("conv"), p);
         let selected = [rank + 2 * state, channels];
         let select = p.uniform(part("select.weight"), &selected, bound(channels));
-        no_grad(|| {
+        p.once_drawn(|| {
             let mut rows = select.narrow(0, rank, 2 * state);
             let _ = rows.g_mul_scalar_(config.selection_scale);
         });
