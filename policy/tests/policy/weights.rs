@@ -139,7 +139,7 @@ fn a_description_of_a_huge_network_costs_nothing() {
         let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
         let mut about = metadata.metadata().clone().unwrap();
         let huge = |text: &String| {
-            let wide = |key| text.replace(&format!("\"{key}\":6"), &format!("\"{key}\":65536"));
+            let wide = |key| text.replace(&format!("\"{key}\":6"), &format!("\"{key}\":61440"));
             ["hidden", "width"].map(wide).into_iter().find(|wide| wide != text)
         };
         let Some(huge) = huge(&about["engram"]) else { continue };
