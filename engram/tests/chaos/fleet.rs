@@ -11,7 +11,7 @@ use crate::faults::{Event, Port, garbage};
 use crate::proxy::ChaosProxy;
 use crate::support::{PATIENCE, Program, address, metric, progress, scrape, wait_for};
 
-pub(crate) const ACTORS: usize = 6;
+pub(crate) const ACTORS: usize = 8;
 pub(crate) const SERVERS: usize = 2;
 
 /// Environments of an actor.
