@@ -149,8 +149,9 @@ impl Fleet {
         for program in std::iter::once(&self.inference).chain(&self.actors) {
             for thread in std::fs::read_dir(format!("/proc/{}/task", program.child.id()))? {
                 let name = thread?.file_name();
-                let id = name.to_str().and_then(|id| Pid::from_raw(id.parse().ok()?));
-                stand_back(id)?;
+                if let Some(id) = name.to_str().and_then(|id| Pid::from_raw(id.parse().ok()?)) {
+                    stand_back(Some(id))?;
+                }
             }
         }
         Ok(())
@@ -327,7 +328,7 @@ impl Drop for ChildProgram {
 
 /// Gives a thread, or else this one, the least priority.
 pub(super) fn stand_back(thread: Option<Pid>) -> Result<()> {
-    setpriority_process(thread, 19).context("a priority")
+    setpriority_process(thread, 19).context("cannot lower a priority")
 }
 
 /// Certificates and a token in `folder`: the flags that name them, and the same as keys.
