@@ -7,8 +7,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use engram_mdp::EnvSpec;
 use engram_proto::{Purpose, Registration, v1};
+use engram_service::config::ActionChoice;
 
-use crate::config::ActionChoice;
 use crate::error::ActorError;
 
 /// Identity of an actor. The run is learned from the first peer that names one, and never changes

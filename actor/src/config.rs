@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use clap::ValueEnum;
 use engram_envs::EnvConfig;
 use engram_mdp::Seed;
 use engram_proto::limits::{MAX_ENVS_PER_STREAM, MAX_UNROLL_LENGTH};
 use engram_service::Address;
+use engram_service::config::ActionChoice;
 
 use crate::error::ActorError;
 
@@ -65,16 +65,6 @@ pub enum ActorMode {
         /// Actions that it takes.
         actions: ActionChoice,
     },
-}
-
-/// Choice of actions where nobody learns from them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ActionChoice {
-    /// The most likely ones.
-    #[default]
-    Greedy,
-    /// Drawn and explored as while training.
-    Drawn,
 }
 
 /// Timeouts of an actor. Not part of an experiment: no result depends on them.

@@ -49,7 +49,7 @@ mod metrics;
 
 mod error;
 
-pub use config::{ActionChoice, ActorConfig, ActorMode, MAX_UNACKNOWLEDGED, Timeouts};
+pub use config::{ActorConfig, ActorMode, MAX_UNACKNOWLEDGED, Timeouts};
 pub use error::ActorError;
 pub use learner_experiment::learner_experiment;
 pub use run::{ActorSummary, ExitReason, run, spawn};

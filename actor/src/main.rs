@@ -6,12 +6,12 @@ use anyhow::ensure;
 use clap::builder::ArgPredicate;
 use clap::{Command, CommandFactory, FromArgMatches, Parser};
 use engram_actor::{
-    ActionChoice, ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts,
-    learner_experiment, spawn,
+    ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts, learner_experiment, spawn,
 };
 use engram_envs::EnvConfig;
 use engram_mdp::Seed;
 use engram_service::args::{LogArgs, MetricsArgs, SecurityArgs};
+use engram_service::config::ActionChoice;
 use engram_service::{Address, ConfigArgs, Resolved, Shutdown, failure, logs, process};
 
 /// Steps environments for a learner, with the actions of an inference server.

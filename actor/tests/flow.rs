@@ -6,9 +6,10 @@ mod support;
 
 use std::time::Duration;
 
-use engram_actor::{ActionChoice, ActorConfig, ActorMode, ExitReason, run};
+use engram_actor::{ActorConfig, ActorMode, ExitReason, run};
 use engram_mdp::{Ending, Finish, StreamId};
 use engram_service::Shutdown;
+use engram_service::config::ActionChoice;
 use support::checks::{check_stream, numbers};
 use support::inference::{FakeInference, Fault};
 use support::learner::{FakeLearner, Mood};

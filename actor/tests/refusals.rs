@@ -4,9 +4,10 @@
 
 mod support;
 
-use engram_actor::{ActionChoice, ActorConfig, ActorError, ActorMode, run};
+use engram_actor::{ActorConfig, ActorError, ActorMode, run};
 use engram_mdp::EnvSpec;
 use engram_proto::WireError;
+use engram_service::config::ActionChoice;
 use engram_service::{Address, Shutdown};
 use support::inference::{FakeInference, Fault};
 use support::learner::{FakeLearner, Mood};

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use clap::Args;
-use engram_actor::ActionChoice;
 use engram_analysis::CheckpointChoice;
 use engram_learner::storage::best_checkpoint::BestCheckpoint;
 use engram_learner::storage::checkpoint::CheckpointStore;
 use engram_mdp::Seed;
 use engram_service::Shutdown;
+use engram_service::config::ActionChoice;
 
 use crate::compute::Compute;
 use crate::experiment::Experiment;
@@ -27,9 +27,9 @@ pub(crate) struct EvalArgs {
     /// Episodes to play [default: the run's eval_episodes]
     #[arg(long, value_name = "N")]
     episodes: Option<u32>,
-    /// Actions that are taken
-    #[arg(long, value_enum, default_value_t)]
-    actions: ActionChoice,
+    /// Actions that are taken [default: the run's eval_actions]
+    #[arg(long, value_enum)]
+    actions: Option<ActionChoice>,
     /// Set one key of the run's configuration, as in env.delay=40 or run.seed=2
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -41,16 +41,13 @@ pub(crate) struct EvalArgs {
 #[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn run(args: &EvalArgs, shutdown: &Shutdown) -> Result<()> {
     let experiment = Experiment::of_run(&args.run, &args.set)?;
-    let player = experiment.evaluation_episodes(args.actions, args.compute.checked()?);
+    let actions = args.actions.unwrap_or(experiment.run.eval_actions);
+    let player = experiment.evaluation_episodes(actions, args.compute.checked()?);
     let weights = weights(&args.run, args.checkpoint)?;
     let episodes = args.episodes.unwrap_or(experiment.run.eval_episodes);
     let score = player.play(weights, Seed::new(experiment.run.seed), episodes, shutdown)?;
     let score = score.context("the evaluation was stopped before its last episode ended")?;
-    let kind = match args.actions {
-        ActionChoice::Greedy => "greedy episodes",
-        ActionChoice::Drawn => "episodes of drawn actions",
-    };
-    println!("{}", score.sentence(kind, experiment.env.optimum()));
+    println!("{}", score.sentence(actions.episodes(), experiment.env.optimum()));
     Ok(())
 }
 

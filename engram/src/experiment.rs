@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use engram_actor::ActionChoice;
 use engram_envs::EnvConfig;
 use engram_evaluator::EvaluationEpisodes;
 use engram_learner::RlConfig;
 use engram_learner::algorithms::LearnsFromReplay;
 use engram_policy::PolicyConfig;
-use engram_service::config::{ConfigArgs, ExperimentSelection, Resolved, RunConfig, resolve};
+use engram_service::config::{
+    ActionChoice, ConfigArgs, ExperimentSelection, Resolved, RunConfig, resolve,
+};
 
 use crate::compute::Compute;
 use crate::equal_parameters;

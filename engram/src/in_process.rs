@@ -193,7 +193,7 @@ fn start_evaluator(
     let config = EvaluatorConfig {
         learner: sockets.learner.clone(),
         run_id: Some(job.run_id.into()),
-        episodes: job.experiment.evaluation_episodes(ActionChoice::Greedy, job.compute),
+        episodes: job.experiment.evaluation_episodes(job.experiment.run.eval_actions, job.compute),
     };
     let ending = ending.clone();
     spawn_named("evaluator", move || {

@@ -15,12 +15,14 @@ use clap::Args;
 use engram_analysis::CheckpointChoice;
 use engram_envs::{EnvConfig, VectorEnv};
 use engram_mdp::Seed;
-use engram_service::config::{EXPERIMENTS, ExperimentSelection, names, part, resolve};
+use engram_service::config::{
+    ActionChoice, EXPERIMENTS, ExperimentSelection, names, part, resolve,
+};
 use engram_service::{Shutdown, config::ConfigError};
 
 use crate::experiment::Experiment;
 use animation::{Animation, write_png};
-use player::Player;
+use player::{Player, checkpoint};
 use scene::Scene;
 
 /// Flags of `engram render`.
@@ -33,12 +35,15 @@ pub(crate) struct RenderArgs {
     /// File to write: an animated GIF of all moments, or a PNG image of one, by its ending
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Let a checkpoint of this run play, greedily; else decisions are random
+    /// Let a checkpoint of this run play; else decisions are random
     #[arg(long, value_name = "RUN")]
     run: Option<PathBuf>,
     /// Checkpoint that plays: the newest, or the one with the best evaluation while training
     #[arg(long, value_enum, default_value_t, requires = "run")]
     checkpoint: CheckpointChoice,
+    /// Actions that a checkpoint takes [default: the run's eval_actions]
+    #[arg(long, value_enum, requires = "run")]
+    actions: Option<ActionChoice>,
     /// Episodes to play
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -125,7 +130,11 @@ pub(crate) fn run(args: &RenderArgs, shutdown: &Shutdown) -> Result<()> {
     let env = args.env()?.drawn();
     env.try_spec()?;
     let player = match &args.run {
-        Some(run) => Player::greedy(run, args.checkpoint, &env.spec())?,
+        Some(run) => {
+            let of_run = Experiment::of_run(run, &[])?.run.eval_actions;
+            let policy = checkpoint(run, args.checkpoint, &env.spec())?;
+            Player::trained(policy, args.actions.unwrap_or(of_run), Seed::new(args.seed))
+        }
         None => Player::random(Seed::new(args.seed)),
     };
     let scenes = Scenes::new(args, &env, player, shutdown)?;

@@ -131,7 +131,7 @@ fn train(
     let trained = in_process::train(&job, sender, shutdown)?;
     bar.join().ok();
     println!("{}", conclusion(&trained));
-    for line in evaluated(&trained.summary.final_evaluation, experiment.env.optimum()) {
+    for line in evaluated(&trained.summary.final_evaluation, &experiment) {
         println!("evaluated  {line}");
     }
     println!("run        {}", folder.display());
@@ -176,9 +176,10 @@ fn conclusion(trained: &Trained) -> String {
 }
 
 /// Scores of the final evaluation, each with what it is of where there are several.
-fn evaluated(scores: &[FinalScore], optimum: Option<f32>) -> impl Iterator<Item = String> {
+fn evaluated(scores: &[FinalScore], experiment: &Experiment) -> impl Iterator<Item = String> {
+    let (optimum, kind) = (experiment.env.optimum(), experiment.run.eval_actions.episodes());
     scores.iter().map(move |of| {
-        let sentence = of.score().sentence("greedy episodes", optimum);
+        let sentence = of.score().sentence(kind, optimum);
         let checkpoint = match of.checkpoint {
             _ if scores.len() == 1 => return sentence,
             CheckpointKind::Newest => "newest",

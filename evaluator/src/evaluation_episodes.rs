@@ -9,11 +9,12 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engram_actor::{ActionChoice, ActorConfig, ActorMode, ActorSummary, ExitReason, Timeouts};
+use engram_actor::{ActorConfig, ActorMode, ActorSummary, ExitReason, Timeouts};
 use engram_envs::EnvConfig;
 use engram_inference_server::{BatchLimits, InferenceConfig, WeightsSource};
 use engram_mdp::{Score, Seed};
 use engram_policy::Device;
+use engram_service::config::ActionChoice;
 use engram_service::{Address, Listener, Shutdown};
 use metrics::NoopRecorder;
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use engram_actor::{ActionChoice, Timeouts, learner_experiment};
+use engram_actor::{Timeouts, learner_experiment};
 use engram_envs::EnvConfig;
 use engram_evaluator::{EvaluationEpisodes, EvaluatorConfig, run};
 use engram_policy::Device;
@@ -74,7 +74,7 @@ async fn evaluate(arguments: EvaluatorCli) -> anyhow::Result<()> {
     let episodes = EvaluationEpisodes {
         env,
         envs: settings.envs_per_actor,
-        actions: ActionChoice::Greedy,
+        actions: settings.eval_actions,
         device: arguments.device,
         threads: arguments.threads,
     };

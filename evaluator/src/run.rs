@@ -103,7 +103,7 @@ async fn evaluate_all(
             env_steps,
             policy_version,
             "evaluated: {}",
-            score.sentence("greedy episodes", None)
+            score.sentence(config.episodes.actions.episodes(), None)
         );
         stream.tell(&score).await;
     }

@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use engram_actor::ActionChoice;
 use engram_envs::EnvConfig;
 use engram_evaluator::EvaluationEpisodes;
 use engram_mdp::{Score, Seed};
 use engram_policy::{Device, Policy, PolicyConfig};
 use engram_service::Shutdown;
-use engram_service::config::part;
+use engram_service::config::{ActionChoice, part};
 
 const RECALL: &str = "name = 'recall'\ndelay = 2\nchoices = 4";
 

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use engram_actor::ActionChoice;
 use engram_envs::EnvConfig;
 use engram_evaluator::{EvaluationEpisodes, EvaluatorConfig, EvaluatorError, run};
 use engram_mdp::Seed;
@@ -11,7 +10,7 @@ use engram_proto::v1::evaluate_request::Body as Request;
 use engram_proto::v1::evaluate_response::Body as Response;
 use engram_proto::v1::evaluations_server::{Evaluations, EvaluationsServer};
 use engram_proto::v1::{self, Evaluation};
-use engram_service::config::part;
+use engram_service::config::{ActionChoice, part};
 use engram_service::{Address, Listener, Shutdown, net};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;

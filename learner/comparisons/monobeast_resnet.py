@@ -1,11 +1,11 @@
-"""Env steps per second of TorchBeast's MonoBeast with IMPALA's deep ResNet on pictures of noise.
+"""Env steps per second of TorchBeast's MonoBeast with IMPALA's deep ResNet.
 
     git clone https://github.com/facebookresearch/torchbeast
-    python3 learner/comparisons/monobeast_resnet.py torchbeast [ACTORS]
+    python3 learner/comparisons/monobeast_resnet.py torchbeast [noise|breakout] [ACTORS]
 
-Needs torch. The network is PolyBeast's, which MonoBeast lacks, with its LSTM of 256 cells; 84 x 84 x 4
-bytes of noise cost nothing, as `--env noise` here. Unrolls of 20, batches of 32. The command that trains the
-same with Engram is in docs/benchmarks/atari.md.
+Needs torch, and for Breakout what `pictures.py` beside it says. The network is PolyBeast's, which MonoBeast lacks, with its
+LSTM of 256 cells. Unrolls of 20, batches of 32. The command that trains the same with Engram is in
+docs/benchmarks/atari.md.
 """
 
 import logging
@@ -14,10 +14,12 @@ import sys
 import tempfile
 import types
 
-import numpy
+import pictures
 
 sys.path.insert(0, sys.argv[1])
-ACTORS, STEPS = int((sys.argv + ["8"])[2]), 12_800
+WORLD = sys.argv[2] if len(sys.argv) > 2 else "noise"
+ACTORS = int(sys.argv[3]) if len(sys.argv) > 3 else 8
+STEPS = 12_800
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -32,29 +34,21 @@ def each(f, x):
 
 
 class Box:
-    shape = (4, 84, 84)
+    shape = pictures.SHAPE
 
 
-class Discrete:
-    n = 6
+class Env:
+    """A world as Gym once had them."""
 
-
-class Noise:
-    """Pictures of noise; an episode has a thousand steps."""
-
-    observation_space, action_space = Box, Discrete
+    observation_space = Box
 
     def __init__(self):
-        random = numpy.random.default_rng(1)
-        self.frames, self.t = random.integers(0, 256, (16, *Box.shape), dtype=numpy.uint8), 0
-
-    def reset(self):
-        self.t = 0
-        return self.frames[0]
+        self.world = pictures.make(WORLD)
+        self.action_space = types.SimpleNamespace(n=self.world.actions)
+        self.reset = self.world.reset
 
     def step(self, action):
-        self.t += 1
-        return self.frames[self.t % 16], float(action == 0), self.t == 1000, {}
+        return (*self.world.step(action), {})
 
     def seed(self, seed):
         pass
@@ -82,7 +76,7 @@ class Net(polybeast_learner.Net):
 
 
 monobeast.Net = Net
-monobeast.create_env = lambda flags: Noise()
+monobeast.create_env = lambda flags: Env()
 logging.getLogger().setLevel(logging.INFO)
 monobeast.train(
     monobeast.parser.parse_args(

@@ -119,6 +119,7 @@ fn every_key_that_may_be_left_out_can_be_set() {
     let keys = engram_service::config::OPTIONAL.iter().filter(|key| !others(key));
     for key in keys {
         let value = match *key {
+            "run.eval_actions" => "drawn",
             "rl.ratio_clip" => "0.2",
             "rl.normalize_advantages" => "0.1",
             "rl.value_clip" => "0.2",
@@ -190,5 +191,6 @@ fn every_key_that_may_be_left_out_can_be_set() {
         seq.validate().unwrap_or_else(|error| panic!("{key}: {error}"));
         let rl: RlConfig = resolved.section("rl").unwrap_or_else(|error| panic!("{key}: {error}"));
         rl.algorithm().validate().unwrap_or_else(|error| panic!("{key}: {error}"));
+        resolved.run().unwrap_or_else(|error| panic!("{key}: {error}"));
     }
 }

@@ -40,7 +40,7 @@ use toml::{Table, Value};
 
 pub use error::ConfigError;
 pub use resolved::{PARTS, Parts, Resolved};
-pub use run::RunConfig;
+pub use run::{ActionChoice, RunConfig};
 pub use setting::{Difference, SettingClass, differences};
 pub use table::{OPTIONAL, assigned, leaves, nearest, written};
 pub use toml_error::read_table;

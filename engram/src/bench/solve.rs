@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 use engram_analysis::statistics::median;
+use engram_learner::algorithms::LearnsFromReplay;
+use engram_learner::config::replay::Storage;
 use engram_service::Shutdown;
 use engram_service::config::{ExperimentSelection, resolve};
 use engram_service::format;
@@ -95,7 +97,19 @@ fn solve(
 ) -> Result<Option<Solved>> {
     let mut selection = selection.clone();
     selection.set.push(format!("run.seed={seed}"));
-    until_solved(&Experiment::new(resolve(&selection)?)?, goal, compute, shutdown)
+    until_solved(&without_folder(&selection)?, goal, compute, shutdown)
+}
+
+/// An experiment that leaves nothing behind: a replay on the disk stays in memory.
+fn without_folder(selection: &ExperimentSelection) -> Result<Experiment> {
+    let experiment = Experiment::new(resolve(selection)?)?;
+    let replay = experiment.replay_settings().map(|rl| rl.shared().replay.storage);
+    if !replay.is_ok_and(|storage| storage == Storage::Disk) {
+        return Ok(experiment);
+    }
+    let mut selection = selection.clone();
+    selection.set.push("rl.replay.storage=memory".into());
+    Experiment::new(resolve(&selection)?)
 }
 
 /// Trains until the goal is reached; `None` if that did not happen within the run's env steps.
@@ -153,6 +167,24 @@ impl fmt::Display for Goal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_replay_on_the_disk_stays_in_memory() {
+        let storage = |experiment: &Experiment| {
+            experiment.replay_settings().expect("R2D2 has a replay").shared().replay.storage
+        };
+        let selection = ExperimentSelection {
+            experiment: "cartpole-p-r2d2".into(),
+            env: None,
+            rl: None,
+            seq: None,
+            set: Vec::new(),
+            configs: "../configs".into(),
+        };
+        let preset = Experiment::new(resolve(&selection).unwrap()).unwrap();
+        assert_eq!(storage(&preset), Storage::Disk);
+        assert_eq!(storage(&without_folder(&selection).unwrap()), Storage::Memory);
+    }
 
     #[test]
     fn a_few_lucky_episodes_reach_no_goal() {

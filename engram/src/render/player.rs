@@ -1,11 +1,13 @@
-//! Players: a run's checkpoint, greedily, or chance.
+//! Players: a run's checkpoint, or chance.
 
 use std::path::Path;
 
 use anyhow::{Result, bail};
 use engram_analysis::CheckpointChoice;
 use engram_mdp::{ActionSpec, Actions, EnvSpec, Frames, Generator, Seed};
+use engram_policy::exploration::{self, Behavior, Noise};
 use engram_policy::{CoreState, Inputs, Policy};
+use engram_service::config::ActionChoice;
 use rand::RngExt;
 use tch::{Device, Kind};
 
@@ -15,8 +17,27 @@ use crate::eval;
 pub(super) enum Player {
     /// Every decision is as likely as any other.
     Random(Generator),
-    /// The likeliest decision of a policy, and what that remembers.
-    Greedy(Box<Policy>, CoreState),
+    /// A policy decides.
+    Trained(Box<TrainedPlayer>),
+}
+
+/// Policy that plays, and what it remembers.
+pub(super) struct TrainedPlayer {
+    policy: Policy,
+    state: CoreState,
+    behavior: Behavior,
+    /// Decisions draw from the seeds below this one, by number.
+    seed: Seed,
+    decisions: u64,
+}
+
+/// Policy of a checkpoint of `run`, which was trained in an environment like `spec`.
+pub(super) fn checkpoint(run: &Path, choice: CheckpointChoice, spec: &EnvSpec) -> Result<Policy> {
+    let policy = Policy::from_weights(&eval::weights(run, choice)?, Device::Cpu)?;
+    if policy.spec() != spec {
+        bail!("{} was trained in {}, not in {spec}", run.display(), policy.spec());
+    }
+    Ok(policy)
 }
 
 impl Player {
@@ -24,18 +45,13 @@ impl Player {
         Player::Random(seed.derive("policy", 0).generator())
     }
 
-    /// A checkpoint of `run`, which was trained in an environment like `spec`.
-    pub(super) fn greedy(
-        run: &Path,
-        checkpoint: CheckpointChoice,
-        spec: &EnvSpec,
-    ) -> Result<Player> {
-        let policy = Policy::from_weights(&eval::weights(run, checkpoint)?, Device::Cpu)?;
-        if policy.spec() != spec {
-            bail!("{} was trained in {}, not in {spec}", run.display(), policy.spec());
-        }
+    pub(super) fn trained(policy: Policy, actions: ActionChoice, seed: Seed) -> Player {
+        let behavior = match actions {
+            ActionChoice::Greedy => Behavior::EVALUATION,
+            ActionChoice::Drawn => policy.exploration().of_rank(0),
+        };
         let state = policy.initial_state(1);
-        Ok(Player::Greedy(Box::new(policy), state))
+        Player::Trained(Box::new(TrainedPlayer { policy, state, behavior, seed, decisions: 0 }))
     }
 
     /// Decides at `frames`, one row.
@@ -49,20 +65,29 @@ impl Player {
                     (0..dimensions).map(|_| generator.random_range(-1.0..=1.0)).collect(),
                 ),
             },
-            Player::Greedy(policy, state) => {
-                let inputs = Inputs::from_frames(frames, spec, Device::Cpu);
-                let (output, after) = policy.step(&inputs, state);
-                *state = after;
-                // Any action's number is a float's exactly.
-                let mode = output.distribution.mode().view(-1).to_kind(Kind::Float);
-                let mode = Vec::<f32>::try_from(mode).expect("one row of floats");
-                match spec.action {
-                    ActionSpec::Discrete { .. } => {
-                        Actions::Discrete(mode.into_iter().map(|action| action as i32).collect())
-                    }
-                    ActionSpec::Continuous { .. } => Actions::Continuous(mode),
-                }
+            Player::Trained(player) => player.act(frames, spec),
+        }
+    }
+}
+
+impl TrainedPlayer {
+    fn act(&mut self, frames: &Frames, spec: &EnvSpec) -> Actions {
+        let inputs = Inputs::from_frames(frames, spec, Device::Cpu);
+        let (output, after) = self.policy.step(&inputs, &self.state);
+        self.state = after;
+        let generator = self.seed.derive("decision", self.decisions).generator();
+        self.decisions += 1;
+        let (of, behaviors) = (&output.distribution, [self.behavior]);
+        let noise = Noise::by_rows(of, &behaviors, vec![(generator, 1)]);
+        let (action, _) = exploration::act(of, &behaviors, &noise);
+        // Any action's number is a float's exactly.
+        let action = Vec::<f32>::try_from(action.view(-1).to_kind(Kind::Float));
+        let action = action.expect("one row of floats");
+        match spec.action {
+            ActionSpec::Discrete { .. } => {
+                Actions::Discrete(action.into_iter().map(|action| action as i32).collect())
             }
+            ActionSpec::Continuous { .. } => Actions::Continuous(action),
         }
     }
 }
@@ -100,24 +125,41 @@ mod tests {
             frames.push(environment.frames().clone());
             environment.step(&Actions::Discrete(vec![t % 4]));
         }
-        let beginning = policy.initial_state(1);
-        let mut player = Player::Greedy(Box::new(policy), beginning);
-        let acted = frames.iter().map(|frames| match player.act(frames, &spec) {
+        let mut player = Player::trained(policy, ActionChoice::Greedy, Seed::new(1));
+        let acted = frames.iter().map(|frames| discrete(&mut player, frames, &spec));
+        assert_eq!(acted.collect::<Vec<_>>(), expected);
+        let Player::Trained(player) = &player else { unreachable!("it has a policy") };
+        let (remembered, expected) = (player.state.flatten(), state.flatten());
+        assert!(remembered.equal(&expected) && expected.abs().max().double_value(&[]) > 0.0);
+    }
+
+    fn discrete(player: &mut Player, frames: &Frames, spec: &EnvSpec) -> i32 {
+        match player.act(frames, spec) {
             Actions::Discrete(actions) => actions[0],
             Actions::Continuous(_) => unreachable!("the environment's actions are discrete"),
-        });
-        assert_eq!(acted.collect::<Vec<_>>(), expected);
-        let Player::Greedy(_, remembered) = &player else { unreachable!("it is greedy") };
-        let (remembered, expected) = (remembered.flatten(), state.flatten());
-        assert!(remembered.equal(&expected) && expected.abs().max().double_value(&[]) > 0.0);
+        }
+    }
+
+    #[test]
+    fn a_player_that_draws_takes_every_likely_decision_and_the_same_ones_from_one_seed() {
+        let acted = |seed| {
+            let (environment, policy) =
+                fresh("name = 'counting'\nepisode_length = 4\nending = 'terminated'");
+            let mut player = Player::trained(policy, ActionChoice::Drawn, Seed::new(seed));
+            let (frames, spec) = (environment.frames(), environment.spec());
+            (0..60).map(|_| discrete(&mut player, frames, spec)).collect::<Vec<_>>()
+        };
+        let drawn = acted(1);
+        assert!((0..4).all(|action| drawn.contains(&action)), "{drawn:?}");
+        assert_eq!(drawn, acted(1));
+        assert_ne!(drawn, acted(2));
     }
 
     #[test]
     fn continuous_decisions_are_within_their_range() {
         let (environment, policy) = fresh("name = 'pendulum'\nmax_steps = 9\nobserve = 'full'");
-        let state = policy.initial_state(1);
-        let players = [Player::random(Seed::new(1)), Player::Greedy(Box::new(policy), state)];
-        for mut player in players {
+        let trained = Player::trained(policy, ActionChoice::Greedy, Seed::new(1));
+        for mut player in [Player::random(Seed::new(1)), trained] {
             let Actions::Continuous(action) = player.act(environment.frames(), environment.spec())
             else {
                 unreachable!("the environment's actions are continuous")
@@ -134,7 +176,7 @@ mod tests {
             (CheckpointChoice::Newest, "holds no complete checkpoint yet"),
             (CheckpointChoice::Best, "holds no best checkpoint: it was not evaluated"),
         ] {
-            let error = Player::greedy(folder.path(), choice, environment.spec()).err().unwrap();
+            let error = checkpoint(folder.path(), choice, environment.spec()).err().unwrap();
             assert!(error.to_string().contains(why), "{error}");
         }
     }

@@ -230,7 +230,7 @@ fn finish(project: &mut Project<'_>) -> usize {
     project.line("learner", "the learner leaves");
     let log = project.log("learner");
     assert!(log.contains("ended=Finished"), "{log}");
-    log.lines().filter(|line| line.contains("evaluated: 25 greedy episodes")).count()
+    log.lines().filter(|line| line.contains("evaluated: 25 episodes")).count()
 }
 
 /// The number behind `name=` in a line of a log.

@@ -32,7 +32,7 @@ pub struct LearnerArgs {
         requires = "init_from"
     )]
     pub init_parts: Vec<String>,
-    /// Greedy episodes in each set of the final evaluation; sets run.final_eval_episodes
+    /// Episodes in each set of the final evaluation; sets run.final_eval_episodes
     #[arg(long, value_name = "N", env = "ENGRAM_EVALUATE")]
     pub evaluate: Option<u32>,
 }

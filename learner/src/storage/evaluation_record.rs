@@ -54,7 +54,7 @@ impl EvaluationRecord {
             env_steps,
             policy_version,
             "evaluated: {}",
-            score.sentence("greedy episodes", None)
+            score.sentence("episodes", None)
         );
         if self.owner.as_ref().is_some_and(|owner| owner.look().is_err()) {
             return;

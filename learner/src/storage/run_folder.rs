@@ -6,7 +6,7 @@
 //!     meta.json             every start: version, revision, host, command line, time
 //!     progress.csv          learning curves              (see `progress_log`)
 //!     events.out.tfevents.* the same for TensorBoard
-//!     final-evaluation.csv  greedy episodes after the end   (`engram train --evaluate`)
+//!     final-evaluation.csv  episodes after the end   (`engram train --evaluate`)
 //!     checkpoints/          from which the run resumes   (see `checkpoint`)
 //!     plots/                made by `engram plot`
 //!     policy_version        the newest version that any inference server can have seen

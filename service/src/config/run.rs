@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
@@ -55,14 +56,38 @@ pub struct RunConfig {
     pub checkpoints_kept: usize,
     /// Seconds between progress lines, on the terminal and in `progress.csv`.
     pub log_seconds: f64,
-    /// Greedy episodes played by an evaluation while training.
+    /// Actions of all evaluations; greedy where it is left out.
+    #[serde(default)]
+    pub eval_actions: ActionChoice,
+    /// Episodes played by an evaluation while training.
     pub eval_episodes: u32,
     /// Env steps between evaluations while training, in environments of their own; zero: there are none.
     pub eval_env_steps: u64,
-    /// Greedy episodes in each set of the final evaluation; zero: there is none.
+    /// Episodes in each set of the final evaluation; zero: there is none.
     pub final_eval_episodes: u32,
     /// Sets of the final evaluation, each in other environments.
     pub final_eval_sets: u32,
+}
+
+/// Choice of actions where nobody learns from them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActionChoice {
+    /// The most likely ones.
+    #[default]
+    Greedy,
+    /// Drawn and explored as while training.
+    Drawn,
+}
+
+impl ActionChoice {
+    /// Episodes that are played so, in words.
+    pub fn episodes(self) -> &'static str {
+        match self {
+            ActionChoice::Greedy => "greedy episodes",
+            ActionChoice::Drawn => "episodes of drawn actions",
+        }
+    }
 }
 
 impl RunConfig {
@@ -175,6 +200,7 @@ mod tests {
             checkpoint_seconds: 60.0,
             checkpoints_kept: 3,
             log_seconds: 2.0,
+            eval_actions: ActionChoice::Drawn,
             eval_episodes: 100,
             eval_env_steps: 0,
             final_eval_episodes: 0,

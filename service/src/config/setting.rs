@@ -34,7 +34,7 @@ pub enum SettingClass {
 }
 
 /// Class of each key of `[run]`.
-const RUN: [(&str, SettingClass); 18] = [
+const RUN: [(&str, SettingClass); 19] = [
     ("seed", SettingClass::Seed),
     ("env_steps", SettingClass::Budget),
     ("actors", SettingClass::Scale),
@@ -49,6 +49,7 @@ const RUN: [(&str, SettingClass); 18] = [
     ("checkpoint_seconds", SettingClass::Reporting),
     ("checkpoints_kept", SettingClass::Reporting),
     ("log_seconds", SettingClass::Reporting),
+    ("eval_actions", SettingClass::Reporting),
     ("eval_episodes", SettingClass::Reporting),
     ("eval_env_steps", SettingClass::Reporting),
     ("final_eval_episodes", SettingClass::Reporting),

@@ -35,6 +35,7 @@ pub const OPTIONAL: &[&str] = &[
     "env.max_steps",
     "env.observe",
     "env.action_bound",
+    "run.eval_actions",
     "rl.ratio_clip",
     "rl.normalize_advantages",
     "rl.value_clip",
