@@ -10,9 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Result;
-use engram_actor::{
-    ActionChoice, ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts,
-};
+use engram_actor::{ActorConfig, ActorMode, ActorSummary, MAX_UNACKNOWLEDGED, Timeouts};
 use engram_evaluator::{EvaluatorConfig, EvaluatorError};
 use engram_inference_server::WeightsSource;
 use engram_learner::{LearnerArgs, LearnerConfig, RunSummary};

@@ -227,6 +227,7 @@ mod tests {
             out: out.into(),
             run: None,
             checkpoint: CheckpointChoice::Newest,
+            actions: None,
             episodes: 2,
             seed: 1,
             frame: 3,

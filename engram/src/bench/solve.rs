@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use anyhow::Result;
 use engram_analysis::statistics::median;
-use engram_learner::algorithms::LearnsFromReplay;
 use engram_learner::config::replay::Storage;
 use engram_service::Shutdown;
 use engram_service::config::{ExperimentSelection, resolve};
