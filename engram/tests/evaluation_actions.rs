@@ -4,8 +4,8 @@ use std::process::{Command, Stdio};
 
 mod support;
 
-/// What `engram train` says of its final evaluation, on a bandit that it has not learned: `kind` and
-/// the standard deviation of the return.
+/// Final evaluation of `engram train` on a bandit that it has not learned: the kind of its episodes,
+/// and the standard deviation of their returns.
 fn evaluated(settings: &[&str]) -> (String, f64) {
     let runs = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_engram"));

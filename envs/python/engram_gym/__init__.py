@@ -13,4 +13,6 @@ listens elsewhere. One process steps a group of environments.
 | `server.py` | a connection, from the first message to the last |
 | `__main__.py` | the command line |
 | `pybullet.py` | an adapter for PyBullet's environments, which were written for the old Gym |
+| `dmlab.py` | an adapter for DeepMind Lab |
+| `tasks.py` | random gravity, directions and speeds around robots of MuJoCo and PyBullet |
 """

@@ -39,7 +39,7 @@ class Adapter(gymnasium.Env):
     def __init__(self, old, render_mode=None, **arguments):
         module, name = old.split(":")
         self._old = getattr(importlib.import_module(module), name)(**arguments)
-        self.render_mode = render_mode
+        self.render_mode, self._gravity = render_mode, None
         self.observation_space = self._old.observation_space
         self.action_space = self._old.action_space
 
@@ -47,7 +47,14 @@ class Adapter(gymnasium.Env):
         super().reset(seed=seed)
         if seed is not None:
             self._old.seed(seed)
-        return np.asarray(self._old.reset(), np.float32), {}
+        observation = np.asarray(self._old.reset(), np.float32)
+        if self._gravity is not None:
+            self._old._p.setGravity(0.0, 0.0, -self._gravity)
+        return observation, {}
+
+    def set_gravity(self, strength):
+        """Gravity from the next reset on, in meters per square second."""
+        self._gravity = strength
 
     def step(self, action):
         observation, reward, ended, info = self._old.step(action)
