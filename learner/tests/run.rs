@@ -211,9 +211,11 @@ async fn weights_that_diverge_stop_the_run_and_spare_the_last_checkpoint() {
 async fn a_stale_trajectory_is_not_learned_from() {
     let mut run = Run::start(None, &["run.policy_lag=0", "run.max_policy_lag=0"]);
     let actor = Actor::register(&run.channel).await;
+    let mut weights = run.weights().await;
     actor.send(push(&pair(0))).await;
-    run.updates(1).await;
-    // Version 2 is out; these were made by version 1.
+    // An update is told of before its weights are out.
+    while weights.message().await.unwrap().unwrap().policy_version < 2 {}
+    // These were made by version 1.
     actor.send(push(&pair(1))).await;
     let mut fresh = pair(2);
     fresh.iter_mut().for_each(|t| t.policy_versions.fill(2));
