@@ -3,7 +3,7 @@
     pip install sample-factory==2.1.1 torch==2.11.0
     python3 learner/comparisons/sample_factory_resnet.py [noise|breakout] [STEPS]
 
-For Breakout it needs what `pictures.py` beside it says. The network is Sample Factory's own `resnet_impala`, 256 features, an
+For Breakout it needs what `pictures.py` beside it says, ale-py==0.10.2 for its old gymnasium. The network is Sample Factory's own `resnet_impala`, 256 features, an
 LSTM of 256 cells. PPO, because 2.1.1 stops with V-trace: one pass over 32 unrolls of 20. Two workers play 16 environments each, in two halves that take turns.
 The command that trains the same with Engram is in docs/benchmarks/atari.md.
 """

@@ -20,17 +20,15 @@ import gymnasium
 import numpy as np
 
 
-class Tasks:
-    """Tasks that are drawn once, from a seed of their own; those of the test split stay apart."""
-
-    def __init__(self, draw, tasks, train_tasks, split, task_seed):
-        if not 1 <= train_tasks < tasks:
-            raise ValueError(f"train_tasks is {train_tasks}; it must be 1 to {tasks - 1}")
-        if split not in ("train", "test"):
-            raise ValueError(f'split is "{split}"; it must be "train" or "test"')
-        generator = np.random.default_rng(task_seed)
-        drawn = [draw(generator) for _ in range(tasks)]
-        self.all = drawn[:train_tasks] if split == "train" else drawn[train_tasks:]
+def drawn(draw, tasks, train_tasks, split, task_seed):
+    """The tasks of a split. All are drawn once, from a seed of their own."""
+    if not 1 <= train_tasks < tasks:
+        raise ValueError(f"train_tasks is {train_tasks}; it must be 1 to {tasks - 1}")
+    if split not in ("train", "test"):
+        raise ValueError(f'split is "{split}"; it must be "train" or "test"')
+    generator = np.random.default_rng(task_seed)
+    both = [draw(generator) for _ in range(tasks)]
+    return both[:train_tasks] if split == "train" else both[train_tasks:]
 
 
 class Around(gymnasium.Env):
@@ -38,7 +36,7 @@ class Around(gymnasium.Env):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 60}
 
-    def __init__(self, env, tasks, module, env_kwargs, render_mode):
+    def __init__(self, env, tasks, module=None, env_kwargs=None, render_mode=None):
         if module is not None:
             importlib.import_module(module)
         arguments = {"disable_env_checker": True, "render_mode": render_mode, **(env_kwargs or {})}
@@ -71,15 +69,12 @@ class Gravity(Around):
         train_tasks=100,
         split="train",
         task_seed=0,
-        module=None,
-        env_kwargs=None,
-        render_mode=None,
+        **around,
     ):
         def draw(generator):
             return strength * 1.5 ** generator.uniform(-log_range, log_range)
 
-        drawn = Tasks(draw, tasks, train_tasks, split, task_seed).all
-        super().__init__(env, drawn, module, env_kwargs, render_mode)
+        super().__init__(env, drawn(draw, tasks, train_tasks, split, task_seed), **around)
 
     def reset(self, *, seed=None, options=None):
         self.draw(seed)
@@ -94,11 +89,12 @@ class Quest(Around):
     """Several inner episodes of one task, each of `max_steps` decisions at most.
 
     A number more is observed, the last: 1 at the first frame of an inner episode but the very
-    first, else 0. The reward is the task's, without the environment's own.
+    first, else 0. The reward is the task's; of the environment's own the cost of contacts stays,
+    where `info` tells it as `reward_contact`.
     """
 
-    def __init__(self, env, tasks, max_steps, inner_episodes, module, env_kwargs, render_mode):
-        super().__init__(env, tasks, module, env_kwargs, render_mode)
+    def __init__(self, env, tasks, max_steps=200, inner_episodes=2, **around):
+        super().__init__(env, tasks, **around)
         self._max_steps, self._inner_episodes = max_steps, inner_episodes
         low, high = self.observation_space.low, self.observation_space.high
         self.observation_space = gymnasium.spaces.Box(
@@ -135,14 +131,9 @@ class Direction(Quest):
         directions=(0.0, math.pi),
         control_cost=0.05,
         alive_bonus=0.0,
-        max_steps=200,
-        inner_episodes=2,
-        module=None,
-        env_kwargs=None,
-        render_mode=None,
+        **quest,
     ):
-        tries = (max_steps, inner_episodes)
-        super().__init__(env, directions, *tries, module, env_kwargs, render_mode)
+        super().__init__(env, directions, **quest)
         self._control_cost, self._alive_bonus = control_cost, alive_bonus
 
     def reward(self, velocity, action):
@@ -164,17 +155,12 @@ class Velocity(Quest):
         split="train",
         task_seed=0,
         control_cost=0.05,
-        max_steps=200,
-        inner_episodes=2,
-        module=None,
-        env_kwargs=None,
-        render_mode=None,
+        **quest,
     ):
         def draw(generator):
             return generator.uniform(min_velocity, max_velocity)
 
-        drawn = Tasks(draw, tasks, train_tasks, split, task_seed).all
-        super().__init__(env, drawn, max_steps, inner_episodes, module, env_kwargs, render_mode)
+        super().__init__(env, drawn(draw, tasks, train_tasks, split, task_seed), **quest)
         self._control_cost = control_cost
 
     def reward(self, velocity, action):
