@@ -10,14 +10,14 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use engram_mdp::{ActionSpec, Actions, Frames};
-use engram_policy::exploration::{self, Behavior, Exploration, Noise};
+use engram_mdp::Frames;
+use engram_policy::exploration::{self, Behavior, Chosen, Exploration};
 use engram_policy::slots::SlotIndex;
 use engram_policy::{Batched, CoreState, Distribution, Inputs, Policy, PolicyError, StateTable};
 use engram_proto::convert::{actions_to_wire, floats_to_wire};
 use engram_proto::{Purpose, v1};
 use engram_service::heartbeat::Heartbeat;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 use tokio::sync::watch;
 
 use crate::batcher::RequestBatch;
@@ -87,11 +87,11 @@ struct Model {
     frames: Frames,
 }
 
-/// Choices for a batch, on the host.
-struct Chosen {
-    /// All rows' actions, as they go over the wire.
+/// Answers to a batch, as they go over the wire.
+struct Answers {
+    /// All rows' actions.
     actions: Bytes,
-    /// All rows' log-probabilities, as they go over the wire.
+    /// All rows' log-probabilities.
     log_probs: Bytes,
     /// Bytes of one action.
     action_bytes: usize,
@@ -128,12 +128,12 @@ impl Model {
         let (output, after) = self.policy.step(&inputs, &before);
         self.states.put(&slots, &after);
         let exploration = self.policy.exploration();
-        let (actions, log_probs) = choose(&output.distribution, exploration, &requests);
-        let chosen = self.to_host(&actions, &log_probs);
+        let chosen = choose(&output.distribution, exploration, &requests);
+        let answers = self.to_wire(chosen);
         let exported = self.export(&before, &requests);
         let forward = started.elapsed();
         metrics.batch(requests.len(), rows, started - since, forward);
-        self.reply(requests, &chosen, exported);
+        self.reply(requests, &answers, exported);
     }
 
     /// Rows of the batch's states. Slots that have a new holder are cleared first.
@@ -153,29 +153,18 @@ impl Model {
         }
     }
 
-    /// Actions `[B]` or `[B, A]` and log-probabilities `[B]` in one transfer from the device.
-    fn to_host(&self, actions: &Tensor, log_probs: &Tensor) -> Chosen {
-        let spec = self.policy.spec().action;
-        let (rows, width) = (self.frames.rows(), spec.len());
-        // [B, A + 1]; a float holds any discrete action's number exactly.
-        let actions = actions.view([rows as i64, width as i64]).to_kind(Kind::Float);
-        let packed = Tensor::cat(&[actions, log_probs.unsqueeze(1)], 1);
-        let packed = Vec::<f32>::try_from(packed.view(-1)).expect("floats, one row after another");
-        let packed = packed.chunks_exact(width + 1);
-        let actions = packed.clone().flat_map(|row| &row[..width]).copied();
-        let actions = match spec {
-            ActionSpec::Discrete { .. } => Actions::Discrete(actions.map(|a| a as i32).collect()),
-            ActionSpec::Continuous { .. } => Actions::Continuous(actions.collect()),
-        };
-        // A decision at a Last frame means nothing.
-        let log_probs: Vec<f32> = packed
-            .zip(&self.frames.step_types)
-            .map(|(row, step_type)| if step_type.is_last() { 0.0 } else { row[width] })
-            .collect();
-        Chosen {
+    fn to_wire(&self, chosen: Chosen) -> Answers {
+        let Chosen { actions, mut log_probs } = chosen;
+        for (log_prob, step_type) in log_probs.iter_mut().zip(&self.frames.step_types) {
+            // A decision at a Last frame means nothing.
+            if step_type.is_last() {
+                *log_prob = 0.0;
+            }
+        }
+        Answers {
             actions: actions_to_wire(&actions),
             log_probs: floats_to_wire(&log_probs),
-            action_bytes: 4 * width,
+            action_bytes: 4 * self.policy.spec().action.len(),
         }
     }
 
@@ -200,7 +189,7 @@ impl Model {
         floats_to_wire(&Vec::<f32>::try_from(flat).expect("floats, one row after another"))
     }
 
-    fn reply(&self, requests: Vec<Request>, chosen: &Chosen, mut exported: Bytes) {
+    fn reply(&self, requests: Vec<Request>, answers: &Answers, mut exported: Bytes) {
         let exporting: usize =
             requests.iter().filter(|r| r.unroll_start).map(|r| r.slots.len()).sum();
         let state_bytes = exported.len().checked_div(exporting).unwrap_or(0);
@@ -214,10 +203,10 @@ impl Model {
             };
             // A stream that has left wants no answer.
             let _ = request.reply.send(v1::Act {
-                actions: chosen
+                actions: answers
                     .actions
-                    .slice(start * chosen.action_bytes..end * chosen.action_bytes),
-                log_probs: chosen.log_probs.slice(4 * start..4 * end),
+                    .slice(start * answers.action_bytes..end * answers.action_bytes),
+                log_probs: answers.log_probs.slice(4 * start..4 * end),
                 policy_version: self.version,
                 core_states,
             });
@@ -225,13 +214,9 @@ impl Model {
     }
 }
 
-/// Actions `[B]` or `[B, A]` and their log-probabilities `[B]`: those who train explore, each
-/// request with a generator of its own; those who evaluate get the likeliest ones.
-fn choose(
-    distribution: &Distribution,
-    exploration: &Exploration,
-    requests: &[Request],
-) -> (Tensor, Tensor) {
+/// Actions of a batch: those who train explore, each request with a generator of its own; those who
+/// evaluate get the likeliest ones.
+fn choose(distribution: &Distribution, exploration: &Exploration, requests: &[Request]) -> Chosen {
     let behaviors: Vec<Behavior> = requests
         .iter()
         .flat_map(|request| {
@@ -242,7 +227,7 @@ fn choose(
             std::iter::repeat_n(behavior, request.slots.len())
         })
         .collect();
-    let generators = requests.iter().map(|r| (r.seed.generator(), r.slots.len() as i64)).collect();
-    let noise = Noise::by_rows(distribution, &behaviors, generators);
-    exploration::act(distribution, &behaviors, &noise)
+    let mut generators: Vec<_> =
+        requests.iter().map(|r| (r.seed.generator(), r.slots.len())).collect();
+    exploration::act(distribution, &behaviors, &mut generators)
 }

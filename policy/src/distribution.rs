@@ -89,27 +89,9 @@ impl Distribution {
 
     /// Noise for one sample: uniform in `[0, 1)` when actions are discrete, else standard normal.
     pub fn noise(&self, generator: &mut Generator) -> Tensor {
-        self.noise_of(generator, &self.noise_shape())
-    }
-
-    /// Noise `[B]` or `[B, A]` for rows that draw from generators of their own: so many rows each,
-    /// in order. What a generator's rows get does not depend on the others.
-    pub fn noise_by_rows(&self, generators: &mut [(Generator, i64)]) -> Tensor {
-        let mut shape = self.noise_shape();
-        let parts: Vec<Tensor> = generators
-            .iter_mut()
-            .map(|(generator, rows)| {
-                shape[0] = *rows;
-                self.noise_of(generator, &shape)
-            })
-            .collect();
-        Tensor::cat(&parts, 0)
-    }
-
-    fn noise_of(&self, generator: &mut Generator, shape: &[i64]) -> Tensor {
         let noise = match self.is_discrete() {
-            true => random::uniform(generator, shape),
-            false => random::normal(generator, shape),
+            true => random::uniform(generator, &self.noise_shape()),
+            false => random::normal(generator, &self.noise_shape()),
         };
         noise.to_kind(self.numbers().kind()).to_device(self.numbers().device())
     }

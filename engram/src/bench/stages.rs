@@ -12,6 +12,7 @@ use engram_learner::RlConfig;
 use engram_mdp::{
     ActionSpec, Actions, Decision, Frames, Generator, Seed, StreamId, Trajectory, TrajectoryBuilder,
 };
+use engram_policy::exploration::{self, Chosen, Exploration};
 use engram_policy::{Batch, Batched, CoreState, Inputs, Policy};
 use engram_service::process::cpu_seconds;
 use tch::Device;
@@ -94,8 +95,7 @@ pub(crate) fn forward(
     let inputs = Inputs::from_frames(&frames, rollout.policy.spec(), device);
     Ok(measure(seconds, || {
         for _ in 0..16 {
-            let (_, log_prob) = rollout.act(&inputs);
-            wait_for(&log_prob);
+            rollout.act(&inputs);
         }
         16 * u64::from(rows)
     }))
@@ -142,7 +142,7 @@ struct Rollout {
     group: VectorEnv,
     policy: Policy,
     state: CoreState,
-    generator: Generator,
+    generators: [(Generator, usize); 1],
 }
 
 impl Rollout {
@@ -151,18 +151,16 @@ impl Rollout {
         let group = VectorEnv::new(&experiment.env, 0..rows, seed);
         let policy = Policy::new(&experiment.seq, group.spec(), seed.derive("policy", 0), device)?;
         let state = policy.initial_state(i64::from(rows));
-        let generator = seed.derive("bench", 1).generator();
-        Ok(Rollout { group, policy, state, generator })
+        let generators = [(seed.derive("bench", 1).generator(), rows as usize)];
+        Ok(Rollout { group, policy, state, generators })
     }
 
-    /// One decision for every row: the actions and their log-probabilities.
-    fn act(&mut self, inputs: &Inputs) -> (tch::Tensor, tch::Tensor) {
+    /// One decision for every row.
+    fn act(&mut self, inputs: &Inputs) -> Chosen {
         let (output, state) = self.policy.step(inputs, &self.state);
         self.state = state;
-        let noise = output.distribution.noise(&mut self.generator);
-        let action = output.distribution.sample(&noise);
-        let log_prob = output.distribution.log_prob(&action);
-        (action, log_prob)
+        let behaviors = vec![Exploration::NONE.of_rank(0); self.state.batch() as usize];
+        exploration::act(&output.distribution, &behaviors, &mut self.generators)
     }
 
     /// One trajectory of `unroll_length` decisions per row.
@@ -185,10 +183,7 @@ impl Rollout {
             }
             let before = self.state.flatten().to_device(Device::Cpu);
             let inputs = Inputs::from_frames(&frames, &spec, self.policy.device());
-            let (action, log_prob) = self.act(&inputs);
-            let actions = to_actions(spec.action, &action.to_device(Device::Cpu));
-            let log_probs =
-                Vec::<f32>::try_from(log_prob.to_device(Device::Cpu)).expect("a row of floats");
+            let Chosen { actions, log_probs } = self.act(&inputs);
             for (row, builder) in builders.iter_mut().enumerate() {
                 if builder.at_unroll_start() {
                     let state = Vec::<f32>::try_from(before.get(row as i64));
@@ -199,19 +194,6 @@ impl Rollout {
                 builder.decision(Decision { log_prob, policy_version: 1 });
             }
             self.group.step(&actions);
-        }
-    }
-}
-
-fn to_actions(spec: ActionSpec, action: &tch::Tensor) -> Actions {
-    match spec {
-        ActionSpec::Discrete { .. } => {
-            let indices = Vec::<i64>::try_from(action).expect("a row of indices");
-            Actions::Discrete(indices.into_iter().map(|index| index as i32).collect())
-        }
-        ActionSpec::Continuous { .. } => {
-            let flat = action.reshape([-1]);
-            Actions::Continuous(Vec::<f32>::try_from(flat).expect("floats"))
         }
     }
 }

@@ -5,11 +5,11 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use engram_analysis::CheckpointChoice;
 use engram_mdp::{ActionSpec, Actions, EnvSpec, Frames, Generator, Seed};
-use engram_policy::exploration::{self, Behavior, Noise};
+use engram_policy::exploration::{self, Behavior};
 use engram_policy::{CoreState, Inputs, Policy};
 use engram_service::config::ActionChoice;
 use rand::RngExt;
-use tch::{Device, Kind};
+use tch::Device;
 
 use crate::eval;
 
@@ -77,18 +77,7 @@ impl TrainedPlayer {
         self.state = after;
         let generator = self.seed.derive("decision", self.decisions).generator();
         self.decisions += 1;
-        let (of, behaviors) = (&output.distribution, [self.behavior]);
-        let noise = Noise::by_rows(of, &behaviors, vec![(generator, 1)]);
-        let (action, _) = exploration::act(of, &behaviors, &noise);
-        // Any action's number is a float's exactly.
-        let action = Vec::<f32>::try_from(action.view(-1).to_kind(Kind::Float));
-        let action = action.expect("one row of floats");
-        match spec.action {
-            ActionSpec::Discrete { .. } => {
-                Actions::Discrete(action.into_iter().map(|action| action as i32).collect())
-            }
-            ActionSpec::Continuous { .. } => Actions::Continuous(action),
-        }
+        exploration::act(&output.distribution, &[self.behavior], &mut [(generator, 1)]).actions
     }
 }
 
