@@ -25,6 +25,7 @@ fn lstm() -> PolicyConfig {
             layers: 1,
             forget_bias: 0.0,
             init: Initialization::FAN_IN,
+            bf16: false,
         }),
     )
 }

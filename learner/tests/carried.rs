@@ -291,6 +291,7 @@ fn in_a_stack_the_layer_on_top_has_its_exact_gradient() {
         layers: 1,
         forget_bias: 1.0,
         init: Initialization::FAN_IN,
+        bf16: false,
     });
     let layers = vec![lstm, elstm(4, Gradient::Rtrl)];
     let experience = Experience::of(MemoryConfig::Stack(StackConfig { layers }), 6);

@@ -73,6 +73,7 @@ fn recall_is_learned_with_memory_and_only_with_memory() {
         layers: 1,
         forget_bias: 0.0,
         init: Initialization::FAN_IN,
+        bf16: false,
     });
     let success = with(lstm).success(|_| ());
     assert!(success > 0.98, "{success}");
@@ -91,6 +92,7 @@ fn recall_is_learned_across_unrolls_and_only_through_core_states() {
             layers: 1,
             forget_bias: 0.0,
             init: Initialization::FAN_IN,
+            bf16: false,
         }),
         unroll_length: 2,
         learning_rate: 3e-3,

@@ -20,7 +20,7 @@ const TASK: Task = Task { choices: 3, question: 2, ending: Ending::Terminated };
 
 fn lstm(hidden: i64) -> MemoryConfig {
     let init = Initialization::FAN_IN;
-    MemoryConfig::Lstm(LstmConfig { hidden, layers: 1, forget_bias: 0.0, init })
+    MemoryConfig::Lstm(LstmConfig { hidden, layers: 1, forget_bias: 0.0, init, bf16: false })
 }
 
 fn network() -> PolicyConfig {

@@ -61,7 +61,7 @@ fn number(k: usize, i: usize) -> f32 {
 /// The policy with the script's weights.
 fn policy(kind: Kind) -> Policy {
     let init = Initialization::FAN_IN;
-    let lstm = LstmConfig { hidden: HIDDEN as i64, layers: 1, forget_bias: 0.0, init };
+    let lstm = LstmConfig { hidden: HIDDEN as i64, layers: 1, forget_bias: 0.0, init, bf16: false };
     let network = support::network(4, MemoryConfig::Lstm(lstm));
     let policy = support::policy(kind, &network, TASK, 1);
     for (k, (_, weight)) in policy.trainable().into_iter().enumerate() {

@@ -73,6 +73,7 @@ fn policy(bf16: bool) -> Policy {
             layers: 1,
             forget_bias: 0.0,
             init: Initialization::FAN_IN,
+            bf16: false,
         }),
         skip: None,
         head: HeadConfig {

@@ -4,11 +4,12 @@ mod cnn;
 mod resnet;
 
 use engram_mdp::{Dtype, ObservationSpec};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use self::cnn::Cnn;
 use self::resnet::Resnet;
 use crate::config::TorsoConfig;
+use crate::device::computes_in_bf16;
 use crate::error::PolicyError;
 use crate::mlp::Mlp;
 use crate::parameters::Parameters;
@@ -96,18 +97,6 @@ impl Torso {
     }
 }
 
-/// True of a device for which bfloat16 is a type to compute in: a GPU, or a processor with
-/// instructions for it (AVX-512 BF16). Others would convert every number, and be slower.
-fn computes_in_bf16(device: Device) -> bool {
-    match device {
-        #[cfg(target_arch = "x86_64")]
-        Device::Cpu => is_x86_feature_detected!("avx512bf16"),
-        #[cfg(not(target_arch = "x86_64"))]
-        Device::Cpu => false,
-        _ => true,
-    }
-}
-
 /// `[C, H, W]` of an environment that shows images.
 fn image(torso: &str, observation: &ObservationSpec) -> Result<[i64; 3], PolicyError> {
     match observation.shape.as_slice() {
@@ -157,7 +146,7 @@ mod tests {
     }
 
     fn parameters() -> Parameters {
-        Parameters::new(Seed::new(1), Kind::Double, Device::Cpu)
+        Parameters::new(Seed::new(1), Kind::Double, tch::Device::Cpu)
     }
 
     #[test]

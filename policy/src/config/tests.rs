@@ -68,8 +68,13 @@ fn values_out_of_range_are_refused_with_the_range() {
         config.validate().unwrap_err().to_string()
     };
     let no_cells = refuse(|c| {
-        let lstm =
-            LstmConfig { hidden: 0, layers: 1, forget_bias: 0.0, init: Initialization::FAN_IN };
+        let lstm = LstmConfig {
+            hidden: 0,
+            layers: 1,
+            forget_bias: 0.0,
+            init: Initialization::FAN_IN,
+            bf16: false,
+        };
         c.memory = MemoryConfig::Lstm(lstm);
     });
     assert!(no_cells.contains("`memory.hidden`") && no_cells.contains("65536"), "{no_cells}");

@@ -12,13 +12,14 @@
 
 use std::marker::PhantomData;
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::Memory;
+use crate::device::computes_in_bf16;
 use crate::initialization::Initialization;
 use crate::parameters::Parameters;
 use crate::resets::{Resets, SpreadSequences};
-use crate::state::CoreState;
+use crate::state::{Batched, CoreState};
 
 /// A gate's input that no learned weight outweighs, and whose sigmoid is 0 (or 1) in any float.
 pub(super) const SHUT: f64 = 1e4;
@@ -54,6 +55,16 @@ pub(super) struct GatedWeights {
 }
 
 impl GatedWeights {
+    /// The same, in another type.
+    fn to_kind(&self, kind: Kind) -> GatedWeights {
+        GatedWeights {
+            weight_ih: self.weight_ih.to_kind(kind),
+            weight_hh: self.weight_hh.to_kind(kind),
+            bias_ih: self.bias_ih.to_kind(kind),
+            bias_hh: self.bias_hh.to_kind(kind),
+        }
+    }
+
     /// Weights for a kernel over sequences. cuDNN wants them in one piece of memory, in this order;
     /// it copies them into one at every call otherwise, with a warning.
     pub(super) fn for_sequences(&self) -> [Tensor; 4] {
@@ -80,6 +91,8 @@ pub(super) struct Gated<C> {
     hidden: i64,
     /// `[G H, 2]`: what clear and hold steps do to the gates.
     control: Tensor,
+    /// Type that unrolls compute in, if it is another one than that of the weights.
+    unrolls_in: Option<Kind>,
     cell: PhantomData<C>,
 }
 
@@ -111,7 +124,15 @@ impl<C: GatedCell> Gated<C> {
         let control = control.expand([gates, hidden, 2], false).reshape([gates * hidden, 2]);
         let like = &layers[0].weight_ih;
         let control = control.to_kind(like.kind()).to_device(like.device());
-        Gated { layers, hidden, control, cell: PhantomData }
+        Gated { layers, hidden, control, unrolls_in: None, cell: PhantomData }
+    }
+
+    /// From here on unrolls of single precision compute in bfloat16, where the device has it. Weights,
+    /// states and outputs stay what they are.
+    pub(super) fn unroll_in_bf16(&mut self) {
+        let (kind, device) = (self.control.kind(), self.control.device());
+        self.unrolls_in =
+            (kind == Kind::Float && computes_in_bf16(device)).then_some(Kind::BFloat16);
     }
 
     /// Weights of a layer whose inputs have the columns of [`Self::columns`] behind them.
@@ -119,11 +140,12 @@ impl<C: GatedCell> Gated<C> {
         &self,
         GatedWeights { weight_ih, weight_hh, bias_ih, bias_hh }: &GatedWeights,
     ) -> GatedWeights {
+        let control = self.control.to_kind(weight_ih.kind());
         let (weight_ih, bias_ih) = if C::BIAS_IS_HIDDEN {
-            let columns = [weight_ih, &bias_ih.unsqueeze(1), &self.control];
+            let columns = [weight_ih, &bias_ih.unsqueeze(1), &control];
             (Tensor::cat(&columns, 1), bias_ih.detach().zeros_like())
         } else {
-            (Tensor::cat(&[weight_ih, &self.control], 1), bias_ih.shallow_clone())
+            (Tensor::cat(&[weight_ih, &control], 1), bias_ih.shallow_clone())
         };
         let (weight_hh, bias_hh) = (weight_hh.shallow_clone(), bias_hh.shallow_clone());
         GatedWeights { weight_ih, weight_hh, bias_ih, bias_hh }
@@ -139,8 +161,30 @@ impl<C: GatedCell> Gated<C> {
         Tensor::cat(&[&open, control], 2)
     }
 
+    /// `[T, B, D]` to `[T, B, H]` and the last state, from a state that no reset changes any more.
+    fn unroll_begun(
+        &self,
+        layers: &[GatedWeights],
+        x: &Tensor,
+        state: &CoreState,
+        resets: &Resets,
+    ) -> (Tensor, CoreState) {
+        if let Some(spread) = resets.spread(x.kind(), x.device()) {
+            return self.unroll_spread(layers, x, state, &spread);
+        }
+        let mut y = x.shallow_clone();
+        let mut after = Vec::with_capacity(state.tensors().len());
+        for (weights, before) in layers.iter().zip(state.tensors().chunks_exact(C::STATES)) {
+            let last;
+            (y, last) = C::sequence(weights, &y, before);
+            after.extend(last);
+        }
+        (y, CoreState::new(state.batch(), after))
+    }
+
     fn unroll_spread(
         &self,
+        layers: &[GatedWeights],
         x: &Tensor,
         state: &CoreState,
         spread: &SpreadSequences,
@@ -151,7 +195,7 @@ impl<C: GatedCell> Gated<C> {
         let mut y = rows.view([spread.time, batch, inputs]);
         let columns = Self::columns(&spread.control);
         let mut after = Vec::with_capacity(state.tensors().len());
-        for (weights, before) in self.layers.iter().zip(state.tensors().chunks_exact(C::STATES)) {
+        for (weights, before) in layers.iter().zip(state.tensors().chunks_exact(C::STATES)) {
             let x = Tensor::cat(&[&y, &columns], 2);
             let (outputs, mut last) = C::sequence(&self.controlled(weights), &x, before);
             // Hold steps shut the output: it is fetched from each environment's own last step.
@@ -194,16 +238,14 @@ impl<C: GatedCell> Memory for Gated<C> {
 
     fn unroll(&self, x: &Tensor, state: &CoreState, resets: &Resets) -> (Tensor, CoreState) {
         let state = state.begin(resets, 0);
-        if let Some(spread) = resets.spread(x.kind(), x.device()) {
-            return self.unroll_spread(x, &state, &spread);
-        }
-        let mut y = x.shallow_clone();
-        let mut after = Vec::with_capacity(state.tensors().len());
-        for (weights, before) in self.layers.iter().zip(state.tensors().chunks_exact(C::STATES)) {
-            let last;
-            (y, last) = C::sequence(weights, &y, before);
-            after.extend(last);
-        }
-        (y, CoreState::new(state.batch(), after))
+        let Some(kind) = self.unrolls_in else {
+            return self.unroll_begun(&self.layers, x, &state, resets);
+        };
+        let layers: Vec<GatedWeights> =
+            self.layers.iter().map(|layer| layer.to_kind(kind)).collect();
+        let of_kind = |state: &CoreState, kind| state.map(state.batch(), |part| part.to_kind(kind));
+        let (y, after) =
+            self.unroll_begun(&layers, &x.to_kind(kind), &of_kind(&state, kind), resets);
+        (y.to_kind(x.kind()), of_kind(&after, x.kind()))
     }
 }

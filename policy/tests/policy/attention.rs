@@ -119,6 +119,7 @@ fn without_an_input_layer_features_of_another_width_are_refused_with_both() {
         layers: 1,
         forget_bias: 0.0,
         init: Initialization::FAN_IN,
+        bf16: false,
     });
     let alone = gpt2_behind(InputLayer::None, 12);
     let stacked = StackConfig { layers: vec![lstm, alone.memory.clone()] };

@@ -111,6 +111,7 @@ fn the_lstm_computes_its_equations() {
             layers: 1,
             forget_bias: 0.0,
             init: Initialization::FAN_IN,
+            bf16: false,
         }),
     );
     check(
@@ -121,6 +122,7 @@ fn the_lstm_computes_its_equations() {
             layers: 2,
             forget_bias: 0.0,
             init: Initialization::FAN_IN,
+            bf16: false,
         }),
     );
 }
@@ -152,6 +154,7 @@ fn the_lstm_equals_libtorchs_own_on_the_two_sides_of_a_reset() {
         layers: 2,
         forget_bias: 0.0,
         init: Initialization::FAN_IN,
+        bf16: false,
     }));
     let weights: Vec<Tensor> = policy
         .trainable()

@@ -3,8 +3,11 @@
 use engram_mdp::{ActionSpec, Seed};
 use engram_policy::memory::cgpt::CgptConfig;
 use engram_policy::memory::gpt2::Gpt2Config;
+use engram_policy::memory::lstm::LstmConfig;
 use engram_policy::memory::mamba::MambaConfig;
-use engram_policy::{Batched, CoreState, Inputs, MemoryConfig, Policy, PolicyConfig, TorsoConfig};
+use engram_policy::{
+    Batched, CoreState, Initialization, Inputs, MemoryConfig, Policy, PolicyConfig, TorsoConfig,
+};
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
 
@@ -258,5 +261,32 @@ fn exported_states_come_back_from_their_flat_form() {
         assert_eq!((state.batch(), state.flatten()), (5, expected));
         let wrong = random(&mut Seed::new(2).generator(), &[5, 7]);
         assert!(policy.core_state(&wrong).unwrap_err().to_string().contains("7 numbers"));
+    }
+}
+
+#[test]
+fn an_lstm_unrolls_in_bfloat16_nearly_as_it_does_in_single_precision() {
+    let unrolled = |bf16| {
+        let (hidden, layers, forget_bias, init) = (32, 2, 2.0, Initialization::FAN_IN);
+        let lstm = MemoryConfig::Lstm(LstmConfig { hidden, layers, forget_bias, init, bf16 });
+        let policy = policy(Kind::Float, lstm, DISCRETE);
+        let inputs = frames(&mut Seed::new(5).generator(), 24, 6, DISCRETE);
+        let (y, after) = policy.remember(&inputs, &some_state(&policy, 6, Seed::new(6)));
+        let memory = |(name, weight): &(String, Tensor)| {
+            name.starts_with("memory").then(|| weight.shallow_clone())
+        };
+        let weights: Vec<Tensor> = policy.trainable().iter().filter_map(memory).collect();
+        let gradients =
+            Tensor::run_backward(&[y.square().sum(Kind::Float)], &weights, false, false);
+        assert!(!gradients.is_empty());
+        let states = after.tensors().iter().map(Tensor::shallow_clone);
+        std::iter::once(y).chain(states).chain(gradients).collect::<Vec<Tensor>>()
+    };
+    for (whole, half) in unrolled(false).iter().zip(&unrolled(true)) {
+        assert_eq!(half.kind(), Kind::Float);
+        let difference = ((whole - half).norm() / whole.norm()).double_value(&[]);
+        assert!(difference < 0.05, "{difference}");
+        #[cfg(target_arch = "x86_64")]
+        assert_eq!(difference > 0.0, is_x86_feature_detected!("avx512bf16"));
     }
 }

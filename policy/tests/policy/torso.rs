@@ -206,6 +206,7 @@ fn the_agents_of_the_rtrl_paper_have_their_number_of_weights() {
             layers: 1,
             forget_bias: 0.0,
             init: Initialization::FAN_IN,
+            bf16: false,
         });
         [elstm, MemoryConfig::None(NoneConfig {}), lstm].map(|memory| count(image, actions, memory))
     };

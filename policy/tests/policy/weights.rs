@@ -18,6 +18,7 @@ fn lstm() -> PolicyConfig {
         layers: 1,
         forget_bias: 0.0,
         init: Initialization::FAN_IN,
+        bf16: false,
     }))
 }
 
@@ -89,6 +90,7 @@ fn weights_of_another_network_are_refused_with_both_networks_in_the_message() {
         layers: 1,
         forget_bias: 0.0,
         init: Initialization::FAN_IN,
+        bf16: false,
     }));
     let message = policy.load(&fresh(&wider, &spec(DISCRETE), 1).save(5)).unwrap_err().to_string();
     assert!(message.contains("\"hidden\":6") && message.contains("\"hidden\":7"), "{message}");

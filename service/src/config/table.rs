@@ -68,6 +68,7 @@ pub const OPTIONAL: &[&str] = &[
     "rl.objective.critics.value_guard",
     "rl.objective.temperature.greatest",
     "seq.parameters",
+    "seq.memory.bf16",
     "seq.memory.export_state",
     "seq.embed",
     "seq.embed.observation",

@@ -115,7 +115,10 @@ fn recurrent() -> Vec<(&'static str, MemoryConfig)> {
     let (gradient, forget_bias, feed_forward) = (Gradient::Tbptt, 2.0, false);
     let (candidate, init) = (Candidate::Linear, Initialization::FAN_IN);
     vec![
-        ("lstm", MemoryConfig::Lstm(LstmConfig { hidden, layers: 1, forget_bias, init })),
+        (
+            "lstm",
+            MemoryConfig::Lstm(LstmConfig { hidden, layers: 1, forget_bias, init, bf16: false }),
+        ),
         ("gru", MemoryConfig::Gru(GruConfig { hidden, layers: 1, forget_bias, init })),
         ("elstm", MemoryConfig::Elstm(ElstmConfig { hidden, gradient, forget_bias })),
         (
