@@ -11,7 +11,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use engram_mdp::Frames;
-use engram_policy::exploration::{self, Behavior, Chosen, Exploration};
+use engram_policy::acting::{self, Chosen};
+use engram_policy::exploration::{Behavior, Exploration};
 use engram_policy::slots::SlotIndex;
 use engram_policy::{Batched, CoreState, Distribution, Inputs, Policy, PolicyError, StateTable};
 use engram_proto::convert::{actions_to_wire, floats_to_wire};
@@ -229,5 +230,5 @@ fn choose(distribution: &Distribution, exploration: &Exploration, requests: &[Re
         .collect();
     let mut generators: Vec<_> =
         requests.iter().map(|r| (r.seed.generator(), r.slots.len())).collect();
-    exploration::act(distribution, &behaviors, &mut generators)
+    acting::act(distribution, &behaviors, &mut generators)
 }

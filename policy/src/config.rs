@@ -84,7 +84,7 @@ pub enum TorsoConfig {
         #[serde(default, skip_serializing_if = "CnnOutput::is_linear")]
         output: CnnOutput,
         /// True for bfloat16, where the device has it; false if not given.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         bf16: bool,
     },
     /// The deep residual network of Espeholt et al. 2018, figure 3,
@@ -99,7 +99,7 @@ pub enum TorsoConfig {
         /// Start of all layers.
         init: Initialization,
         /// True for bfloat16, where the device has it; false if not given.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         bf16: bool,
     },
 }
@@ -123,11 +123,6 @@ impl CnnOutput {
     fn is_linear(&self) -> bool {
         *self == CnnOutput::Linear
     }
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-pub(crate) fn is_false(value: &bool) -> bool {
-    !value
 }
 
 /// Layers between the memory's inputs and the memory. An input that is not named goes in as it is.

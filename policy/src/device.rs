@@ -77,18 +77,6 @@ impl Device {
     }
 }
 
-/// True of a device for which bfloat16 is a type to compute in: a GPU, or a processor with
-/// instructions for it (AVX-512 BF16). Others would convert every number, and be slower.
-pub(crate) fn computes_in_bf16(device: tch::Device) -> bool {
-    match device {
-        #[cfg(target_arch = "x86_64")]
-        tch::Device::Cpu => is_x86_feature_detected!("avx512bf16"),
-        #[cfg(not(target_arch = "x86_64"))]
-        tch::Device::Cpu => false,
-        _ => true,
-    }
-}
-
 /// Loads libtorch_cuda.so, whose initializers make the accelerators known to libtorch.
 fn load_cuda() -> Result<(), DeviceError> {
     let library = folder_of_libtorch().join("libtorch_cuda.so");

@@ -44,6 +44,7 @@ pub mod memory;
 mod embedders;
 mod torso;
 
+pub mod acting;
 pub mod carry;
 pub mod distribution;
 pub mod exploration;
@@ -59,6 +60,7 @@ pub mod device;
 
 pub mod parity;
 
+mod bf16;
 mod mlp;
 mod normalize;
 mod observation_stack;

@@ -8,8 +8,8 @@ use tch::{Kind, Tensor};
 
 use self::cnn::Cnn;
 use self::resnet::Resnet;
+use crate::bf16::computes_in_bf16;
 use crate::config::TorsoConfig;
-use crate::device::computes_in_bf16;
 use crate::error::PolicyError;
 use crate::mlp::Mlp;
 use crate::parameters::Parameters;

@@ -12,8 +12,8 @@ use engram_learner::RlConfig;
 use engram_mdp::{
     ActionSpec, Actions, Decision, Frames, Generator, Seed, StreamId, Trajectory, TrajectoryBuilder,
 };
-use engram_policy::exploration::{self, Chosen, Exploration};
-use engram_policy::{Batch, Batched, CoreState, Inputs, Policy};
+use engram_policy::acting::{self, Chosen};
+use engram_policy::{Batch, Batched, CoreState, Exploration, Inputs, Policy};
 use engram_service::process::cpu_seconds;
 use tch::Device;
 
@@ -160,7 +160,7 @@ impl Rollout {
         let (output, state) = self.policy.step(inputs, &self.state);
         self.state = state;
         let behaviors = vec![Exploration::NONE.of_rank(0); self.state.batch() as usize];
-        exploration::act(&output.distribution, &behaviors, &mut self.generators)
+        acting::act(&output.distribution, &behaviors, &mut self.generators)
     }
 
     /// One trajectory of `unroll_length` decisions per row.

@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use engram_analysis::CheckpointChoice;
 use engram_mdp::{ActionSpec, Actions, EnvSpec, Frames, Generator, Seed};
-use engram_policy::exploration::{self, Behavior};
+use engram_policy::acting;
+use engram_policy::exploration::Behavior;
 use engram_policy::{CoreState, Inputs, Policy};
 use engram_service::config::ActionChoice;
 use rand::RngExt;
@@ -77,7 +78,7 @@ impl TrainedPlayer {
         self.state = after;
         let generator = self.seed.derive("decision", self.decisions).generator();
         self.decisions += 1;
-        exploration::act(&output.distribution, &[self.behavior], &mut [(generator, 1)]).actions
+        acting::act(&output.distribution, &[self.behavior], &mut [(generator, 1)]).actions
     }
 }
 

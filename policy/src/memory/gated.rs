@@ -15,7 +15,7 @@ use std::marker::PhantomData;
 use tch::{Device, Kind, Tensor};
 
 use super::Memory;
-use crate::device::computes_in_bf16;
+use crate::bf16::computes_in_bf16;
 use crate::initialization::Initialization;
 use crate::parameters::Parameters;
 use crate::resets::{Resets, SpreadSequences};

@@ -22,7 +22,6 @@ use tch::{Device, Tensor};
 
 use super::gated::{Gated, GatedCell, GatedWeights, SHUT, for_sequences};
 use super::{BuiltMemory, LayerConfig, MemoryConfig};
-use crate::config::is_false;
 use crate::error::PolicyError;
 use crate::initialization::Initialization;
 use crate::parameters::Parameters;
@@ -41,7 +40,7 @@ pub struct LstmConfig {
     /// Start of its weights and biases, to which `forget_bias` is added.
     pub init: Initialization,
     /// True to unroll in bfloat16, where the device has it; false if not given.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bf16: bool,
 }
 

@@ -33,8 +33,8 @@ const ORDER: [(&str, &str); 7] = [
     (
         "policy",
         "parity batch device policy encoder torso observation_stack embedders inputs parts slots unroll_context \
-         carry weights exploration heads config memory distribution mlp normalize parameters initialization \
-         random range state error resets",
+         carry weights acting exploration heads config memory distribution mlp normalize parameters \
+         initialization random range state error resets bf16",
     ),
     (
         "engram",

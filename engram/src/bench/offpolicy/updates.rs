@@ -21,7 +21,7 @@ const EPISODES: usize = 256;
 pub(super) fn run(mazes: &[Experiment], compute: Compute, seconds: f64) -> Result<()> {
     let device = compute.device.ready()?;
     let mut cases = Vec::new();
-    for network in [SequenceModelKind::Lstm, SequenceModelKind::Gpt2] {
+    for network in SequenceModelKind::ALL {
         for maze in mazes {
             cases.push(network.case(maze, device)?);
         }
@@ -45,7 +45,7 @@ pub(super) fn times(
     device: Device,
     seconds: f64,
 ) -> Result<Vec<(&'static str, f64)>> {
-    let networks = [SequenceModelKind::Lstm, SequenceModelKind::Gpt2];
+    let networks = SequenceModelKind::ALL;
     let cases = networks.map(|network| network.case(maze, device));
     let mut cases = cases.into_iter().collect::<Result<Vec<_>>>()?;
     let turns = cases::measure(&mut cases, seconds)?;
@@ -57,13 +57,19 @@ pub(super) fn times(
 #[derive(Clone, Copy, Debug)]
 enum SequenceModelKind {
     Lstm,
+    /// The same, in bfloat16 where the device has it.
+    LstmBf16,
     Gpt2,
 }
 
 impl SequenceModelKind {
+    const ALL: [Self; 3] =
+        [SequenceModelKind::Lstm, SequenceModelKind::LstmBf16, SequenceModelKind::Gpt2];
+
     fn name(self) -> &'static str {
         match self {
             SequenceModelKind::Lstm => "lstm",
+            SequenceModelKind::LstmBf16 => "lstm bf16",
             SequenceModelKind::Gpt2 => "gpt2",
         }
     }
@@ -75,9 +81,15 @@ impl SequenceModelKind {
 
     /// The experiment's own network is the LSTM; of GPT-2 one block that sees whole episodes.
     fn config(self, experiment: &Experiment) -> PolicyConfig {
-        let seq = experiment.seq.clone();
+        let mut seq = experiment.seq.clone();
         match self {
             SequenceModelKind::Lstm => seq,
+            SequenceModelKind::LstmBf16 => {
+                if let MemoryConfig::Lstm(lstm) = &mut seq.memory {
+                    lstm.bf16 = true;
+                }
+                seq
+            }
             SequenceModelKind::Gpt2 => {
                 let memory = MemoryConfig::Gpt2(Gpt2Config {
                     input: InputLayer::None,
@@ -123,11 +135,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_networks_learn_from_whole_episodes() {
+    fn every_network_learns_from_whole_episodes() {
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
         let maze = super::super::maze(&configs, 4).unwrap();
         for (network, parameters) in
-            [(SequenceModelKind::Lstm, 191_156), (SequenceModelKind::Gpt2, 298_884)]
+            SequenceModelKind::ALL.into_iter().zip([191_156, 191_156, 298_884])
         {
             let mut case = network.case(&maze, Device::Cpu).unwrap();
             assert_eq!(case.policy.parameter_count(), parameters);

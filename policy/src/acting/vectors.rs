@@ -3,16 +3,16 @@
 use engram_mdp::{Actions, Generator};
 use tch::{Kind, Tensor};
 
-use super::{Behavior, Choice, Chosen, needs_random};
 use crate::distribution::{Distribution, MARGIN};
+use crate::exploration::{Behavior, Choice, needs_random};
 use crate::random;
 
-/// Chooses for rows of a distribution over vectors.
+/// Chooses for rows of a distribution over vectors: vectors and their log-densities.
 pub(super) fn act(
     distribution: &Distribution,
     behaviors: &[Behavior],
     generators: &mut [(Generator, usize)],
-) -> Chosen {
+) -> (Actions, Vec<f32>) {
     let numbers = distribution.numbers();
     let (device, kind) = (numbers.device(), numbers.kind());
     let width = numbers.size()[1];
@@ -51,7 +51,7 @@ pub(super) fn act(
     on_host(&action, &log_prob)
 }
 
-/// What is drawn for the rows of each generator, one after the other.
+/// Numbers that are drawn for the rows of each generator, one after the other.
 fn drawn(
     generators: &mut [(Generator, usize)],
     mut draw: impl FnMut(&mut Generator, i64) -> Tensor,
@@ -68,13 +68,13 @@ fn uniform_vectors(normal: &Tensor) -> Tensor {
 }
 
 /// Vectors `[B, A]` and log-densities `[B]` in one transfer from the device.
-fn on_host(action: &Tensor, log_prob: &Tensor) -> Chosen {
+fn on_host(action: &Tensor, log_prob: &Tensor) -> (Actions, Vec<f32>) {
     let width = action.size()[1] as usize;
     let packed = Tensor::cat(&[action, &log_prob.unsqueeze(1)], 1).to_kind(Kind::Float).view(-1);
     let packed = Vec::<f32>::try_from(packed).expect("floats, one row after another");
     let rows = packed.chunks_exact(width + 1);
-    Chosen {
-        actions: Actions::Continuous(rows.clone().flat_map(|row| &row[..width]).copied().collect()),
-        log_probs: rows.map(|row| row[width]).collect(),
-    }
+    (
+        Actions::Continuous(rows.clone().flat_map(|row| &row[..width]).copied().collect()),
+        rows.map(|row| row[width]).collect(),
+    )
 }

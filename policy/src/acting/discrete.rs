@@ -5,15 +5,15 @@ use engram_mdp::{Actions, Generator};
 use rand::RngExt;
 use tch::{Device, Kind};
 
-use super::{Behavior, Choice, Chosen, needs_random};
 use crate::distribution::Distribution;
+use crate::exploration::{Behavior, Choice, needs_random};
 
-/// Chooses for rows of a distribution over numbered actions.
+/// Chooses for rows of a distribution over numbered actions: actions and their log-probabilities.
 pub(super) fn act(
     distribution: &Distribution,
     behaviors: &[Behavior],
     generators: &mut [(Generator, usize)],
-) -> Chosen {
+) -> (Actions, Vec<f32>) {
     let certain = matches!(distribution, Distribution::Greedy { .. });
     let (_, count) = distribution.numbers().size2().expect("numbers have shape [B, A]");
     let numbers = distribution.numbers().to_device(Device::Cpu).to_kind(Kind::Float).reshape(-1);
@@ -35,7 +35,7 @@ pub(super) fn act(
             log_probs.push(log_prob as f32);
         }
     }
-    Chosen { actions: Actions::Discrete(actions), log_probs }
+    (Actions::Discrete(actions), log_probs)
 }
 
 /// A policy where it was asked once.
