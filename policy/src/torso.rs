@@ -115,7 +115,7 @@ fn image(torso: &str, observation: &ObservationSpec) -> Result<[i64; 3], PolicyE
 #[cfg(test)]
 mod tests {
     use engram_mdp::Seed;
-    use tch::IndexOp;
+    use tch::{Device, IndexOp};
 
     use super::*;
     use crate::config::{CnnOutput, Convolution};
@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn parameters() -> Parameters {
-        Parameters::new(Seed::new(1), Kind::Double, tch::Device::Cpu)
+        Parameters::new(Seed::new(1), Kind::Double, Device::Cpu)
     }
 
     #[test]

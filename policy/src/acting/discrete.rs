@@ -1,5 +1,6 @@
 //! Numbered actions, chosen on the host: a row has a handful of numbers, and each of the dozen tensor
-//! operations that it would take costs more than all of them.
+//! operations that it would take costs more than all of them. A test holds it against those of
+//! [`Distribution`], which tests of learning use.
 
 use engram_mdp::{Actions, Generator};
 use rand::RngExt;

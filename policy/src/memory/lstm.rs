@@ -73,9 +73,9 @@ impl LayerConfig for LstmConfig {
     }
 }
 
-/// On a CPU, the batch from which one step of the fused kernel is taken instead of the plain cell. It
-/// is the faster one from 24 (an AMD EPYC) to 128 rows on (an Intel Xeon with AMX); below them it
-/// pays for its preparation, with 32 rows on the Xeon 1.7 times.
+/// On a CPU, the batch from which one step of the fused kernel is taken instead of the plain cell. On
+/// one machine it was the faster one from 24 rows on, on another (an Intel Xeon with AMX) from 128:
+/// below that its preparation costs more than it gains, and with 32 rows it takes 1.7 times as long.
 const FUSED_STEP_BATCH: i64 = 96;
 
 /// A cell whose state is h and c.
